@@ -1,0 +1,1 @@
+"""Execution: with what programs run. One file a backend."""

@@ -1,0 +1,1 @@
+"""Performance estimation: how good a candidate is. One file an evaluator."""

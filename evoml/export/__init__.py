@@ -1,0 +1,1 @@
+"""What leaves evoml: one file a target."""
