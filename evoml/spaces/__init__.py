@@ -1,1 +1,54 @@
-"""Search spaces: what can be expressed. One file a space."""
+"""Search spaces: what can be expressed. One file a space, with `Settings` and a class `Space`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from evoml.genes import Frame, Genotype, Schema
+from evoml.population import Population
+from evoml.streams import generator
+
+
+class Space:
+    """A space of genotypes. A subclass gives `schema` and `frame`; where a candidate costs microseconds it overrides the batch methods."""
+
+    schema: Schema
+
+    def frame(self, stream: int) -> Frame:
+        """The rows of a random genotype, with their key columns."""
+        raise NotImplementedError
+
+    def random(self, streams: np.ndarray) -> Population:
+        """One random genotype a stream."""
+        return Population.of(self.schema, [self.schema.sample(generator(stream), self.frame(stream)) for stream in streams])
+
+    def initial(self, streams: np.ndarray, given: Sequence[Genotype] = ()) -> Population:
+        """The first population: copies of the given genotypes in turn, else what the space's settings say (random by default)."""
+        if given:
+            return Population.of(self.schema, [given[index % len(given)] for index in range(len(streams))])
+        return self.random(streams)
+
+    def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
+        """One mutated child of each of `parents` (indices into `population`)."""
+        pairs = zip(parents, streams, strict=True)
+        return Population.of(self.schema, [self.schema.perturb(generator(stream), population.genotype(at)) for at, stream in pairs])
+
+    def keys(self, population: Population) -> list[str]:
+        """Canonical keys: equal keys mean the same candidate."""
+        return [self.schema.key(population.genotype(index)) for index in range(len(population))]
+
+    def key(self, genotype: Genotype) -> str:
+        return self.keys(Population.of(self.schema, [genotype]))[0]
+
+    def format(self, genotype: Genotype) -> str:
+        """The genotype as text that `parse` reads."""
+        return self.schema.format(genotype)
+
+    def parse(self, text: str, where: str) -> Genotype:
+        """The inverse of `format`. Raises InputError; executes nothing."""
+        return self.schema.parse(text, where)
+
+    def phenotypes(self, population: Population) -> Any:
+        """What an evaluator runs: `Programs` or networks."""
+        raise NotImplementedError

@@ -1,0 +1,370 @@
+"""The operation table compiled to LLVM vector code: lanes are tasks, one instruction runs on all of them at once.
+
+Memory is one flat array `[address, element..., lane]`, lanes innermost; a lane group is `LANES[dtype]` tasks. Plain loops over a lane axis do
+not vectorise reliably (index wrap-around, possible aliasing, short trip counts), so the kernels of `instructions.OPS` are translated to
+explicit vector loads, arithmetic and stores here. Nothing is contracted or reordered: float64 lanes give the reference's results.
+"""
+
+import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from evoml.instructions import OPS, Op
+
+LANES = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}  # two registers of AVX2, one of AVX-512
+
+I32, I64, BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8)
+_COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=="}
+_LIBM = {"sin": "sin", "cos": "cos", "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "exp": "exp", "log": "log"}
+
+
+class Lanes:
+    """Emits vector instructions for one element type. Every vector has `width` lanes."""
+
+    def __init__(self, builder: ir.IRBuilder, dtype: Any) -> None:
+        self.b = builder
+        self.double = np.dtype(dtype) == np.float64
+        self.scalar = ir.DoubleType() if self.double else ir.FloatType()
+        self.width = LANES[np.dtype(dtype)]
+        self.size = 8 if self.double else 4
+        self.vector = ir.VectorType(self.scalar, self.width)
+
+    def splat(self, value: ir.Value) -> ir.Value:
+        """One scalar in every lane."""
+        kind = ir.VectorType(value.type, self.width)
+        one = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+        zeros = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
+        return self.b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+
+    def number(self, value: float) -> ir.Value:
+        return ir.Constant(self.vector, [value] * self.width)
+
+    def whole(self, value: int) -> ir.Value:
+        """An integer, as 64 bits in every lane."""
+        bits = value & 0xFFFFFFFFFFFFFFFF
+        return ir.Constant(ir.VectorType(I64, self.width), [bits - (1 << 64) if bits >> 63 else bits] * self.width)
+
+    def address(self, base: ir.Value, index: ir.Value) -> ir.Value:
+        """The address of vector number `index` behind `base`."""
+        return self.b.gep(self.b.bitcast(base, self.vector.as_pointer()), [index], inbounds=True)
+
+    def load(self, base: ir.Value, index: ir.Value) -> ir.Value:
+        return self.b.load(self.address(base, index), align=self.size)
+
+    def store(self, value: ir.Value, base: ir.Value, index: ir.Value) -> None:
+        self.b.store(value, self.address(base, index), align=self.size)
+
+    def call(self, name: str, x: ir.Value) -> ir.Value:
+        """An LLVM intrinsic on whole vectors: sqrt, fabs, rint."""
+        kind = f"v{self.width}f{self.size * 8}"
+        return self.b.call(cgutils.get_or_insert_function(self.b.module, ir.FunctionType(self.vector, [self.vector]), f"llvm.{name}.{kind}"), [x])
+
+    def libm(self, name: str, x: ir.Value) -> ir.Value:
+        """A function of the C library, lane by lane (exp in single precision is computed on the whole vector)."""
+        if name == "exp" and not self.double:
+            return self._exp(x)
+        function = cgutils.get_or_insert_function(
+            self.b.module, ir.FunctionType(self.scalar, [self.scalar]), _LIBM[name] + ("" if self.double else "f")
+        )
+        out: ir.Value = ir.Constant(self.vector, ir.Undefined)
+        for lane in range(self.width):
+            at = ir.Constant(I32, lane)
+            out = self.b.insert_element(out, self.b.call(function, [self.b.extract_element(x, at)]), at)
+        return out
+
+    def _exp(self, x: ir.Value) -> ir.Value:
+        """exp in single precision: Cody-Waite reduction, a minimax polynomial of degree 6 (Cephes), two factors for the ends of the range."""
+        b, n = self.b, self.number
+        x = b.select(b.fcmp_ordered(">", x, n(89.0)), n(89.0), x)
+        x = b.select(b.fcmp_ordered("<", x, n(-105.0)), n(-105.0), x)
+        whole = self.call("rint", b.fmul(x, n(1.4426950408889634)))
+        r = b.fsub(b.fsub(x, b.fmul(whole, n(0.693359375))), b.fmul(whole, n(-2.12194440e-4)))
+        p = n(1.9875691500e-4)
+        for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+            p = b.fadd(b.fmul(p, r), n(c))
+        p = b.fadd(b.fadd(b.fmul(b.fmul(p, r), r), r), n(1.0))
+        words = ir.VectorType(I32, self.width)
+        exponent = b.fptosi(b.select(b.fcmp_unordered("uno", x, x), n(0.0), whole), words)
+        half = b.ashr(exponent, ir.Constant(words, [1] * self.width))
+        for part in (half, b.sub(exponent, half)):
+            scale = b.shl(b.add(part, ir.Constant(words, [127] * self.width)), ir.Constant(words, [23] * self.width))
+            p = b.fmul(p, b.bitcast(scale, self.vector))
+        return p
+
+    def sigmoid(self, x: ir.Value) -> ir.Value:
+        one = self.number(1.0)
+        return self.b.fdiv(one, self.b.fadd(one, self.libm("exp", self.b.fneg(x))))
+
+    def from_whole(self, bits: ir.Value) -> ir.Value:
+        return self.b.uitofp(bits, self.vector)
+
+    def noise(self, seeds: ir.Value, counter: ir.Value) -> ir.Value:
+        """64 random bits a lane: output number `counter` of SplitMix64 (Steele, Lea, Flood 2014) from the lane's seed."""
+        b, w = self.b, self.whole
+        z = b.add(seeds, b.mul(self.splat(counter), w(0x9E3779B97F4A7C15)))
+        z = b.mul(b.xor(z, b.lshr(z, w(30))), w(0xBF58476D1CE4E5B9))
+        z = b.mul(b.xor(z, b.lshr(z, w(27))), w(0x94D049BB133111EB))
+        return b.xor(z, b.lshr(z, w(31)))
+
+    def uniform(self, bits: ir.Value) -> ir.Value:
+        """Uniform in [0, 1), with as many bits as the type holds."""
+        kept = 53 if self.double else 24
+        return self.b.fmul(self.from_whole(self.b.lshr(bits, self.whole(64 - kept))), self.number(2.0**-kept))
+
+    def gaussian(self, bits: ir.Value) -> ir.Value:
+        """Standard normal, by Box and Muller from the two halves of the bits."""
+        b, n = self.b, self.number
+        radius = b.fmul(b.fadd(self.from_whole(b.lshr(bits, self.whole(32))), n(0.5)), n(2.0**-32))
+        angle = b.fmul(self.from_whole(b.and_(bits, self.whole(0xFFFFFFFF))), n(2.0**-32 * 2.0 * np.pi))
+        return b.fmul(self.call("sqrt", b.fmul(n(-2.0), self.libm("log", radius))), self.libm("cos", angle))
+
+
+class Machine:
+    """What a kernel may touch while one instruction runs: operands, constants, the vector length, noise."""
+
+    def __init__(self, lanes: Lanes, operands: dict[str, ir.Value], constants: dict[str, ir.Value], features: ir.Value, seeds: ir.Value, count: ir.Value) -> None:
+        self.lanes = lanes
+        self.operands = operands  # a, b, out: pointers to the first element
+        self.constants = constants  # x, y, z: scalars
+        self.features = features  # F
+        self.seeds = seeds  # [lanes] uint64
+        self.count = count  # noise already drawn before this instruction's first element
+
+
+class Kernel:
+    """Translates one kernel of the operation table; `indices` maps index names to values inside the loops around it."""
+
+    def __init__(self, op: Op, machine: Machine) -> None:
+        self.op = op
+        self.m = machine
+        self.lanes = machine.lanes
+        self.b = machine.lanes.b
+        self.indices: dict[str, ir.Value] = {}
+        self.kinds = dict(zip("ab", op.ins, strict=False)) | {"out": op.out}
+        self.tree = ast.parse(op.kernel, mode="eval").body
+
+    def emit(self) -> None:
+        """Loop over the output's elements and store each; through a scratch area where an input of the same type is read elsewhere."""
+        out = self.m.operands["out"]
+        target = self.m.operands["scratch"] if self._reads_elsewhere() else out
+        with self._loops("ij"[: "svm".index(self.op.out)]):
+            self.lanes.store(self.vector(self.tree), target, self._place(self.op.out, ["i", "j"]))
+        if target is not out:
+            with self._loops("ij"[: "svm".index(self.op.out)]):
+                at = self._place(self.op.out, ["i", "j"])
+                self.lanes.store(self.lanes.load(target, at), out, at)
+
+    def _reads_elsewhere(self) -> bool:
+        own = ["i", "j"][: "svm".index(self.op.out)]
+        return any(
+            isinstance(node, ast.Subscript) and self.kinds[ast.unparse(node.value)] == self.op.out and self._names(node) != own
+            for node in ast.walk(self.tree)
+        )
+
+    @staticmethod
+    def _names(node: ast.Subscript) -> list[str]:
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return [ast.unparse(part) for part in parts]
+
+    @contextmanager
+    def _loops(self, names: str) -> Iterator[None]:
+        if not names:
+            yield
+            return
+        with cgutils.for_range(self.b, self.m.features) as loop:
+            self.indices[names[0]] = loop.index
+            with self._loops(names[1:]):
+                yield
+
+    def _place(self, kind: str, names: list[str]) -> ir.Value:
+        """Element number within an operand."""
+        if kind == "s":
+            return ir.Constant(I64, 0)
+        row = self.indices[names[0]]
+        return row if kind == "v" else self.b.add(self.b.mul(row, self.m.features), self.indices[names[1]])
+
+    def vector(self, node: ast.AST) -> ir.Value:
+        """The value of an expression in every lane."""
+        b, lanes = self.b, self.lanes
+        match node:
+            case ast.Constant(value=value):
+                return lanes.number(float(value))
+            case ast.Name(id="F"):
+                return lanes.splat(b.sitofp(self.m.features, lanes.scalar))
+            case ast.Name(id=name) if name in self.m.constants:
+                return lanes.splat(self.m.constants[name])
+            case ast.Name(id=name):
+                return lanes.load(self.m.operands[name], ir.Constant(I64, 0))
+            case ast.Subscript(value=ast.Name(id=name)):
+                return lanes.load(self.m.operands[name], self._place(self.kinds[name], self._names(node)))
+            case ast.BinOp(left=left, op=operator, right=right):
+                emit = {ast.Add: b.fadd, ast.Sub: b.fsub, ast.Mult: b.fmul, ast.Div: b.fdiv}[type(operator)]
+                return emit(self.vector(left), self.vector(right))
+            case ast.Call(func=ast.Name(id=name), args=arguments):
+                return self._call(name, arguments)
+        raise NotImplementedError(ast.dump(node))
+
+    def _call(self, name: str, arguments: list[ast.expr]) -> ir.Value:
+        b, lanes = self.b, self.lanes
+        match name:
+            case "total":
+                return self._total(arguments[0])
+            case "where":
+                return b.select(self.condition(arguments[0]), self.vector(arguments[1]), self.vector(arguments[2]))
+            case "square":
+                value = self.vector(arguments[0])
+                return b.fmul(value, value)
+            case "uniform" | "gaussian":
+                element = self._place(self.op.out, ["i", "j"])
+                bits = lanes.noise(self.m.seeds, b.add(self.m.count, element))
+                return lanes.uniform(bits) if name == "uniform" else lanes.gaussian(bits)
+            case "sqrt":
+                return lanes.call("sqrt", self.vector(arguments[0]))
+            case "abs":
+                return lanes.call("fabs", self.vector(arguments[0]))
+        return lanes.libm(name, self.vector(arguments[0]))
+
+    def _total(self, summand: ast.AST) -> ir.Value:
+        """A sum in ascending order over the indices k and l that occur in it. It starts at -0, the neutral element of addition."""
+        sum_ = cgutils.alloca_once_value(self.b, self.lanes.number(-0.0))
+        self.b.store(self.lanes.number(-0.0), sum_)
+        used = {node.id for node in ast.walk(summand) if isinstance(node, ast.Name)}
+        with self._loops("".join(name for name in "kl" if name in used)):
+            self.b.store(self.b.fadd(self.b.load(sum_), self.vector(summand)), sum_)
+        return self.b.load(sum_)
+
+    def condition(self, node: ast.AST) -> ir.Value:
+        match node:
+            case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
+                return self.b.and_(self.condition(left), self.condition(right))
+            case ast.Compare(left=ast.Name(id=name), comparators=[ast.Call(func=ast.Name(id="at"), args=[ast.Name(id=constant)])]):
+                return self.b.icmp_signed("==", self.indices[name], self._element(constant))
+            case ast.Compare(left=left, ops=[operator], comparators=[right]):
+                return self.b.fcmp_ordered(_COMPARE[type(operator)], self.vector(left), self.vector(right))
+        raise NotImplementedError(ast.dump(node))
+
+    def _element(self, constant: str) -> ir.Value:
+        """at(): floor(F * x) in single precision, at most F - 1."""
+        b, single = self.b, ir.FloatType()
+        x = self.m.constants[constant]
+        x = b.fptrunc(x, single) if self.lanes.double else x
+        at = b.fptosi(b.fmul(b.sitofp(self.m.features, single), x), I64)
+        last = b.sub(self.m.features, ir.Constant(I64, 1))
+        return b.select(b.icmp_signed("<", at, last), at, last)
+
+
+def _data(context: Any, builder: ir.IRBuilder, kind: types.Array, value: ir.Value) -> ir.Value:
+    return context.make_array(kind)(context, builder, value=value).data
+
+
+@intrinsic
+def run(typingctx, code, constants, begin, end, memory, features, scratch, seeds, step):  # type: ignore[no-untyped-def]
+    """Run instructions `begin`..`end` on one lane group.
+
+    code: int32 [n, 4], operation and vector numbers of a, b, out in `memory`; constants: [n, 4]; memory: flat, with F * F vectors of scratch
+    from vector `scratch`; seeds: uint64 [lanes]; step: how many functions this program ran before, from which noise derives.
+    """
+    dtype = np.float64 if memory.dtype == types.float64 else np.float32
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        pointers = {i: _data(context, b, signature.args[i], arguments[i]) for i in (0, 1, 4, 7)}
+        values = [pointers.get(i, argument) for i, argument in enumerate(arguments)]
+        b.call(_interpreter(b.module, dtype, [value.type for value in values]), values)
+        return context.get_dummy_value()
+
+    return types.void(code, constants, types.int64, types.int64, memory, types.int64, types.int64, seeds, types.int64), codegen
+
+
+def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type]) -> ir.Function:
+    """The interpreter's loop as one function of the module: arrays as pointers, shared by every place that calls it."""
+    name = f"evoml_run_{np.dtype(dtype).name}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    rows, numbers, begin, end, base, features, scratch, seeds, step = function.args
+    lanes = Lanes(b, dtype)
+    seed_words = b.load(b.bitcast(seeds, ir.VectorType(I64, lanes.width).as_pointer()), align=8)
+    with cgutils.for_range_slice(b, begin, end, ir.Constant(I64, 1)) as (at, _):
+        row = b.mul(at, ir.Constant(I64, 4))
+        fields = [b.load(b.gep(rows, [b.add(row, ir.Constant(I64, i))])) for i in range(4)]
+        operands = {key: lanes.address(base, b.sext(field, I64)) for key, field in zip(("a", "b", "out"), fields[1:], strict=True)}
+        operands["scratch"] = lanes.address(base, scratch)
+        done = b.append_basic_block("next")
+        switch = b.switch(fields[0], done)
+        for op in OPS[1:]:
+            block = b.append_basic_block(op.name)
+            switch.add_case(ir.Constant(I32, op.id), block)
+            b.position_at_end(block)
+            constants = {key: b.load(b.gep(numbers, [b.add(row, ir.Constant(I64, i))])) for i, key in enumerate("xyz"[: len(op.constants)])}
+            count = b.shl(b.add(b.shl(step, ir.Constant(I64, 10)), at), ir.Constant(I64, 16))
+            Kernel(op, Machine(lanes, operands, constants, features, seed_words, count)).emit()
+            b.branch(done)
+        b.position_at_end(done)
+    b.ret_void()
+    return function
+
+
+@intrinsic
+def training_error(typingctx, memory, labels, at, errors, slot, classify, limit):  # type: ignore[no-untyped-def]
+    """Error of the prediction s1 against labels number `at`: |label - s1| into errors number `slot`; in classification s1 becomes sigmoid(s1) first.
+
+    Returns a bit a lane: set where the error is NaN or above `limit`.
+    """
+    dtype = np.float64 if memory.dtype == types.float64 else np.float32
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        lanes = Lanes(b, dtype)
+        base, label_base, error_base = (_data(context, b, signature.args[i], arguments[i]) for i in (0, 1, 3))
+        prediction = ir.Constant(I64, 1)
+        with b.if_then(b.icmp_signed("!=", arguments[5], ir.Constant(I64, 0))):
+            lanes.store(lanes.sigmoid(lanes.load(base, prediction)), base, prediction)
+        error = lanes.call("fabs", b.fsub(lanes.load(label_base, arguments[2]), lanes.load(base, prediction)))
+        lanes.store(error, error_base, arguments[4])
+        return _failed(lanes, error, arguments[6])
+
+    return types.int64(memory, labels, types.int64, errors, types.int64, types.int64, types.float64), codegen
+
+
+@intrinsic
+def validation_error(typingctx, memory, labels, at, errors, slot, loss, classify, limit):  # type: ignore[no-untyped-def]
+    """Add the prediction's squared error (regression) or wrongness (classification) to `loss` (float64 [lanes]); otherwise as training_error."""
+    dtype = np.float64 if memory.dtype == types.float64 else np.float32
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        lanes = Lanes(b, dtype)
+        base, label_base, error_base, loss_base = (_data(context, b, signature.args[i], arguments[i]) for i in (0, 1, 3, 5))
+        prediction, label = lanes.load(base, ir.Constant(I64, 1)), lanes.load(label_base, arguments[2])
+        error_at = cgutils.alloca_once(b, lanes.vector)
+        with b.if_else(b.icmp_signed("!=", arguments[6], ir.Constant(I64, 0))) as (classification, regression):
+            with classification:
+                half = lanes.number(0.5)
+                truth, guess = b.fcmp_ordered(">", label, half), b.fcmp_ordered(">", lanes.sigmoid(prediction), half)
+                b.store(b.uitofp(b.xor(truth, guess), lanes.vector), error_at)
+            with regression:
+                b.store(lanes.call("fabs", b.fsub(label, prediction)), error_at)
+        error = b.load(error_at)
+        lanes.store(error, error_base, arguments[4])
+        wide = ir.VectorType(ir.DoubleType(), lanes.width)
+        exact = error if lanes.double else b.fpext(error, wide)
+        loss_at = b.bitcast(loss_base, wide.as_pointer())
+        b.store(b.fadd(b.load(loss_at, align=8), b.fmul(exact, exact)), loss_at, align=8)
+        return _failed(lanes, error, arguments[7])
+
+    return types.int64(memory, labels, types.int64, errors, types.int64, loss, types.int64, types.float64), codegen
+
+
+def _failed(lanes: Lanes, error: ir.Value, limit: ir.Value) -> ir.Value:
+    """A bit a lane: set where `error` is NaN or above `limit`."""
+    bound = lanes.splat(limit if lanes.double else lanes.b.fptrunc(limit, lanes.scalar))
+    failed = lanes.b.not_(lanes.b.fcmp_ordered("<=", error, bound))
+    return lanes.b.zext(lanes.b.bitcast(failed, ir.IntType(lanes.width)), I64)

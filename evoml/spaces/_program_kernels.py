@@ -1,0 +1,319 @@
+"""Compiled loops over programs: random programs, mutation, canonical form. The operation table decides what an instruction may hold."""
+
+import numpy as np
+
+from evoml.compiled import compiled
+from evoml.instructions import BOUND, DEVIATION, INDEX, OPS, VALUE
+
+MUTATIONS = (
+    "alter_parameter",
+    "randomize_instruction",
+    "randomize_function",
+    "insert",
+    "remove",
+    "trade",
+    "randomize_algorithm",
+    "identity",
+)
+
+_CONSTANT = {VALUE: 1, INDEX: 2, DEVIATION: 3, BOUND: 4}
+KINDS = np.array([["-svm".index(kind) for kind in (op.ins + "--")[:2] + (op.out or "-")] for op in OPS], np.int64)  # [ops, (a, b, out)]
+CONSTANTS = np.array([[_CONSTANT[c] for c in op.constants] + [0] * (3 - len(op.constants)) for op in OPS], np.int64)  # [ops, (x, y, z)]
+READS_OUT = np.array([op.reads_out for op in OPS])
+COMMUTES = np.array([op.commutes for op in OPS])
+
+
+@compiled
+def next_bits(state):
+    """The next 64 bits of a stream; `state` is a uint64 array of one element."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@compiled
+def below(state, limit):
+    return np.int64(((next_bits(state) >> np.uint64(32)) * np.uint64(limit)) >> np.uint64(32))
+
+
+@compiled
+def uniform(state):
+    """Uniform in [0, 1)."""
+    return np.float64(next_bits(state) >> np.uint64(11)) * 2.0**-53
+
+
+@compiled
+def normal(state):
+    return np.sqrt(-2.0 * np.log(1.0 - uniform(state))) * np.cos(2.0 * np.pi * uniform(state))
+
+
+@compiled
+def _draw_constant(state, kind):
+    if kind == 1 or kind == 4:
+        return 2.0 * uniform(state) - 1.0
+    return uniform(state) if kind > 0 else 0.0
+
+
+@compiled
+def _draw_instruction(state, row, op, addresses):
+    """A random instruction of one operation. addresses: how many there are of each type, [4] with index 1..3."""
+    row.op = op
+    row.a = below(state, addresses[KINDS[op, 0]]) if KINDS[op, 0] else 0
+    row.b = below(state, addresses[KINDS[op, 1]]) if KINDS[op, 1] else 0
+    row.out = _draw_output(state, KINDS[op, 2], addresses) if KINDS[op, 2] else 0
+    row.x = _draw_constant(state, CONSTANTS[op, 0])
+    row.y = _draw_constant(state, CONSTANTS[op, 1])
+    row.z = _draw_constant(state, CONSTANTS[op, 2])
+
+
+@compiled
+def _draw_output(state, kind, addresses):
+    """The label s0 and the features v0 are never written."""
+    return below(state, addresses[kind]) if kind == 3 else 1 + below(state, addresses[kind] - 1)
+
+
+@compiled
+def _draw_rows(state, rows, count, ops, addresses):
+    for index in range(count):
+        _draw_instruction(state, rows[index], ops[below(state, len(ops))], addresses)
+
+
+@compiled
+def _scaled(state, value):
+    moved = value * np.exp(normal(state))
+    return moved if np.isfinite(moved) else value
+
+
+@compiled
+def _scaled_or_flipped(state, value):
+    return -value if uniform(state) < 0.1 else _scaled(state, value)
+
+
+@compiled
+def _moved(state, kind, value):
+    if kind == 2:
+        return uniform(state)
+    return _scaled(state, value) if kind == 3 else _scaled_or_flipped(state, value)
+
+
+@compiled
+def _alter_constant(state, row):
+    """Change one of the instruction's constants, uniform over those it has."""
+    op = row.op
+    count = 0
+    for index in range(3):
+        count += CONSTANTS[op, index] > 0
+    chosen = below(state, count)
+    if chosen == 0:
+        row.x = _moved(state, CONSTANTS[op, 0], row.x)
+    elif chosen == 1:
+        row.y = _moved(state, CONSTANTS[op, 1], row.y)
+    else:
+        row.z = _moved(state, CONSTANTS[op, 2], row.z)
+    if CONSTANTS[op, 0] == 4:
+        row.x, row.y = min(row.x, row.y), max(row.x, row.y)
+
+
+@compiled
+def _alter_parameter(state, row, addresses):
+    """Redraw one of: each input, the output, the constants as a whole; uniform over those the operation has."""
+    op = row.op
+    inputs = (KINDS[op, 0] > 0) + (KINDS[op, 1] > 0)
+    count = inputs + (KINDS[op, 2] > 0) + (CONSTANTS[op, 0] > 0)
+    if count == 0:
+        return
+    chosen = below(state, count)
+    if chosen < inputs:
+        if chosen == 0:
+            row.a = below(state, addresses[KINDS[op, 0]])
+        else:
+            row.b = below(state, addresses[KINDS[op, 1]])
+    elif chosen == inputs:
+        row.out = _draw_output(state, KINDS[op, 2], addresses)
+    else:
+        _alter_constant(state, row)
+
+
+@compiled
+def _insert(state, rows, size, op, addresses):
+    at = below(state, size + 1)
+    for index in range(size, at, -1):
+        rows[index] = rows[index - 1]
+    _draw_instruction(state, rows[at], op, addresses)
+
+
+@compiled
+def _remove(state, rows, size):
+    for index in range(below(state, size), size - 1):
+        rows[index] = rows[index + 1]
+
+
+@compiled
+def random_programs(tables, sizes, streams, operations, initial, addresses):
+    """Fill a batch with random programs of the initial sizes, one stream each."""
+    state = np.zeros(1, np.uint64)
+    for program in range(len(sizes)):
+        state[0] = streams[program]
+        for function in range(3):
+            sizes[program, function] = initial[function]
+            if len(operations[function]) > 0:
+                _draw_rows(state, tables[function][program], initial[function], operations[function], addresses)
+
+
+@compiled
+def mutate(tables, sizes, parents, streams, mutations, probability, operations, bounds, addresses, child_tables, child_sizes):
+    """One child a stream: the parent's copy, changed by one mutation with `probability`.
+
+    mutations: numbers in MUTATIONS that may happen, uniform; operations: allowed ids a function; bounds: [3, 2] least and most rows.
+    """
+    state = np.zeros(1, np.uint64)
+    functions = np.array([f for f in range(3) if len(operations[f]) > 0])
+    for child in range(len(parents)):
+        for function in range(3):
+            size = sizes[parents[child], function]
+            child_sizes[child, function] = size
+            for index in range(size):
+                child_tables[function][child, index] = tables[function][parents[child], index]
+        state[0] = streams[child]
+        if uniform(state) < probability:
+            mutation = mutations[below(state, len(mutations))]
+            _change(state, child_tables, child_sizes, child, mutation, functions, operations, bounds, addresses)
+
+
+@compiled
+def _change(state, tables, sizes, child, mutation, functions, operations, bounds, addresses):
+    """One mutation of the published program, in place."""
+    if mutation == 7 or len(functions) == 0:
+        return
+    if mutation == 6:
+        for each in functions:
+            _draw_rows(state, tables[each][child], sizes[child, each], operations[each], addresses)
+        return
+    function = functions[below(state, len(functions))]
+    rows, size, ops = tables[function][child], sizes[child, function], operations[function]
+    if mutation == 0:
+        if size > 0:
+            _alter_parameter(state, rows[below(state, size)], addresses)
+    elif mutation == 1:
+        if size > 0:
+            _draw_instruction(state, rows[below(state, size)], ops[below(state, len(ops))], addresses)
+    elif mutation == 2:
+        _draw_rows(state, rows, size, ops, addresses)
+    elif mutation == 3:
+        if size < bounds[function, 1] - 1:
+            _insert(state, rows, size, ops[below(state, len(ops))], addresses)
+            sizes[child, function] = size + 1
+    elif mutation == 4:
+        if size > bounds[function, 0]:
+            _remove(state, rows, size)
+            sizes[child, function] = size - 1
+    else:
+        _insert(state, rows, size, ops[below(state, len(ops))], addresses)
+        _remove(state, rows, size + 1)
+
+
+@compiled
+def mix(h, bits):
+    """One step of a hash over 64-bit words."""
+    h = (h ^ bits) + np.uint64(0x9E3779B97F4A7C15)
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@compiled
+def _bit(address):
+    return np.uint64(1) << np.uint64(address)
+
+
+@compiled
+def _backwards(rows, size, live, keep):
+    """Mark in `keep` which instructions can reach what is live after them; `live` [4], a mask of addresses a type, becomes what is live before."""
+    for index in range(size - 1, -1, -1):
+        row = rows[index]
+        op = row.op
+        kind = KINDS[op, 2]
+        if kind == 0 or not live[kind] & _bit(row.out):
+            keep[index] = False
+            continue
+        keep[index] = True
+        if not READS_OUT[op]:
+            live[kind] &= ~_bit(row.out)
+        if KINDS[op, 0]:
+            live[KINDS[op, 0]] |= _bit(row.a)
+        if KINDS[op, 1]:
+            live[KINDS[op, 1]] |= _bit(row.b)
+
+
+@compiled
+def _live(tables, sizes, program, keep):
+    """Fixed point of liveness over setup, then predict and learn repeated, then predict repeated. s1 is read after every predict.
+
+    The label s0 and the features v0 are given before predict and before learn, so they are never live across a function.
+    """
+    before_predict = np.zeros(4, np.uint64)
+    before_learn = np.zeros(4, np.uint64)
+    live = np.zeros(4, np.uint64)
+    changed = True
+    while changed:
+        changed = False
+        live[:] = before_predict
+        _given(live)
+        _backwards(tables[2][program], sizes[program, 2], live, keep[2])
+        _given(live)
+        for kind in range(4):
+            changed |= live[kind] != before_learn[kind]
+            before_learn[kind] = live[kind]
+            live[kind] |= before_predict[kind]
+        live[1] |= np.uint64(2)
+        _backwards(tables[1][program], sizes[program, 1], live, keep[1])
+        _given(live)
+        for kind in range(4):
+            changed |= live[kind] != before_predict[kind]
+            before_predict[kind] = live[kind]
+    live[:] = before_predict
+    _backwards(tables[0][program], sizes[program, 0], live, keep[0])
+
+
+@compiled
+def _given(live):
+    live[1] &= ~np.uint64(1)
+    live[2] &= ~np.uint64(1)
+
+
+@compiled
+def canonical(tables, sizes, out_tables, out_sizes, keys):
+    """The canonical form of every program: dead instructions gone, the inputs of commutative operations in order; and its hash."""
+    longest = 1
+    for function in range(3):
+        longest = max(longest, tables[function].shape[1])
+    keep = np.zeros((3, longest), np.bool_)
+    for program in range(len(sizes)):
+        _live(tables, sizes, program, keep)
+        key = np.uint64(0)
+        for function in range(3):
+            at = 0
+            for index in range(sizes[program, function]):
+                if not keep[function, index]:
+                    continue
+                out_tables[function][program, at] = tables[function][program, index]
+                row = out_tables[function][program, at]
+                if COMMUTES[row.op] and row.a > row.b:
+                    row.a, row.b = row.b, row.a
+                key = _hash_row(key, row, function)
+                at += 1
+            out_sizes[program, function] = at
+        keys[program] = key
+
+
+@compiled
+def _hash_row(key, row, function):
+    word = np.uint64(row.op) | np.uint64(row.a) << np.uint64(8) | np.uint64(row.b) << np.uint64(16) | np.uint64(row.out) << np.uint64(24)
+    key = mix(key, word | np.uint64(function) << np.uint64(32))
+    if CONSTANTS[row.op, 0]:
+        key = mix(key, np.float64(row.x).view(np.uint64))
+        key = mix(key, np.float64(row.y).view(np.uint64))
+        key = mix(key, np.float64(row.z).view(np.uint64))
+    return key

@@ -1,0 +1,170 @@
+"""Learning algorithms as programs: setup, predict and learn over typed memory (AutoML-Zero).
+
+Real, Liang, So, Le 2020, "AutoML-Zero: Evolving Machine Learning Algorithms From Scratch", ICML, arXiv 2003.03384. Operations, mutations and
+their probabilities are those of the published program. Departures: constants are doubles everywhere; a mutated constant that would
+overflow stays as it is; identity is the canonical form (what cannot reach the prediction is gone), not the text.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from evoml import settings
+from evoml.errors import InputError
+from evoml.genes import Choice, Column, Domain, Genotype, Given, Integer, Real, Schema, Table
+from evoml.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
+from evoml.population import Population
+from evoml.programs import FUNCTIONS, INSTRUCTION, Memory, Programs
+from evoml.spaces import Space as _Space
+from evoml.spaces._program_text import format_program, parse_program
+
+_LAST_INDEX = float(np.nextafter(1.0, 0.0))
+_CONSTANTS: dict[str, Domain] = {
+    VALUE: Real(-1.0, 1.0, "scale"),
+    INDEX: Real(0.0, 1.0, "redraw", least=0.0, most=_LAST_INDEX),
+    DEVIATION: Real(0.0, 1.0, "scale", least=0.0),
+    BOUND: Real(-1.0, 1.0, "scale"),
+}
+Mutation = Literal[
+    "alter_parameter", "randomize_instruction", "randomize_function", "insert", "remove", "trade", "randomize_algorithm", "identity"
+]
+
+
+class Function(settings.Settings):
+    """One component function: how many instructions, and which operations it may hold."""
+
+    initial: int = Field(1, ge=0, le=340, description="instructions at the start")
+    least: int = Field(0, ge=0, le=340, description="removal stops here")
+    most: int = Field(16, ge=1, le=340, description="insertion stops one below this, as in the published program")
+    ops: tuple[str, ...] = Field(NAMES, description="operations that random instructions are drawn from; empty: the function never changes")
+
+    @field_validator("ops")
+    @classmethod
+    def _known(cls, ops: tuple[str, ...]) -> tuple[str, ...]:
+        for name in ops:
+            if name not in BY_NAME:
+                raise ValueError(f"no operation {name!r}; `evoml spaces automl_zero` lists them")
+        return ops
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.least <= self.initial <= self.most:
+            raise ValueError(f"needs least <= initial <= most, not {self.least}, {self.initial}, {self.most}")
+        return self
+
+
+class Settings(settings.Settings):
+    """Memory size, functions, first population and mutations."""
+
+    scalars: int = Field(5, ge=2, le=64)
+    vectors: int = Field(9, ge=1, le=64)
+    matrices: int = Field(2, ge=0, le=64)
+    setup: Function = Function()
+    predict: Function = Function()
+    learn: Function = Function()
+    initial: Literal["random", "empty"] = Field("empty", description="random instructions, or no-ops, of the initial sizes")
+    mutations: tuple[Mutation, ...] = Field(("alter_parameter", "randomize_function", "insert", "remove"), min_length=1)
+    mutate_probability: float = Field(0.9, ge=0, le=1, description="otherwise the child is a copy")
+
+    @model_validator(mode="after")
+    def _writable(self) -> Self:
+        for name, function in zip(FUNCTIONS, (self.setup, self.predict, self.learn), strict=True):
+            for op in (BY_NAME[each] for each in function.ops):
+                if op.out == "v" and self.vectors < 2:
+                    raise ValueError(f"{name}.ops: {op.name} needs vectors >= 2, since v0 is never written")
+                if "m" in op.ins + op.out and self.matrices < 1:
+                    raise ValueError(f"{name}.ops: {op.name} needs matrices >= 1")
+        return self
+
+
+class Space(_Space):
+    """Programs of a memory layout. The batch methods are compiled."""
+
+    settings_class = Settings
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.memory = Memory(settings.scalars, settings.vectors, settings.matrices)
+        self._functions = (settings.setup, settings.predict, settings.learn)
+        self._operations = tuple(np.array([BY_NAME[name].id for name in function.ops], np.int64) for function in self._functions)
+        self._bounds = np.array([[function.least, function.most] for function in self._functions], np.int64)
+        self._addresses = np.array([0, settings.scalars, settings.vectors, settings.matrices], np.int64)
+
+    @cached_property
+    def schema(self) -> Schema:  # type: ignore[override]
+        tables = tuple(
+            Table(name, self._columns(function), 0, function.most) for name, function in zip(FUNCTIONS, self._functions, strict=True)
+        )
+        assert all(table.dtype == INSTRUCTION for table in tables)
+        return Schema(tables)
+
+    def _columns(self, function: Function) -> tuple[Column, ...]:
+        """The columns of an instruction, their domains read off the operation table."""
+        count = {"s": self.memory.scalars, "v": self.memory.vectors, "m": self.memory.matrices}
+        operand: list[dict[int, Domain]] = [
+            {op.id: Integer(0, count[op.ins[i]] - 1) for op in OPS if len(op.ins) > i} for i in range(2)
+        ]
+        output: dict[int, Domain] = {op.id: Integer(0 if op.out == "m" else 1, count[op.out] - 1) for op in OPS if op.out}
+        constants: list[dict[int, Domain]] = [{op.id: _CONSTANTS[op.constants[i]] for op in OPS if len(op.constants) > i} for i in range(3)]
+        drawn = tuple(BY_NAME[name].id for name in function.ops)
+        return (
+            Column("op", Choice(NAMES, drawn)),
+            *(Column(name, Given("op", cases)) for name, cases in zip("ab", operand, strict=True)),
+            Column("out", Given("op", output)),
+            *(Column(name, Given("op", cases)) for name, cases in zip("xyz", constants, strict=True)),
+        )
+
+    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
+        return {name: [{} for _ in range(function.initial)] for name, function in zip(FUNCTIONS, self._functions, strict=True)}
+
+    def random(self, streams: np.ndarray) -> Population:
+        from evoml.spaces._program_kernels import random_programs
+
+        out = Population(self.schema, len(streams))
+        initial = np.array([function.initial for function in self._functions])
+        random_programs(out.tables, out.sizes, streams, self._operations, initial, self._addresses)
+        return out
+
+    def initial(self, streams: np.ndarray, given: Sequence[Genotype] = ()) -> Population:
+        if given or self.settings.initial == "random":
+            return super().initial(streams, given)
+        out = Population(self.schema, len(streams))
+        out.sizes[:] = [function.initial for function in self._functions]
+        return out
+
+    def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
+        from evoml.spaces._program_kernels import MUTATIONS, mutate
+
+        out = Population(self.schema, len(parents))
+        allowed = np.array([MUTATIONS.index(name) for name in self.settings.mutations])
+        mutate(
+            population.tables, population.sizes, np.asarray(parents), streams, allowed, self.settings.mutate_probability,
+            self._operations, self._bounds, self._addresses, out.tables, out.sizes,
+        )  # fmt: skip
+        return out
+
+    def phenotypes(self, population: Population) -> Programs:
+        """Canonical programs: dead instructions gone, the inputs of commutative operations in order."""
+        from evoml.spaces._program_kernels import canonical
+
+        tables = tuple(np.zeros_like(table) for table in population.tables)
+        sizes = np.zeros_like(population.sizes)
+        keys = np.zeros(len(population), np.uint64)
+        canonical(population.tables, population.sizes, tables, sizes, keys)
+        return Programs(self.memory, tables, sizes, keys)  # type: ignore[arg-type]
+
+    def keys(self, population: Population) -> list[str]:
+        return [f"{key:016x}" for key in self.phenotypes(population).keys]
+
+    def format(self, genotype: Genotype) -> str:
+        return format_program(genotype)
+
+    def parse(self, text: str, where: str) -> Genotype:
+        genotype = Genotype(self.schema, parse_program(text, where, self.memory))
+        for name, function in zip(FUNCTIONS, self._functions, strict=True):
+            if len(genotype.tables[name]) > function.most:
+                raise InputError(f"{where}: {name} has {len(genotype.tables[name])} instructions, space.{name}.most is {function.most}")
+        return genotype
