@@ -465,9 +465,16 @@ class Schema:
         """A struct of one list<struct> a gene table; choices are strings."""
         return pa.struct([pa.field(table.name, table.arrow) for table in self.tables])
 
-    def to_arrow(self, genotypes: Sequence[Genotype]) -> pa.Array:
-        """Genotypes as an Arrow array of type `arrow`."""
-        return pa.array([self.plain(genotype) for genotype in genotypes], self.arrow)
+    def to_arrow(self, tables: Sequence[np.ndarray], sizes: np.ndarray) -> pa.Array:
+        """P genotypes as an Arrow array of type `arrow`. tables: [P, R] padded rows a gene table; sizes: [P, tables] rows in use."""
+        lists = []
+        for table, rows, counts in zip(self.tables, tables, sizes.T, strict=True):
+            flat = rows[np.arange(rows.shape[1]) < counts[:, None]]
+            fields = [pa.field(column.name, column.domain.arrow) for column in table.columns]
+            columns = [_column_to_arrow(column.domain, flat, column.name) for column in table.columns]
+            offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+            lists.append(pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(columns, fields=fields)))
+        return pa.StructArray.from_arrays(lists, fields=[pa.field(table.name, table.arrow) for table in self.tables])
 
     def from_arrow(self, array: pa.Array, where: str) -> list[Genotype]:
         """The inverse of `to_arrow`. Raises InputError naming `where` for a column, a name or a value that this schema does not have."""
@@ -482,6 +489,22 @@ class Schema:
             }
             out.append(self.from_plain(plain, place))
         return out
+
+
+def _column_to_arrow(domain: Domain, rows: np.ndarray, name: str) -> pa.Array:
+    """One column of flat rows as Arrow: choices by name, null where a column holds nothing."""
+    values = rows[name]
+    if isinstance(domain, Choice):
+        return pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int32)), pa.array(domain.names, pa.string())).dictionary_decode()
+    if not isinstance(domain, Given):
+        return pa.array(values, domain.arrow)
+    codes, which = np.unique(rows[domain.column], return_inverse=True)
+    cases = [domain.cases.get(code.item(), domain.otherwise) for code in codes]
+    if any(isinstance(case, Choice) for case in cases):
+        place = Place(0, {}, {})
+        return pa.array([cases[at].plain(_item(value), place) for at, value in zip(which, values, strict=True)], domain.arrow)
+    nothing = np.array([isinstance(case, Nothing) for case in cases], bool)
+    return pa.array(values, domain.arrow, mask=nothing[which] if len(which) else np.zeros(0, bool))
 
 
 def _item(value: Any) -> Any:

@@ -142,9 +142,17 @@ class Population(Sequence[Individual]):
 
     def state(self) -> dict[str, np.ndarray]:
         """Every array by name, for a checkpoint; structured rows as bytes."""
-        arrays = {f"table{i}": table.view(np.uint8).reshape(len(self), -1) for i, table in enumerate(self.tables)}
+        arrays = {f"table{i}": table.view(np.uint8).reshape(len(self), table.shape[1] * table.dtype.itemsize) for i, table in enumerate(self.tables)}
         rest = ("sizes", "fitness", "ids", "birth", "parents", "status")
         return arrays | {name: getattr(self, name) for name in rest}
+
+    @classmethod
+    def from_state(cls, schema: Schema, state: dict[str, np.ndarray], weights: tuple[float, ...] = (1.0,)) -> "Population":
+        """The population whose `state` this is."""
+        capacity = [state[f"table{i}"].shape[1] // table.dtype.itemsize for i, table in enumerate(schema.tables)]
+        out = cls(schema, len(state["ids"]), capacity, weights)
+        out.load(state)
+        return out
 
     def load(self, state: dict[str, np.ndarray]) -> None:
         """Take over the arrays of `state`, made by a population of the same shape."""

@@ -1,6 +1,7 @@
 """Search spaces: what can be expressed. One file a space, with `Settings` and a class `Space`."""
 
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ class Space:
         """One mutated child of each of `parents` (indices into `population`)."""
         pairs = zip(parents, streams, strict=True)
         return Population.of(self.schema, [self.schema.perturb(generator(stream), population.genotype(at)) for at, stream in pairs])
+
+    def mate(self, rng: Random, one: Genotype, other: Genotype) -> tuple[Genotype, Genotype]:
+        """Two children of two parents. Spaces without crossover return the parents."""
+        return one, other
 
     def keys(self, population: Population) -> list[str]:
         """Canonical keys: equal keys mean the same candidate."""

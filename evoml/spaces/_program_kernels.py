@@ -151,15 +151,16 @@ def _remove(state, rows, size):
 
 
 @compiled
-def random_programs(tables, sizes, streams, operations, initial, addresses):
-    """Fill a batch with random programs of the initial sizes, one stream each."""
+def random_programs(tables, sizes, streams, operations, ranges, addresses):
+    """Fill a batch with random programs, one stream each; ranges: [3, 2] least and most instructions, uniform."""
     state = np.zeros(1, np.uint64)
     for program in range(len(sizes)):
         state[0] = streams[program]
         for function in range(3):
-            sizes[program, function] = initial[function]
+            size = ranges[function, 0] + below(state, ranges[function, 1] - ranges[function, 0] + 1)
+            sizes[program, function] = size
             if len(operations[function]) > 0:
-                _draw_rows(state, tables[function][program], initial[function], operations[function], addresses)
+                _draw_rows(state, tables[function][program], size, operations[function], addresses)
 
 
 @compiled
@@ -292,7 +293,7 @@ def canonical(tables, sizes, out_tables, out_sizes, keys):
     keep = np.zeros((3, longest), np.bool_)
     for program in range(len(sizes)):
         _live(tables, sizes, program, keep)
-        key = np.uint64(0)
+        key = np.uint64(0x2545F4914F6CDD1D)
         for function in range(3):
             at = 0
             for index in range(sizes[program, function]):

@@ -7,6 +7,7 @@ overflow stays as it is; identity is the canonical form (what cannot reach the p
 
 from collections.abc import Sequence
 from functools import cached_property
+from random import Random
 from typing import Literal, Self
 
 import numpy as np
@@ -91,6 +92,7 @@ class Space(_Space):
         self._functions = (settings.setup, settings.predict, settings.learn)
         self._operations = tuple(np.array([BY_NAME[name].id for name in function.ops], np.int64) for function in self._functions)
         self._bounds = np.array([[function.least, function.most] for function in self._functions], np.int64)
+        self._initial = np.array([function.initial for function in self._functions], np.int64)
         self._addresses = np.array([0, settings.scalars, settings.vectors, settings.matrices], np.int64)
 
     @cached_property
@@ -121,18 +123,25 @@ class Space(_Space):
         return {name: [{} for _ in range(function.initial)] for name, function in zip(FUNCTIONS, self._functions, strict=True)}
 
     def random(self, streams: np.ndarray) -> Population:
+        """Random programs; where mutation changes sizes, of any size within the bounds, else of the initial sizes."""
+        free = {"insert", "remove"} & set(self.settings.mutations)
+        return self._random(streams, self._bounds if free else self._initial.repeat(2).reshape(3, 2))
+
+    def _random(self, streams: np.ndarray, ranges: np.ndarray) -> Population:
         from evoml.spaces._program_kernels import random_programs
 
         out = Population(self.schema, len(streams))
-        initial = np.array([function.initial for function in self._functions])
-        random_programs(out.tables, out.sizes, streams, self._operations, initial, self._addresses)
+        random_programs(out.tables, out.sizes, streams, self._operations, ranges, self._addresses)
         return out
 
     def initial(self, streams: np.ndarray, given: Sequence[Genotype] = ()) -> Population:
-        if given or self.settings.initial == "random":
+        """Copies of the given programs, random instructions or no-ops; the last two of the initial sizes."""
+        if given:
             return super().initial(streams, given)
+        if self.settings.initial == "random":
+            return self._random(streams, self._initial.repeat(2).reshape(3, 2))
         out = Population(self.schema, len(streams))
-        out.sizes[:] = [function.initial for function in self._functions]
+        out.sizes[:] = self._initial
         return out
 
     def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
@@ -158,6 +167,12 @@ class Space(_Space):
 
     def keys(self, population: Population) -> list[str]:
         return [f"{key:016x}" for key in self.phenotypes(population).keys]
+
+    def mate(self, rng: Random, one: Genotype, other: Genotype) -> tuple[Genotype, Genotype]:
+        """Exchange one component function. The published system has no crossover; this is for DEAP's algorithms."""
+        name = rng.choice(FUNCTIONS)
+        swap = {name: other.tables[name]}, {name: one.tables[name]}
+        return Genotype(self.schema, one.tables | swap[0]), Genotype(self.schema, other.tables | swap[1])
 
     def format(self, genotype: Genotype) -> str:
         return format_program(genotype)

@@ -1,0 +1,244 @@
+"""A run on disk: Parquet parts, the configuration, a checkpoint and events. Everything is written beside and renamed into place.
+
+    run.toml                        the whole configuration, versions, seed; enough to repeat the run
+    part-000000.parquet, ...        the candidates kept, a part a flush
+    checkpoint/state.safetensors    everything a resumed run needs: arrays, and JSON in the header; no pickle
+    events.jsonl                    what happened, one JSON object a line
+    result.json                     the end of a finished run: the best candidate and its scores
+
+A candidate can stand in several rows: when it was found, when it was selected, in a snapshot of the population. `event` tells them apart.
+Reading a run executes none of its contents.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import tomli_w
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from evoml.errors import InputError
+from evoml.genes import Genotype, Schema
+from evoml.population import STATUS, Population
+
+EVENTS = ("candidate", "improvement", "selected", "snapshot", "final")
+FORMAT = 1
+
+
+class DiskError(OSError):
+    """The disk refused a write; what was written before is intact."""
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"{path}: cannot write ({error.strerror or error}); the run is intact up to its last checkpoint and can be resumed") from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file beside and rename it into place. Raises DiskError."""
+    beside = path.with_name(path.name + ".partial")
+    with _disk(path):
+        try:
+            with beside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+class Archive:
+    """One run folder. `rows` are buffered by `add` and become a part at `flush`."""
+
+    def __init__(self, folder: Path, schema: Schema, objective: str) -> None:
+        self.folder, self.schema, self.objective = folder, schema, objective
+        self.parts = 0
+        self._buffer: list[pa.RecordBatch] = []
+        self._events: list[dict[str, Any]] = []
+        self._events_bytes = 0
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The columns of every part."""
+        return pa.schema(
+            [
+                ("id", pa.int64()), ("key", pa.string()), ("parents", pa.list_(pa.int64())), ("birth", pa.int64()), ("status", pa.string()),
+                ("seconds", pa.float64()), (self.objective, pa.float64()), ("event", pa.string()), ("island", pa.int32()),
+                ("experiment", pa.int32()), ("evaluations", pa.int64()), ("genotype", self.schema.arrow),
+            ],
+            metadata={"evoml": json.dumps({"format": FORMAT, "objective": self.objective})},
+        )  # fmt: skip
+
+    # -- writing -----------------------------------------------------------------------------------------------------------
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        """Make the folder. Raises InputError if it already holds something."""
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise InputError(f"{self.folder}: already there; resume it with `evoml resume {self.folder}` or name another with --run")
+        with _disk(self.folder):
+            (self.folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / "run.toml", tomli_w.dumps(dict(config)).encode())
+
+    def add(self, population: Population, keys: list[str], event: str, island: int, experiment: int, evaluations: int) -> None:
+        """Buffer one row an individual. evaluations: how many candidates the run had evaluated by then."""
+        if not len(population):
+            return
+        n = len(population)
+        parents = [[int(parent) for parent in pair if parent >= 0] for pair in population.parents]
+        columns = [
+            population.ids, keys, parents, population.birth, [STATUS[code] for code in population.status], [None] * n, population.fitness[:, 0],
+            [event] * n, np.full(n, island, np.int32), np.full(n, experiment, np.int32), np.full(n, evaluations, np.int64),
+        ]  # fmt: skip
+        arrays = [pa.array(column, kind) for column, kind in zip(columns, self.arrow.types, strict=False)]
+        arrays.append(self.schema.to_arrow(population.tables, population.sizes))
+        self._buffer.append(pa.RecordBatch.from_arrays(arrays, schema=self.arrow))
+
+    def log(self, event: str, **values: Any) -> None:
+        """Buffer a line for events.jsonl."""
+        self._events.append({"event": event, **values})
+
+    @property
+    def buffered(self) -> int:
+        """Rows not yet in a part."""
+        return sum(batch.num_rows for batch in self._buffer)
+
+    def flush(self) -> None:
+        """Write what is buffered: one part, and the events. Raises DiskError, keeping the buffer."""
+        if self._buffer:
+            sink = pa.BufferOutputStream()
+            with pq.ParquetWriter(sink, self.arrow, compression="zstd") as writer:
+                writer.write_table(pa.Table.from_batches(self._buffer, self.arrow))
+            write_atomically(self.folder / f"part-{self.parts:06d}.parquet", sink.getvalue().to_pybytes())
+            self.parts += 1
+            self._buffer.clear()
+        if self._events:
+            text = "".join(json.dumps(event) + "\n" for event in self._events).encode()
+            path = self.folder / "events.jsonl"
+            with _disk(path), path.open("r+b" if path.exists() else "w+b") as file:
+                file.truncate(self._events_bytes)
+                file.seek(self._events_bytes)
+                file.write(text)
+            self._events_bytes += len(text)
+            self._events.clear()
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Flush, then replace the checkpoint. `state`: nested dictionaries of JSON values and arrays."""
+        self.flush()
+        arrays: dict[str, np.ndarray] = {}
+        plain = _split(state, "", arrays)
+        plain["archive"] = {"parts": self.parts, "events_bytes": self._events_bytes}
+        write_atomically(self.folder / "checkpoint" / "state.safetensors", to_safetensors(arrays, {"state": json.dumps(plain)}))
+
+    # -- reading -----------------------------------------------------------------------------------------------------------
+
+    def restore(self) -> dict[str, Any]:
+        """The checkpoint's state; parts and events written after it are removed, since the resumed run writes them again. Raises InputError."""
+        path = self.folder / "checkpoint" / "state.safetensors"
+        if not path.is_file():
+            raise InputError(f"{self.folder}: no checkpoint yet, so there is nothing to resume; start the search again")
+        try:
+            with safe_open(path, "numpy") as file:
+                state = json.loads((file.metadata() or {})["state"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+            _join(state, arrays)
+            own = state.pop("archive")
+            self.parts, self._events_bytes = int(own["parts"]), int(own["events_bytes"])
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: not a checkpoint of evoml ({error})") from None
+        for part in self.folder.glob("part-*.parquet"):
+            number = part.stem.removeprefix("part-")
+            if number.isdigit() and int(number) >= self.parts:
+                part.unlink()
+        (self.folder / "result.json").unlink(missing_ok=True)
+        return state
+
+    def table(self, columns: list[str] | None = None) -> tuple[pa.Table, list[str]]:
+        """All rows, and a line for every part that could not be read. Without `genotype` in columns it is quick."""
+        tables, problems = [], []
+        wanted = columns or self.arrow.names
+        for part in sorted(self.folder.glob("part-*.parquet")):
+            try:
+                table = pq.ParquetFile(part).read(wanted)
+                missing = [name for name in wanted if name not in table.column_names]
+                if missing:
+                    raise ValueError(f"no column {missing[0]}")
+                tables.append(table.cast(pa.schema([self.arrow.field(name) for name in wanted])))
+            except (OSError, ValueError, pa.ArrowException) as error:
+                problems.append(f"{part}: skipped, not a part of this run ({' '.join(str(error).split())[:120]})")
+        empty = pa.schema([self.arrow.field(name) for name in wanted]).empty_table()
+        return pa.concat_tables([empty, *tables]), problems
+
+    def best(self, count: int) -> tuple[list[dict[str, Any]], list[str]]:
+        """The best candidates, no key twice: selected ones by their score on the selection tasks, then others by their fitness in search."""
+        table, problems = self.table()
+        order = pc.if_else(pc.equal(table["event"], "selected"), 0, 1)
+        table = table.append_column("rank", order).sort_by([("rank", "ascending"), (self.objective, "descending"), ("id", "ascending")])
+        seen: set[str] = set()
+        rows = []
+        for index, key in enumerate(table["key"].to_pylist()):
+            if key not in seen and len(rows) < count:
+                seen.add(key)
+                rows.append(table.slice(index, 1))
+        out = []
+        for row in rows:
+            values = row.drop_columns(["genotype", "rank"]).to_pylist()[0]
+            out.append(values | {"genotype": self.genotype(row["genotype"].combine_chunks(), f"{self.folder}: candidate {values['id']}")})
+        return out, problems
+
+    def genotype(self, column: pa.Array, where: str) -> Genotype:
+        """One genotype from the column of that name. Raises InputError."""
+        return self.schema.from_arrow(column, where)[0]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a run. Raises InputError if the folder is not a run."""
+    path = folder / "run.toml"
+    if not path.is_file():
+        raise InputError(f"{folder}: not a run (no run.toml)")
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """How a finished run ended; None if it has not finished."""
+    try:
+        result = json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) else None
+
+
+def _split(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    """Take the arrays out of nested dictionaries and lists, leaving their names."""
+    if isinstance(value, np.ndarray):
+        arrays[path] = np.ascontiguousarray(value)
+        return {"array": path}
+    if isinstance(value, Mapping):
+        return {key: _split(each, f"{path}/{key}", arrays) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_split(each, f"{path}/{index}", arrays) for index, each in enumerate(value)]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _join(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """The inverse of `_split`, in place."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in list(items):
+        value[key] = arrays[each["array"]] if isinstance(each, dict) and set(each) == {"array"} else _join(each, arrays)
+    return value

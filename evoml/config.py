@@ -1,0 +1,186 @@
+"""One configuration for everything: a system's preset, a TOML file, `--set key=value` and flags, merged in this order and validated.
+
+Every setting has a dotted key, the same in TOML, in `--set` and in Python: `search.budget`, `space.scalars`, `task.name`, `workers`.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from evoml.errors import InputError
+from evoml.registry import load, names
+from evoml.settings import Settings
+
+PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
+_DEFAULT_PART = {"space": "automl_zero", "strategy": "aging_evolution", "evaluator": "execution", "task": "projected_binary"}
+
+
+class SearchSettings(Settings):
+    """How long to search, and when to stop, restart and exchange individuals."""
+
+    budget: int = Field(0, ge=0, description="candidates to evaluate, over all islands; 0: no limit")
+    seconds: float = Field(0.0, ge=0, description="seconds to search; 0: no limit. A run that it ends is a prefix of the same run without it")
+    seed: int = Field(0, ge=0, lt=2**63)
+    stop_at: float | str = Field("none", description="stop when a selected candidate scores more than this; none: never")
+    islands: int = Field(1, ge=1, le=1024, description="populations that evolve apart; workers are shared among them")
+    migrate_every: int = Field(10, ge=0, description="rounds between migrations; 0: never")
+    migrants: int = Field(5, ge=1, description="individuals that each island sends to the next")
+    experiment: int = Field(0, ge=0, description="candidates after which all starts again with fresh tasks; 0: never")
+    experiment_steps: int = Field(0, ge=0, description="training steps after which all starts again with fresh tasks; 0: never")
+    round: int = Field(10_000, ge=1, description="most candidates an island evaluates between two synchronisations")
+    round_steps: int = Field(20_000_000, ge=1, description="most training steps an island runs between two synchronisations")
+
+
+class ArchiveSettings(Settings):
+    """What is kept of a run."""
+
+    keep: str = Field("improvements", pattern="^(improvements|all)$", description="improvements and snapshots, or every candidate")
+    snapshot: int = Field(1_000_000, ge=0, description="candidates between two snapshots of the populations; 0: only the last")
+    interval: float = Field(20.0, gt=0, description="seconds between checkpoints")
+
+
+class Config(Settings):
+    """A whole configuration. The groups of the parts hold the part's name and its own settings, validated by the part."""
+
+    system: str = "custom"
+    preset: str = "desk"
+    search: SearchSettings = SearchSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    space: dict[str, Any]
+    strategy: dict[str, Any]
+    evaluator: dict[str, Any]
+    task: dict[str, Any]
+    workers: int = Field(0, ge=0, description="threads; 0: one a core. Does not change the result")
+    backend: str = "auto"
+    start: tuple[str, ...] = Field((), description="files of genotypes that the first population is made of")
+
+    def name(self, part: str) -> str:
+        """The name of a part: `config.name("space")`."""
+        return str(getattr(self, part)["name"])
+
+    def part(self, part: str) -> Any:
+        """The validated settings of a part."""
+        values = {key: value for key, value in getattr(self, part).items() if key not in ("name", "data")}
+        return load(PARTS[part], self.name(part)).Settings.read(values, part)
+
+    @property
+    def data(self) -> Path | None:
+        return Path(self.task["data"]) if self.task.get("data") else None
+
+    @property
+    def stop_at(self) -> float:
+        """The selection score above which the search stops; infinity for never."""
+        return float("inf") if isinstance(self.search.stop_at, str) else self.search.stop_at
+
+    def complete(self) -> dict[str, Any]:
+        """Every setting with its value, as nested dictionaries that `build` reads back."""
+        out = self.model_dump(exclude=set(PARTS))
+        for part in PARTS:
+            data = {"data": str(self.data)} if part == "task" and self.data else {}
+            out[part] = {"name": self.name(part), **data, **self.part(part).model_dump(mode="json", exclude_none=True)}
+        return out
+
+
+def systems() -> tuple[str, ...]:
+    """Names of the published systems that have a preset."""
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in files("evoml.systems").iterdir() if entry.name.endswith(".toml")))
+
+
+def read_system(name: str) -> dict[str, Any]:
+    """A system's preset file. Raises InputError for a name that there is no file of."""
+    if name not in systems():
+        near = get_close_matches(name, systems(), n=1)
+        raise InputError(f"no system {name!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(systems())}"))
+    return tomllib.loads((files("evoml.systems") / f"{name}.toml").read_text())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A configuration file. Raises InputError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML ({error})") from None
+
+
+def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
+    """Merge layers, each with the name that its errors carry, over the system that one of them names. Raises InputError.
+
+    A preset may hold `[for.TASK]`, laid over it where that task is searched on, and `[paper]`, laid over it for `preset = "paper"`.
+    """
+    merged: dict[str, Any] = {}
+    for where, layer in layers:
+        _check_groups(layer, where)
+        merged = _merge(merged, layer)
+    preset: dict[str, Any] = {}
+    if merged.get("system", "custom") != "custom":
+        preset = read_system(str(merged["system"]))
+    task = _group(merged, "task").get("name") or _group(preset, "task").get("name") or _DEFAULT_PART["task"]
+    chosen = merged.get("preset", "desk")
+    if chosen not in ("desk", "paper"):
+        raise InputError(f"preset: {chosen!r} is not one of desk, paper")
+    overlays = [preset.pop("for", {}).get(str(task), {}), preset.pop("paper", {}) if chosen == "paper" else {}]
+    preset.pop("paper", None)
+    preset.pop("title", None)
+    # A part replaced by another does not inherit the settings that were meant for the first.
+    for part in PARTS:
+        name = _group(merged, part).get("name")
+        if name is not None and name != _group(preset, part).get("name", _DEFAULT_PART[part]):
+            preset[part] = {"name": name}
+    for overlay in overlays:
+        preset = _merge(preset, overlay)
+    merged = _merge(preset, merged)
+    for part, default in _DEFAULT_PART.items():
+        merged[part] = {"name": default} | _group(merged, part)
+        if merged[part]["name"] not in names(PARTS[part]):
+            load(PARTS[part], str(merged[part]["name"]))  # raises with a hint
+    where = next((f"{name}: " for name, layer in reversed(layers) if layer and name.endswith(".toml")), "")
+    config = Config.read(merged, where)
+    for part in PARTS:
+        try:
+            config.part(part)
+        except InputError as error:
+            raise InputError(f"{where}{error}") from None
+    if isinstance(config.search.stop_at, str) and config.search.stop_at != "none":
+        raise InputError(f"{where}search.stop_at: {config.search.stop_at!r}: must be a number or none")
+    return config
+
+
+def assign(text: str) -> dict[str, Any]:
+    """One `--set key=value` as nested dictionaries; the value is read as TOML, or as a string where it is none. Raises InputError."""
+    key, equals, value = text.partition("=")
+    keys = key.strip().split(".")
+    if not equals or not all(keys):
+        raise InputError(f"--set {text}: must be key=value, such as search.seed=1")
+    try:
+        out: Any = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        out = value.strip()
+    for each in reversed(keys):
+        out = {each: out}
+    return dict(out)
+
+
+def _group(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    group = values.get(name, {})
+    return dict(group) if isinstance(group, Mapping) else {}
+
+
+def _check_groups(layer: Mapping[str, Any], where: str) -> None:
+    for name in (*PARTS, "search", "archive"):
+        if name in layer and not isinstance(layer[name], Mapping):
+            raise InputError(f"{where}: {name}: {layer[name]!r}: must be a table, such as {name}.{'name' if name in PARTS else 'seed'} = ...")
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = _merge(out[key], value) if both else value
+    return out

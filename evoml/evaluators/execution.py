@@ -1,0 +1,197 @@
+"""Runs learning algorithms on tasks and scores what they learnt, with caches, a cost budget and hurdles (AutoML-Zero).
+
+Real, Liang, So, Le 2020, arXiv 2003.03384; hurdles after So, Liang, Le 2019, "The Evolved Transformer", arXiv 1901.11117. Departures: a
+candidate is first looked up by its canonical form, which costs no execution; the functional equivalence cache covers all tasks with one
+key, not one key a task; the cost budget counts the canonical form, since nothing else is run.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from evoml import settings
+from evoml.backends import Rules
+from evoml.errors import InputError
+from evoml.evaluators import Evaluation
+from evoml.evaluators._caches import ExactCache, FunctionalCache
+from evoml.instructions import BY_NAME, OPS
+from evoml.population import DIVERGED, OK
+from evoml.programs import INSTRUCTION, Memory, Programs
+from evoml.registry import load
+from evoml.tasks import TaskSet
+
+# The cost budget's yardstick: the two-layer network of programs/automl_zero/neural_network.py, by operation.
+_NETWORK = (
+    ("vector_gaussian_set", "matrix_gaussian_set", "scalar_const_set"),
+    ("matrix_vector_product", "vector_sum", "vector_max", "vector_inner_product", "scalar_sum"),
+    ("scalar_diff", "scalar_product", "scalar_sum", "scalar_vector_product", "vector_sum", "scalar_vector_product", "vector_heaviside",
+     "vector_product", "vector_sum", "vector_outer_product", "matrix_sum"),
+)  # fmt: skip
+_COST = np.array([op.cost for op in OPS])
+
+
+class FunctionalCacheSettings(settings.Settings):
+    """The functional equivalence cache."""
+
+    size: int = Field(100_000, ge=0, description="entries; 0: no cache")
+    train: int = Field(10, ge=1, description="training examples of the short run")
+    valid: int = Field(10, ge=1, description="validation examples of the short run")
+    forget: int = Field(100, ge=1, description="uses after which an entry is forgotten")
+
+
+class HurdleSettings(settings.Settings):
+    """A candidate must pass a threshold on the first tasks to be run on the others."""
+
+    tasks: int = Field(0, ge=0, description="tasks before the hurdle; 0: no hurdle")
+    percentile: float = Field(75.0, ge=0, le=100, description="of the distinct fitnesses that recent candidates had there")
+    window: int = Field(1000, ge=10, description="how many recent distinct fitnesses count")
+
+
+class Settings(settings.Settings):
+    """How programs are trained and scored."""
+
+    dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic of the search; selection and test use float64")
+    epochs: int = Field(1, ge=1)
+    max_abs_error: float = Field(100.0, gt=0, description="a larger error ends a program's run on a task with fitness 0")
+    combine: Literal["mean", "median"] = Field("mean", description="over tasks")
+    exact_cache: int = Field(131_072, ge=0, description="entries of the cache by canonical form; 0: none")
+    functional_cache: FunctionalCacheSettings = FunctionalCacheSettings()
+    budget_factor: float = Field(0.0, ge=0, description="most cost, in two-layer networks, beyond which fitness is 0; 0: no limit")
+    hurdle: HurdleSettings = HurdleSettings()
+
+
+class Evaluator:
+    """Scores programs on one set of tasks. One thread at a time: it owns its caches and the backend's memory."""
+
+    objectives_weights = (1.0,)
+
+    def __init__(self, settings: Settings, tasks: TaskSet, space: Any, backend: str) -> None:
+        memory = getattr(space, "memory", None)
+        if not isinstance(memory, Memory):
+            raise InputError("evaluator: execution runs programs, which this space does not make; space automl_zero does")
+        self.settings, self.tasks, self.memory = settings, tasks, memory
+        self.rules = Rules(tasks.train_y.shape[1], tasks.valid_y.shape[1], settings.epochs, settings.max_abs_error, settings.dtype)
+        self._make = load("backends", backend).Backend
+        hurdle = min(settings.hurdle.tasks, len(tasks) - 1)
+        self._stages = [self._make(part, memory, self.rules) for part in ([_part(tasks, slice(0, hurdle)), _part(tasks, slice(hurdle, None))] if hurdle else [tasks])]
+        self._short = self._make(tasks, memory, self.rules) if hurdle else self._stages[0]
+        self._exact = ExactCache(settings.exact_cache) if settings.exact_cache else None
+        functional = settings.functional_cache
+        self._functional = FunctionalCache(functional.size, functional.forget) if functional.size else None
+        self._recent = np.full(settings.hurdle.window, np.nan)
+        self.counts = {"candidates": 0, "exact_hits": 0, "functional_hits": 0, "over_budget": 0, "stopped_at_hurdle": 0, "full_runs": 0, "steps": 0}
+
+    def __call__(self, programs: Programs) -> Evaluation:
+        """Combined fitness of every program, [n, 1]."""
+        before = self.counts["steps"]
+        self.counts["candidates"] += len(programs)
+        fitness = self._exact.find(programs.keys) if self._exact else np.full(len(programs), np.nan)
+        missing = np.flatnonzero(np.isnan(fitness))
+        self.counts["exact_hits"] += len(programs) - len(missing)
+        if len(missing):
+            fitness[missing] = self._look_up_or_run(programs, missing)
+            if self._exact:
+                self._exact.insert(programs.keys[missing], fitness[missing])
+        status = np.where(fitness > 0, OK, DIVERGED).astype(np.uint8)
+        return Evaluation(fitness[:, None], status, self.counts["steps"] - before)
+
+    @staticmethod
+    def exact(settings: Settings) -> Settings:
+        """The same scoring for selection and test: float64, everything in full, the mean over tasks as in the published program."""
+        off = {"dtype": "float64", "exact_cache": 0, "functional_cache": FunctionalCacheSettings(size=0), "budget_factor": 0.0}
+        return settings.model_copy(update=off | {"hurdle": HurdleSettings(), "combine": "mean"})
+
+    def per_task(self, programs: Programs) -> np.ndarray:
+        """Fitness on every task, in full: no cache, no hurdle, no budget. [n, T]"""
+        return np.concatenate([stage.fitness(programs, np.arange(len(programs)))[0] for stage in self._stages], axis=1)
+
+    def _look_up_or_run(self, programs: Programs, which: np.ndarray) -> np.ndarray:
+        out = np.zeros(len(which))
+        run = self._within_budget(programs, which)
+        self.counts["over_budget"] += len(which) - int(run.sum())
+        if self._functional is None:
+            out[run] = self._run(programs, which[run])
+            return out
+        short = self.settings.functional_cache
+        prints, steps = self._short.fingerprints(programs, which[run], short.train, short.valid)
+        self.counts["steps"] += steps
+        found = self._functional.find(prints)
+        missing = np.isnan(found)
+        self.counts["functional_hits"] += len(found) - int(missing.sum())
+        found[missing] = self._run(programs, which[run][missing])
+        self._functional.insert(prints[missing], found[missing])
+        out[run] = found
+        return out
+
+    def _within_budget(self, programs: Programs, which: np.ndarray) -> np.ndarray:
+        """Which programs' estimated cost, setup and every training step, is within the budget."""
+        factor, examples = self.settings.budget_factor, self.rules.train
+        if not factor:
+            return np.ones(len(which), bool)
+        network = [sum(BY_NAME[name].cost for name in function) for function in _NETWORK]
+        cost = np.stack([(_COST[table["op"][which]] * (np.arange(table.shape[1]) < size[which, None])).sum(1)
+                         for table, size in zip(programs.tables, programs.sizes.T, strict=True)])  # [3, n]  # fmt: skip
+        return cost[0] + examples * (cost[1] + cost[2]) <= factor * (network[0] + examples * (network[1] + network[2]))
+
+    def _run(self, programs: Programs, which: np.ndarray) -> np.ndarray:
+        """Combined fitness of the programs `which`, by execution; at a hurdle some stay with what they had on the first tasks."""
+        self.counts["full_runs"] += len(which)
+        fitness, steps = self._stages[0].fitness(programs, which)
+        self.counts["steps"] += steps
+        if len(self._stages) == 1 or not len(which):
+            return self.combine(fitness)
+        first = self.combine(fitness)
+        passed = first >= self._threshold()
+        self._remember(first)
+        self.counts["stopped_at_hurdle"] += int((~passed).sum())
+        rest, steps = self._stages[1].fitness(programs, which[passed])
+        self.counts["steps"] += steps
+        first[passed] = self.combine(np.concatenate([fitness[passed], rest], axis=1))
+        return first
+
+    def combine(self, fitness: np.ndarray) -> np.ndarray:
+        """Over tasks: the mean, or the median as the published program takes it, the element at T // 2 in order. [n, T] -> [n]"""
+        if self.settings.combine == "mean":
+            return fitness.mean(1)
+        return np.sort(fitness, axis=1)[:, fitness.shape[1] // 2]
+
+    def _threshold(self) -> float:
+        known = self._recent[~np.isnan(self._recent)]
+        return float(np.percentile(known, self.settings.hurdle.percentile)) if len(known) >= 10 else -np.inf
+
+    def _remember(self, fitness: np.ndarray) -> None:
+        """Keep the latest distinct fitnesses, newest last."""
+        new = np.unique(fitness[~np.isin(fitness, self._recent)])
+        self._recent = np.concatenate([self._recent, new])[-len(self._recent) :]
+
+    def warm(self) -> None:
+        """Compile what a search needs, on a program that does nothing."""
+        empty = np.zeros((1, 1), INSTRUCTION)
+        programs = Programs(self.memory, (empty, empty, empty), np.zeros((1, 3), np.int64), np.zeros(1, np.uint64))
+        self._short.fingerprints(programs, np.arange(1), 1, 1)
+        for cache in (self._exact, self._functional):
+            if cache is not None:
+                cache.insert(np.zeros(0, np.uint64), np.zeros(0))
+                cache.find(np.zeros(0, np.uint64))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters and caches, which later results depend on."""
+        arrays = {"recent": self._recent}
+        for name, cache in (("exact", self._exact), ("functional", self._functional)):
+            if cache is not None:
+                arrays |= {f"{name}.{key}": value for key, value in cache.state().items()}
+        return {"counts": dict(self.counts), "arrays": arrays}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.counts = dict(state["counts"])
+        self._recent = state["arrays"]["recent"].copy()
+        for name, cache in (("exact", self._exact), ("functional", self._functional)):
+            if cache is not None:
+                for key, array in cache.state().items():
+                    array[...] = state["arrays"][f"{name}.{key}"]
+
+
+def _part(tasks: TaskSet, at: slice) -> TaskSet:
+    arrays = (tasks.train_x, tasks.train_y, tasks.valid_x, tasks.valid_y)
+    return TaskSet(tasks.kind, *(array[at] for array in arrays), tasks.names[at], tasks.seeds[at])

@@ -1,0 +1,109 @@
+"""Aging evolution: tournament selection in a population from which the oldest goes (regularised evolution).
+
+Real, Aggarwal, Huang, Le 2019, "Regularized Evolution for Image Classifier Architecture Search", AAAI, arXiv 1802.01548; used unchanged by
+AutoML-Zero (arXiv 2003.03384). Departure: children are bred in blocks much smaller than the population, all of a block from the
+population before it, so that they can be bred and scored in one compiled call; `block = 1` is the published order exactly.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from deap import algorithms, base, tools
+from pydantic import Field
+
+from evoml import settings
+from evoml.genes import Genotype
+from evoml.population import Population
+from evoml.strategies import Ring
+from evoml.streams import INITIAL, MIGRATE, SELECT, VARY, below, streams
+
+
+class Settings(settings.Settings):
+    """Population P and tournament T of the paper."""
+
+    population: int = Field(100, ge=2, le=1_000_000, description="P, individuals alive")
+    tournament: int = Field(10, ge=1, le=10_000, description="T, drawn with replacement from the whole population")
+    block: int = Field(0, ge=0, description="children bred from one state of the population; 0: a tenth of it, at most 256")
+
+
+class Strategy(Ring):
+    """Children of tournament winners. Candidate i draws from its own stream only."""
+
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
+        super().__init__(toolbox.empty(settings.population))
+        self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
+        self.block = settings.block or min(max(settings.population // 10, 1), 256)
+
+    def ask(self, ids: np.ndarray) -> Population:
+        """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
+        first = min(self.settings.population - self.told, len(ids))
+        if first > 0:
+            out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids[:first]), self.given)
+            out.ids[:] = ids[:first]
+            return out
+        parents = select(self.population, streams(self.seed, SELECT, ids), self.settings.tournament)
+        out = self.toolbox.vary(self.population, parents, streams(self.seed, VARY, ids))
+        out.ids[:] = ids
+        out.parents[:, 0] = self.population.ids[parents]
+        return out
+
+    def migrants(self, count: int, number: int) -> Population:
+        """`count` winners of tournaments, to be sent elsewhere. number: tells apart the draws of different migrations."""
+        draws = streams(self.seed, MIGRATE, number * count + np.arange(count))
+        return self.population.take(select(self.population, draws, self.settings.tournament))
+
+
+def select(population: Population, draws: np.ndarray, tournament: int) -> np.ndarray:
+    """Winners of one tournament a stream, as indices [n]: the best weighted fitness of `tournament` draws, the first drawn of equals."""
+    entrants = below(draws, tournament, len(population))
+    quality = population.fitness[:, 0] * population.weights[0]
+    return entrants[np.arange(len(draws)), quality[entrants].argmax(1)]
+
+
+def selYoungest(individuals: Sequence[Any], k: int, birth_attr: str = "birth") -> list[Any]:
+    """Survivor selection of aging evolution in DEAP's style: the `k` individuals born last, oldest of them first."""
+    return sorted(individuals, key=lambda individual: getattr(individual, birth_attr))[len(individuals) - k :]
+
+
+def eaAging(
+    population: list[Any],
+    toolbox: base.Toolbox,
+    lambda_: int,
+    cxpb: float,
+    mutpb: float,
+    ngen: int,
+    stats: tools.Statistics | None = None,
+    halloffame: tools.HallOfFame | None = None,
+    verbose: bool = __debug__,
+    after: Callable[[int, list[Any]], None] | None = None,
+) -> tuple[list[Any], tools.Logbook]:
+    """Aging evolution in the manner of DEAP's algorithms, on any DEAP individuals; `lambda_ = 1` is the published algorithm.
+
+    In every generation `toolbox.select` (a tournament) chooses `lambda_` parents, `algorithms.varAnd` varies them, and the `lambda_` oldest
+    individuals die. Individuals get an attribute `birth`; the youngest has the largest. The toolbox must have `select`, `mate`, `mutate`,
+    `evaluate` and `map`. `after(gen, population)` is called after every generation. Returns the population, oldest first, and a logbook.
+    """
+    logbook = tools.Logbook()
+    logbook.header = ["gen", "nevals", *(stats.fields if stats else [])]
+
+    def settle(newcomers: list[Any], born: int, gen: int) -> None:
+        invalid = [individual for individual in newcomers if not individual.fitness.valid]
+        for individual, values in zip(invalid, toolbox.map(toolbox.evaluate, invalid), strict=True):
+            individual.fitness.values = values
+        for number, individual in enumerate(newcomers):
+            individual.birth = born + number
+        population[:] = selYoungest([*population, *newcomers] if gen else newcomers, len(population))
+        if halloffame is not None:
+            halloffame.update(newcomers)
+        logbook.record(gen=gen, nevals=len(invalid), **(stats.compile(population) if stats else {}))
+        if verbose:
+            print(logbook.stream)
+        if after is not None:
+            after(gen, population)
+
+    settle(list(population), 0, 0)
+    for gen in range(1, ngen + 1):
+        offspring = algorithms.varAnd(toolbox.select(population, lambda_), toolbox, cxpb, mutpb)
+        settle(offspring, len(population) + (gen - 1) * lambda_, gen)
+    return population, logbook

@@ -1,0 +1,42 @@
+"""Random search: every candidate is drawn anew. The baseline that any other strategy has to beat.
+
+Li, Talwalkar 2019, "Random Search and Reproducibility for Neural Architecture Search", UAI, arXiv 1902.07638. The population it shows is the
+last `population` candidates.
+"""
+
+from collections.abc import Sequence
+import numpy as np
+from deap import base
+from pydantic import Field
+
+from evoml import settings
+from evoml.genes import Genotype
+from evoml.population import Population
+from evoml.strategies import Ring
+from evoml.streams import INITIAL, streams
+
+
+class Settings(settings.Settings):
+    """Nothing is learnt, so there is little to set."""
+
+    population: int = Field(100, ge=2, le=1_000_000, description="candidates kept for snapshots and statistics")
+    block: int = Field(100, ge=1, description="candidates drawn and scored in one call")
+
+
+class Strategy(Ring):
+    """Independent draws from the space."""
+
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
+        super().__init__(toolbox.empty(settings.population))
+        self.toolbox, self.settings, self.seed = toolbox, settings, seed
+        self.block = min(settings.block, settings.population)
+
+    def ask(self, ids: np.ndarray) -> Population:
+        """Random candidates with these ids, not evaluated."""
+        out: Population = self.toolbox.random(streams(self.seed, INITIAL, ids))
+        out.ids[:] = ids
+        return out
+
+    def migrants(self, count: int, number: int) -> Population:
+        """Nothing: random searches have nothing to tell each other."""
+        return self.population[:0]

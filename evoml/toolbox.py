@@ -1,0 +1,88 @@
+"""The DEAP wiring: one Toolbox that DEAP's own algorithms run on, with batch tools beside for the strategies.
+
+`toolbox.map` is handed the whole list (`toolbox.map(toolbox.evaluate, individuals)`), as DEAP's algorithms do; a batch evaluator sees it at once.
+Batch tools take and give a `Population`: `random(streams)`, `initial(streams)`, `vary(population, parents, streams)`, `score(population)`.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from deap import base, tools
+
+from evoml.genes import Genotype
+from evoml.population import PENDING, Individual, Population, fitness_class
+from evoml.spaces import Space
+
+
+class Evaluate:
+    """DEAP's `evaluate` for one individual, and the same for many in one call of the evaluator."""
+
+    def __init__(self, space: Space, evaluator: Callable[[Any], Any], weights: tuple[float, ...]) -> None:
+        self.space, self.evaluator, self.weights = space, evaluator, weights
+
+    def __call__(self, individual: Individual) -> tuple[float, ...]:
+        return self.batch([individual])[0]
+
+    def batch(self, individuals: Sequence[Individual]) -> list[tuple[float, ...]]:
+        population = Population.of(self.space.schema, [individual.genotype for individual in individuals], self.weights)
+        self.score(population)
+        return [tuple(row) for row in population.fitness]
+
+    def score(self, population: Population) -> int:
+        """Evaluate a population in place; returns the cost in training steps."""
+        evaluation = self.evaluator(self.space.phenotypes(population))
+        worst = np.where(np.array(self.weights) > 0, -np.inf, np.inf)
+        population.fitness[:] = np.where(np.isnan(evaluation.objectives), worst, evaluation.objectives)
+        population.status[:] = evaluation.status
+        return int(evaluation.steps)
+
+
+def batch_map(function: Callable[..., Any], *iterables: Iterable[Any]) -> list[Any]:
+    """Like map, but a function with a `batch` method gets the whole list at once."""
+    whole = getattr(getattr(function, "func", function), "batch", None)
+    return whole(list(iterables[0])) if whole else list(map(function, *iterables))
+
+
+def toolbox(space: Space, evaluator: Callable[[Any], Any], weights: tuple[float, ...] = (1.0,), tournsize: int = 10) -> base.Toolbox:
+    """A DEAP toolbox for one space and evaluator. DEAP's own operators draw from Python's global `random`, as they always do."""
+    evaluate = Evaluate(space, evaluator, weights)
+    fitness = fitness_class(weights)
+    box = base.Toolbox()
+
+    def wrap(genotype: Genotype) -> Individual:
+        return Individual(genotype, fitness())
+
+    def individual() -> Individual:
+        return wrap(space.random(_stream()).genotype(0))
+
+    def mutate(parent: Individual) -> tuple[Individual]:
+        population = Population.of(space.schema, [parent.genotype], weights)
+        parent.genotype = space.mutate(population, np.zeros(1, np.int64), _stream()).genotype(0)
+        parent.status = PENDING
+        return (parent,)
+
+    def mate(one: Individual, other: Individual) -> tuple[Individual, Individual]:
+        one.genotype, other.genotype = space.mate(random.Random(random.getrandbits(64)), one.genotype, other.genotype)
+        return one, other
+
+    box.register("individual", individual)
+    box.register("population", tools.initRepeat, list, box.individual)
+    box.register("clone", deepcopy)
+    box.register("evaluate", evaluate)
+    box.register("map", batch_map)
+    box.register("select", tools.selTournament, tournsize=tournsize)
+    box.register("mutate", mutate)
+    box.register("mate", mate)
+    box.register("random", space.random)
+    box.register("initial", space.initial)
+    box.register("vary", space.mutate)
+    box.register("score", evaluate.score)
+    box.register("empty", lambda size: space.initial(np.zeros(size, np.uint64)))
+    return box
+
+
+def _stream() -> np.ndarray:
+    return np.array([random.getrandbits(64)], np.uint64)
