@@ -26,6 +26,11 @@ import tomli_w
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, where runs are not locked
+    fcntl = None  # type: ignore[assignment]
+
 from evoml.errors import InputError
 from evoml.genes import Genotype, Schema
 from evoml.population import STATUS, Population
@@ -59,6 +64,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         except OSError:
             beside.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Keep other processes from searching in the same run folder; released when the process ends, however it ends. Raises InputError."""
+    if not (folder / "run.toml").is_file():
+        raise InputError(f"{folder}: not a run (no run.toml)")
+    if fcntl is None:
+        yield
+        return
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{folder}: another process is searching in this run") from None
+        yield
 
 
 class Archive:

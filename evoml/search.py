@@ -150,7 +150,7 @@ class Island:
 
 
 class Search:
-    """A search over a run folder. `run()` goes on until something ends it."""
+    """A search over a run folder: `create()` or `restore()`, then `prepare()`, then `run()` until something ends it."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         self.config = config
@@ -227,8 +227,10 @@ class Search:
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
-    def warm(self) -> None:
-        """Compile what the search needs, or load it from the disk, so that the clock does not count it."""
+    def prepare(self) -> None:
+        """Make a first checkpoint, so that the run can be resumed from now on; then compile what the search needs, or load it from the disk."""
+        if self.rounds == 0:
+            self._save()
         space, stream = self.problem.space, np.zeros(1, np.uint64)
         self.selection(space.phenotypes(space.mutate(space.random(stream), np.zeros(1, np.int64), stream)))
         self.islands[0].evaluator.warm()
@@ -236,11 +238,8 @@ class Search:
     def run(self, show: Callable[[Progress], None] = lambda progress: None, stop: threading.Event | None = None) -> Result:
         """Search until the budget, the time or the target is reached, or `stop` is set. Raises archive.DiskError."""
         stop = stop or threading.Event()
-        self.warm()
         workers = min(self.config.workers or len(os.sched_getaffinity(0)), len(self.islands))
         saved = time.monotonic()
-        if self.rounds == 0:
-            self._save()
         reason = self._finished()
         with ThreadPoolExecutor(workers) as pool:
             while not reason:
@@ -385,7 +384,7 @@ class Search:
         return {
             "id": individual.id,
             "key": self.problem.space.key(individual.genotype),
-            "objectives": {self.problem.objective: individual.fitness.values[0]},
+            "objectives": {self.problem.objective: float(individual.fitness.values[0])},
             "text": self.problem.space.format(individual.genotype),
         }
 

@@ -183,3 +183,17 @@ class Space(_Space):
             if len(genotype.tables[name]) > function.most:
                 raise InputError(f"{where}: {name} has {len(genotype.tables[name])} instructions, space.{name}.most is {function.most}")
         return genotype
+
+
+def open_text(text: str, where: str) -> tuple[Space, Genotype]:
+    """A program file with the smallest space that holds it. Raises InputError."""
+    tables = parse_program(text, where, Memory(64, 64, 64))
+    used = {"s": 2, "v": 1, "m": 0}
+    for row in np.concatenate(list(tables.values())):
+        op = OPS[row["op"]]
+        for kind, name in zip(op.ins + op.out, [*"ab"[: len(op.ins)], "out"], strict=False):
+            used[kind] = max(used[kind], int(row[name]) + 1)
+    counts = {name: max(len(tables[name]), 1) for name in FUNCTIONS}
+    functions = {name: Function(initial=counts[name], most=counts[name], ops=()) for name in FUNCTIONS}
+    space = Space(Settings(scalars=used["s"], vectors=used["v"], matrices=used["m"], **functions))
+    return space, space.parse(text, where)

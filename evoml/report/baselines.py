@@ -1,0 +1,70 @@
+"""What a discovered program is held against: the textbook method and the hand-written programs, on the same test tasks."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evoml.errors import InputError
+from evoml.population import Population
+from evoml.programs import Memory
+from evoml.registry import load
+from evoml.search import Problem, read_text
+from evoml.tasks import TaskSet
+
+HAND_WRITTEN = {
+    "regression": {"linear regression by SGD": "linear_regression", "two-layer ReLU network": "neural_network"},
+    "classification": {"logistic regression by SGD": "logistic_regression", "two-layer ReLU network": "neural_network"},
+}
+
+
+def programs_folder() -> Path:
+    """Where the reference programs are: beside the package in a checkout, inside it when installed."""
+    inside = Path(str(files("evoml") / "_programs"))
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "programs"
+
+
+def baselines(problem: Problem, tasks: TaskSet) -> dict[str, float]:
+    """Mean score of every baseline on these tasks, by name, in the order to show."""
+    out = {_textbook_name(tasks): float(np.mean([_textbook(tasks, index) for index in range(len(tasks))]))}
+    for title, name in HAND_WRITTEN[tasks.kind].items():
+        path = programs_folder() / "automl_zero" / f"{name}.py"
+        if path.is_file():
+            out[title] = float(score_program(problem, tasks, path).mean())
+    return out
+
+
+def score_program(problem: Problem, tasks: TaskSet, path: Path) -> np.ndarray:
+    """Score of one program file on every task, [T], trained as the problem's evaluator trains."""
+    from evoml.spaces.automl_zero import open_text
+
+    space, genotype = open_text(read_text(path), str(path))
+    module = load("evaluators", "execution")
+    settings = problem.config.part("evaluator") if problem.config.name("evaluator") == "execution" else module.Settings()
+    evaluator = module.Evaluator(module.Evaluator.exact(settings), tasks, space, problem.backend)
+    out: np.ndarray = evaluator.per_task(space.phenotypes(Population.of(space.schema, [genotype])))[0]
+    return out
+
+
+def _textbook_name(tasks: TaskSet) -> str:
+    return "least squares (scikit-learn)" if tasks.kind == "regression" else "logistic regression (scikit-learn)"
+
+
+def _textbook(tasks: TaskSet, index: int) -> float:
+    """scikit-learn on one task, scored as programs are."""
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    x, y = tasks.train_x[index], tasks.train_y[index]
+    if tasks.kind == "classification":
+        return float(LogisticRegression(max_iter=1000).fit(x, y).score(tasks.valid_x[index], tasks.valid_y[index]))
+    error = LinearRegression().fit(x, y).predict(tasks.valid_x[index]) - tasks.valid_y[index]
+    return float(1.0 - 2.0 / np.pi * np.arctan(np.sqrt(np.mean(error * error))))
+
+
+def memory_of(space: Any) -> Memory:
+    """The memory of a space of programs. Raises InputError for other spaces."""
+    if not isinstance(getattr(space, "memory", None), Memory):
+        raise InputError("export: --to python needs a program, which this space does not make")
+    memory: Memory = space.memory
+    return memory

@@ -1,0 +1,102 @@
+"""What there is: the parts of every axis, their settings, and the published systems."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from evoml.config import PARTS, read_system, systems
+from evoml.errors import InputError
+from evoml.registry import load, names, summary
+from evoml.report.session import print_json
+
+
+def show_axis(axis: str, name: str | None, as_json: bool) -> None:
+    """List the parts of an axis, or the settings of one of them."""
+    if axis == "systems":
+        _show_systems(name, as_json)
+    elif name is None:
+        rows = [{"name": each, "summary": summary(axis, each)} for each in names(axis)]
+        _print([{"name": "Name", "summary": "What it is"}, *rows], axis, as_json)
+    else:
+        module = load(axis, name)
+        model = getattr(module, "Settings", None)
+        prefix = next((part for part, each in PARTS.items() if each == axis), axis)
+        rows = _settings(model, prefix) if model else []
+        if not as_json:
+            print(f"{name}: {summary(axis, name)}\n")
+        _print([{"key": "Key", "default": "Default", "type": "Values", "description": "What it is"}, *rows], "settings", as_json)
+        if not as_json and hasattr(module, "Space"):
+            _print_operations(module)
+
+
+def _settings(model: type[BaseModel], prefix: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for key, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += _settings(kind, f"{prefix}.{key}")
+            continue
+        default = field.get_default(call_default_factory=True)
+        shown = "required" if field.is_required() else _short(default)
+        rows.append({"key": f"{prefix}.{key}", "default": shown, "type": _values(field), "description": field.description or ""})
+    return rows
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    return text if len(text) <= 48 else f"{text[:40]}... ({len(value)})" if isinstance(value, (tuple, list)) else text[:48]
+
+
+def _values(field: Any) -> str:
+    """The allowed values, short: a range or a type."""
+    low = next((f"{getattr(m, k)}" for m in field.metadata for k in ("ge", "gt") if getattr(m, k, None) is not None), "")
+    high = next((f"{getattr(m, k)}" for m in field.metadata for k in ("le", "lt") if getattr(m, k, None) is not None), "")
+    if low or high:
+        return f"{low}..{high}"
+    args = getattr(field.annotation, "__args__", ())
+    if args and all(isinstance(arg, str) for arg in args):
+        return "|".join(args)
+    return getattr(field.annotation, "__name__", str(field.annotation))
+
+
+def _print_operations(module: Any) -> None:
+    operations = getattr(module, "OPS", ())
+    if operations:
+        table = Table(title="Operations", title_justify="left", box=None, pad_edge=False)
+        for column in ("Name", "Inputs", "Output", "Text"):
+            table.add_column(column)
+        for op in operations:
+            table.add_row(op.name, " ".join(op.ins), op.out, op.text)
+        Console().print(table, highlight=False)
+
+
+def _show_systems(name: str | None, as_json: bool) -> None:
+    if name is not None:
+        from importlib.resources import files
+
+        read_system(name)
+        print((files("evoml.systems") / f"{name}.toml").read_text(), end="")
+        return
+    rows = []
+    for each in systems():
+        preset = read_system(each)
+        rows.append({"name": each, **{part: preset[part]["name"] for part in PARTS}, "title": preset.get("title", "")})
+    _print([{"name": "Name", "space": "Space", "strategy": "Strategy", "evaluator": "Evaluator", "task": "Task", "title": "Published"}, *rows], "systems", as_json)
+
+
+def _print(rows: list[dict[str, Any]], key: str, as_json: bool) -> None:
+    """A table whose first row is the header."""
+    header, *body = rows
+    if as_json:
+        print_json({key: body})
+        return
+    if not body:
+        raise InputError(f"{key}: nothing there")
+    table = Table(box=None, pad_edge=False)
+    for title in header.values():
+        table.add_column(title)
+    for row in body:
+        table.add_row(*(str(row.get(column, "")) for column in header))
+    Console().print(table, highlight=False)

@@ -1,0 +1,61 @@
+"""The live display of a search: a panel in a terminal, plain lines in a pipe."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from evoml.search import Progress
+
+
+class Display:
+    """Call it with a `Progress` after every round; use as a context manager."""
+
+    def __init__(self, title: str, objective: str, budget: int, seconds: float, console: Console, quiet: bool = False) -> None:
+        self.title, self.objective, self.budget, self.limit = title, objective, budget, seconds
+        self.console, self.quiet = console, quiet
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal and not quiet else None
+        self._spoke, self._last = 0.0, float("nan")
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        if self.quiet:
+            return
+        if self._live:
+            self._live.update(self._panel(progress), refresh=True)
+        elif progress.selected != self._last and progress.selected == progress.selected or time.monotonic() - self._spoke > 10:
+            self._spoke, self._last = time.monotonic(), progress.selected
+            print(self._line(progress), file=sys.stderr, flush=True)
+
+    def _line(self, p: Progress) -> str:
+        return (
+            f"{p.seconds:7.1f} s  {p.evaluations:>11,} candidates  {p.evaluations / max(p.seconds, 1e-9):>9,.0f}/s  experiment {p.experiment}  "
+            f"{self.objective} in search {p.best:.4f}, selected {p.selected:.4f}"
+        )
+
+    def _panel(self, p: Progress) -> Panel:
+        numbers = Table.grid(padding=(0, 3))
+        done = f" of {self.budget:,}" if self.budget else ""
+        left = f" of {self.limit:,.0f} s" if self.limit else " s"
+        n = max(p.counts.get("candidates", 0), 1)
+        numbers.add_row("candidates", f"{p.evaluations:,}{done}", "a second", f"{p.evaluations / max(p.seconds, 1e-9):,.0f}")
+        numbers.add_row("time", f"{p.seconds:,.0f}{left}", "experiment", f"{p.experiment}")
+        numbers.add_row(f"{self.objective}, search", f"{p.best:.4f}", "population mean", f"{p.mean:.4f}")
+        numbers.add_row(f"{self.objective}, selected", f"[bold green]{p.selected:.4f}[/]", "run in full", f"{p.counts.get('full_runs', 0) / n:.0%}")
+        body = Syntax(p.champion.rstrip(), "python", background_color="default") if p.champion else Text("nothing selected yet", style="dim")
+        return Panel(Group(numbers, Text(), body), title=self.title, title_align="left", border_style="cyan", width=min(self.console.width, 110))

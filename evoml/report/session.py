@@ -1,0 +1,244 @@
+"""What the commands do: run a search with a display, show, evaluate and export what is in a run or a file."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+from evoml.archive import Archive, lock, read_result
+from evoml.compiled import ready
+from evoml.config import Config, build
+from evoml.errors import InputError
+from evoml.genes import Genotype
+from evoml.report.baselines import baselines, memory_of
+from evoml.report.progress import Display
+from evoml.search import Problem, Result, Search, read_text, resume, stored_config, test
+from evoml.spaces.automl_zero import open_text
+
+INTERRUPTED = 130
+
+
+def new_run(config: Config, folder: Path | None, as_json: bool) -> int:
+    """Search into a new run folder; returns the exit status."""
+    return _search(Search(config, folder or _free_folder(config)), True, as_json)
+
+
+def resume_run(folder: Path, budget: int | None, seconds: float | None, workers: int | None, as_json: bool) -> int:
+    """Go on with a run; returns the exit status."""
+    with lock(folder):
+        search = resume(folder, budget, seconds, workers)
+    return _search(search, False, as_json)
+
+
+def _free_folder(config: Config) -> Path:
+    """populations/<system>-<task>-<seed>, with a number behind where it is taken."""
+    name = f"{config.system}-{config.name('task')}-{config.search.seed}"
+    base = Path("populations")
+    for number in range(1, 10_000):
+        folder = base / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists():
+            return folder
+    raise InputError(f"{base}: too many runs called {name}; name one with --run")
+
+
+def _search(search: Search, fresh: bool, as_json: bool) -> int:
+    folder, problem = search.archive.folder, search.problem
+    err = Console(stderr=True)
+    if fresh:
+        search.create()
+    with lock(folder):
+        if not as_json:
+            verb = "searching" if fresh else f"resuming at {search.evaluations:,} candidates"
+            err.print(f"{search.config.system} on {search.config.name('task')}, seed {search.config.search.seed}: {verb}, run {folder}", highlight=False)
+            if not ready():
+                err.print("compiling kernels, once for this machine (about 20 seconds) ...", highlight=False)
+        search.prepare()
+        with _interruptible() as stop, _display(search, err, as_json) as display:
+            result = search.run(display, stop)
+    if as_json:
+        print_json(_summary(problem, result))
+    elif result.reason == "interrupted":
+        err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {folder}", highlight=False)
+    else:
+        _print_result(problem, result)
+    return INTERRUPTED if result.reason == "interrupted" else 0
+
+
+def _display(search: Search, console: Console, quiet: bool) -> Display:
+    settings = search.config.search
+    title = f"{search.config.system} on {search.config.name('task')}, seed {settings.seed}"
+    return Display(title, search.problem.objective, settings.budget, settings.seconds, console, quiet)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a termination signal sets."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _summary(problem: Problem, result: Result) -> dict[str, Any]:
+    best = None if result.best is None else {key: result.best[key] for key in ("id", "key", "objectives")}
+    return {
+        "run": str(result.run), "evaluations": result.evaluations, "seconds": result.seconds,
+        "evaluations_per_second": result.evaluations_per_second, "best": best,
+        "test": None if result.test is None else {problem.objective: result.test[problem.objective]}, "reason": result.reason,
+    }  # fmt: skip
+
+
+def _print_result(problem: Problem, result: Result) -> None:
+    out = Console()
+    if result.best is None or result.test is None:
+        out.print(f"nothing was selected in {result.evaluations:,} candidates; run {result.run}", highlight=False)
+        return
+    out.print(f"\nThe discovered program (candidate {result.best['id']}):\n", highlight=False)
+    print_program(out, result.best["text"])
+    out.print()
+    _print_scores(out, problem, "discovered program", result.test[problem.objective])
+    rate = f"{result.evaluations:,} candidates in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
+    out.print(f"\n{rate}\nrun: {result.run}", highlight=False, soft_wrap=True)
+
+
+def print_program(out: Console, text: str) -> None:
+    """Source in colour in a terminal, as it is in a pipe."""
+    if out.is_terminal:
+        out.print(Syntax(text.rstrip(), "python", background_color="default"))
+    else:
+        print(text.rstrip())
+
+
+def _print_scores(out: Console, problem: Problem, name: str, score: float) -> None:
+    tasks = problem.task.test()
+    table = Table(title=f"{problem.objective} on {len(tasks)} test tasks that the search never saw", title_justify="left", box=None, pad_edge=False)
+    table.add_column("method")
+    table.add_column(problem.objective, justify="right")
+    table.add_row(f"[bold]{name}[/]", f"[bold]{score:.4f}[/]")
+    for title, value in baselines(problem, tasks).items():
+        table.add_row(title, f"{value:.4f}")
+    out.print(table, highlight=False)
+
+
+# -- runs and files ------------------------------------------------------------------------------------------------------------
+
+
+def _open(path: Path) -> tuple[Problem | None, Any, Genotype, list[str]]:
+    """The problem a run was made for (None for a file), its space, the best genotype, and what could not be read."""
+    if path.is_dir():
+        problem = Problem(stored_config(path))
+        best, problems = _archive(path, problem).best(1)
+        if not best:
+            raise InputError(f"{path}: no candidate has been archived yet" + "".join(f"; {line}" for line in problems))
+        return problem, problem.space, best[0]["genotype"], problems
+    space, genotype = open_text(read_text(path), str(path))
+    return None, space, genotype, []
+
+
+def _archive(path: Path, problem: Problem) -> Archive:
+    return Archive(path, problem.space.schema, problem.objective)
+
+
+def show(path: Path, count: int, as_json: bool) -> None:
+    """The best candidates of a run with their text, or a file's program."""
+    out = Console()
+    if not path.is_dir():
+        _, space, genotype, _ = _open(path)
+        if as_json:
+            print_json({"file": str(path), "best": [{"key": space.key(genotype), "text": space.format(genotype)}]})
+        else:
+            print_program(out, space.format(genotype))
+        return
+    problem = Problem(stored_config(path))
+    best, problems = _archive(path, problem).best(count)
+    _warn(problems)
+    described = [_describe(problem, row) for row in best]
+    result = read_result(path)
+    if as_json:
+        finished = None if result is None else {key: result.get(key) for key in ("reason", "evaluations", "seconds", "test")}
+        print_json({"run": str(path), "objective": problem.objective, "finished": finished, "best": described})
+        return
+    state = "not finished" if result is None else f"{result['evaluations']:,} candidates in {result['seconds']:.1f} s, ended by {result['reason']}"
+    out.print(f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}", highlight=False)
+    for row in described:
+        where = "on the selection tasks" if row["event"] == "selected" else "in search"
+        out.print(f"\ncandidate {row['id']}, key {row['key']}: {problem.objective} {row['objectives'][problem.objective]:.4f} {where}", highlight=False)
+        print_program(out, row["text"])
+
+
+def _describe(problem: Problem, row: dict[str, Any]) -> dict[str, Any]:
+    objectives = {problem.objective: row[problem.objective]}
+    rest = {key: row[key] for key in ("id", "key", "parents", "birth", "status", "event", "island", "experiment", "evaluations")}
+    return rest | {"objectives": objectives, "text": problem.space.format(row["genotype"])}
+
+
+def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, sets: list[dict[str, Any]], as_json: bool) -> None:
+    """Score on test tasks, beside baselines."""
+    problem, space, genotype, problems = _open(path)
+    _warn(problems)
+    base = {} if problem is None else {key: value for key, value in problem.config.complete().items() if key != "system"}
+    if task is not None and task != base.get("task", {}).get("name"):
+        base["task"] = {"name": task}
+    flags: dict[str, Any] = {"task": {} if data is None else {"data": str(data)}, "search": {} if seed is None else {"seed": seed}}
+    if problem is None and task is None and not any("task" in each for each in sets):
+        raise InputError("evaluate: a file needs --task; `evoml tasks` lists them")
+    other = Problem(build((str(path), base), *(("--set", each) for each in sets), ("flags", flags)))
+    other.space = space
+    scores = test(other, genotype)
+    if as_json:
+        result = {"objectives": {other.objective: scores[other.objective]}, "tasks": scores["tasks"]}
+        print_json(result | {"key": space.key(genotype), "baselines": baselines(other, other.task.test())})
+        return
+    _print_scores(Console(), other, str(path), scores[other.objective])
+
+
+def export(path: Path, to: str, output: Path | None) -> None:
+    """Write a genotype in another form."""
+    problem, space, genotype, problems = _open(path)
+    _warn(problems)
+    if to == "text":
+        text = space.format(genotype)
+    elif to == "python":
+        from evoml.export.python import source
+
+        features = problem.task.test().features if problem else 16
+        classify = problem is None or problem.task.kind == "classification"
+        text = source(genotype, features, classify, memory_of(space), str(path))
+    else:
+        raise InputError(f"export: --to {to}: must be text or python")
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        output.write_text(text)
+    except OSError as error:
+        raise InputError(f"{output}: {error.strerror or 'cannot be written'}") from None
+
+
+def _warn(problems: list[str]) -> None:
+    for line in problems:
+        print(f"evoml: {line}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output; infinities and NaN as null."""
+    print(json.dumps(_finite(value)))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
