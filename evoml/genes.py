@@ -11,6 +11,7 @@ Names, not codes, leave the process: choices are written by name in text and in 
 """
 
 import math
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,11 +144,11 @@ class Real(_Plain):
     def perturb(self, rng: Random, code: Any, at: Place) -> float:
         if self.move == "redraw":
             return self.sample(rng, at)
-        moved = code + rng.gauss(0.0, self.step) if self.move == "step" else code * math.exp(rng.gauss(0.0, self.step))
-        return min(max(float(moved), self.least), self.most)
+        moved = float(code + rng.gauss(0.0, self.step) if self.move == "step" else code * math.exp(rng.gauss(0.0, self.step)))
+        return min(max(moved, self.least), self.most) if math.isfinite(moved) else float(code)
 
     def contains(self, code: Any, at: Place) -> bool:
-        return isinstance(code, (int, float, np.number)) and not isinstance(code, bool) and math.isfinite(code) and self.least <= code <= self.most
+        return isinstance(code, (int, float, np.number)) and not isinstance(code, bool) and abs(code) <= sys.float_info.max and self.least <= code <= self.most
 
     def describe(self, at: Place) -> str:
         return "a finite number" if math.isinf(self.most) else f"a number in {self.least:g}..{self.most:g}"
@@ -454,7 +455,7 @@ class Schema:
         """The inverse of `format`. Raises InputError."""
         try:
             tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # not TOML, or an integer or a nesting beyond Python's limits
             raise InputError(f"{where}: {error}") from None
         return self.from_plain(tables, where)
 
@@ -483,11 +484,7 @@ class Schema:
             place = f"{where}: row {index}"
             if tables is None:
                 raise InputError(f"{place}: no genotype")
-            plain = {
-                name: [{column: value for column, value in row.items() if value is not None} for row in rows or []]
-                for name, rows in tables.items()
-            }
-            out.append(self.from_plain(plain, place))
+            out.append(self.from_plain(_filled(tables), place))
         return out
 
 
@@ -500,11 +497,18 @@ def _column_to_arrow(domain: Domain, rows: np.ndarray, name: str) -> pa.Array:
         return pa.array(values, domain.arrow)
     codes, which = np.unique(rows[domain.column], return_inverse=True)
     cases = [domain.cases.get(code.item(), domain.otherwise) for code in codes]
-    if any(isinstance(case, Choice) for case in cases):
+    if domain.arrow == pa.string():
         place = Place(0, {}, {})
         return pa.array([cases[at].plain(_item(value), place) for at, value in zip(which, values, strict=True)], domain.arrow)
     nothing = np.array([isinstance(case, Nothing) for case in cases], bool)
     return pa.array(values, domain.arrow, mask=nothing[which] if len(which) else np.zeros(0, bool))
+
+
+def _filled(value: Any) -> Any:
+    """Without the nulls that Arrow gives where a column holds nothing."""
+    if isinstance(value, dict):
+        return {name: _filled(each) for name, each in value.items() if each is not None}
+    return [_filled(each) for each in value] if isinstance(value, list) else value
 
 
 def _item(value: Any) -> Any:

@@ -42,7 +42,7 @@ class Op:
     @property
     def commutes(self) -> bool:
         """Whether swapping the inputs changes nothing, in every bit."""
-        return len(set(self.ins)) == 1 and bool(re.fullmatch(r"(total\()?a(\[[^]]*\])? [+*] b\2\)?", self.kernel))
+        return len(set(self.ins)) == 1 and bool(re.fullmatch(r"(total\()?a((?:\[[^]]*\])?) [+*] b\2\)?", self.kernel))
 
     @property
     def reads_out(self) -> bool:

@@ -162,7 +162,8 @@ class Evaluator:
 
     def _remember(self, fitness: np.ndarray) -> None:
         """Keep the latest distinct fitnesses, newest last."""
-        new = np.unique(fitness[~np.isin(fitness, self._recent)])
+        unseen = fitness[~np.isin(fitness, self._recent)]
+        new = unseen[np.sort(np.unique(unseen, return_index=True)[1])]
         self._recent = np.concatenate([self._recent, new])[-len(self._recent) :]
 
     def warm(self) -> None:

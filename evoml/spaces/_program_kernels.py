@@ -151,6 +151,23 @@ def _remove(state, rows, size):
 
 
 @compiled
+def _trade(state, rows, size, op, addresses):
+    """Insert, then remove; done in one pass, since a full function has no room for one more row."""
+    at = below(state, size + 1)
+    new = np.zeros(1, rows.dtype)
+    _draw_instruction(state, new[0], op, addresses)
+    gone = below(state, size + 1)
+    if gone < at:
+        for index in range(gone, at - 1):
+            rows[index] = rows[index + 1]
+        rows[at - 1] = new[0]
+    elif gone > at:
+        for index in range(gone - 1, at, -1):
+            rows[index] = rows[index - 1]
+        rows[at] = new[0]
+
+
+@compiled
 def random_programs(tables, sizes, streams, operations, ranges, addresses):
     """Fill a batch with random programs, one stream each; ranges: [3, 2] least and most instructions, uniform."""
     state = np.zeros(1, np.uint64)
@@ -211,8 +228,7 @@ def _change(state, tables, sizes, child, mutation, functions, operations, bounds
             _remove(state, rows, size)
             sizes[child, function] = size - 1
     else:
-        _insert(state, rows, size, ops[below(state, len(ops))], addresses)
-        _remove(state, rows, size + 1)
+        _trade(state, rows, size, ops[below(state, len(ops))], addresses)
 
 
 @compiled

@@ -17,7 +17,7 @@ from evoml.instructions import BY_NAME, OPS, Op
 from evoml.programs import FUNCTIONS, INSTRUCTION, Memory
 
 _SYMBOL = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}
-_ADDRESS = re.compile(r"[svm]\d+")
+_ADDRESS = re.compile(r"[svm][0-9]{1,4}")
 _TYPES = {"s": "scalar", "v": "vector", "m": "matrix"}
 
 
@@ -54,7 +54,7 @@ def parse_program(text: str, where: str, memory: Memory) -> dict[str, np.ndarray
             raise InputError(f"{where}:{node.lineno}: only the functions setup, predict and learn may stand here")
         if node.name in tables:
             raise InputError(f"{where}:{node.lineno}: {node.name} is there twice")
-        if ast.unparse(node.args) or node.decorator_list or node.returns:
+        if any(value for _, value in ast.iter_fields(node.args)) or node.decorator_list or node.returns:
             raise InputError(f"{where}:{node.lineno}: must be `def {node.name}():`")
         tables[node.name] = _rows(node.body, where, memory)
     for name in FUNCTIONS:
@@ -123,7 +123,11 @@ def _shapes() -> dict[str, tuple[Op, list[str | float]]]:
 
 def _instruction(node: ast.stmt, where: str, memory: Memory) -> tuple[int | float, ...]:
     """One statement as a row of the table."""
-    place, text = f"{where}:{node.lineno}", ast.unparse(node).splitlines()[0]
+    place = f"{where}:{node.lineno}"
+    try:
+        text = ast.unparse(node).splitlines()[0]
+    except (RecursionError, ValueError):  # nested hundreds deep, or a number of thousands of digits
+        raise InputError(f"{place}: not an instruction; one looks like `s1 = dot(v0, v1)`") from None
     operands: list[str | float] = []
     try:
         shape = _shape(node, operands)

@@ -1,0 +1,143 @@
+"""A program as a Python module that needs only NumPy: what was found, to run and to read.
+
+The instructions stay as they are shown everywhere else; the memory becomes module globals. It computes in float64 and sums in ascending
+order, as the reference interpreter does, to the same bits where there is no noise.
+"""
+
+import re
+
+from evoml.genes import Genotype
+from evoml.instructions import OPS
+from evoml.programs import FUNCTIONS, Memory
+from evoml.spaces._program_text import format_instruction
+
+# Functions of the instructions' text that are not NumPy's by that name, or differ from it. Any other name is imported from NumPy, so an
+# operation made of operators and NumPy's functions needs no row; one that may return a view of its argument does, since v1[...] = writes.
+_HELPERS = {
+    "at(x)": "np.minimum(np.int64(np.float32(F) * np.float32(x)), F - 1)",
+    "total(x, axis=-1)": "np.add.accumulate(x, axis).take(-1, axis)",
+    "heaviside(a)": "np.float64(a > 0 if np.ndim(a) else a >= 0)",
+    "broadcast(a)": "np.full(F, a)",
+    "dot(a, b)": "total(a[:, None, :] * b.T if np.ndim(b) == 2 else a * b)",
+    "norm(a)": "np.sqrt(total(np.ravel(a * a)))",
+    "column_broadcast(a)": "np.tile(a[:, None], F)",
+    "row_broadcast(a)": "np.tile(a, (F, 1))",
+    "column_norm(a)": "np.sqrt(total(a * a, 0))",
+    "row_norm(a)": "np.sqrt(total(a * a))",
+    "transpose(a)": "a.T.copy()",
+    "minimum(a, b)": "np.where(a < b, a, b) if np.ndim(a) == 2 else np.where(b < a, b, a)[()]",  # NaN as in C++: not np.minimum
+    "maximum(a, b)": "np.where(a > b, a, b) if np.ndim(a) == 2 else np.where(a < b, b, a)[()]",
+    "mean(a)": "total(np.ravel(a)) / np.size(a)",
+    "row_mean(a)": "total(a) / F",
+    "std(a)": "np.sqrt(mean(a * a) - mean(a) * mean(a))",
+    "row_std(a)": "np.sqrt(row_mean(a * a) - row_mean(a) * row_mean(a))",
+    "sigmoid(x)": "1.0 / (1.0 + np.exp(-x))",
+    "noise(low, high, shape)": "low + np.maximum(high - low, 0.0) * RANDOM.random(shape)",
+    "uniform(low, high)": "noise(low, high, None)",
+    "uniform_vector(low, high)": "noise(low, high, F)",
+    "uniform_matrix(low, high)": "noise(low, high, (F, F))",
+    "gaussian(mean, deviation)": "RANDOM.normal(mean, deviation)",
+    "gaussian_vector(mean, deviation)": "RANDOM.normal(mean, deviation, F)",
+    "gaussian_matrix(mean, deviation)": "RANDOM.normal(mean, deviation, (F, F))",
+}
+_BY_NAME = {signature.split("(")[0]: f"def {signature}:\n    return {value}\n" for signature, value in _HELPERS.items()}
+_ZERO = {"s": "np.float64(0.0)", "v": "np.zeros(F)", "m": "np.zeros((F, F))"}
+
+_MODULE = '''\
+"""{title}
+
+A learning algorithm found by evoml. `reset(seed)` forgets everything, `train(features, labels)` learns from examples in order and may be
+called again, `prediction(features)` answers for one example. {labels} Noise comes from numpy.random.default_rng(seed)
+and not from evoml's own generator, so a program that draws random numbers agrees with evoml in distribution, not bit for bit.
+"""
+
+import numpy as np
+{imports}
+F = {features}  # length of a feature vector
+
+
+{functions}
+
+
+def reset(seed=0):
+    """Set the memory to zero and run setup."""
+    global RANDOM, {memory}
+    RANDOM = np.random.default_rng(seed)
+{zeros}
+    with np.errstate(all="ignore"):
+        setup()
+
+
+def train(features, labels):
+    """Learn from examples [N, F] with labels [N], one after the other, on top of what is known."""
+    global s0, s1, v0
+    for example, label in zip(features, labels, strict=True):
+        v0, s0 = np.array(example, np.float64).reshape(F), np.float64(0.0)
+        with np.errstate(all="ignore"):
+            predict(){squash}
+            s0 = np.float64(label)
+            learn()
+
+
+def prediction(features):
+    """{answer} for one example [F]."""
+    global s0, v0
+    v0, s0 = np.array(features, np.float64).reshape(F), np.float64(0.0)
+    with np.errstate(all="ignore"):
+        predict()
+        return float({result})
+
+
+reset()
+'''
+
+
+def source(genotype: Genotype, features: int, classify: bool, memory: Memory, title: str) -> str:
+    """A module with `reset`, `train` and `prediction`, and setup, predict and learn as they are. `features` is F, the length of a vector.
+
+    With `classify` s1 becomes a probability before learn and `prediction` is one. The program's addresses must be within `memory`.
+    """
+    functions = "\n\n\n".join(_function(name, genotype) for name in FUNCTIONS)
+    helpers, imports = _needed(functions + ("\nsigmoid()" if classify else ""))
+    counts = {"s": memory.scalars, "v": memory.vectors, "m": memory.matrices}
+    used = {"s0", "s1", "v0", *re.findall(r"\b[svm]\d+\b", functions)}
+    addresses = [name for kind, count in counts.items() for name in (f"{kind}{index}" for index in range(count)) if name in used]
+    return _MODULE.format(
+        title=title.encode("unicode_escape").decode().replace('"', '\\"'),
+        labels="Labels are 0 or 1." if classify else "Labels are numbers.",
+        imports=f"from numpy import {', '.join(imports)}\n" if imports else "",
+        features=features,
+        functions="\n\n".join([*helpers, functions]),
+        memory=", ".join(addresses),
+        zeros="\n".join(f"    {name} = {_ZERO[name[0]]}" for name in addresses),
+        squash="\n            s1 = sigmoid(s1)" if classify else "",
+        answer="The probability of label 1" if classify else "The predicted label",
+        result="sigmoid(s1)" if classify else "s1",
+    )
+
+
+def _function(name: str, genotype: Genotype) -> str:
+    """One component function. Constants become NumPy's numbers, whose division by zero is infinite and no exception."""
+    lines, written = [], set()
+    for row in genotype.tables[name]:
+        op, line = OPS[row["op"]], format_instruction(row)
+        if op.out:
+            written.add(f"{op.out}{row['out']}")
+        lines.append(re.sub("= (.*)", r"= np.float64(\1)", line) if op.out == "s" and not op.ins else line)
+    declared = [f"global {', '.join(sorted(written))}"] if written else []
+    return "\n".join([f"def {name}():", *(f"    {line}" for line in [*declared, *(lines or ["..."])])])
+
+
+def _needed(text: str) -> tuple[list[str], list[str]]:
+    """The helpers that the text calls, and those that these call, in the table's order; and the names to import from NumPy."""
+    called: set[str] = set()
+    todo = _called(text) - set(FUNCTIONS)
+    while todo:
+        called |= todo
+        todo = {name for each in todo for name in _called(_BY_NAME.get(each, ""))} - called
+    return [_BY_NAME[name] for name in _BY_NAME if name in called], sorted(called - set(_BY_NAME))
+
+
+def _called(text: str) -> set[str]:
+    """Names that are called, but not as methods or NumPy's attributes, nor where they are defined."""
+    return set(re.findall(r"(?<![.\w])(?<!def )([a-z_]\w*)\(", text))
