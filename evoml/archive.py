@@ -48,7 +48,9 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(f"{path}: cannot write ({error.strerror or error}); the run is intact up to its last checkpoint and can be resumed") from None
+        raise DiskError(
+            f"{path}: cannot write ({error.strerror or error}); the run is intact up to its last checkpoint and can be resumed"
+        ) from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -209,7 +211,7 @@ class Archive:
         order = pc.if_else(pc.equal(table["event"], "selected"), 0, 1)
         table = table.append_column("rank", order).sort_by([("rank", "ascending"), (self.objective, "descending"), ("id", "ascending")])
         seen: set[str] = set()
-        rows = []
+        rows: list[pa.Table] = []
         for index, key in enumerate(table["key"].to_pylist()):
             if key not in seen and len(rows) < count:
                 seen.add(key)

@@ -15,7 +15,9 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key, such as search.islands=2.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key, such as search.islands=2.")
+]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
 RunOrFile = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a program file.")]
 
@@ -58,7 +60,9 @@ def search(
     preset: Annotated[str | None, typer.Option(help="desk (default) or paper: which of the system's values.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     sets: Sets = None,
-    start: Annotated[list[Path] | None, typer.Option(help="A file whose genotype the first population is made of; may be repeated.")] = None,
+    start: Annotated[
+        list[Path] | None, typer.Option(help="A file whose genotype the first population is made of; may be repeated.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Search. Settings come from the system's preset, then --config, then --set, then the flags."""
@@ -145,4 +149,3 @@ for _axis in ("systems", "spaces", "strategies", "evaluators", "backends", "task
 
 def _given(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-

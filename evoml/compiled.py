@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import config, njit
+from numba import njit
+
+_config: Any = numba.config
 
 
 @cache
@@ -35,13 +37,13 @@ def ready() -> bool:
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call, without the interpreter lock, and keep the result on disk where that is possible."""
-    before = config.CACHE_DIR
+    before = _config.CACHE_DIR
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         writable = os.access(cache_folder(), os.W_OK)
-        config.CACHE_DIR = str(cache_folder())
+        _config.CACHE_DIR = str(cache_folder())
         return njit(nogil=True, cache=writable, error_model="numpy")(function)
     except OSError:
         return njit(nogil=True, error_model="numpy")(function)
     finally:
-        config.CACHE_DIR = before
+        _config.CACHE_DIR = before

@@ -24,7 +24,9 @@ class SearchSettings(Settings):
     """How long to search, and when to stop, restart and exchange individuals."""
 
     budget: int = Field(0, ge=0, description="candidates to evaluate, over all islands; 0: no limit")
-    seconds: float = Field(0.0, ge=0, description="seconds to search; 0: no limit. A run that it ends is a prefix of the same run without it")
+    seconds: float = Field(
+        0.0, ge=0, description="seconds to search; 0: no limit. A run that it ends is a prefix of the same run without it"
+    )
     seed: int = Field(0, ge=0, lt=2**63)
     stop_at: float | str = Field("none", description="stop when a selected candidate scores more than this; none: never")
     islands: int = Field(1, ge=1, le=1024, description="populations that evolve apart; workers are shared among them")
@@ -175,7 +177,9 @@ def _group(values: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _check_groups(layer: Mapping[str, Any], where: str) -> None:
     for name in (*PARTS, "search", "archive"):
         if name in layer and not isinstance(layer[name], Mapping):
-            raise InputError(f"{where}: {name}: {layer[name]!r}: must be a table, such as {name}.{'name' if name in PARTS else 'seed'} = ...")
+            raise InputError(
+                f"{where}: {name}: {layer[name]!r}: must be a table, such as {name}.{'name' if name in PARTS else 'seed'} = ..."
+            )
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

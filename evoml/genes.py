@@ -42,8 +42,10 @@ class Place:
 class Domain(Protocol):
     """The values a gene may take. `code` is what the table holds, `plain` what text and Parquet hold."""
 
-    dtype: str
-    arrow: pa.DataType
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def arrow(self) -> pa.DataType: ...
 
     def sample(self, rng: Random, at: Place) -> Any: ...
     def perturb(self, rng: Random, code: Any, at: Place) -> Any: ...
@@ -91,7 +93,7 @@ class Choice:
         return rng.choice(others) if others else code
 
     def contains(self, code: int, at: Place) -> bool:
-        return 0 <= code < len(self.names)
+        return bool(0 <= code < len(self.names))
 
     def plain(self, code: int, at: Place) -> str:
         return self.names[code]
@@ -113,13 +115,13 @@ class Integer(_Plain):
 
     @property
     def dtype(self) -> str:
-        return "u1" if 0 <= self.low and self.high <= 255 else "i8"
+        return "u1" if self.low >= 0 and self.high <= 255 else "i8"
 
     def sample(self, rng: Random, at: Place) -> int:
         return rng.randint(self.low, self.high)
 
     def contains(self, code: Any, at: Place) -> bool:
-        return isinstance(code, (int, np.integer)) and not isinstance(code, bool) and self.low <= code <= self.high
+        return _is_integer(code) and bool(self.low <= code <= self.high)
 
     def describe(self, at: Place) -> str:
         return f"an integer in {self.low}..{self.high}"
@@ -148,7 +150,8 @@ class Real(_Plain):
         return min(max(moved, self.least), self.most) if math.isfinite(moved) else float(code)
 
     def contains(self, code: Any, at: Place) -> bool:
-        return isinstance(code, (int, float, np.number)) and not isinstance(code, bool) and abs(code) <= sys.float_info.max and self.least <= code <= self.most
+        low, high = max(self.least, -sys.float_info.max), min(self.most, sys.float_info.max)
+        return isinstance(code, (int, float, np.number)) and not isinstance(code, bool) and bool(low <= code <= high)
 
     def describe(self, at: Place) -> str:
         return "a finite number" if math.isinf(self.most) else f"a number in {self.least:g}..{self.most:g}"
@@ -170,7 +173,7 @@ class Reference(_Plain):
         return rng.randrange(max(self.count(at), 1))
 
     def contains(self, code: Any, at: Place) -> bool:
-        return isinstance(code, (int, np.integer)) and not isinstance(code, bool) and 0 <= code < self.count(at)
+        return _is_integer(code) and bool(0 <= code < self.count(at))
 
     def describe(self, at: Place) -> str:
         return f"a row in 0..{self.count(at) - 1}" + (f" of {self.table}" if self.table else "")
@@ -405,7 +408,11 @@ class Schema:
         out: dict[str, list[Row]] = {}
         for table in self.tables:
             out[table.name] = [
-                {c.name: v for place, c in self._places(table, i, row, counts) if (v := c.domain.plain(_item(row[c.name]), place)) is not None}
+                {
+                    c.name: v
+                    for place, c in self._places(table, i, row, counts)
+                    if (v := c.domain.plain(_item(row[c.name]), place)) is not None
+                }
                 for i, row in enumerate(genotype.tables[table.name])
             ]
         return out
@@ -509,6 +516,10 @@ def _filled(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _filled(each) for name, each in value.items() if each is not None}
     return [_filled(each) for each in value] if isinstance(value, list) else value
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _item(value: Any) -> Any:

@@ -110,7 +110,10 @@ class Population(Sequence[Individual]):
         """The genotype of one member."""
         return Genotype(
             self.schema,
-            {table.name: rows[index, : self.sizes[index, column]] for column, (table, rows) in enumerate(zip(self.schema.tables, self.tables, strict=True))},
+            {
+                table.name: rows[index, : self.sizes[index, column]]
+                for column, (table, rows) in enumerate(zip(self.schema.tables, self.tables, strict=True))
+            },
         )
 
     def individual(self, index: int) -> Individual:
@@ -142,7 +145,10 @@ class Population(Sequence[Individual]):
 
     def state(self) -> dict[str, np.ndarray]:
         """Every array by name, for a checkpoint; structured rows as bytes."""
-        arrays = {f"table{i}": table.view(np.uint8).reshape(len(self), table.shape[1] * table.dtype.itemsize) for i, table in enumerate(self.tables)}
+        arrays = {
+            f"table{i}": table.view(np.uint8).reshape(len(self), table.shape[1] * table.dtype.itemsize)
+            for i, table in enumerate(self.tables)
+        }
         rest = ("sizes", "fitness", "ids", "birth", "parents", "status")
         return arrays | {name: getattr(self, name) for name in rest}
 

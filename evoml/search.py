@@ -4,6 +4,7 @@ Everything that decides a result is a function of the configuration and the cand
 islands meet at the end of a round, whose length is counted in candidates and training steps. A run is therefore its checkpoint plus replay.
 """
 
+import json
 import os
 import platform
 import threading
@@ -13,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import json
 
 import numpy as np
 from deap import tools
@@ -262,7 +261,14 @@ class Search:
         self._save()
         result = self._result(reason)
         result.test = self._test()
-        report = {"reason": reason, "evaluations": result.evaluations, "seconds": result.seconds, "counts": result.counts, "best": result.best, "test": result.test}
+        report = {
+            "reason": reason,
+            "evaluations": result.evaluations,
+            "seconds": result.seconds,
+            "counts": result.counts,
+            "best": result.best,
+            "test": result.test,
+        }
         write_atomically(self.archive.folder / "result.json", json.dumps(report, indent=1).encode())
         return result
 

@@ -64,7 +64,9 @@ class Lanes:
     def call(self, name: str, x: ir.Value) -> ir.Value:
         """An LLVM intrinsic on whole vectors: sqrt, fabs, rint."""
         kind = f"v{self.width}f{self.size * 8}"
-        return self.b.call(cgutils.get_or_insert_function(self.b.module, ir.FunctionType(self.vector, [self.vector]), f"llvm.{name}.{kind}"), [x])
+        return self.b.call(
+            cgutils.get_or_insert_function(self.b.module, ir.FunctionType(self.vector, [self.vector]), f"llvm.{name}.{kind}"), [x]
+        )
 
     def libm(self, name: str, x: ir.Value) -> ir.Value:
         """A function of the C library, lane by lane (exp in single precision is computed on the whole vector)."""
@@ -129,7 +131,15 @@ class Lanes:
 class Machine:
     """What a kernel may touch while one instruction runs: operands, constants, the vector length, noise."""
 
-    def __init__(self, lanes: Lanes, operands: dict[str, ir.Value], constants: dict[str, ir.Value], features: ir.Value, seeds: ir.Value, count: ir.Value) -> None:
+    def __init__(
+        self,
+        lanes: Lanes,
+        operands: dict[str, ir.Value],
+        constants: dict[str, ir.Value],
+        features: ir.Value,
+        seeds: ir.Value,
+        count: ir.Value,
+    ) -> None:
         self.lanes = lanes
         self.operands = operands  # a, b, out: pointers to the first element
         self.constants = constants  # x, y, z: scalars
@@ -194,7 +204,7 @@ class Kernel:
         """The value of an expression in every lane."""
         b, lanes = self.b, self.lanes
         match node:
-            case ast.Constant(value=value):
+            case ast.Constant(value=int() | float() as value):
                 return lanes.number(float(value))
             case ast.Name(id="F"):
                 return lanes.splat(b.sitofp(self.m.features, lanes.scalar))
@@ -265,7 +275,7 @@ def _data(context: Any, builder: ir.IRBuilder, kind: types.Array, value: ir.Valu
 
 
 @intrinsic
-def run(typingctx, code, constants, begin, end, memory, features, scratch, seeds, step):  # type: ignore[no-untyped-def]
+def run(typingctx, code, constants, begin, end, memory, features, scratch, seeds, step):
     """Run instructions `begin`..`end` on one lane group.
 
     code: int32 [n, 4], operation and vector numbers of a, b, out in `memory`; constants: [n, 4]; memory: flat, with F * F vectors of scratch
@@ -315,7 +325,7 @@ def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type]) -> ir.Func
 
 
 @intrinsic
-def training_error(typingctx, memory, labels, at, errors, slot, classify, limit):  # type: ignore[no-untyped-def]
+def training_error(typingctx, memory, labels, at, errors, slot, classify, limit):
     """Error of the prediction s1 against labels number `at`: |label - s1| into errors number `slot`; in classification s1 becomes sigmoid(s1) first.
 
     Returns a bit a lane: set where the error is NaN or above `limit`.
@@ -336,7 +346,7 @@ def training_error(typingctx, memory, labels, at, errors, slot, classify, limit)
 
 
 @intrinsic
-def validation_error(typingctx, memory, labels, at, errors, slot, loss, classify, limit):  # type: ignore[no-untyped-def]
+def validation_error(typingctx, memory, labels, at, errors, slot, loss, classify, limit):
     """Add the prediction's squared error (regression) or wrongness (classification) to `loss` (float64 [lanes]); otherwise as training_error."""
     dtype = np.float64 if memory.dtype == types.float64 else np.float32
 

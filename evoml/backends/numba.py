@@ -24,7 +24,9 @@ class Backend:
         dtype = np.dtype(rules.dtype)
         lanes = LANES[dtype]
         features = tasks.features
-        self._lane_of = np.resize(np.arange(len(tasks)), -(-len(tasks) // lanes) * lanes).reshape(-1, lanes)  # [G, L]; idle lanes repeat tasks
+        self._lane_of = np.resize(np.arange(len(tasks)), -(-len(tasks) // lanes) * lanes).reshape(
+            -1, lanes
+        )  # [G, L]; idle lanes repeat tasks
         self._train = tuple(self._lanes(array, dtype) for array in (tasks.train_x, tasks.train_y))
         later = rules.later_order(tasks) if rules.epochs > 1 else None
         self._later = self._train if later is None else tuple(self._lanes(array, dtype) for array in later)
@@ -52,7 +54,9 @@ class Backend:
         out = np.zeros((len(which), self._lane_of.size))
         return self._run(programs, which, train, valid, 1, out, True)
 
-    def _run(self, programs: Programs, which: np.ndarray, train: int, valid: int, epochs: int, out: np.ndarray, record: bool) -> tuple[np.ndarray, int]:
+    def _run(
+        self, programs: Programs, which: np.ndarray, train: int, valid: int, epochs: int, out: np.ndarray, record: bool
+    ) -> tuple[np.ndarray, int]:
         hashes = np.zeros(len(which), np.uint64)
         lanes = self._lane_of.shape[1]
         train = min(train, self._train[0].shape[1])

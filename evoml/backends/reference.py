@@ -121,7 +121,8 @@ class Backend:
         tasks, classify = self.tasks, self.tasks.kind == "classification"
         machine = Machine(programs, index, tasks.features, int(tasks.seeds[task]))
         machine.call(0)
-        best, steps, errors = 0.0, 0, []
+        best, steps = 0.0, 0
+        errors: list[float] = []
         for epoch in range(epochs if train > 0 else 0):
             x, y = (tasks.train_x, tasks.train_y) if epoch == 0 else self._later
             for features, label in zip(x[task, :train], y[task, :train], strict=True):

@@ -5,6 +5,7 @@ candidate is first looked up by its canonical form, which costs no execution; th
 key, not one key a task; the cost budget counts the canonical form, since nothing else is run.
 """
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -74,13 +75,24 @@ class Evaluator:
         self.rules = Rules(tasks.train_y.shape[1], tasks.valid_y.shape[1], settings.epochs, settings.max_abs_error, settings.dtype)
         self._make = load("backends", backend).Backend
         hurdle = min(settings.hurdle.tasks, len(tasks) - 1)
-        self._stages = [self._make(part, memory, self.rules) for part in ([_part(tasks, slice(0, hurdle)), _part(tasks, slice(hurdle, None))] if hurdle else [tasks])]
+        self._stages = [
+            self._make(part, memory, self.rules)
+            for part in ([_part(tasks, slice(0, hurdle)), _part(tasks, slice(hurdle, None))] if hurdle else [tasks])
+        ]
         self._short = self._make(tasks, memory, self.rules) if hurdle else self._stages[0]
         self._exact = ExactCache(settings.exact_cache) if settings.exact_cache else None
         functional = settings.functional_cache
         self._functional = FunctionalCache(functional.size, functional.forget) if functional.size else None
         self._recent = np.full(settings.hurdle.window, np.nan)
-        self.counts = {"candidates": 0, "exact_hits": 0, "functional_hits": 0, "over_budget": 0, "stopped_at_hurdle": 0, "full_runs": 0, "steps": 0}
+        self.counts = {
+            "candidates": 0,
+            "exact_hits": 0,
+            "functional_hits": 0,
+            "over_budget": 0,
+            "stopped_at_hurdle": 0,
+            "full_runs": 0,
+            "steps": 0,
+        }
 
     def __call__(self, programs: Programs) -> Evaluation:
         """Combined fitness of every program, [n, 1]."""
@@ -194,5 +206,7 @@ class Evaluator:
 
 
 def _part(tasks: TaskSet, at: slice) -> TaskSet:
-    arrays = (tasks.train_x, tasks.train_y, tasks.valid_x, tasks.valid_y)
-    return TaskSet(tasks.kind, *(array[at] for array in arrays), tasks.names[at], tasks.seeds[at])
+    return replace(
+        tasks, train_x=tasks.train_x[at], train_y=tasks.train_y[at], valid_x=tasks.valid_x[at], valid_y=tasks.valid_y[at],
+        names=tasks.names[at], seeds=tasks.seeds[at],
+    )  # fmt: skip

@@ -83,7 +83,11 @@ def _show_systems(name: str | None, as_json: bool) -> None:
     for each in systems():
         preset = read_system(each)
         rows.append({"name": each, **{part: preset[part]["name"] for part in PARTS}, "title": preset.get("title", "")})
-    _print([{"name": "Name", "space": "Space", "strategy": "Strategy", "evaluator": "Evaluator", "task": "Task", "title": "Published"}, *rows], "systems", as_json)
+    _print(
+        [{"name": "Name", "space": "Space", "strategy": "Strategy", "evaluator": "Evaluator", "task": "Task", "title": "Published"}, *rows],
+        "systems",
+        as_json,
+    )
 
 
 def _print(rows: list[dict[str, Any]], key: str, as_json: bool) -> None:

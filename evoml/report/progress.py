@@ -38,7 +38,7 @@ class Display:
             return
         if self._live:
             self._live.update(self._panel(progress), refresh=True)
-        elif progress.selected != self._last and progress.selected == progress.selected or time.monotonic() - self._spoke > 10:
+        elif (progress.selected != self._last and progress.selected == progress.selected) or time.monotonic() - self._spoke > 10:
             self._spoke, self._last = time.monotonic(), progress.selected
             print(self._line(progress), file=sys.stderr, flush=True)
 
@@ -56,6 +56,12 @@ class Display:
         numbers.add_row("candidates", f"{p.evaluations:,}{done}", "a second", f"{p.evaluations / max(p.seconds, 1e-9):,.0f}")
         numbers.add_row("time", f"{p.seconds:,.0f}{left}", "experiment", f"{p.experiment}")
         numbers.add_row(f"{self.objective}, search", f"{p.best:.4f}", "population mean", f"{p.mean:.4f}")
-        numbers.add_row(f"{self.objective}, selected", f"[bold green]{p.selected:.4f}[/]", "run in full", f"{p.counts.get('full_runs', 0) / n:.0%}")
-        body = Syntax(p.champion.rstrip(), "python", background_color="default") if p.champion else Text("nothing selected yet", style="dim")
-        return Panel(Group(numbers, Text(), body), title=self.title, title_align="left", border_style="cyan", width=min(self.console.width, 110))
+        numbers.add_row(
+            f"{self.objective}, selected", f"[bold green]{p.selected:.4f}[/]", "run in full", f"{p.counts.get('full_runs', 0) / n:.0%}"
+        )
+        body = (
+            Syntax(p.champion.rstrip(), "python", background_color="default") if p.champion else Text("nothing selected yet", style="dim")
+        )
+        return Panel(
+            Group(numbers, Text(), body), title=self.title, title_align="left", border_style="cyan", width=min(self.console.width, 110)
+        )

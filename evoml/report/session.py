@@ -57,7 +57,10 @@ def _search(search: Search, fresh: bool, as_json: bool) -> int:
     with lock(folder):
         if not as_json:
             verb = "searching" if fresh else f"resuming at {search.evaluations:,} candidates"
-            err.print(f"{search.config.system} on {search.config.name('task')}, seed {search.config.search.seed}: {verb}, run {folder}", highlight=False)
+            err.print(
+                f"{search.config.system} on {search.config.name('task')}, seed {search.config.search.seed}: {verb}, run {folder}",
+                highlight=False,
+            )
             if not ready():
                 err.print("compiling kernels, once for this machine (about 20 seconds) ...", highlight=False)
         search.prepare()
@@ -122,7 +125,9 @@ def print_program(out: Console, text: str) -> None:
 
 def _print_scores(out: Console, problem: Problem, name: str, score: float) -> None:
     tasks = problem.task.test()
-    table = Table(title=f"{problem.objective} on {len(tasks)} test tasks that the search never saw", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=f"{problem.objective} on {len(tasks)} test tasks that the search never saw", title_justify="left", box=None, pad_edge=False
+    )
     table.add_column("method")
     table.add_column(problem.objective, justify="right")
     table.add_row(f"[bold]{name}[/]", f"[bold]{score:.4f}[/]")
@@ -169,11 +174,20 @@ def show(path: Path, count: int, as_json: bool) -> None:
         finished = None if result is None else {key: result.get(key) for key in ("reason", "evaluations", "seconds", "test")}
         print_json({"run": str(path), "objective": problem.objective, "finished": finished, "best": described})
         return
-    state = "not finished" if result is None else f"{result['evaluations']:,} candidates in {result['seconds']:.1f} s, ended by {result['reason']}"
-    out.print(f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}", highlight=False)
+    state = (
+        "not finished"
+        if result is None
+        else f"{result['evaluations']:,} candidates in {result['seconds']:.1f} s, ended by {result['reason']}"
+    )
+    out.print(
+        f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}", highlight=False
+    )
     for row in described:
         where = "on the selection tasks" if row["event"] == "selected" else "in search"
-        out.print(f"\ncandidate {row['id']}, key {row['key']}: {problem.objective} {row['objectives'][problem.objective]:.4f} {where}", highlight=False)
+        out.print(
+            f"\ncandidate {row['id']}, key {row['key']}: {problem.objective} {row['objectives'][problem.objective]:.4f} {where}",
+            highlight=False,
+        )
         print_program(out, row["text"])
 
 

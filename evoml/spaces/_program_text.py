@@ -73,7 +73,11 @@ def _rows(body: list[ast.stmt], where: str, memory: Memory) -> np.ndarray:
 
 def _is_remark(node: ast.stmt) -> bool:
     """A docstring or `...`."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and (node.value.value is ... or isinstance(node.value.value, str))
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and (node.value.value is ... or isinstance(node.value.value, str))
+    )
 
 
 class _NotAnInstruction(Exception):
@@ -113,8 +117,9 @@ def _shapes() -> dict[str, tuple[Op, list[str | float]]]:
     found: dict[str, tuple[Op, list[str | float]]] = {}
     for op in OPS:
         letters = dict(zip(("a", "b", "out"), ((op.ins + "  ")[:2] + op.out), strict=False))
-        filled = re.sub(r"\b(out|a|b)\b", lambda match, letters=letters: f"{letters[match[0]]}0", op.text)
-        filled = re.sub(r"\b[xyz]\b", "0.5", filled)
+        filled = re.sub(r"\b[xyz]\b", "0.5", op.text)
+        for name, letter in letters.items():
+            filled = re.sub(rf"\b{name}\b", f"{letter}0", filled)
         places = re.findall(r"\b(?:out|a|b|x|y|z|\d+)\b", op.text)
         operands: list[str | float] = []
         found[_shape(ast.parse(filled).body[0], operands)] = (op, [float(place) if place.isdigit() else place for place in places])

@@ -106,9 +106,7 @@ class Space(_Space):
     def _columns(self, function: Function) -> tuple[Column, ...]:
         """The columns of an instruction, their domains read off the operation table."""
         count = {"s": self.memory.scalars, "v": self.memory.vectors, "m": self.memory.matrices}
-        operand: list[dict[int, Domain]] = [
-            {op.id: Integer(0, count[op.ins[i]] - 1) for op in OPS if len(op.ins) > i} for i in range(2)
-        ]
+        operand: list[dict[int, Domain]] = [{op.id: Integer(0, count[op.ins[i]] - 1) for op in OPS if len(op.ins) > i} for i in range(2)]
         output: dict[int, Domain] = {op.id: Integer(0 if op.out == "m" else 1, count[op.out] - 1) for op in OPS if op.out}
         constants: list[dict[int, Domain]] = [{op.id: _CONSTANTS[op.constants[i]] for op in OPS if len(op.constants) > i} for i in range(3)]
         drawn = tuple(BY_NAME[name].id for name in function.ops)

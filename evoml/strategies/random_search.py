@@ -5,6 +5,7 @@ last `population` candidates.
 """
 
 from collections.abc import Sequence
+
 import numpy as np
 from deap import base
 from pydantic import Field

@@ -279,7 +279,7 @@ def override(source: Source, given: Mapping[str, tuple[Pair, ...]]) -> dict[str,
 def digits() -> Images:
     """scikit-learn's 1797 digits of 8 x 8 pixels."""
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # here, as only these tasks need it
+        from sklearn.datasets import load_digits  # here, as only these tasks need it
     except ImportError:
         raise InputError("data: without it, scikit-learn's digits are the images; install scikit-learn or give an .npz") from None
     bunch = load_digits()
@@ -305,7 +305,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             found = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in (*IMAGES, *READY) if name in loaded.files}
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or 'damaged').lower()}; give an .npz: {RIGHT}") from None
-    except Exception:  # noqa: BLE001  damaged bytes raise what zipfile, zlib, lzma, struct or numpy raise: there is no common base
+    except Exception:
         raise InputError(f"{path}: damaged, or not an .npz of plain arrays; {RIGHT}") from None
     if isinstance(loaded, np.ndarray) or not all(isinstance(array, np.ndarray) for array in found.values()):
         raise InputError(f"{path}: damaged, or not an .npz of plain arrays; {RIGHT}")
