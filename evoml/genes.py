@@ -70,26 +70,30 @@ class _Plain:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a list of names; the code is the position in the list. `drawn`: the codes that sampling draws from, default all."""
+    """One of a list of names; the code is the position in the list. `drawn`: the codes that sampling draws from (none: the code stays 0)."""
 
     names: tuple[str, ...]
-    drawn: tuple[int, ...] = ()
+    drawn: tuple[int, ...] | None = None
     arrow = pa.string()
 
     @property
     def dtype(self) -> str:
         return "u1" if len(self.names) <= 256 else "u2"
 
+    @property
+    def _drawn(self) -> Sequence[int]:
+        return range(len(self.names)) if self.drawn is None else self.drawn
+
     @cached_property
     def codes(self) -> dict[str, int]:
         return {name: code for code, name in enumerate(self.names)}
 
     def sample(self, rng: Random, at: Place) -> int:
-        return rng.choice(self.drawn or range(len(self.names)))
+        return rng.choice(self._drawn) if self._drawn else 0
 
     def perturb(self, rng: Random, code: int, at: Place) -> int:
         """Another choice, where there is one."""
-        others = [other for other in self.drawn or range(len(self.names)) if other != code]
+        others = [other for other in self._drawn if other != code]
         return rng.choice(others) if others else code
 
     def contains(self, code: int, at: Place) -> bool:

@@ -46,7 +46,12 @@ class Individual:
         self.id = id
         self.birth = birth
         self.parents = parents
-        self.status = PENDING
+        self._status = OK
+
+    @property
+    def status(self) -> int:
+        """How its evaluation ended: a position in STATUS."""
+        return self._status if self.fitness.valid else PENDING
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Individual) and self.genotype == other.genotype
@@ -56,7 +61,7 @@ class Individual:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Individual":
         clone = type(self)(self.genotype, deepcopy(self.fitness, memo), self.id, self.birth, self.parents)
-        clone.status = self.status
+        clone._status = self._status
         return clone
 
 
@@ -123,7 +128,7 @@ class Population(Sequence[Individual]):
             fitness.values = tuple(self.fitness[index])
         parents = tuple(int(parent) for parent in self.parents[index] if parent >= 0)
         out = Individual(self.genotype(index), fitness, int(self.ids[index]), int(self.birth[index]), parents)
-        out.status = int(self.status[index])
+        out._status = int(self.status[index])
         return out
 
     def __len__(self) -> int:

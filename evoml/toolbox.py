@@ -13,7 +13,7 @@ import numpy as np
 from deap import base, tools
 
 from evoml.genes import Genotype
-from evoml.population import PENDING, Individual, Population, fitness_class
+from evoml.population import Individual, Population, fitness_class
 from evoml.spaces import Space
 
 
@@ -61,7 +61,6 @@ def toolbox(space: Space, evaluator: Callable[[Any], Any], weights: tuple[float,
     def mutate(parent: Individual) -> tuple[Individual]:
         population = Population.of(space.schema, [parent.genotype], weights)
         parent.genotype = space.mutate(population, np.zeros(1, np.int64), _stream()).genotype(0)
-        parent.status = PENDING
         return (parent,)
 
     def mate(one: Individual, other: Individual) -> tuple[Individual, Individual]:

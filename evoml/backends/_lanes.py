@@ -316,7 +316,7 @@ def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type]) -> ir.Func
             switch.add_case(ir.Constant(I32, op.id), block)
             b.position_at_end(block)
             constants = {key: b.load(b.gep(numbers, [b.add(row, ir.Constant(I64, i))])) for i, key in enumerate("xyz"[: len(op.constants)])}
-            count = b.shl(b.add(b.shl(step, ir.Constant(I64, 10)), at), ir.Constant(I64, 16))
+            count = b.shl(b.add(b.shl(step, ir.Constant(I64, 10)), at), ir.Constant(I64, 20))
             Kernel(op, Machine(lanes, operands, constants, features, seed_words, count)).emit()
             b.branch(done)
         b.position_at_end(done)

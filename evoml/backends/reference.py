@@ -22,7 +22,7 @@ class Noise:
 
     def __init__(self, seed: int, step: int, instruction: int) -> None:
         self.seed = np.array([seed], np.uint64)
-        self.first = (step * 1024 + instruction) * 65536
+        self.first = (step * 1024 + instruction) * 2**20
 
     def _bits(self, shape: tuple[int, ...]) -> np.ndarray:
         return outputs(self.seed, self.first + np.arange(int(np.prod(shape)))).reshape(shape)

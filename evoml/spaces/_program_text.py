@@ -6,6 +6,7 @@ statement, in which addresses are letters of their type and numbers are '#': `s1
 
 import ast
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
 
@@ -39,8 +40,8 @@ def format_instruction(row: np.void) -> str:
     return re.sub(r"\b(out|a|b|x|y|z)\b", lambda match: operands[match[0]], op.text)
 
 
-def parse_program(text: str, where: str, memory: Memory) -> dict[str, np.ndarray]:
-    """The instructions of setup, predict and learn. Raises InputError with file and line."""
+def parse_program(text: str, where: str, memory: Memory, most: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+    """The instructions of setup, predict and learn, at most `most` of each. Raises InputError with file and line."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -56,7 +57,12 @@ def parse_program(text: str, where: str, memory: Memory) -> dict[str, np.ndarray
             raise InputError(f"{where}:{node.lineno}: {node.name} is there twice")
         if any(value for _, value in ast.iter_fields(node.args)) or node.decorator_list or node.returns:
             raise InputError(f"{where}:{node.lineno}: must be `def {node.name}():`")
-        tables[node.name] = _rows(node.body, where, memory)
+        rows = tables[node.name] = _rows(node.body, where, memory)
+        limit = most[FUNCTIONS.index(node.name)]
+        if len(rows) > limit:
+            raise InputError(
+                f"{where}:{node.lineno}: {node.name} has {len(rows)} instructions, at most {limit} are allowed (space.{node.name}.most)"
+            )
     for name in FUNCTIONS:
         if name not in tables:
             raise InputError(f"{where}:1: no function {name}; a program has setup, predict and learn")

@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from evoml import settings
-from evoml.errors import InputError
 from evoml.genes import Choice, Column, Domain, Genotype, Given, Integer, Real, Schema, Table
 from evoml.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
 from evoml.population import Population
@@ -176,16 +175,12 @@ class Space(_Space):
         return format_program(genotype)
 
     def parse(self, text: str, where: str) -> Genotype:
-        genotype = Genotype(self.schema, parse_program(text, where, self.memory))
-        for name, function in zip(FUNCTIONS, self._functions, strict=True):
-            if len(genotype.tables[name]) > function.most:
-                raise InputError(f"{where}: {name} has {len(genotype.tables[name])} instructions, space.{name}.most is {function.most}")
-        return genotype
+        return Genotype(self.schema, parse_program(text, where, self.memory, self._bounds[:, 1]))
 
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:
     """A program file with the smallest space that holds it. Raises InputError."""
-    tables = parse_program(text, where, Memory(64, 64, 64))
+    tables = parse_program(text, where, Memory(64, 64, 64), (340, 340, 340))
     used = {"s": 2, "v": 1, "m": 0}
     for row in np.concatenate(list(tables.values())):
         op = OPS[row["op"]]
