@@ -26,6 +26,8 @@ def show_axis(axis: str, name: str | None, as_json: bool) -> None:
         rows = _settings(model, prefix) if model else []
         if not as_json:
             print(f"{name}: {summary(axis, name)}\n")
+        if not rows and not as_json:
+            return
         _print([{"key": "Key", "default": "Default", "type": "Values", "description": "What it is"}, *rows], "settings", as_json)
         if not as_json and hasattr(module, "Space"):
             _print_operations(module)

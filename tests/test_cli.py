@@ -1,0 +1,171 @@
+"""The command line as a user meets it: exit statuses, one-line errors, JSON alone on standard output."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evoml.config import systems
+from evoml.registry import AXES, names
+
+TINY = ["--task", "linear_regression", "--budget", "1500", "--set", "task.select.tasks=4", "--set", "task.test.tasks=4"]
+
+
+def evoml(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evoml", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, stdin=subprocess.DEVNULL)
+
+
+def refused(*arguments: str | Path, says: str, cwd: Path | None = None) -> None:
+    """Bad input: status 2, and one line on standard error that says this."""
+    done = evoml(*arguments, cwd=cwd)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert says in done.stderr
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    assert evoml("search", "automl-zero", *TINY, "--run", folder, "--json").returncode == 0
+    return folder
+
+
+def test_search_prints_one_json_object(tmp_path: Path) -> None:
+    done = evoml("search", "automl-zero", *TINY, "--seed", "3", "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    result = json.loads(done.stdout)
+    assert result["evaluations"] == 1500
+    assert result["evaluations_per_second"] > 0
+    assert set(result["best"]) == {"id", "key", "objectives"}
+    assert result["run"] == "populations/automl-zero-linear_regression-3"
+    assert (tmp_path / result["run"] / "run.toml").is_file()
+
+
+def test_show_and_evaluate_and_resume(run: Path) -> None:
+    shown = json.loads(evoml("show", run, "--best", "3", "--json").stdout)
+    assert len(shown["best"]) == 3
+    best = shown["best"][0]
+    assert best["event"] == "selected"
+    scored = json.loads(evoml("evaluate", run, "--json").stdout)
+    assert scored["objectives"]["fitness"] == shown["finished"]["test"]["fitness"]
+    assert scored["key"] == best["key"]
+    assert len(scored["baselines"]) == 3
+    further = json.loads(evoml("resume", run, "--budget", "2000", "--json").stdout)
+    assert further["evaluations"] == 2000
+    plain = evoml("show", run)
+    assert plain.returncode == 0
+    assert "def learn():" in plain.stdout
+
+
+def test_exported_text_is_read_again_and_python_runs(run: Path, tmp_path: Path) -> None:
+    assert evoml("export", run, "--to", "text", "-o", tmp_path / "program.py").returncode == 0
+    key = json.loads(evoml("show", run, "--json").stdout)["best"][0]["key"]
+    assert json.loads(evoml("show", tmp_path / "program.py", "--json").stdout)["best"][0]["key"] == key
+    assert evoml("export", run, "--to", "python", "-o", tmp_path / "module.py").returncode == 0
+    code = "import module, numpy as np; module.train(np.ones((5, 4)), np.ones(5)); print(module.prediction(np.ones(4)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    float(done.stdout)
+
+
+@pytest.mark.parametrize("axis", [*AXES, "systems"])
+def test_lists_show_what_the_folder_holds(axis: str) -> None:
+    listed = json.loads(evoml(axis, "--json").stdout)[axis]
+    assert [row["name"] for row in listed] == list(systems() if axis == "systems" else names(axis))
+    for row in listed:
+        done = evoml(axis, row["name"])
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+
+
+def test_start_up_imports_nothing_heavy() -> None:
+    code = "import evoml.cli, sys; print([m for m in ('torch', 'numba', 'ray', 'matplotlib', 'sklearn', 'pandas', 'pyarrow') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        (["strategy.tournament=0"], "strategy.tournament: 0: "),
+        (["strategy.tournamnet=5"], "strategy.tournamnet: no such setting; there are block, population, tournament"),
+        (["search.seed=abc"], "search.seed: 'abc': "),
+        (["search.seed=-1"], "search.seed: -1: "),
+        (["nonsense=1"], "nonsense: no such setting"),
+        (["space.learn.ops=[\"scalar_sun\"]"], "no operation 'scalar_sun'"),
+        (["space.matrices=0"], "needs matrices >= 1"),
+        (["space.learn.most=3", "space.learn.least=5"], "least <= initial <= most"),
+        (["search.stop_at=soon"], "search.stop_at: 'soon': must be a number or none"),
+        (["evaluator.hurdle.percentile=200"], "evaluator.hurdle.percentile: 200: "),
+        (["archive.keep=most"], "archive.keep: 'most': "),
+        (["task.features=0"], "task.features: 0: "),
+        (["space=5"], "space: 5: must be a table"),
+        (["seed"], "must be key=value"),
+    ],
+)  # fmt: skip
+def test_bad_settings_name_the_key(sets: list[str], says: str, tmp_path: Path) -> None:
+    refused("search", *[part for text in sets for part in ("--set", text)], says=says, cwd=tmp_path)
+    assert not (tmp_path / "populations").exists()
+
+
+def test_bad_names_suggest_the_right_ones(tmp_path: Path) -> None:
+    refused("search", "automl-zeroo", says="did you mean automl-zero?", cwd=tmp_path)
+    refused("search", "--strategy", "aging_evolutoin", says="did you mean aging_evolution?", cwd=tmp_path)
+    refused("search", "--task", "nothing", says="tasks: no 'nothing'", cwd=tmp_path)
+    refused("search", "--backend", "tpu", says="backends: no 'tpu'", cwd=tmp_path)
+    refused("search", "--preset", "huge", says="preset: 'huge' is not one of desk, paper", cwd=tmp_path)
+    refused("show", "nowhere", says="nowhere: No such file", cwd=tmp_path)
+    refused("resume", "nowhere", says="nowhere: not a run", cwd=tmp_path)
+    refused("show", tmp_path, says="not a run", cwd=tmp_path)
+
+
+def test_bad_configuration_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[strategy]\ntournament = 0\n")
+    refused("search", "--config", "a.toml", says="a.toml: strategy.tournament: 0: ", cwd=tmp_path)
+    (tmp_path / "b.toml").write_text("[strategy\n")
+    refused("search", "--config", "b.toml", says="b.toml: not TOML", cwd=tmp_path)
+    (tmp_path / "c.toml").write_bytes(b"\xff\xfe\x00")
+    refused("search", "--config", "c.toml", says="c.toml: not TOML", cwd=tmp_path)
+    refused("search", "--config", "none.toml", says="none.toml: No such file", cwd=tmp_path)
+
+
+def test_a_configuration_file_does_what_the_flags_do(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        'system = "automl-zero"\n[search]\nbudget = 500\nseed = 4\n[task]\nname = "linear_regression"\nselect = {tasks = 4}\ntest = {tasks = 4}\n'
+    )
+    one = json.loads(evoml("search", "--config", "a.toml", "--run", "one", "--json", cwd=tmp_path).stdout)
+    flags = ["--task", "linear_regression", "--seed", "4", "--budget", "500", "--set", "task.select.tasks=4", "--set", "task.test.tasks=4"]
+    other = json.loads(evoml("search", *flags, "--run", "other", "--json", cwd=tmp_path).stdout)
+    assert one["best"] == other["best"]
+
+
+def test_bad_programs_name_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text("def setup():\n    s2 = sine(s1)\n\ndef predict():\n    ...\n\ndef learn():\n    ...\n")
+    refused("show", "p.py", says="p.py:2: `s2 = sine(s1)`: no operation sine; did you mean sin?", cwd=tmp_path)
+    refused("search", "--start", "p.py", says="p.py:2: ", cwd=tmp_path)
+    refused("evaluate", "p.py", "--task", "linear_regression", says="p.py:2: ", cwd=tmp_path)
+
+
+def test_bad_data_files_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", images=np.ones((50, 8, 8)), labels=np.zeros(50, np.int64))
+    np.savez(tmp_path / "nan.npz", images=np.full((90, 4), np.nan), labels=np.arange(90) % 3)
+    (tmp_path / "text.npz").write_text("no")
+    for name in ("one.npz", "nan.npz", "text.npz", "absent.npz"):
+        refused("search", "--data", name, says=name, cwd=tmp_path)
+    refused("search", "--task", "linear_regression", "--data", "one.npz", says="generate their data", cwd=tmp_path)
+
+
+def test_a_file_needs_a_task(tmp_path: Path) -> None:
+    program = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
+    refused("evaluate", program, says="needs --task", cwd=tmp_path)
+    scored = json.loads(evoml("evaluate", program, "--task", "linear_regression", "--set", "task.test.tasks=4", "--json").stdout)
+    assert scored["objectives"]["fitness"] > 0.9999
+
+
+def test_a_used_folder_is_refused(run: Path) -> None:
+    refused("search", *TINY, "--run", run, says="already there")

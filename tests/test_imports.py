@@ -1,0 +1,51 @@
+"""The walls of the house: imports run one way, and only some rooms may import torch."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "evoml"
+SOURCES = {path.relative_to(PACKAGE.parent).with_suffix("").as_posix().replace("/", "."): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports(path: Path, top_level: bool = False) -> set[str]:
+    """Modules that a file imports, `from x import y` as x and x.y."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level else list(ast.walk(tree))
+    out: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            out |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            out |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return out
+
+
+def room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def test_parts_of_different_axes_never_import_each_other() -> None:
+    axes = {"evoml.spaces", "evoml.strategies", "evoml.evaluators"}
+    for module, path in SOURCES.items():
+        if room(module) in axes:
+            assert not {room(each) for each in imports(path)} & (axes - {room(module)}), module
+
+
+def test_imports_run_one_way() -> None:
+    order = ["evoml.genes", "evoml.population", "evoml.toolbox", "evoml.search", "evoml.report", "evoml.cli"]
+    for module, path in SOURCES.items():
+        if room(module) in order:
+            later = set(order[order.index(room(module)) + 1 :])
+            assert not {room(each) for each in imports(path)} & later, module
+
+
+def test_only_networks_and_export_import_torch() -> None:
+    for module, path in SOURCES.items():
+        if any(each.split(".")[0] == "torch" for each in imports(path)):
+            assert room(module) in {"evoml.networks", "evoml.export", "evoml.layers", "evoml.evaluators"}, module
+
+
+def test_nothing_on_disk_is_a_pickle() -> None:
+    for module, path in SOURCES.items():
+        assert not {each.split(".")[0] for each in imports(path)} & {"pickle", "dill", "cloudpickle", "marshal", "shelve"}, module
+        assert "allow_pickle=True" not in path.read_text(), module
