@@ -7,6 +7,7 @@ import numpy as np
 from evoml.errors import InputError
 
 FUNCTIONS = ("setup", "predict", "learn")
+LONGEST = 340  # instructions of one function, so that the noise of a step can number three of them
 
 # One instruction: operation id, addresses of the inputs and the output within their types, constants. Unused fields are zero.
 INSTRUCTION = np.dtype([("op", "u1"), ("a", "u1"), ("b", "u1"), ("out", "u1"), ("x", "f8"), ("y", "f8"), ("z", "f8")], align=True)

@@ -108,9 +108,10 @@ class Lanes:
         return self.b.uitofp(bits, self.vector)
 
     def noise(self, seeds: ir.Value, counter: ir.Value) -> ir.Value:
-        """64 random bits a lane: output number `counter` of SplitMix64 (Steele, Lea, Flood 2014) from the lane's seed."""
+        """64 random bits a lane: output number `counter` of SplitMix64 (Steele, Lea, Flood 2014); seeds: address of the lanes' seeds."""
         b, w = self.b, self.whole
-        z = b.add(seeds, b.mul(self.splat(counter), w(0x9E3779B97F4A7C15)))
+        words = b.load(b.bitcast(seeds, ir.VectorType(I64, self.width).as_pointer()), align=8)
+        z = b.add(words, b.mul(self.splat(counter), w(0x9E3779B97F4A7C15)))
         z = b.mul(b.xor(z, b.lshr(z, w(30))), w(0xBF58476D1CE4E5B9))
         z = b.mul(b.xor(z, b.lshr(z, w(27))), w(0x94D049BB133111EB))
         return b.xor(z, b.lshr(z, w(31)))
@@ -144,7 +145,7 @@ class Machine:
         self.operands = operands  # a, b, out: pointers to the first element
         self.constants = constants  # x, y, z: scalars
         self.features = features  # F
-        self.seeds = seeds  # [lanes] uint64
+        self.seeds = seeds  # address of [lanes] uint64
         self.count = count  # noise already drawn before this instruction's first element
 
 
@@ -303,7 +304,6 @@ def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type]) -> ir.Func
     b = ir.IRBuilder(function.append_basic_block("entry"))
     rows, numbers, begin, end, base, features, scratch, seeds, step = function.args
     lanes = Lanes(b, dtype)
-    seed_words = b.load(b.bitcast(seeds, ir.VectorType(I64, lanes.width).as_pointer()), align=8)
     with cgutils.for_range_slice(b, begin, end, ir.Constant(I64, 1)) as (at, _):
         row = b.mul(at, ir.Constant(I64, 4))
         fields = [b.load(b.gep(rows, [b.add(row, ir.Constant(I64, i))])) for i in range(4)]
@@ -317,11 +317,26 @@ def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type]) -> ir.Func
             b.position_at_end(block)
             constants = {key: b.load(b.gep(numbers, [b.add(row, ir.Constant(I64, i))])) for i, key in enumerate("xyz"[: len(op.constants)])}
             count = b.shl(b.add(b.shl(step, ir.Constant(I64, 10)), at), ir.Constant(I64, 20))
-            Kernel(op, Machine(lanes, operands, constants, features, seed_words, count)).emit()
+            Kernel(op, Machine(lanes, operands, constants, features, seeds, count)).emit()
             b.branch(done)
         b.position_at_end(done)
     b.ret_void()
     return function
+
+
+@intrinsic
+def copy(typingctx, memory, to, source, at, count):
+    """Copy `count` vectors, from number `at` of the flat array `source` to number `to` of memory."""
+    dtype = np.float64 if memory.dtype == types.float64 else np.float32
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        lanes = Lanes(b, dtype)
+        base, source_base = (_data(context, b, signature.args[i], arguments[i]) for i in (0, 2))
+        with cgutils.for_range(b, arguments[4]) as loop:
+            lanes.store(lanes.load(source_base, b.add(arguments[3], loop.index)), base, b.add(arguments[1], loop.index))
+        return context.get_dummy_value()
+
+    return types.void(memory, types.int64, source, types.int64, types.int64), codegen
 
 
 @intrinsic

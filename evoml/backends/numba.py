@@ -7,7 +7,7 @@ train on every example, validate, stop when every lane has failed.
 import numpy as np
 
 from evoml.backends import Rules
-from evoml.backends._lanes import LANES, run, training_error, validation_error
+from evoml.backends._lanes import LANES, copy, run, training_error, validation_error
 from evoml.compiled import compiled
 from evoml.instructions import OPS
 from evoml.programs import Memory, Programs
@@ -37,11 +37,11 @@ class Backend:
         self._layout = np.array([memory.scalars, memory.vectors, memory.matrices, features], np.int64)
 
     def _lanes(self, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """[T, N, ...] to [G, N, ..., L], aligned to a cache line."""
+        """[T, N, ...] to [G, N * ... * L], lanes innermost, aligned to a cache line."""
         moved = np.moveaxis(array[self._lane_of], 1, -1)
         out = _aligned(moved.size, dtype).reshape(moved.shape)
         out[...] = moved
-        return out
+        return out.reshape(len(moved), -1)
 
     def fitness(self, programs: Programs, which: np.ndarray) -> tuple[np.ndarray, int]:
         """Fitness of the programs `which` on every task, [len(which), T], and the training steps run (over all tasks)."""
@@ -59,8 +59,8 @@ class Backend:
     ) -> tuple[np.ndarray, int]:
         hashes = np.zeros(len(which), np.uint64)
         lanes = self._lane_of.shape[1]
-        train = min(train, self._train[0].shape[1])
-        valid = min(valid, self._valid[0].shape[1])
+        train = min(train, self.tasks.train_y.shape[1])
+        valid = min(valid, self.tasks.valid_y.shape[1])
         errors = _aligned((train + valid if record else 1) * lanes, self._memory.dtype)
         steps = _evaluate(
             programs.tables, programs.sizes, which, _KINDS, self._layout, self._memory, *self._train, *self._later, *self._valid, self._seeds,
@@ -137,8 +137,8 @@ def _evaluate(
             used = min(lanes, tasks - group * lanes)
             fitness = out[index, group * lanes : (group + 1) * lanes]
             _run_group(
-                code, constants, ends, layout, memory, train_x[group], train_y[group].reshape(-1), later_x[group], later_y[group].reshape(-1),
-                valid_x[group], valid_y[group].reshape(-1), seeds[group], train, valid, epochs, classify, limit, errors, record, loss, trained, fitness,
+                code, constants, ends, layout, memory, train_x[group], train_y[group], later_x[group], later_y[group],
+                valid_x[group], valid_y[group], seeds[group], train, valid, epochs, classify, limit, errors, record, loss, trained, fitness,
             )  # fmt: skip
             steps += trained[0] * used
             if record:
@@ -155,7 +155,8 @@ def _run_group(
     """Train and validate one program on one lane group; `fitness` [L] gets the best epoch's value, 0 for lanes that failed before one."""
     lanes = len(seeds)
     features = layout[3]
-    v0 = layout[0] * lanes
+    v0 = layout[0]
+    nothing = np.zeros(lanes, memory.dtype)
     scratch = layout[0] + layout[1] * features + layout[2] * features * features
     memory[:] = 0
     fitness[:] = 0.0
@@ -166,20 +167,21 @@ def _run_group(
     for epoch in range(epochs if train > 0 else 0):
         x, y = (train_x, train_y) if epoch == 0 else (later_x, later_y)
         for n in range(train):
-            _show(memory, v0, x[n].reshape(-1), lanes)
+            copy(memory, v0, x, n * features, features)
+            copy(memory, 0, nothing, 0, 1)
             step += 1
             trained[0] += 1
             run(code, constants, ends[0], ends[1], memory, features, scratch, seeds, step)
             active &= ~training_error(memory, y, n, errors, n if record else 0, classify, limit)
             if active == 0:
                 return
-            for lane in range(lanes):
-                memory[lane] = y[n * lanes + lane]
+            copy(memory, 0, y, n, 1)
             step += 1
             run(code, constants, ends[1], ends[2], memory, features, scratch, seeds, step)
         loss[:] = 0.0
         for m in range(valid):
-            _show(memory, v0, valid_x[m].reshape(-1), lanes)
+            copy(memory, v0, valid_x, m * features, features)
+            copy(memory, 0, nothing, 0, 1)
             step += 1
             run(code, constants, ends[0], ends[1], memory, features, scratch, seeds, step)
             active &= ~validation_error(memory, valid_y, m, errors, train + m if record else 0, loss, classify, limit)
@@ -190,15 +192,6 @@ def _run_group(
                 mean = loss[lane] / valid
                 value = 1.0 - mean if classify else 1.0 - 2.0 / np.pi * np.arctan(np.sqrt(mean))
                 fitness[lane] = max(fitness[lane], value)
-
-
-@compiled
-def _show(memory, v0, x, lanes):
-    """Features into v0, zero into the label s0."""
-    for i in range(len(x)):
-        memory[v0 + i] = x[i]
-    for lane in range(lanes):
-        memory[lane] = 0
 
 
 @compiled

@@ -15,7 +15,7 @@ import numpy as np
 from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.instructions import BY_NAME, OPS, Op
-from evoml.programs import FUNCTIONS, INSTRUCTION, Memory
+from evoml.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory
 
 _SYMBOL = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}
 _ADDRESS = re.compile(r"[svm][0-9]{1,4}")
@@ -40,7 +40,7 @@ def format_instruction(row: np.void) -> str:
     return re.sub(r"\b(out|a|b|x|y|z)\b", lambda match: operands[match[0]], op.text)
 
 
-def parse_program(text: str, where: str, memory: Memory, most: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+def parse_program(text: str, where: str, memory: Memory, most: Sequence[int] | np.ndarray = (LONGEST,) * 3) -> dict[str, np.ndarray]:
     """The instructions of setup, predict and learn, at most `most` of each. Raises InputError with file and line."""
     try:
         tree = ast.parse(text)

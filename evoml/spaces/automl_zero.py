@@ -17,7 +17,7 @@ from evoml import settings
 from evoml.genes import Choice, Column, Domain, Genotype, Given, Integer, Real, Schema, Table
 from evoml.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
 from evoml.population import Population
-from evoml.programs import FUNCTIONS, INSTRUCTION, Memory, Programs
+from evoml.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
 from evoml.spaces import Space as _Space
 from evoml.spaces._program_text import format_program, parse_program
 
@@ -36,9 +36,9 @@ Mutation = Literal[
 class Function(settings.Settings):
     """One component function: how many instructions, and which operations it may hold."""
 
-    initial: int = Field(1, ge=0, le=340, description="instructions at the start")
-    least: int = Field(0, ge=0, le=340, description="removal stops here")
-    most: int = Field(16, ge=1, le=340, description="insertion stops one below this, as in the published program")
+    initial: int = Field(1, ge=0, le=LONGEST, description="instructions at the start")
+    least: int = Field(0, ge=0, le=LONGEST, description="removal stops here")
+    most: int = Field(16, ge=1, le=LONGEST, description="insertion stops one below this, as in the published program")
     ops: tuple[str, ...] = Field(NAMES, description="operations that random instructions are drawn from; empty: the function never changes")
 
     @field_validator("ops")
@@ -180,7 +180,7 @@ class Space(_Space):
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:
     """A program file with the smallest space that holds it. Raises InputError."""
-    tables = parse_program(text, where, Memory(64, 64, 64), (340, 340, 340))
+    tables = parse_program(text, where, Memory(64, 64, 64))
     used = {"s": 2, "v": 1, "m": 0}
     for row in np.concatenate(list(tables.values())):
         op = OPS[row["op"]]
