@@ -18,13 +18,13 @@ from evoml.report.baselines import baselines, programs_folder, score_program
 from evoml.search import Search
 
 RESULT = Path(__file__).parent / "results" / "real_data.json"
-BUDGET = {"digits": 1_600_000, "cifar10": 150_000}
+BUDGET = {"digits": 2_000_000, "cifar10": 150_000}
 
 
 def run(name: str, data: Path | None, seed: int, workers: int, folder: Path) -> dict[str, Any]:
     sets = [f"search.seed={seed}", f"search.budget={BUDGET[name]}", f"workers={workers}"]
     if data is not None:
-        sets.append(f"task.data={json.dumps(str(data))}")
+        sets += [f"task.data={json.dumps(str(data))}", "evaluator.epochs=1", "search.experiment=0"]
     search = Search(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in sets]), folder / f"{name}-{seed}")
     search.create()
     search.prepare()

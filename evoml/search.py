@@ -256,9 +256,10 @@ class Search:
                 show(self._progress())
         if reason == "interrupted":
             return self._result(reason)
+        self._save()  # before the last rows, which a run that is resumed from here writes again at its own end
         self._snapshot("final")
         self.archive.log("end", reason=reason, evaluations=self.evaluations)
-        self._save()
+        self.archive.flush()
         result = self._result(reason)
         result.test = self._test()
         report = {

@@ -102,6 +102,17 @@ def test_kill_at_random_instants(uninterrupted: Path, tmp_path: Path) -> None:
     assert same(rows(folder), rows(uninterrupted))
 
 
+def test_resuming_a_finished_run_changes_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    again = resume(folder)
+    again.prepare()
+    assert again.run().reason == "budget"
+    assert same(rows(folder), rows(uninterrupted))
+
+
 def test_interrupt_is_quick_and_resumable(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     sets = [part for text in [*TINY, "search.budget=0", "search.round=1000000", "search.experiment=0"] for part in ("--set", text)]

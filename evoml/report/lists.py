@@ -3,12 +3,12 @@
 from typing import Any
 
 from pydantic import BaseModel
-from rich.console import Console
 from rich.table import Table
 
 from evoml.config import PARTS, read_system, systems
 from evoml.errors import InputError
 from evoml.registry import load, names, summary
+from evoml.report import console
 from evoml.report.session import print_json
 
 
@@ -71,7 +71,7 @@ def _print_operations(module: Any) -> None:
             table.add_column(column)
         for op in operations:
             table.add_row(op.name, " ".join(op.ins), op.out, op.text)
-        Console().print(table, highlight=False)
+        console().print(table)
 
 
 def _show_systems(name: str | None, as_json: bool) -> None:
@@ -105,4 +105,4 @@ def _print(rows: list[dict[str, Any]], key: str, as_json: bool) -> None:
         table.add_column(title)
     for row in body:
         table.add_row(*(str(row.get(column, "")) for column in header))
-    Console().print(table, highlight=False)
+    console().print(table)

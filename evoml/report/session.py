@@ -18,6 +18,7 @@ from evoml.compiled import ready
 from evoml.config import Config, build
 from evoml.errors import InputError
 from evoml.genes import Genotype
+from evoml.report import console
 from evoml.report.baselines import baselines, memory_of
 from evoml.report.progress import Display
 from evoml.search import Problem, Result, Search, read_text, resume, stored_config, test
@@ -51,7 +52,7 @@ def _free_folder(config: Config) -> Path:
 
 def _search(search: Search, fresh: bool, as_json: bool) -> int:
     folder, problem = search.archive.folder, search.problem
-    err = Console(stderr=True)
+    err = console(stderr=True)
     if fresh:
         search.create()
     with lock(folder):
@@ -62,14 +63,14 @@ def _search(search: Search, fresh: bool, as_json: bool) -> int:
                 highlight=False,
             )
             if not ready():
-                err.print("compiling kernels, once for this machine (about 20 seconds) ...", highlight=False)
+                err.print("compiling kernels, once for this machine (about 20 seconds) ...")
         search.prepare()
         with _interruptible() as stop, _display(search, err, as_json) as display:
             result = search.run(display, stop)
     if as_json:
         print_json(_summary(problem, result))
     elif result.reason == "interrupted":
-        err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {folder}", highlight=False)
+        err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {folder}")
     else:
         _print_result(problem, result)
     return INTERRUPTED if result.reason == "interrupted" else 0
@@ -103,16 +104,16 @@ def _summary(problem: Problem, result: Result) -> dict[str, Any]:
 
 
 def _print_result(problem: Problem, result: Result) -> None:
-    out = Console()
+    out = console()
     if result.best is None or result.test is None:
-        out.print(f"nothing was selected in {result.evaluations:,} candidates; run {result.run}", highlight=False)
+        out.print(f"nothing was selected in {result.evaluations:,} candidates; run {result.run}")
         return
-    out.print(f"\nThe discovered program (candidate {result.best['id']}):\n", highlight=False)
+    out.print(f"\nThe discovered program (candidate {result.best['id']}):\n")
     print_program(out, result.best["text"])
     out.print()
     _print_scores(out, problem, "discovered program", result.test[problem.objective])
     rate = f"{result.evaluations:,} candidates in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
-    out.print(f"\n{rate}\nrun: {result.run}", highlight=False, soft_wrap=True)
+    out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
 
 
 def print_program(out: Console, text: str) -> None:
@@ -133,7 +134,7 @@ def _print_scores(out: Console, problem: Problem, name: str, score: float) -> No
     table.add_row(f"[bold]{name}[/]", f"[bold]{score:.4f}[/]")
     for title, value in baselines(problem, tasks).items():
         table.add_row(title, f"{value:.4f}")
-    out.print(table, highlight=False)
+    out.print(table)
 
 
 # -- runs and files ------------------------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def _archive(path: Path, problem: Problem) -> Archive:
 
 def show(path: Path, count: int, as_json: bool) -> None:
     """The best candidates of a run with their text, or a file's program."""
-    out = Console()
+    out = console()
     if not path.is_dir():
         _, space, genotype, _ = _open(path)
         if as_json:
@@ -179,9 +180,7 @@ def show(path: Path, count: int, as_json: bool) -> None:
         if result is None
         else f"{result['evaluations']:,} candidates in {result['seconds']:.1f} s, ended by {result['reason']}"
     )
-    out.print(
-        f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}", highlight=False
-    )
+    out.print(f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}")
     for row in described:
         where = "on the selection tasks" if row["event"] == "selected" else "in search"
         out.print(
@@ -214,7 +213,7 @@ def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, 
         result = {"objectives": {other.objective: scores[other.objective]}, "tasks": scores["tasks"]}
         print_json(result | {"key": space.key(genotype), "baselines": baselines(other, other.task.test())})
         return
-    _print_scores(Console(), other, str(path), scores[other.objective])
+    _print_scores(console(), other, str(path), scores[other.objective])
 
 
 def export(path: Path, to: str, output: Path | None) -> None:

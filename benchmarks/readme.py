@@ -1,0 +1,132 @@
+"""Put the figures of benchmarks/results/ into the README, between its markers.
+
+python benchmarks/readme.py
+"""
+
+import json
+import re
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def solve_linear(data: dict[str, Any]) -> str:
+    rows, summary = data["rows"], data["summary"]
+    candidates = [row["candidates"] / 1e6 for row in rows]
+    seconds = [row["cpu_seconds"] for row in rows]
+    spread = f"{min(candidates):.2f}-{max(candidates):.2f}"
+    return table(
+        ["", "solved", "candidates, millions (median, range)", "CPU seconds (median, range)"],
+        [
+            ["original C++", "10 of 10", "3.1", "98"],
+            ["evoml", f"{summary['solved']} of {len(rows)}", f"{statistics.median(candidates):.2f} ({spread})",
+             f"{statistics.median(seconds):.1f} ({min(seconds):.1f}-{max(seconds):.1f})"],
+        ],
+    )  # fmt: skip
+
+
+def real_data(data: dict[str, Any]) -> str:
+    rows = data["rows"]
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    methods = list(dict.fromkeys(method for row in rows for method in row["scores"]))
+    titles = {"digits": "digits", "cifar10": "CIFAR-10 (36 ready tasks)"}
+    body = []
+    for method in methods:
+        cells = []
+        for name in names:
+            scores = [row["scores"][method] for row in rows if row["data"] == name]
+            cells.append(f"{statistics.mean(scores):.4f} ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else f"{scores[0]:.4f}")
+        body.append([f"**{method}**" if method == "discovered program" else method, *cells])
+    for title, key, form in (
+        ("candidates", "candidates", "{:,.0f}"),
+        ("training steps", "training_steps", "{:.1e}"),
+        ("seconds", "seconds", "{:,.0f}"),
+    ):
+        body.append([f"*{title} a search*", *(form.format(statistics.mean(r[key] for r in rows if r["data"] == name)) for name in names)])
+    counts = [f"{titles[name]}, {sum(row['data'] == name for row in rows)} seeds" for name in names]
+    return table(["method", *counts], body)
+
+
+def cifar10_hour(data: dict[str, Any]) -> str:
+    points = data["points"]
+    chosen = [point for index, point in enumerate(points) if index % 6 == 5 or index == len(points) - 1 or index == 0]
+    body = [
+        [
+            f"{p['cpu_seconds'] / 60:.0f}",
+            f"{p['candidates']:,}",
+            f"{p['training_steps']:.2e}",
+            f"{p['search']:.4f}",
+            f"{p['selected']:.4f}",
+            f"{p['test']:.4f}",
+        ]
+        for p in chosen
+    ]
+    return table(
+        ["core-minutes", "candidates", "training steps", "best in search (this experiment)", "selected", "selected, on test pairs"], body
+    )
+
+
+def throughput(data: dict[str, Any]) -> str:
+    body = []
+    for row in data["rows"]:
+        original = row["original"]
+        ratio = f"{row['median'] / original:.1f}" if original else "-"
+        parts = row["split"]
+        split = " / ".join(f"{parts[name]:.1f}" for name in ("proposing", "canonical form", "looking up", "interpreting", "rest"))
+        cells = [
+            str(row["tasks"]),
+            str(row["features"]),
+            str(row["examples"]),
+            f"{row['median']:,.0f}",
+            f"{original:,}" if original else "-",
+            ratio,
+            split,
+        ]
+        body.append(cells)
+    header = [
+        "tasks",
+        "F",
+        "examples",
+        "evoml (median of 5)",
+        "original",
+        "ratio",
+        "µs: proposing / canonical form / looking up / interpreting / rest",
+    ]
+    return table(header, body)
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    makers: dict[str, Callable[[dict[str, Any]], str]] = {
+        "solve_linear": solve_linear, "real_data": real_data, "cifar10_hour": cifar10_hour, "throughput": throughput,
+    }  # fmt: skip
+    blocks = {
+        name: make(json.loads((RESULTS / f"{name}.json").read_text()))
+        for name, make in makers.items()
+        if (RESULTS / f"{name}.json").is_file()
+    }
+    printed = RESULTS / "make_search.txt"
+    if printed.is_file():
+        blocks["make-search"] = f"`make search` ends with:\n\n```\n{printed.read_text().rstrip()}\n```"
+    for name, block in blocks.items():
+        text = re.sub(
+            rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)",
+            lambda match, block=block: f"{match[1]}{block}\n{match[2]}",
+            text,
+            flags=re.S,
+        )
+    readme.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
