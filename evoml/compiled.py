@@ -24,7 +24,15 @@ def cache_folder() -> Path:
     """Where the compiled kernels of this version of the sources are kept: `$EVOML_CACHE`, else `$XDG_CACHE_HOME/evoml`, else `~/.cache/evoml`."""
     package = Path(__file__).parent
     digest = blake2b(f"{numba.__version__} {version('llvmlite')}".encode(), digest_size=8)
-    for source in sorted([package / "instructions.py", Path(__file__), *package.glob("backends/*.py"), *package.glob("[es]*/_[a-z]*.py")]):
+    for source in sorted(
+        [
+            package / "instructions.py",
+            Path(__file__),
+            *package.glob("backends/*.py"),
+            *package.glob("_[a-z]*.py"),
+            *package.glob("[es]*/_[a-z]*.py"),
+        ]
+    ):
         digest.update(source.name.encode() + source.read_bytes())
     root = os.environ.get("EVOML_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evoml"
     return Path(root) / digest.hexdigest()

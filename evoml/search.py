@@ -114,12 +114,21 @@ class Island:
         self.toolbox = toolbox(self.problem.space, self.evaluator)
         strategy = load("strategies", config.name("strategy"))
         self.strategy = strategy.Strategy(self.toolbox, config.part("strategy"), config.search.seed, self.given)
+        self.engine = engine(self.problem.space, self.strategy, self.evaluator, self.number, config.search.islands)
         self.best = -np.inf
 
     def advance(self, candidates: int, steps: int, keep_all: bool, stop: threading.Event) -> int:
         """Evaluate candidates until one of the limits is reached or `stop` is set; returns the training steps run."""
         islands, done, cost = self.problem.config.search.islands, 0, 0
         while done < candidates and cost < steps and not stop.is_set():
+            if self.engine is not None and self.strategy.told >= len(self.strategy.population) and not keep_all:
+                count, spent, found = self.engine.advance(self.asked, candidates - done, steps - cost, self.best)
+                if len(found):
+                    self.pending.append(("improvement", found))
+                    self.best = float(found.fitness[-1, 0])
+                self.asked += count
+                done, cost = done + count, cost + spent
+                continue
             count = min(self.strategy.block, candidates - done)
             population = self.strategy.ask((self.asked + np.arange(count)) * islands + self.number)
             cost += self.toolbox.score(population)
@@ -146,6 +155,15 @@ class Island:
         self.asked, self.best = state["asked"], float(state["best"])
         self.strategy.load_state_dict(state["strategy"])
         self.evaluator.load_state_dict(state["evaluator"])
+
+
+def engine(space: Any, strategy: Any, evaluator: Any, island: int, islands: int) -> Any:
+    """The compiled loop for parts that it fits, else None."""
+    if not hasattr(space, "memory"):
+        return None
+    from evoml._engine import Engine
+
+    return Engine(space, strategy, evaluator, island, islands) if Engine.fits(space, strategy, evaluator) else None
 
 
 class Search:

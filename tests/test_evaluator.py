@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from evoml.errors import InputError
 from evoml.evaluators._caches import ExactCache, FunctionalCache
-from evoml.evaluators.execution import _COST, _NETWORK, Evaluator, Settings
+from evoml.evaluators._score import COST
+from evoml.evaluators.execution import _NETWORK, Evaluator, Settings
 from evoml.instructions import BY_NAME
 from evoml.population import DIVERGED, OK, Population
 from evoml.programs import FUNCTIONS, Programs
@@ -231,7 +232,7 @@ def test_status_says_whether_anything_was_learnt() -> None:
 def test_programs_above_the_budget_are_not_run() -> None:
     programs = some(80, 2, good=40)
     network = [sum(BY_NAME[name].cost for name in function) for function in _NETWORK]
-    cost = np.array([[_COST[programs.rows(i, f)["op"]].sum() for f in range(3)] for i in range(80)])
+    cost = np.array([[COST[programs.rows(i, f)["op"]].sum() for f in range(3)] for i in range(80)])
     share = (cost[:, 0] + 30 * cost[:, 1:].sum(1)) / (network[0] + 30 * sum(network[1:]))
     factor = float(np.median(share))
     limited, plain = evaluator(budget_factor=factor), evaluator()

@@ -16,7 +16,8 @@ from evoml.backends import Rules
 from evoml.errors import InputError
 from evoml.evaluators import Evaluation
 from evoml.evaluators._caches import ExactCache, FunctionalCache
-from evoml.instructions import BY_NAME, OPS
+from evoml.evaluators._score import combine, costs
+from evoml.instructions import BY_NAME
 from evoml.population import DIVERGED, OK
 from evoml.programs import INSTRUCTION, Memory, Programs
 from evoml.registry import load
@@ -29,7 +30,6 @@ _NETWORK = (
     ("scalar_diff", "scalar_product", "scalar_sum", "scalar_vector_product", "vector_sum", "scalar_vector_product", "vector_heaviside",
      "vector_product", "vector_sum", "vector_outer_product", "matrix_sum"),
 )  # fmt: skip
-_COST = np.array([op.cost for op in OPS])
 
 
 class FunctionalCacheSettings(settings.Settings):
@@ -120,7 +120,7 @@ class Evaluator:
 
     def _look_up_or_run(self, programs: Programs, which: np.ndarray) -> np.ndarray:
         out = np.zeros(len(which))
-        run = self._within_budget(programs, which)
+        run = costs(programs.tables, programs.sizes, which, self.rules.train) <= self.cost_limit()
         self.counts["over_budget"] += len(which) - int(run.sum())
         if self._functional is None:
             out[run] = self._run(programs, which[run])
@@ -136,15 +136,11 @@ class Evaluator:
         out[run] = found
         return out
 
-    def _within_budget(self, programs: Programs, which: np.ndarray) -> np.ndarray:
-        """Which programs' estimated cost, setup and every training step, is within the budget."""
-        factor, examples = self.settings.budget_factor, self.rules.train
-        if not factor:
-            return np.ones(len(which), bool)
+    def cost_limit(self) -> float:
+        """The estimated cost above which a program is not run: `budget_factor` times the two-layer network's, or infinity."""
         network = [sum(BY_NAME[name].cost for name in function) for function in _NETWORK]
-        cost = np.stack([(_COST[table["op"][which]] * (np.arange(table.shape[1]) < size[which, None])).sum(1)
-                         for table, size in zip(programs.tables, programs.sizes.T, strict=True)])  # [3, n]  # fmt: skip
-        return cost[0] + examples * (cost[1] + cost[2]) <= factor * (network[0] + examples * (network[1] + network[2]))
+        factor = self.settings.budget_factor or np.inf
+        return factor * (network[0] + self.rules.train * (network[1] + network[2]))
 
     def _run(self, programs: Programs, which: np.ndarray) -> np.ndarray:
         """Combined fitness of the programs `which`, by execution; at a hurdle some stay with what they had on the first tasks."""
@@ -164,9 +160,7 @@ class Evaluator:
 
     def combine(self, fitness: np.ndarray) -> np.ndarray:
         """Over tasks: the mean, or the median as the published program takes it, the element at T // 2 in order. [n, T] -> [n]"""
-        if self.settings.combine == "mean":
-            return fitness.mean(1)
-        return np.sort(fitness, axis=1)[:, fitness.shape[1] // 2]
+        return combine(np.ascontiguousarray(fitness), fitness.shape[1], self.settings.combine == "median")
 
     def _threshold(self) -> float:
         known = self._recent[~np.isnan(self._recent)]
