@@ -13,7 +13,7 @@ from evoml.compiled import compiled
 from evoml.evaluators._caches import _find, _find_exact, _insert, _insert_exact
 from evoml.evaluators._score import combine, costs
 from evoml.population import DIVERGED, OK, Population
-from evoml.spaces._program_kernels import MUTATIONS, below, canonical, mutate
+from evoml.spaces._program_kernels import MUTATIONS, below, canonical, copy_program, mutate
 from evoml.streams import SELECT, VARY, outputs
 
 CHUNK = 64  # blocks between two looks at whether to stop
@@ -127,7 +127,7 @@ def _advance(
             child_fitness[index, 0] = scores[index]
         for index in range(count):
             place = (told + counts[0]) % population
-            _place(child_tables, child_sizes, index, tables, sizes, place)
+            copy_program(child_tables, child_sizes, index, tables, sizes, place)
             fitness[place, 0] = scores[index]
             ids[place] = child_ids[index]
             birth[place] = told + counts[0]
@@ -138,7 +138,7 @@ def _advance(
             if scores[index] > best:
                 best = scores[index]
                 at = counts[6]
-                _place(child_tables, child_sizes, index, found[0], found[1], at)
+                copy_program(child_tables, child_sizes, index, found[0], found[1], at)
                 found[2][at, 0] = best
                 found[3][at] = ids[place]
                 found[4][at] = birth[place]
@@ -169,16 +169,6 @@ def _select(fitness, streams, tournament, chosen):
             if fitness[entrant, 0] > fitness[winner, 0]:
                 winner = entrant
         chosen[index] = winner
-
-
-@compiled
-def _place(source, source_sizes, index, target, target_sizes, at):
-    """Copy one program."""
-    for function in range(3):
-        size = source_sizes[index, function]
-        target_sizes[at, function] = size
-        for row in range(size):
-            target[function][at, row] = source[function][index, row]
 
 
 @compiled

@@ -20,7 +20,9 @@ from evoml.instructions import OPS, Op
 
 LANES = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}  # two registers of AVX2, one of AVX-512
 
-I32, I64, BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8)
+UNROLLED = (4, 8, 16)  # vector lengths that have an interpreter of their own
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
 _COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=="}
 _LIBM = {"sin": "sin", "cos": "cos", "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "exp": "exp", "log": "log"}
 
@@ -287,15 +289,29 @@ def run(typingctx, code, constants, begin, end, memory, features, scratch, seeds
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         pointers = {i: _data(context, b, signature.args[i], arguments[i]) for i in (0, 1, 4, 7)}
         values = [pointers.get(i, argument) for i, argument in enumerate(arguments)]
-        b.call(_interpreter(b.module, dtype, [value.type for value in values]), values)
+        kinds = [value.type for value in values]
+        done = b.append_basic_block("done")
+        other = b.append_basic_block("any_length")
+        switch = b.switch(values[5], other)
+        for length in (*UNROLLED, 0):
+            if length:
+                block = b.append_basic_block(f"length_{length}")
+                switch.add_case(ir.Constant(I64, length), block)
+            b.position_at_end(block if length else other)
+            b.call(_interpreter(b.module, dtype, kinds, length), values)
+            b.branch(done)
+        b.position_at_end(done)
         return context.get_dummy_value()
 
     return types.void(code, constants, types.int64, types.int64, memory, types.int64, types.int64, seeds, types.int64), codegen
 
 
-def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type]) -> ir.Function:
-    """The interpreter's loop as one function of the module: arrays as pointers, shared by every place that calls it."""
-    name = f"evoml_run_{np.dtype(dtype).name}"
+def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type], length: int) -> ir.Function:
+    """The interpreter's loop as one function of the module: arrays as pointers, shared by every place that calls it.
+
+    length: F where the function is for one vector length, so that its loops unroll; 0 for any length.
+    """
+    name = f"evoml_run_{np.dtype(dtype).name}_{length}"
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
@@ -304,6 +320,7 @@ def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type]) -> ir.Func
     b = ir.IRBuilder(function.append_basic_block("entry"))
     rows, numbers, begin, end, base, features, scratch, seeds, step = function.args
     lanes = Lanes(b, dtype)
+    features = ir.Constant(I64, length) if length else features
     with cgutils.for_range_slice(b, begin, end, ir.Constant(I64, 1)) as (at, _):
         row = b.mul(at, ir.Constant(I64, 4))
         fields = [b.load(b.gep(rows, [b.add(row, ir.Constant(I64, i))])) for i in range(4)]

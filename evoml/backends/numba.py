@@ -196,12 +196,16 @@ def _run_group(
 
 @compiled
 def _hash_errors(errors, lanes, used, train, valid, limit, digest):
-    """Hash the errors lane by lane; a lane that failed is hashed up to its failure."""
-    for lane in range(used):
-        for n in range(train + valid):
+    """Hash the errors of every lane side by side, then the lanes; a lane that failed is hashed up to its failure."""
+    hashes = np.full(lanes, np.uint64(0x2545F4914F6CDD1D))
+    ended = np.zeros(lanes, np.bool_)
+    for n in range(train + valid):
+        for lane in range(used):
             error = np.float64(errors[n * lanes + lane])
-            if not error <= limit:
-                digest = _mix(digest, np.uint64(n + 1))
-                break
-            digest = _mix(digest, np.float64(error).view(np.uint64))
+            ended[lane] |= not error <= limit
+            bits = np.uint64(0xFFF8000000000000) if ended[lane] else error.view(np.uint64)
+            mixed = (hashes[lane] ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+            hashes[lane] = mixed ^ (mixed >> np.uint64(29))
+    for lane in range(used):
+        digest = _mix(digest, hashes[lane])
     return digest

@@ -181,6 +181,21 @@ def random_programs(tables, sizes, streams, operations, ranges, addresses):
 
 
 @compiled
+def _copy_rows(source, target, count):
+    for index in range(count):
+        target[index] = source[index]
+
+
+@compiled
+def copy_program(tables, sizes, source, target_tables, target_sizes, target):
+    """Copy program `source` of one batch over program `target` of another."""
+    for function in range(3):
+        size = sizes[source, function]
+        target_sizes[target, function] = size
+        _copy_rows(tables[function][source], target_tables[function][target], size)
+
+
+@compiled
 def mutate(tables, sizes, parents, streams, mutations, probability, operations, bounds, addresses, child_tables, child_sizes):
     """One child a stream: the parent's copy, changed by one mutation with `probability`.
 
@@ -189,11 +204,7 @@ def mutate(tables, sizes, parents, streams, mutations, probability, operations, 
     state = np.zeros(1, np.uint64)
     functions = np.array([f for f in range(3) if len(operations[f]) > 0])
     for child in range(len(parents)):
-        for function in range(3):
-            size = sizes[parents[child], function]
-            child_sizes[child, function] = size
-            for index in range(size):
-                child_tables[function][child, index] = tables[function][parents[child], index]
+        copy_program(tables, sizes, parents[child], child_tables, child_sizes, child)
         state[0] = streams[child]
         if uniform(state) < probability:
             mutation = mutations[below(state, len(mutations))]
@@ -311,18 +322,24 @@ def canonical(tables, sizes, out_tables, out_sizes, keys):
         _live(tables, sizes, program, keep)
         key = np.uint64(0x2545F4914F6CDD1D)
         for function in range(3):
-            at = 0
-            for index in range(sizes[program, function]):
-                if not keep[function, index]:
-                    continue
-                out_tables[function][program, at] = tables[function][program, index]
-                row = out_tables[function][program, at]
-                if COMMUTES[row.op] and row.a > row.b:
-                    row.a, row.b = row.b, row.a
-                key = _hash_row(key, row, function)
-                at += 1
-            out_sizes[program, function] = at
+            rows, out_rows = tables[function][program], out_tables[function][program]
+            out_sizes[program, function], key = _keep_rows(rows, sizes[program, function], keep[function], out_rows, function, key)
         keys[program] = key
+
+
+@compiled
+def _keep_rows(rows, size, keep, out_rows, function, key):
+    """Copy the live rows of one function, in canonical order of inputs; returns how many there are and the hash so far."""
+    at = 0
+    for index in range(size):
+        if keep[index]:
+            out_rows[at] = rows[index]
+            row = out_rows[at]
+            if COMMUTES[row.op] and row.a > row.b:
+                row.a, row.b = row.b, row.a
+            key = _hash_row(key, row, function)
+            at += 1
+    return at, key
 
 
 @compiled
@@ -331,6 +348,8 @@ def _hash_row(key, row, function):
     key = mix(key, word | np.uint64(function) << np.uint64(32))
     if CONSTANTS[row.op, 0]:
         key = mix(key, np.float64(row.x).view(np.uint64))
+    if CONSTANTS[row.op, 1]:
         key = mix(key, np.float64(row.y).view(np.uint64))
+    if CONSTANTS[row.op, 2]:
         key = mix(key, np.float64(row.z).view(np.uint64))
     return key
