@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from evoml.config import assign, build
-from evoml.search import Progress, Search, test
+from evoml.search import Progress, Search
 
 RESULT = Path(__file__).parent / "results" / "cifar10_hour.json"
 SETS = ["search.islands=2", "task.search.tasks=16", "search.budget=0", "search.experiment_steps=60000000000", "archive.interval=120"]
@@ -44,7 +44,7 @@ def main() -> None:
                 {
                     "cpu_seconds": round(spent, 1), "wall_seconds": round(progress.seconds, 1), "candidates": progress.evaluations,
                     "training_steps": progress.counts["steps"], "experiment": progress.experiment, "search": progress.best,
-                    "selected": progress.selected, "test": test(search.problem, champion.genotype)["accuracy"], "counts": progress.counts,
+                    "selected": progress.selected, "test": search.problem.test(champion.genotype)["accuracy"], "counts": progress.counts,
                     "program": progress.champion,
                 }
             )  # fmt: skip

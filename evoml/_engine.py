@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from evoml.backends.numba import _KINDS, Backend, _evaluate
+from evoml._random import below, output
+from evoml.backends.numba import Backend, _evaluate
 from evoml.compiled import compiled
 from evoml.evaluators._caches import _find, _find_exact, _insert, _insert_exact
 from evoml.evaluators._score import combine, costs
-from evoml.population import DIVERGED, OK, Population
-from evoml.spaces._program_kernels import MUTATIONS, below, canonical, copy_program, mutate
+from evoml.instructions import KINDS
+from evoml.population import DIVERGED, OK, OVER_BUDGET, Population
+from evoml.spaces._program_kernels import MUTATIONS, canonical, copy_program, mutate
 from evoml.streams import SELECT, VARY, outputs
 
 CHUNK = 64  # blocks between two looks at whether to stop
@@ -47,8 +49,8 @@ class Engine:
         self._short = (min(short[0], rules.train), min(short[1], rules.valid))
         errors = np.zeros(max(sum(self._short), 1) * lanes, backend._memory.dtype)
         self._run = (
-            _KINDS, backend._layout, backend._memory, *backend._train, *backend._later, *backend._valid, backend._seeds,
-            len(backend.tasks), rules.train, rules.valid, rules.epochs, int(backend.tasks.kind == "classification"), rules.max_abs_error, errors,
+            KINDS, backend._layout, backend._memory, *backend._train, *backend._later, *backend._valid, backend._seeds,
+            len(backend.tasks), rules.train, rules.valid, rules.epochs, int(backend.tasks.kind == "classification"), backend.limit, errors,
         )  # fmt: skip
         empty = (np.zeros((0, 2), np.uint64), np.zeros((0, 2)))
         self._exact = (evaluator._exact.keys, evaluator._exact.values) if evaluator._exact is not None else empty
@@ -63,7 +65,7 @@ class Engine:
         self._counts[:] = 0
         _advance(
             (ring.tables, ring.sizes, ring.fitness, ring.ids, ring.birth, ring.parents, ring.status),
-            (self.children.tables, self.children.sizes, self.children.fitness, self.children.ids, self.children.parents),
+            (self.children.tables, self.children.sizes, self.children.ids, self.children.parents),
             (self.found.tables, self.found.sizes, self.found.fitness, self.found.ids, self.found.birth, self.found.parents, self.found.status),
             (self._canonical, self._canonical_sizes), np.array([asked, self.strategy.told, candidates, steps], np.int64), self.numbering, best,
             self._selection, self._variation, self._exact, self._functional, self._short, self._run, self._scoring, self._counts,
@@ -77,6 +79,10 @@ class Engine:
         ):
             self.evaluator.counts[name] += value
         return done, cost, self.found[:found]
+
+    def warm(self) -> None:
+        """Compile, without evaluating anything."""
+        self.advance(0, 0, 0, 0.0)
 
 
 def _no_cache() -> tuple[np.ndarray, ...]:
@@ -92,7 +98,7 @@ def _advance(
 ):  # fmt: skip
     """Blocks of children until a limit: tournament, mutation, canonical form, look-ups, interpretation, into the ring."""
     tables, sizes, fitness, ids, birth, parents, status = ring
-    child_tables, child_sizes, child_fitness, child_ids, child_parents = children
+    child_tables, child_sizes, child_ids, child_parents = children
     asked, told, candidates, most_steps = limits
     population, block = len(sizes), len(child_sizes)
     streams = np.zeros((2, block), np.uint64)
@@ -105,7 +111,7 @@ def _advance(
         for index in range(count):
             child_ids[index] = (asked + counts[0] + index) * numbering[1] + numbering[0]
             for purpose in range(2):
-                streams[purpose, index] = _output(selection[0][purpose], child_ids[index] + 1)
+                streams[purpose, index] = output(selection[0][purpose], child_ids[index] + 1)
         _select(fitness, streams[0, :count], selection[1], chosen)
         mutate(
             tables,
@@ -124,19 +130,19 @@ def _advance(
         scores = _score(canonical_form[0], canonical_form[1], keys[:count], exact, functional, short, run, scoring, counts)
         for index in range(count):
             child_parents[index, 0] = ids[chosen[index]]
-            child_fitness[index, 0] = scores[index]
         for index in range(count):
             place = (told + counts[0]) % population
             copy_program(child_tables, child_sizes, index, tables, sizes, place)
-            fitness[place, 0] = scores[index]
+            score = max(scores[index], 0.0)
+            fitness[place, 0] = score
             ids[place] = child_ids[index]
             birth[place] = told + counts[0]
             parents[place, 0] = child_parents[index, 0]
             parents[place, 1] = -1
-            status[place] = OK if scores[index] > 0 else DIVERGED
+            status[place] = OK if score > 0 else OVER_BUDGET if scores[index] < 0 else DIVERGED
             counts[0] += 1
-            if scores[index] > best:
-                best = scores[index]
+            if score > best:
+                best = score
                 at = counts[6]
                 copy_program(child_tables, child_sizes, index, found[0], found[1], at)
                 found[2][at, 0] = best
@@ -146,15 +152,6 @@ def _advance(
                 found[5][at, 1] = -1
                 found[6][at] = status[place]
                 counts[6] += 1
-
-
-@compiled
-def _output(root, counter):
-    """Output number `counter` of a SplitMix64 stream."""
-    z = root + np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 @compiled
@@ -173,25 +170,26 @@ def _select(fitness, streams, tournament, chosen):
 
 @compiled
 def _score(tables, sizes, keys, exact, functional, short, run, scoring, counts):
-    """Fitness of canonical programs, [n], through both caches and the cost limit, as the evaluator does."""
-    fitness = np.full(len(keys), np.nan)
-    if len(exact[0]) > 0:
-        _find_exact(exact[0], exact[1], keys, fitness)
-    missing = np.flatnonzero(np.isnan(fitness))
-    counts[1] += len(keys) - len(missing)
-    affordable = missing
+    """Fitness of canonical programs, [n], through the cost limit and both caches, as the evaluator does; -1 for over the limit."""
+    fitness = np.full(len(keys), -1.0)
+    within = np.arange(len(keys))
     if scoring[0] < np.inf:
-        affordable = missing[costs(tables, sizes, missing, run[11]) <= scoring[0]]
-        fitness[missing] = 0.0
-        counts[3] += len(missing) - len(affordable)
+        within = np.flatnonzero(costs(tables, sizes, within, run[11]) <= scoring[0])
+    counts[3] += len(keys) - len(within)
+    known = np.full(len(within), np.nan)
+    if len(exact[0]) > 0:
+        _find_exact(exact[0], exact[1], keys[within], known)
+    missing = np.flatnonzero(np.isnan(known))
+    counts[1] += len(known) - len(missing)
+    which = within[missing]
     if len(functional[0]) > 0:
-        prints, steps = _interpret(tables, sizes, affordable, short[0], short[1], 1, True, run, scoring[1])[1:]
+        _, prints, steps = _interpret(tables, sizes, which, short[0], short[1], 1, True, run, scoring[1])
         counts[5] += steps
-        known = np.empty(len(prints))
-        _find(functional[0], functional[1], functional[2], functional[3], functional[4], functional[5], functional[6], prints, known)
-        fresh = np.flatnonzero(np.isnan(known))
-        counts[2] += len(known) - len(fresh)
-        known[fresh], _, steps = _interpret(tables, sizes, affordable[fresh], run[11], run[12], run[13], False, run, scoring[1])
+        found = np.empty(len(prints))
+        _find(functional[0], functional[1], functional[2], functional[3], functional[4], functional[5], functional[6], prints, found)
+        fresh = np.flatnonzero(np.isnan(found))
+        counts[2] += len(found) - len(fresh)
+        found[fresh], _, steps = _interpret(tables, sizes, which[fresh], run[11], run[12], run[13], False, run, scoring[1])
         _insert(
             functional[0],
             functional[1],
@@ -201,16 +199,17 @@ def _score(tables, sizes, keys, exact, functional, short, run, scoring, counts):
             functional[5],
             functional[6],
             prints[fresh],
-            known[fresh],
+            found[fresh],
         )
-        fitness[affordable] = known
         counts[4] += len(fresh)
     else:
-        fitness[affordable], _, steps = _interpret(tables, sizes, affordable, run[11], run[12], run[13], False, run, scoring[1])
-        counts[4] += len(affordable)
+        found, _, steps = _interpret(tables, sizes, which, run[11], run[12], run[13], False, run, scoring[1])
+        counts[4] += len(which)
     counts[5] += steps
     if len(exact[0]) > 0:
-        _insert_exact(exact[0], exact[1], keys[missing], fitness[missing])
+        _insert_exact(exact[0], exact[1], keys[which], found)
+    known[missing] = found
+    fitness[within] = known
     return fitness
 
 

@@ -13,7 +13,7 @@ Reading a run executes none of its contents.
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from evoml.population import STATUS, Population
 
 EVENTS = ("candidate", "improvement", "selected", "snapshot", "final")
 FORMAT = 1
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 
 
 class DiskError(OSError):
@@ -57,8 +58,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file beside and rename it into place. Raises DiskError."""
     beside = path.with_name(path.name + ".partial")
     with _disk(path):
+        beside.unlink(missing_ok=True)
         try:
-            with beside.open("wb") as file:
+            with beside.open("xb") as file:  # never through a link that somebody left there
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -76,23 +78,31 @@ def lock(folder: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{folder}: another process is searching in this run") from None
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o644)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror})") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise InputError(f"{folder}: another process is searching in this run") from None
+    try:
         yield
+    finally:
+        os.close(descriptor)
 
 
 class Archive:
     """One run folder. `rows` are buffered by `add` and become a part at `flush`."""
 
-    def __init__(self, folder: Path, schema: Schema, objective: str) -> None:
-        self.folder, self.schema, self.objective = folder, schema, objective
+    def __init__(self, folder: Path, schema: Schema, objective: str, weight: float = 1.0) -> None:
+        self.folder, self.schema, self.objective, self.weight = folder, schema, objective, weight
         self.parts = 0
         self._buffer: list[pa.RecordBatch] = []
         self._events: list[dict[str, Any]] = []
         self._events_bytes = 0
+        self._stale = False  # whether parts and a result from after the checkpoint are still there
 
     @property
     def arrow(self) -> pa.Schema:
@@ -110,11 +120,18 @@ class Archive:
 
     def create(self, config: Mapping[str, Any]) -> None:
         """Make the folder. Raises InputError if it already holds something."""
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise InputError(f"{self.folder}: already there; resume it with `evoml resume {self.folder}` or name another with --run")
-        with _disk(self.folder):
+        try:
+            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+                raise InputError(f"{self.folder}: already there; resume it with `evoml resume {self.folder}` or name another with --run")
             (self.folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / "run.toml", tomli_w.dumps(dict(config)).encode())
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be made ({error.strerror or error})") from None
+        write_atomically(self.folder / "run.toml", self.dump(config))
+
+    @staticmethod
+    def dump(config: Mapping[str, Any]) -> bytes:
+        """A configuration as run.toml holds it."""
+        return tomli_w.dumps(dict(config)).encode()
 
     def add(self, population: Population, keys: list[str], event: str, island: int, experiment: int, evaluations: int) -> None:
         """Buffer one row an individual. evaluations: how many candidates the run had evaluated by then."""
@@ -141,6 +158,8 @@ class Archive:
 
     def flush(self) -> None:
         """Write what is buffered: one part, and the events. Raises DiskError, keeping the buffer."""
+        if self._stale:
+            self._discard()
         if self._buffer:
             sink = pa.BufferOutputStream()
             with pq.ParquetWriter(sink, self.arrow, compression="zstd") as writer:
@@ -151,7 +170,7 @@ class Archive:
         if self._events:
             text = "".join(json.dumps(event) + "\n" for event in self._events).encode()
             path = self.folder / "events.jsonl"
-            with _disk(path), path.open("r+b" if path.exists() else "w+b") as file:
+            with _disk(path), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o644), "r+b") as file:
                 file.truncate(self._events_bytes)
                 file.seek(self._events_bytes)
                 file.write(text)
@@ -169,8 +188,10 @@ class Archive:
     # -- reading -----------------------------------------------------------------------------------------------------------
 
     def restore(self) -> dict[str, Any]:
-        """The checkpoint's state; parts and events written after it are removed, since the resumed run writes them again. Raises InputError."""
+        """The checkpoint's state. Parts and events from after it go when the run that is resumed from it writes. Raises InputError."""
         path = self.folder / "checkpoint" / "state.safetensors"
+        if path.parent.is_symlink():
+            raise InputError(f"{path.parent}: is a link; a run keeps its checkpoint in its own folder")
         if not path.is_file():
             raise InputError(f"{self.folder}: no checkpoint yet, so there is nothing to resume; start the search again")
         try:
@@ -180,46 +201,66 @@ class Archive:
             _join(state, arrays)
             own = state.pop("archive")
             self.parts, self._events_bytes = int(own["parts"]), int(own["events_bytes"])
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: not a checkpoint of evoml ({error})") from None
-        for part in self.folder.glob("part-*.parquet"):
-            number = part.stem.removeprefix("part-")
-            if number.isdigit() and int(number) >= self.parts:
-                part.unlink()
-        (self.folder / "result.json").unlink(missing_ok=True)
-        return state
+            events = self.folder / "events.jsonl"
+            if self.parts < 0 or not 0 <= self._events_bytes <= (events.stat().st_size if events.is_file() else 0):
+                raise ValueError("parts or events that are not there")
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
+            raise InputError(f"{path}: not a checkpoint of evoml ({' '.join(str(error).split())[:200]})") from None
+        self._stale = True
+        return dict(state)
 
-    def table(self, columns: list[str] | None = None) -> tuple[pa.Table, list[str]]:
-        """All rows, and a line for every part that could not be read. Without `genotype` in columns it is quick."""
-        tables, problems = [], []
-        wanted = columns or self.arrow.names
+    def _discard(self) -> None:
+        """Remove what was written after the checkpoint that this run was resumed from."""
+        with _disk(self.folder):
+            for part in self.folder.glob("part-*.parquet"):
+                number = part.stem.removeprefix("part-")
+                if number.isdigit() and int(number) >= self.parts:
+                    part.unlink()
+            (self.folder / "result.json").unlink(missing_ok=True)
+        self._stale = False
+
+    def table(self, columns: Sequence[str] = ()) -> tuple[pa.Table, list[str]]:
+        """All rows, and a line for every part that could not be read. columns: default all; without `genotype` it is quick."""
+        wanted = list(columns) or self.arrow.names
+        schema = pa.schema([self.arrow.field(name) for name in wanted])
+        tables, problems = [schema.empty_table()], []
         for part in sorted(self.folder.glob("part-*.parquet")):
             try:
-                table = pq.ParquetFile(part).read(wanted)
-                missing = [name for name in wanted if name not in table.column_names]
-                if missing:
-                    raise ValueError(f"no column {missing[0]}")
-                tables.append(table.cast(pa.schema([self.arrow.field(name) for name in wanted])))
-            except (OSError, ValueError, pa.ArrowException) as error:
+                tables.append(self._read(part, schema))
+            except (OSError, ValueError, KeyError, pa.ArrowException) as error:
                 problems.append(f"{part}: skipped, not a part of this run ({' '.join(str(error).split())[:120]})")
-        empty = pa.schema([self.arrow.field(name) for name in wanted]).empty_table()
-        return pa.concat_tables([empty, *tables]), problems
+        return pa.concat_tables(tables), problems
+
+    def _read(self, part: Path, schema: pa.Schema) -> pa.Table:
+        """One part. Raises ValueError, OSError or an Arrow error where it is none of this run."""
+        table = pq.ParquetFile(part).read(schema.names)
+        missing = [name for name in schema.names if name not in table.column_names]
+        if missing:
+            raise ValueError(f"no column {missing[0]}")
+        if any(name in ("id", "key", self.objective) and table[name].null_count for name in schema.names):
+            raise ValueError("an id, key or objective is missing")
+        return table.select(schema.names).cast(schema)
 
     def best(self, count: int) -> tuple[list[dict[str, Any]], list[str]]:
         """The best candidates, no key twice: selected ones by their score on the selection tasks, then others by their fitness in search."""
-        table, problems = self.table()
-        order = pc.if_else(pc.equal(table["event"], "selected"), 0, 1)
-        table = table.append_column("rank", order).sort_by([("rank", "ascending"), (self.objective, "descending"), ("id", "ascending")])
-        seen: set[str] = set()
-        rows: list[pa.Table] = []
-        for index, key in enumerate(table["key"].to_pylist()):
-            if key not in seen and len(rows) < count:
-                seen.add(key)
-                rows.append(table.slice(index, 1))
+        plain = [name for name in self.arrow.names if name != "genotype"]
+        table, problems = self.table(plain)
+        sign = 1.0 if self.weight > 0 else -1.0
+        rank = pc.if_else(pc.equal(table["event"], "selected"), 0, 1)
+        order = table.append_column("rank", rank).append_column("quality", pc.multiply(table[self.objective], sign))
+        places = pc.sort_indices(order, [("rank", "ascending"), ("quality", "descending"), ("id", "ascending")])
+        seen: dict[str, int] = {}
+        keys = table["key"].to_pylist()
+        for place in places.to_pylist():
+            if len(seen) == count:
+                break
+            seen.setdefault(keys[place], place)
+        whole = self.table()[0] if seen else table
         out = []
-        for row in rows:
-            values = row.drop_columns(["genotype", "rank"]).to_pylist()[0]
-            out.append(values | {"genotype": self.genotype(row["genotype"].combine_chunks(), f"{self.folder}: candidate {values['id']}")})
+        for place in seen.values():
+            values = table.slice(place, 1).to_pylist()[0]
+            column = whole.slice(place, 1)["genotype"].combine_chunks()
+            out.append(values | {"genotype": self.genotype(column, f"{self.folder}: candidate {values['id']}")})
         return out, problems
 
     def genotype(self, column: pa.Array, where: str) -> Genotype:
@@ -234,17 +275,17 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder}: not a run (no run.toml)")
     try:
         return tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a configuration ({' '.join(str(error).split())[:200]})") from None
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
     """How a finished run ended; None if it has not finished."""
     try:
         result = json.loads((folder / "result.json").read_text())
-    except (OSError, ValueError):
+        return {name: result[name] for name in ("reason", "evaluations", "seconds", "counts", "best", "test")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return result if isinstance(result, dict) else None
 
 
 def _split(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:

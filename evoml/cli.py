@@ -124,11 +124,12 @@ def export(
     run: RunOrFile,
     to: Annotated[str, typer.Option("--to", help="text, or python: a module that needs only NumPy.")] = "text",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file. Default standard output.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task a program file is for; a run knows its own.")] = None,
 ) -> None:
     """Write the best candidate of a run, or a program file, in another form."""
     from evoml.report.session import export as export_
 
-    export_(run, to, output)
+    export_(run, to, output, task)
 
 
 def _lists(axis: str) -> None:

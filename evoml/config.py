@@ -67,7 +67,8 @@ class Config(Settings):
 
     def part(self, part: str) -> Any:
         """The validated settings of a part."""
-        values = {key: value for key, value in getattr(self, part).items() if key not in ("name", "data")}
+        own = ("name", "data") if part == "task" else ("name",)
+        values = {key: value for key, value in getattr(self, part).items() if key not in own}
         return load(PARTS[part], self.name(part)).Settings.read(values, part)
 
     @property
@@ -107,8 +108,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not TOML ({' '.join(str(error).split())[:200]})") from None
 
 
 def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
@@ -143,6 +144,8 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
         if merged[part]["name"] not in names(PARTS[part]):
             load(PARTS[part], str(merged[part]["name"]))  # raises with a hint
     where = next((f"{name}: " for name, layer in reversed(layers) if layer and name.endswith(".toml")), "")
+    if not isinstance(merged["task"].get("data", ""), str):
+        raise InputError(f"{where}task.data: {merged['task']['data']!r}: must be the path of a file")
     config = Config.read(merged, where)
     for part in PARTS:
         try:
@@ -162,7 +165,7 @@ def assign(text: str) -> dict[str, Any]:
         raise InputError(f"--set {text}: must be key=value, such as search.seed=1")
     try:
         out: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         out = value.strip()
     for each in reversed(keys):
         out = {each: out}

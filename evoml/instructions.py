@@ -162,3 +162,4 @@ OPS: tuple[Op, ...] = (
 
 NAMES = tuple(op.name for op in OPS)
 BY_NAME = {op.name: op for op in OPS}
+KINDS = np.array([["-svm".index(kind) for kind in (op.ins + "--")[:2] + (op.out or "-")] for op in OPS], np.int64)  # [ops, (a, b, out)]

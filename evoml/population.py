@@ -14,8 +14,9 @@ from deap import base
 
 from evoml.genes import Genotype, Schema
 
-STATUS = ("pending", "ok", "diverged", "timed_out", "crashed")
-PENDING, OK, DIVERGED, TIMED_OUT, CRASHED = range(len(STATUS))
+# How an evaluation ended: `diverged` is a fitness of zero, no task survived; `over_budget` was too costly to be run.
+STATUS = ("pending", "ok", "diverged", "timed_out", "crashed", "over_budget")
+PENDING, OK, DIVERGED, TIMED_OUT, CRASHED, OVER_BUDGET = range(len(STATUS))
 
 
 @cache
@@ -131,6 +132,18 @@ class Population(Sequence[Individual]):
         out._status = int(self.status[index])
         return out
 
+    def weighted(self, weights: tuple[float, ...]) -> "Population":
+        """This population, not evaluated, with these objectives' weights."""
+        if weights != self.weights:
+            self.weights, self.fitness = weights, np.full((len(self), len(weights)), np.nan)
+        return self
+
+    @property
+    def quality(self) -> np.ndarray:
+        """The first objective, larger is better. [P]"""
+        out: np.ndarray = self.fitness[:, 0] * self.weights[0]
+        return out
+
     def __len__(self) -> int:
         return len(self.sizes)
 
@@ -166,6 +179,18 @@ class Population(Sequence[Individual]):
         return out
 
     def load(self, state: dict[str, np.ndarray]) -> None:
-        """Take over the arrays of `state`, made by a population of the same shape."""
+        """Take over the arrays of `state`, made by a population of the same shape. Raises ValueError for anything else."""
         for name, mine in self.state().items():
-            mine[...] = state[name]
+            theirs = state[name]
+            if not isinstance(theirs, np.ndarray) or theirs.shape != mine.shape or theirs.dtype != mine.dtype:
+                raise ValueError(f"{name} is not {mine.dtype}{list(mine.shape)}")
+            mine[...] = theirs
+        limits = [table.shape[1] for table in self.tables]
+        if len(self) and ((self.sizes < 0) | (self.sizes > limits)).any():
+            raise ValueError("sizes beyond the rows")
+        if (self.status >= len(STATUS)).any() or np.isnan(self.fitness[self.status != PENDING]).any():
+            raise ValueError("a fitness without a status")
+        for index in range(len(self)):
+            problem = self.schema.problem(self.genotype(index)) if self.sizes[index].any() else None
+            if problem:
+                raise ValueError(problem)

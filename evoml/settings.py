@@ -11,7 +11,7 @@ from evoml.errors import InputError
 class Settings(BaseModel):
     """A frozen group of settings. Subclass it in the module of a part (a space, a strategy, a task ...) under the name `Settings`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), str_strip_whitespace=False)
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: str) -> Self:

@@ -75,11 +75,11 @@ def toolbox(space: Space, evaluator: Callable[[Any], Any], weights: tuple[float,
     box.register("select", tools.selTournament, tournsize=tournsize)
     box.register("mutate", mutate)
     box.register("mate", mate)
-    box.register("random", space.random)
-    box.register("initial", space.initial)
-    box.register("vary", space.mutate)
+    box.register("random", lambda streams: space.random(streams).weighted(weights))
+    box.register("initial", lambda streams, given: space.initial(streams, given).weighted(weights))
+    box.register("vary", lambda population, parents, streams: space.mutate(population, parents, streams).weighted(weights))
     box.register("score", evaluate.score)
-    box.register("empty", lambda size: space.initial(np.zeros(size, np.uint64)))
+    box.register("empty", lambda size: Population(space.schema, size, weights=weights))
     return box
 
 

@@ -5,18 +5,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import evoml.search
+import evoml.islands
 from evoml.archive import Archive
 from evoml.config import assign, build
-from evoml.search import Problem, Search, stored_config
+from evoml.problem import Problem, stored_config
+from evoml.search import Search
 
-SMALL = ["search.budget=9000", "search.islands=2", "search.round=1500", "search.migrate_every=2", "task.select.tasks=4", "task.test.tasks=4"]
+SMALL = [
+    "search.budget=9000",
+    "search.islands=2",
+    "search.round=1500",
+    "search.migrate_every=2",
+    "task.select.tasks=4",
+    "task.test.tasks=4",
+]
 VARIANTS = {
     "demonstration": ["task.name=linear_regression", "search.stop_at=none", "strategy.population=100"],
     "baseline": ["task.search.tasks=10", "search.experiment=4000", "strategy.population=50"],
     "no caches": ["task.name=linear_regression", "evaluator.exact_cache=0", "evaluator.functional_cache.size=0", "strategy.population=40"],
     "median, float64": ["task.name=linear_regression", "evaluator.combine=median", "evaluator.dtype=float64", "task.search.tasks=9"],
-    "small cache": ["task.name=linear_regression", "evaluator.functional_cache.size=20", "evaluator.functional_cache.forget=3", "strategy.block=7"],
+    "small cache": [
+        "task.name=linear_regression",
+        "evaluator.functional_cache.size=20",
+        "evaluator.functional_cache.forget=3",
+        "strategy.block=7",
+    ],
     "step limit": ["task.name=linear_regression", "search.round_steps=100000", "search.round=100000", "strategy.population=64"],
 }
 
@@ -35,7 +48,7 @@ def outcome(folder: Path, sets: list[str]) -> tuple[list[dict[str, object]], dic
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_same_archive_with_and_without_it(variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = outcome(tmp_path / "fast", VARIANTS[variant])
-    monkeypatch.setattr(evoml.search, "engine", lambda *_: None)
+    monkeypatch.setattr(evoml.islands, "engine", lambda *_: None)
     plain = outcome(tmp_path / "plain", VARIANTS[variant])
     assert fast[0] == plain[0]
     assert fast[1] == plain[1]

@@ -115,8 +115,7 @@ class FunctionalModel(RuleBasedStateMachine):
     def save_and_load(self) -> None:
         state = deepcopy(self.cache.state())
         self.cache = FunctionalCache(self.size, self.forget)
-        for name, array in self.cache.state().items():
-            array[...] = state[name]
+        self.cache.load(state)
 
 
 class ExactModel(RuleBasedStateMachine):

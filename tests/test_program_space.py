@@ -205,7 +205,7 @@ GOOD = "def setup():\n    ...\n\ndef predict():\n    ...\n\ndef learn():\n    ..
         ("\ud800", "bad.py:1: ", "not Python source"),
         ("def setup():\n\tpass\n        pass\n", "bad.py:3: ", "not Python source"),
         ("[" * 10_000, "bad.py:1: ", "not Python source"),
-        (GOOD.replace("    ...", "    pass\n" * 9), "bad.py", "setup has 9 instructions, space.setup.most is 6"),
+        (GOOD.replace("    ...", "    pass\n" * 9), "bad.py:1: ", "setup has 9 instructions, at most 6 are allowed"),
     ],
 )  # fmt: skip
 def test_a_bad_text_is_refused_in_one_line_with_its_place(text: str, place: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,23 +1,31 @@
 """Determinism and faults: same seed, same archive, whatever the workers; a killed and resumed run ends as the uninterrupted one."""
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save as save_safetensors
 
 from evoml.archive import Archive, DiskError, read_result
 from evoml.config import Config, assign, build
 from evoml.errors import InputError
+from evoml.population import Population
+from evoml.problem import Problem, stored_config
 from evoml.registry import names
-from evoml.search import Problem, Search, resume, stored_config
+from evoml.search import Search, resume
 
 TINY = [
     "task.name=linear_regression", "search.budget=6000", "search.islands=3", "search.round=700", "search.migrate_every=2",
@@ -52,6 +60,14 @@ def same(one: pa.Table, other: pa.Table) -> bool:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "uninterrupted"
     search(folder, "workers=1").run()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose last checkpoint holds full populations."""
+    folder = tmp_path_factory.mktemp("runs") / "steady"
+    search(folder, "search.experiment=0", "search.budget=6300").run()
     return folder
 
 
@@ -103,14 +119,166 @@ def test_kill_at_random_instants(uninterrupted: Path, tmp_path: Path) -> None:
 
 
 def test_resuming_a_finished_run_changes_nothing(uninterrupted: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
     again = resume(folder)
     again.prepare()
     assert again.run().reason == "budget"
     assert same(rows(folder), rows(uninterrupted))
+
+
+@pytest.mark.parametrize("first", [1000, 2100, 3333])
+def test_a_larger_budget_goes_on_as_if_it_had_been_given_at_once(first: int, uninterrupted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    search(folder, f"search.budget={first}").run()
+    again = resume(folder, budget=6000)
+    again.prepare()
+    again.run()
+    assert same(rows(folder), rows(uninterrupted))
+    assert stored_config(folder).search.budget == 6000
+
+
+def test_an_interrupt_in_the_middle_of_a_round_loses_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+    """Islands stop between two blocks, at different places; the resumed run goes on from exactly there."""
+    folder = tmp_path / "run"
+    running, stop = search(folder, "archive.interval=1000"), threading.Event()
+    score, calls = running.islands[1].toolbox.score, [0]
+
+    def interrupted_score(population: Population) -> int:
+        calls[0] += 1
+        if calls[0] == 4:
+            stop.set()
+        return int(score(population))
+
+    for island in running.islands:
+        island.engine = None
+    running.islands[1].toolbox.score = interrupted_score
+    assert running.run(stop=stop).reason == "interrupted"
+    assert 0 < running.evaluations < 2100
+    again = resume(folder)
+    assert again.evaluations == running.evaluations
+    again.prepare()
+    again.run()
+    assert same(rows(folder), rows(uninterrupted))
+
+
+def test_the_champion_is_the_first_of_equals_and_survives_a_resume(tmp_path: Path) -> None:
+    """Selection scores tie all the time in classification; result, archive and resumed run name the same program."""
+    sets = [
+        "task.name=projected_binary",
+        "search.budget=4000",
+        "search.islands=4",
+        "task.search.tasks=4",
+        "task.select.tasks=9",
+        "search.experiment=0",
+    ]
+    for seed in (4, 11):
+        folder = tmp_path / str(seed)
+        result = search(folder, *sets, f"search.seed={seed}").run()
+        again = resume(folder)
+        again.prepare()
+        again.run()
+        assert again.champion is not None
+        assert result.best is not None
+        problem = Problem(stored_config(folder))
+        shown = Archive(folder, problem.space.schema, problem.objective).best(1)[0][0]
+        assert result.best["id"] == again.champion.id == shown["id"]
+        assert [member.id for member in again.halloffame] == [member.id for member in result.hall_of_fame]
+
+
+def test_a_refused_resume_changes_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    (folder / "run.toml").write_text((folder / "run.toml").read_text().replace("population = 60", "population = 70"))
+    with pytest.raises(InputError, match="does not fit"):
+        resume(folder)
+    assert {path.name for path in folder.iterdir() if path.is_file()} == set(before)
+
+
+def _tampered(folder: Path, change: Callable[[dict[str, np.ndarray], dict[str, Any]], None]) -> None:
+    path = folder / "checkpoint" / "state.safetensors"
+    with safe_open(path, "numpy") as file:
+        arrays, state = {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])  # noqa: SIM118
+    change(arrays, state)
+    path.write_bytes(save_safetensors(arrays, {"state": json.dumps(state)}))
+
+
+_RING = "/islands/0/strategy/arrays"
+TAMPERING: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], None]] = {
+    "sizes": lambda arrays, state: arrays[f"{_RING}/sizes"].fill(10**6),
+    "addresses": lambda arrays, state: arrays[f"{_RING}/table1"].fill(200),
+    "rows": lambda arrays, state: arrays.update({f"{_RING}/table0": np.zeros((1, 1), np.uint8)}),
+    "dtype": lambda arrays, state: arrays.update({f"{_RING}/fitness": arrays[f"{_RING}/fitness"].astype(np.float32)}),
+    "told": lambda arrays, state: state["islands"][0]["strategy"].update(told=-5),
+    "asked": lambda arrays, state: state["islands"][0].update(asked="x"),
+    "counts": lambda arrays, state: state["islands"][0]["evaluator"].update(counts={}),
+    "retired": lambda arrays, state: state.update(retired=[1]),
+    "seconds": lambda arrays, state: state.update(seconds="x"),
+    "islands": lambda arrays, state: state.update(islands=state["islands"][:1]),
+    "cache": lambda arrays, state: arrays.update({"/islands/0/evaluator/arrays/functional.uses": np.zeros(3, np.int64)}),
+    "hall of fame": lambda arrays, state: arrays["/halloffame/sizes"].fill(10**6),
+    "events": lambda arrays, state: state["archive"].update(events_bytes=10**12),
+    "not an array": lambda arrays, state: state["islands"][0]["strategy"].update(arrays={}),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERING)
+def test_a_hostile_checkpoint_is_refused_in_one_line(what: str, steady: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(steady, folder)
+    _tampered(folder, TAMPERING[what])
+    with pytest.raises(InputError) as error:
+        resume(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_links_in_a_run_folder_are_not_followed(uninterrupted: Path, tmp_path: Path) -> None:
+    for name in ("lock", "events.jsonl"):
+        folder, victim = tmp_path / f"run-{name}", tmp_path / f"victim-{name}"
+        shutil.copytree(uninterrupted, folder)
+        victim.write_text("precious" * 10_000)
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(victim)
+        done = subprocess.run([sys.executable, "-m", "evoml", "resume", str(folder)], capture_output=True, text=True, check=False)
+        assert done.returncode in (1, 2)
+        assert "Traceback" not in done.stderr
+        assert victim.read_text() == "precious" * 10_000
+
+
+def test_a_run_carries_its_start_files_and_knows_its_data(tmp_path: Path) -> None:
+    programs = Path(__file__).parents[1] / "programs" / "automl_zero"
+    start, data = tmp_path / "start.py", tmp_path / "data.npz"
+    shutil.copy(programs / "logistic_regression.py", start)
+    chance = np.random.default_rng(0)
+    np.savez(data, images=chance.random((120, 6)), labels=np.arange(120) % 3)
+    sets = ["task.name=projected_binary", f'task.data="{data}"', f'start=["{start}"]', "search.budget=300", "task.features=4"]
+    search(tmp_path / "run", *sets, "task.select.tasks=1", "task.test.tasks=1").run()
+    start.unlink()
+    assert resume(tmp_path / "run").evaluations <= 300
+    np.savez(data, images=chance.random((120, 6)), labels=np.arange(120) % 3)
+    with pytest.raises(InputError, match="not the data that the run was made with"):
+        resume(tmp_path / "run")
+    data.unlink()
+    problem = Problem(stored_config(tmp_path / "run"))
+    assert Archive(tmp_path / "run", problem.space.schema, problem.objective).best(1)[0]
+
+
+def test_every_start_file_is_used(tmp_path: Path) -> None:
+    programs = sorted((Path(__file__).parents[1] / "programs" / "automl_zero").glob("*.py"))
+    files = ", ".join(f'"{path}"' for path in programs)
+    sets = [
+        "task.name=projected_binary",
+        f"start=[{files}]",
+        "search.budget=60",
+        "search.islands=1",
+        "archive.keep=all",
+        "strategy.block=3",
+    ]
+    search(tmp_path / "run", *sets, "space.matrices=3", "task.select.tasks=9", "evaluator.budget_factor=0.0").run()
+    assert len(set(rows(tmp_path / "run")["key"].to_pylist())) == len(programs)
+    with pytest.raises(InputError, match="random_search starts from nothing"):
+        Search(config(*sets, "space.matrices=3", "strategy.name=random_search"), tmp_path / "other")
 
 
 def test_interrupt_is_quick_and_resumable(tmp_path: Path) -> None:
@@ -163,8 +331,6 @@ def test_an_existing_folder_is_not_overwritten(uninterrupted: Path) -> None:
 
 
 def test_a_broken_part_is_named_and_the_rest_opens(uninterrupted: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
     parts = sorted(folder.glob("part-*.parquet"))
@@ -183,10 +349,6 @@ def test_a_broken_part_is_named_and_the_rest_opens(uninterrupted: Path, tmp_path
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "missing", "other"])
 def test_a_broken_checkpoint_is_an_input_error(uninterrupted: Path, tmp_path: Path, damage: str) -> None:
-    import shutil
-
-    from safetensors.numpy import save
-
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
     path = folder / "checkpoint" / "state.safetensors"
@@ -195,7 +357,7 @@ def test_a_broken_checkpoint_is_an_input_error(uninterrupted: Path, tmp_path: Pa
         "cut": lambda: path.write_bytes(content[: len(content) // 2]),
         "foreign": lambda: path.write_bytes(b"not a checkpoint"),
         "missing": path.unlink,
-        "other": lambda: path.write_bytes(save({"a": np.zeros(1)}, {"state": '{"archive": {"parts": 1, "events_bytes": 0}}'})),
+        "other": lambda: path.write_bytes(save_safetensors({"a": np.zeros(1)}, {"state": '{"archive": {"parts": 1, "events_bytes": 0}}'})),
     }[damage]()
     with pytest.raises(InputError) as error:
         resume(folder)

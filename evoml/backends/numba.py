@@ -6,14 +6,13 @@ train on every example, validate, stop when every lane has failed.
 
 import numpy as np
 
+from evoml._random import mix
 from evoml.backends import Rules
 from evoml.backends._lanes import LANES, copy, run, training_error, validation_error
 from evoml.compiled import compiled
-from evoml.instructions import OPS
+from evoml.instructions import KINDS
 from evoml.programs import Memory, Programs
 from evoml.tasks import TaskSet
-
-_KINDS = np.array([["-svm".index(kind) for kind in (op.ins + "--")[:2] + (op.out or "-")] for op in OPS], np.uint8)  # [ops, (a, b, out)]
 
 
 class Backend:
@@ -34,6 +33,7 @@ class Backend:
         self._seeds = np.ascontiguousarray(tasks.seeds[self._lane_of])  # [G, L]
         vectors = memory.scalars + memory.vectors * features + (memory.matrices + 1) * features**2
         self._memory = _aligned(vectors * lanes, dtype)
+        self.limit = float(dtype.type(rules.max_abs_error))  # as the lanes compare it
         self._layout = np.array([memory.scalars, memory.vectors, memory.matrices, features], np.int64)
 
     def _lanes(self, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -63,8 +63,8 @@ class Backend:
         valid = min(valid, self.tasks.valid_y.shape[1])
         errors = _aligned((train + valid if record else 1) * lanes, self._memory.dtype)
         steps = _evaluate(
-            programs.tables, programs.sizes, which, _KINDS, self._layout, self._memory, *self._train, *self._later, *self._valid, self._seeds,
-            len(self.tasks), train, valid, epochs, int(self.tasks.kind == "classification"), self.rules.max_abs_error, errors, record, out, hashes,
+            programs.tables, programs.sizes, which, KINDS, self._layout, self._memory, *self._train, *self._later, *self._valid, self._seeds,
+            len(self.tasks), train, valid, epochs, int(self.tasks.kind == "classification"), self.limit, errors, record, out, hashes,
         )  # fmt: skip
         return hashes, int(steps)
 
@@ -107,15 +107,6 @@ def _decode(tables, sizes, program, kinds, layout, code, constants):
 
 
 @compiled
-def _mix(h, bits):
-    """One step of a hash over 64-bit words (the finaliser of SplitMix64)."""
-    h = (h ^ bits) + np.uint64(0x9E3779B97F4A7C15)
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return h ^ (h >> np.uint64(31))
-
-
-@compiled
 def _evaluate(
     tables, sizes, which, kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
     tasks, train, valid, epochs, classify, limit, errors, record, out, hashes,
@@ -138,9 +129,9 @@ def _evaluate(
             fitness = out[index, group * lanes : (group + 1) * lanes]
             _run_group(
                 code, constants, ends, layout, memory, train_x[group], train_y[group], later_x[group], later_y[group],
-                valid_x[group], valid_y[group], seeds[group], train, valid, epochs, classify, limit, errors, record, loss, trained, fitness,
+                valid_x[group], valid_y[group], seeds[group], used, train, valid, epochs, classify, limit, errors, record, loss, trained, fitness,
             )  # fmt: skip
-            steps += trained[0] * used
+            steps += trained[0]
             if record:
                 digest = _hash_errors(errors, lanes, used, train, valid, limit, digest)
         hashes[index] = digest
@@ -149,7 +140,7 @@ def _evaluate(
 
 @compiled
 def _run_group(
-    code, constants, ends, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
+    code, constants, ends, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds, used,
     train, valid, epochs, classify, limit, errors, record, loss, trained, fitness,
 ):  # fmt: skip
     """Train and validate one program on one lane group; `fitness` [L] gets the best epoch's value, 0 for lanes that failed before one."""
@@ -160,7 +151,8 @@ def _run_group(
     scratch = layout[0] + layout[1] * features + layout[2] * features * features
     memory[:] = 0
     fitness[:] = 0.0
-    active = (np.int64(1) << lanes) - 1
+    active = (np.int64(1) << used) - 1
+    alive = used
     step = 0
     trained[0] = 0
     run(code, constants, 0, ends[0], memory, features, scratch, seeds, step)
@@ -170,11 +162,14 @@ def _run_group(
             copy(memory, v0, x, n * features, features)
             copy(memory, 0, nothing, 0, 1)
             step += 1
-            trained[0] += 1
+            trained[0] += alive
             run(code, constants, ends[0], ends[1], memory, features, scratch, seeds, step)
-            active &= ~training_error(memory, y, n, errors, n if record else 0, classify, limit)
-            if active == 0:
-                return
+            failed = active & training_error(memory, y, n, errors, n if record else 0, classify, limit)
+            if failed != 0:
+                active &= ~failed
+                alive = _count(active)
+                if active == 0:
+                    return
             copy(memory, 0, y, n, 1)
             step += 1
             run(code, constants, ends[1], ends[2], memory, features, scratch, seeds, step)
@@ -187,11 +182,22 @@ def _run_group(
             active &= ~validation_error(memory, valid_y, m, errors, train + m if record else 0, loss, classify, limit)
             if active == 0:
                 return
-        for lane in range(lanes):
+        alive = _count(active)
+        for lane in range(used):
             if (active >> lane) & 1:
                 mean = loss[lane] / valid
                 value = 1.0 - mean if classify else 1.0 - 2.0 / np.pi * np.arctan(np.sqrt(mean))
                 fitness[lane] = max(fitness[lane], value)
+
+
+@compiled
+def _count(mask):
+    """How many bits are set."""
+    count = 0
+    while mask:
+        mask &= mask - 1
+        count += 1
+    return count
 
 
 @compiled
@@ -207,5 +213,5 @@ def _hash_errors(errors, lanes, used, train, valid, limit, digest):
             mixed = (hashes[lane] ^ bits) * np.uint64(0x9E3779B97F4A7C15)
             hashes[lane] = mixed ^ (mixed >> np.uint64(29))
     for lane in range(used):
-        digest = _mix(digest, hashes[lane])
+        digest = mix(digest, hashes[lane])
     return digest

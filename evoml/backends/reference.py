@@ -1,7 +1,7 @@
 """The definition of what a program does: NumPy, float64, one task and one example at a time.
 
 The order of evaluation is AutoML-Zero's published program (Real et al. 2020, arXiv 2003.03384). Departures: noise comes from a counter, so
-that it depends on nothing but the task, the step and the instruction; a task whose validation fails in a later epoch ends there.
+that it depends on nothing but the task, the step and the instruction; a task whose validation fails ends there, where the program goes on with the next epoch.
 """
 
 from hashlib import blake2b

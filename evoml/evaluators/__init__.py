@@ -1,4 +1,9 @@
-"""Performance estimation: how good a candidate is. One file an evaluator, with `Settings` and a class `Evaluator`."""
+"""Performance estimation: how good a candidate is. One file an evaluator, with `Settings` and a class `Evaluator`.
+
+An evaluator is made with (settings, tasks, space, backend). The loop uses `weights` (DEAP's, one an objective), calling it with phenotypes,
+`per_task(phenotypes)`, `exact(settings)` (the settings of selection and test), `counts` (what it did, by name, `steps` among them), `warm()`,
+`state_dict()` and `load_state_dict(state)`, which raises ValueError for a state that does not fit.
+"""
 
 from dataclasses import dataclass
 

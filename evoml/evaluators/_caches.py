@@ -25,6 +25,11 @@ class ExactCache:
     def state(self) -> dict[str, np.ndarray]:
         return {"keys": self.keys, "values": self.values}
 
+    def load(self, state: dict[str, np.ndarray]) -> None:
+        """Take over a state. Raises ValueError if it is not of this cache's size."""
+        for name, mine in self.state().items():
+            mine[...] = checked(state[name], mine)
+
 
 @compiled
 def _find_exact(slots, values, keys, out):
@@ -82,8 +87,42 @@ class FunctionalCache:
         _insert(*self._arrays(), keys, values)
 
     def state(self) -> dict[str, np.ndarray]:
-        names = ("keys", "values", "uses", "links", "free", "count", "table")
-        return dict(zip(names, self._arrays(), strict=True))
+        """Keys, values and uses, the least recently used first; the rest follows from them."""
+        order = _order(self.links, len(self))
+        return {"keys": self.keys[order], "values": self.values[order], "uses": self.uses[order]}
+
+    def load(self, state: dict[str, np.ndarray]) -> None:
+        """Take over a state. Raises ValueError if it does not fit."""
+        count = len(state["keys"])
+        if count > len(self.keys) or len(np.unique(state["keys"])) != count:
+            raise ValueError("more keys than the cache holds, or one twice")
+        keys, values, uses = (
+            checked(state[name], like[:count]) for name, like in (("keys", self.keys), ("values", self.values), ("uses", self.uses))
+        )
+        if np.isnan(values).any() or (uses < 0).any():
+            raise ValueError("a fitness that is none")
+        size = len(self.keys)
+        self.table[:], self.links[:], self.free[:], self.count[0] = -1, size, np.arange(size - 1, -1, -1), size
+        _insert(*self._arrays(), keys, values)
+        self.uses[np.arange(count)] = uses  # entries are taken in order from the free list
+
+
+def checked(theirs: np.ndarray, mine: np.ndarray) -> np.ndarray:
+    """`theirs` if it has the type and shape of `mine`. Raises ValueError."""
+    if theirs.dtype != mine.dtype or theirs.shape != mine.shape:
+        raise ValueError(f"not {mine.dtype}{list(mine.shape)}")
+    return theirs
+
+
+@compiled
+def _order(links, count):
+    """Entries from the least to the most recently used."""
+    out = np.empty(count, np.int64)
+    entry = links[len(links) - 1, 0]
+    for index in range(count):
+        out[index] = entry
+        entry = links[entry, 0]
+    return out
 
 
 @compiled

@@ -15,10 +15,10 @@ from evoml import settings
 from evoml.backends import Rules
 from evoml.errors import InputError
 from evoml.evaluators import Evaluation
-from evoml.evaluators._caches import ExactCache, FunctionalCache
+from evoml.evaluators._caches import ExactCache, FunctionalCache, checked
 from evoml.evaluators._score import combine, costs
 from evoml.instructions import BY_NAME
-from evoml.population import DIVERGED, OK
+from evoml.population import DIVERGED, OK, OVER_BUDGET
 from evoml.programs import INSTRUCTION, Memory, Programs
 from evoml.registry import load
 from evoml.tasks import TaskSet
@@ -35,10 +35,10 @@ _NETWORK = (
 class FunctionalCacheSettings(settings.Settings):
     """The functional equivalence cache."""
 
-    size: int = Field(100_000, ge=0, description="entries; 0: no cache")
+    size: int = Field(100_000, ge=0, le=100_000_000, description="entries; 0: no cache")
     train: int = Field(10, ge=1, description="training examples of the short run")
     valid: int = Field(10, ge=1, description="validation examples of the short run")
-    forget: int = Field(100, ge=1, description="uses after which an entry is forgotten")
+    forget: int = Field(100, ge=0, description="uses after which an entry is forgotten; 0: never")
 
 
 class HurdleSettings(settings.Settings):
@@ -46,7 +46,7 @@ class HurdleSettings(settings.Settings):
 
     tasks: int = Field(0, ge=0, description="tasks before the hurdle; 0: no hurdle")
     percentile: float = Field(75.0, ge=0, le=100, description="of the distinct fitnesses that recent candidates had there")
-    window: int = Field(1000, ge=10, description="how many recent distinct fitnesses count")
+    window: int = Field(1000, ge=10, le=1_000_000, description="how many recent distinct fitnesses count")
 
 
 class Settings(settings.Settings):
@@ -56,7 +56,7 @@ class Settings(settings.Settings):
     epochs: int = Field(1, ge=1)
     max_abs_error: float = Field(100.0, gt=0, description="a larger error ends a program's run on a task with fitness 0")
     combine: Literal["mean", "median"] = Field("mean", description="over tasks")
-    exact_cache: int = Field(131_072, ge=0, description="entries of the cache by canonical form; 0: none")
+    exact_cache: int = Field(131_072, ge=0, le=100_000_000, description="entries of the cache by canonical form; 0: none")
     functional_cache: FunctionalCacheSettings = FunctionalCacheSettings()
     budget_factor: float = Field(0.0, ge=0, description="most cost, in two-layer networks, beyond which fitness is 0; 0: no limit")
     hurdle: HurdleSettings = HurdleSettings()
@@ -65,7 +65,7 @@ class Settings(settings.Settings):
 class Evaluator:
     """Scores programs on one set of tasks. One thread at a time: it owns its caches and the backend's memory."""
 
-    objectives_weights = (1.0,)
+    weights = (1.0,)
 
     def __init__(self, settings: Settings, tasks: TaskSet, space: Any, backend: str) -> None:
         memory = getattr(space, "memory", None)
@@ -82,7 +82,7 @@ class Evaluator:
         self._short = self._make(tasks, memory, self.rules) if hurdle else self._stages[0]
         self._exact = ExactCache(settings.exact_cache) if settings.exact_cache else None
         functional = settings.functional_cache
-        self._functional = FunctionalCache(functional.size, functional.forget) if functional.size else None
+        self._functional = FunctionalCache(functional.size, functional.forget or 2**62) if functional.size else None
         self._recent = np.full(settings.hurdle.window, np.nan)
         self.counts = {
             "candidates": 0,
@@ -98,14 +98,18 @@ class Evaluator:
         """Combined fitness of every program, [n, 1]."""
         before = self.counts["steps"]
         self.counts["candidates"] += len(programs)
-        fitness = self._exact.find(programs.keys) if self._exact else np.full(len(programs), np.nan)
-        missing = np.flatnonzero(np.isnan(fitness))
-        self.counts["exact_hits"] += len(programs) - len(missing)
-        if len(missing):
-            fitness[missing] = self._look_up_or_run(programs, missing)
-            if self._exact:
-                self._exact.insert(programs.keys[missing], fitness[missing])
-        status = np.where(fitness > 0, OK, DIVERGED).astype(np.uint8)
+        fitness = np.zeros(len(programs))
+        over = costs(programs.tables, programs.sizes, np.arange(len(programs)), self.rules.train) > self.cost_limit()
+        self.counts["over_budget"] += int(over.sum())
+        within = np.flatnonzero(~over)
+        known = self._exact.find(programs.keys[within]) if self._exact is not None else np.full(len(within), np.nan)
+        missing = np.isnan(known)
+        self.counts["exact_hits"] += len(known) - int(missing.sum())
+        known[missing] = self._look_up_or_run(programs, within[missing])
+        if self._exact is not None:
+            self._exact.insert(programs.keys[within[missing]], known[missing])
+        fitness[within] = known
+        status = np.where(over, OVER_BUDGET, np.where(fitness > 0, OK, DIVERGED)).astype(np.uint8)
         return Evaluation(fitness[:, None], status, self.counts["steps"] - before)
 
     @staticmethod
@@ -119,22 +123,17 @@ class Evaluator:
         return np.concatenate([stage.fitness(programs, np.arange(len(programs)))[0] for stage in self._stages], axis=1)
 
     def _look_up_or_run(self, programs: Programs, which: np.ndarray) -> np.ndarray:
-        out = np.zeros(len(which))
-        run = costs(programs.tables, programs.sizes, which, self.rules.train) <= self.cost_limit()
-        self.counts["over_budget"] += len(which) - int(run.sum())
         if self._functional is None:
-            out[run] = self._run(programs, which[run])
-            return out
+            return self._run(programs, which)
         short = self.settings.functional_cache
-        prints, steps = self._short.fingerprints(programs, which[run], short.train, short.valid)
+        prints, steps = self._short.fingerprints(programs, which, short.train, short.valid)
         self.counts["steps"] += steps
         found = self._functional.find(prints)
         missing = np.isnan(found)
         self.counts["functional_hits"] += len(found) - int(missing.sum())
-        found[missing] = self._run(programs, which[run][missing])
+        found[missing] = self._run(programs, which[missing])
         self._functional.insert(prints[missing], found[missing])
-        out[run] = found
-        return out
+        return found
 
     def cost_limit(self) -> float:
         """The estimated cost above which a program is not run: `budget_factor` times the two-layer network's, or infinity."""
@@ -191,12 +190,12 @@ class Evaluator:
         return {"counts": dict(self.counts), "arrays": arrays}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.counts = dict(state["counts"])
-        self._recent = state["arrays"]["recent"].copy()
+        self.counts = {name: int(state["counts"][name]) for name in self.counts}
+        self._recent = checked(state["arrays"]["recent"], self._recent).copy()
         for name, cache in (("exact", self._exact), ("functional", self._functional)):
             if cache is not None:
-                for key, array in cache.state().items():
-                    array[...] = state["arrays"][f"{name}.{key}"]
+                prefix = f"{name}."
+                cache.load({key.removeprefix(prefix): array for key, array in state["arrays"].items() if key.startswith(prefix)})
 
 
 def _part(tasks: TaskSet, at: slice) -> TaskSet:

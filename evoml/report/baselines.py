@@ -8,9 +8,9 @@ import numpy as np
 
 from evoml.errors import InputError
 from evoml.population import Population
+from evoml.problem import Problem, read_text
 from evoml.programs import Memory
 from evoml.registry import load
-from evoml.search import Problem, read_text
 from evoml.tasks import TaskSet
 
 HAND_WRITTEN = {
@@ -57,6 +57,8 @@ def _textbook(tasks: TaskSet, index: int) -> float:
 
     x, y = tasks.train_x[index], tasks.train_y[index]
     if tasks.kind == "classification":
+        if len(set(y)) == 1:  # a task so small that one class is missing
+            return float((tasks.valid_y[index] == y[0]).mean())
         return float(LogisticRegression(max_iter=1000).fit(x, y).score(tasks.valid_x[index], tasks.valid_y[index]))
     error = LinearRegression().fit(x, y).predict(tasks.valid_x[index]) - tasks.valid_y[index]
     return float(1.0 - 2.0 / np.pi * np.arctan(np.sqrt(np.mean(error * error))))

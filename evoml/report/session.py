@@ -12,16 +12,20 @@ from typing import Any
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
+from rich.text import Text
 
 from evoml.archive import Archive, lock, read_result
 from evoml.compiled import ready
 from evoml.config import Config, build
 from evoml.errors import InputError
+from evoml.export.text import source as text_source
 from evoml.genes import Genotype
+from evoml.problem import Problem, read_text, stored_config
+from evoml.registry import load
 from evoml.report import console
 from evoml.report.baselines import baselines, memory_of
 from evoml.report.progress import Display
-from evoml.search import Problem, Result, Search, read_text, resume, stored_config, test
+from evoml.search import Result, Search, resume
 from evoml.spaces.automl_zero import open_text
 
 INTERRUPTED = 130
@@ -29,14 +33,16 @@ INTERRUPTED = 130
 
 def new_run(config: Config, folder: Path | None, as_json: bool) -> int:
     """Search into a new run folder; returns the exit status."""
-    return _search(Search(config, folder or _free_folder(config)), True, as_json)
+    search = Search(config, folder or _free_folder(config))
+    search.create()
+    with lock(search.archive.folder):
+        return _search(search, True, as_json)
 
 
 def resume_run(folder: Path, budget: int | None, seconds: float | None, workers: int | None, as_json: bool) -> int:
     """Go on with a run; returns the exit status."""
     with lock(folder):
-        search = resume(folder, budget, seconds, workers)
-    return _search(search, False, as_json)
+        return _search(resume(folder, budget, seconds, workers), False, as_json)
 
 
 def _free_folder(config: Config) -> Path:
@@ -53,20 +59,14 @@ def _free_folder(config: Config) -> Path:
 def _search(search: Search, fresh: bool, as_json: bool) -> int:
     folder, problem = search.archive.folder, search.problem
     err = console(stderr=True)
-    if fresh:
-        search.create()
-    with lock(folder):
-        if not as_json:
-            verb = "searching" if fresh else f"resuming at {search.evaluations:,} candidates"
-            err.print(
-                f"{search.config.system} on {search.config.name('task')}, seed {search.config.search.seed}: {verb}, run {folder}",
-                highlight=False,
-            )
-            if not ready():
-                err.print("compiling kernels, once for this machine (about 20 seconds) ...")
-        search.prepare()
-        with _interruptible() as stop, _display(search, err, as_json) as display:
-            result = search.run(display, stop)
+    if not as_json:
+        verb = "searching" if fresh else f"resuming at {search.evaluations:,} candidates"
+        err.print(f"{search.config.system} on {search.config.name('task')}, seed {search.config.search.seed}: {verb}, run {folder}")
+        if not ready():
+            err.print("compiling kernels, once for this machine (about 20 seconds) ...")
+    search.prepare()
+    with _interruptible() as stop, _display(search, err, as_json) as display:
+        result = search.run(display, stop)
     if as_json:
         print_json(_summary(problem, result))
     elif result.reason == "interrupted":
@@ -131,7 +131,7 @@ def _print_scores(out: Console, problem: Problem, name: str, score: float) -> No
     )
     table.add_column("method")
     table.add_column(problem.objective, justify="right")
-    table.add_row(f"[bold]{name}[/]", f"[bold]{score:.4f}[/]")
+    table.add_row(Text(name, "bold"), Text(f"{score:.4f}", "bold"))
     for title, value in baselines(problem, tasks).items():
         table.add_row(title, f"{value:.4f}")
     out.print(table)
@@ -200,7 +200,7 @@ def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, 
     """Score on test tasks, beside baselines."""
     problem, space, genotype, problems = _open(path)
     _warn(problems)
-    base = {} if problem is None else {key: value for key, value in problem.config.complete().items() if key != "system"}
+    base = {} if problem is None else {key: value for key, value in problem.config.complete().items() if key not in ("system", "start")}
     if task is not None and task != base.get("task", {}).get("name"):
         base["task"] = {"name": task}
     flags: dict[str, Any] = {"task": {} if data is None else {"data": str(data)}, "search": {} if seed is None else {"seed": seed}}
@@ -208,7 +208,7 @@ def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, 
         raise InputError("evaluate: a file needs --task; `evoml tasks` lists them")
     other = Problem(build((str(path), base), *(("--set", each) for each in sets), ("flags", flags)))
     other.space = space
-    scores = test(other, genotype)
+    scores = other.test(genotype)
     if as_json:
         result = {"objectives": {other.objective: scores[other.objective]}, "tasks": scores["tasks"]}
         print_json(result | {"key": space.key(genotype), "baselines": baselines(other, other.task.test())})
@@ -216,18 +216,24 @@ def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, 
     _print_scores(console(), other, str(path), scores[other.objective])
 
 
-def export(path: Path, to: str, output: Path | None) -> None:
+def _task_of_file(task: str | None) -> Problem:
+    if task is None:
+        raise InputError("export: --to python of a file needs --task, since vectors have the task's length; `evoml tasks` lists them")
+    return Problem(build(("flags", {"task": {"name": task}})))
+
+
+def export(path: Path, to: str, output: Path | None, task: str | None) -> None:
     """Write a genotype in another form."""
     problem, space, genotype, problems = _open(path)
     _warn(problems)
     if to == "text":
-        text = space.format(genotype)
+        text = text_source(space, genotype)
     elif to == "python":
         from evoml.export.python import source
 
-        features = problem.task.test().features if problem else 16
-        classify = problem is None or problem.task.kind == "classification"
-        text = source(genotype, features, classify, memory_of(space), str(path))
+        about = problem or _task_of_file(task)
+        features, kind = about.config.part("task").features, load("tasks", about.config.name("task")).Task.kind
+        text = source(genotype, features, kind == "classification", memory_of(space), str(path))
     else:
         raise InputError(f"export: --to {to}: must be text or python")
     if output is None:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from evoml._random import below, mix, normal, uniform
 from evoml.compiled import compiled
-from evoml.instructions import BOUND, DEVIATION, INDEX, OPS, VALUE
+from evoml.instructions import BOUND, DEVIATION, INDEX, KINDS, OPS, VALUE
 
 MUTATIONS = (
     "alter_parameter",
@@ -17,36 +18,9 @@ MUTATIONS = (
 )
 
 _CONSTANT = {VALUE: 1, INDEX: 2, DEVIATION: 3, BOUND: 4}
-KINDS = np.array([["-svm".index(kind) for kind in (op.ins + "--")[:2] + (op.out or "-")] for op in OPS], np.int64)  # [ops, (a, b, out)]
 CONSTANTS = np.array([[_CONSTANT[c] for c in op.constants] + [0] * (3 - len(op.constants)) for op in OPS], np.int64)  # [ops, (x, y, z)]
 READS_OUT = np.array([op.reads_out for op in OPS])
 COMMUTES = np.array([op.commutes for op in OPS])
-
-
-@compiled
-def next_bits(state):
-    """The next 64 bits of a stream; `state` is a uint64 array of one element."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@compiled
-def below(state, limit):
-    return np.int64(((next_bits(state) >> np.uint64(32)) * np.uint64(limit)) >> np.uint64(32))
-
-
-@compiled
-def uniform(state):
-    """Uniform in [0, 1)."""
-    return np.float64(next_bits(state) >> np.uint64(11)) * 2.0**-53
-
-
-@compiled
-def normal(state):
-    return np.sqrt(-2.0 * np.log(1.0 - uniform(state))) * np.cos(2.0 * np.pi * uniform(state))
 
 
 @compiled
@@ -240,15 +214,6 @@ def _change(state, tables, sizes, child, mutation, functions, operations, bounds
             sizes[child, function] = size - 1
     else:
         _trade(state, rows, size, ops[below(state, len(ops))], addresses)
-
-
-@compiled
-def mix(h, bits):
-    """One step of a hash over 64-bit words."""
-    h = (h ^ bits) + np.uint64(0x9E3779B97F4A7C15)
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return h ^ (h >> np.uint64(31))
 
 
 @compiled

@@ -83,8 +83,6 @@ class Settings(settings.Settings):
 class Space(_Space):
     """Programs of a memory layout. The batch methods are compiled."""
 
-    settings_class = Settings
-
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.memory = Memory(settings.scalars, settings.vectors, settings.matrices)

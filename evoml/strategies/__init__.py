@@ -1,6 +1,8 @@
 """Search strategies: how a space is explored. One file a strategy, with `Settings` and a class `Strategy`.
 
-A strategy is asked for candidates and told what they scored; it sees the toolbox and nothing else.
+A strategy is asked for candidates and told what they scored; it sees the toolbox and nothing else. The loop uses `block` (candidates
+to ask for at once), `ask(ids)`, `tell(evaluated)`, `alive` (what a snapshot shows), `migrants(count, number)`, `state_dict()` and
+`load_state_dict(state)`, which raises ValueError for a state that does not fit.
 """
 
 from typing import Any
@@ -35,5 +37,8 @@ class Ring:
         return {"told": self.told, "arrays": self.population.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.told = state["told"]
+        told = state["told"]
+        if not isinstance(told, int) or told < 0:
+            raise ValueError("told is not a count")
+        self.told = told
         self.population.load(state["arrays"])

@@ -24,7 +24,7 @@ class Settings(settings.Settings):
 
     population: int = Field(100, ge=2, le=1_000_000, description="P, individuals alive")
     tournament: int = Field(10, ge=1, le=10_000, description="T, drawn with replacement from the whole population")
-    block: int = Field(0, ge=0, description="children bred from one state of the population; 0: a tenth of it, at most 256")
+    block: int = Field(0, ge=0, description="children bred from one state of the population; 0: a tenth of it, at most 100")
 
 
 class Strategy(Ring):
@@ -33,13 +33,15 @@ class Strategy(Ring):
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
         super().__init__(toolbox.empty(settings.population))
         self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
-        self.block = settings.block or min(max(settings.population // 10, 1), 256)
+        self.block = min(settings.block or min(max(settings.population // 10, 1), 100), settings.population)
 
     def ask(self, ids: np.ndarray) -> Population:
         """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
         first = min(self.settings.population - self.told, len(ids))
         if first > 0:
-            out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids[:first]), self.given)
+            turn = self.told % len(self.given) if self.given else 0
+            given = [*self.given[turn:], *self.given[:turn]]
+            out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids[:first]), given)
             out.ids[:] = ids[:first]
             return out
         parents = select(self.population, streams(self.seed, SELECT, ids), self.settings.tournament)
@@ -49,7 +51,8 @@ class Strategy(Ring):
         return out
 
     def migrants(self, count: int, number: int) -> Population:
-        """`count` winners of tournaments, to be sent elsewhere. number: tells apart the draws of different migrations."""
+        """At most `count` winners of tournaments, to be sent elsewhere. number: tells apart the draws of different migrations."""
+        count = min(count, len(self.population) // 2) if self.told >= len(self.population) else 0
         draws = streams(self.seed, MIGRATE, number * count + np.arange(count))
         return self.population.take(select(self.population, draws, self.settings.tournament))
 
@@ -57,8 +60,7 @@ class Strategy(Ring):
 def select(population: Population, draws: np.ndarray, tournament: int) -> np.ndarray:
     """Winners of one tournament a stream, as indices [n]: the best weighted fitness of `tournament` draws, the first drawn of equals."""
     entrants = below(draws, tournament, len(population))
-    quality = population.fitness[:, 0] * population.weights[0]
-    return entrants[np.arange(len(draws)), quality[entrants].argmax(1)]
+    return entrants[np.arange(len(draws)), population.quality[entrants].argmax(1)]
 
 
 def selYoungest(individuals: Sequence[Any], k: int, birth_attr: str = "birth") -> list[Any]:

@@ -11,6 +11,7 @@ from deap import base
 from pydantic import Field
 
 from evoml import settings
+from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.population import Population
 from evoml.strategies import Ring
@@ -28,6 +29,8 @@ class Strategy(Ring):
     """Independent draws from the space."""
 
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
+        if given:
+            raise InputError("start: random_search starts from nothing; aging_evolution takes given genotypes")
         super().__init__(toolbox.empty(settings.population))
         self.toolbox, self.settings, self.seed = toolbox, settings, seed
         self.block = min(settings.block, settings.population)

@@ -1,0 +1,77 @@
+"""The parts of a configuration, made: what a search, an evaluation and an export share."""
+
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from evoml.archive import read_config
+from evoml.config import Config, build
+from evoml.errors import InputError
+from evoml.genes import Genotype
+from evoml.population import Population
+from evoml.registry import load
+
+
+class Problem:
+    """Space, task and evaluators of one configuration. The task, and with it the data, is read when it is first needed."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.space: Any = load("spaces", config.name("space")).Space(config.part("space"))
+        self.backend = "numba" if config.backend == "auto" else config.backend
+        load("backends", self.backend)
+
+    @cached_property
+    def task(self) -> Any:
+        config = self.config
+        return load("tasks", config.name("task")).Task(config.part("task"), config.data, config.search.seed)
+
+    @property
+    def objective(self) -> str:
+        """What the task calls its score."""
+        return str(load("tasks", self.config.name("task")).Task.objective)
+
+    def evaluator(self, tasks: Any, exact: bool = False) -> Any:
+        """An evaluator for one set of tasks; `exact`: for selection and test."""
+        module, settings = load("evaluators", self.config.name("evaluator")), self.config.part("evaluator")
+        return module.Evaluator(module.Evaluator.exact(settings) if exact else settings, tasks, self.space, self.backend)
+
+    def given(self) -> list[Genotype]:
+        """The genotypes that `start` names."""
+        return [self.space.parse(read_text(Path(name)), name) for name in self.config.start]
+
+    def test(self, genotype: Genotype) -> dict[str, Any]:
+        """Score a genotype on the test tasks, which neither search nor selection saw: the mean, and every task by name."""
+        tasks = self.task.test()
+        evaluator = self.evaluator(tasks, exact=True)
+        per_task = evaluator.per_task(self.space.phenotypes(Population.of(self.space.schema, [genotype])))[0]
+        return {self.objective: float(per_task.mean()), "tasks": dict(zip(tasks.names, map(float, per_task), strict=True))}
+
+    def data_digest(self) -> str:
+        """A hash of the data file, empty without one."""
+        if self.config.data is None:
+            return ""
+        try:
+            return blake2b(self.config.data.read_bytes(), digest_size=16).hexdigest()
+        except OSError as error:
+            raise InputError(f"{self.config.data}: {error.strerror or 'cannot be read'}") from None
+
+
+def read_text(path: Path) -> str:
+    """A text file's content. Raises InputError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
+    except ValueError:
+        raise InputError(f"{path}: not a text file") from None
+
+
+def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config:
+    """The configuration that a run was made with. Its preset has been resolved already, so none is laid under it. Raises InputError."""
+    values = {key: value for key, value in read_config(folder).items() if key not in ("versions", "data_digest")}
+    system = values.pop("system", "custom")
+    config = build((str(folder / "run.toml"), values), ("resume", changes or {}))
+    start = tuple(str(folder / Path(name).name) for name in config.start)
+    return config.model_copy(update={"system": str(system), "start": start})
