@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from evoml.errors import InputError
 
@@ -11,7 +11,15 @@ from evoml.errors import InputError
 class Settings(BaseModel):
     """A frozen group of settings. Subclass it in the module of a part (a space, a strategy, a task ...) under the name `Settings`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Neither true nor a quoted number passes for a number."""
+        if cls.model_fields[str(info.field_name)].annotation in (int, float) and isinstance(value, (bool, str)):
+            raise ValueError("must be a number")
+        return value
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: str) -> Self:

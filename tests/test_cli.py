@@ -95,6 +95,11 @@ def test_start_up_imports_nothing_heavy() -> None:
         (["strategy.tournament=0"], "strategy.tournament: 0: "),
         (["strategy.tournamnet=5"], "strategy.tournamnet: no such setting; there are block, population, tournament"),
         (["search.seed=abc"], "search.seed: 'abc': "),
+        (["search.budget=true"], "search.budget: True: must be a number"),
+        (["search.budget='7'"], "search.budget: '7': must be a number"),
+        (["task.data=5"], "task.data: 5: must be the path of a file"),
+        (["space.data=5"], "space.data: no such setting"),
+        (["evaluator.exact_cache=1099511627776"], "evaluator.exact_cache: 1099511627776: "),
         (["search.seed=-1"], "search.seed: -1: "),
         (["nonsense=1"], "nonsense: no such setting"),
         (["space.learn.ops=[\"scalar_sun\"]"], "no operation 'scalar_sun'"),
@@ -131,6 +136,9 @@ def test_bad_configuration_files_are_named(tmp_path: Path) -> None:
     refused("search", "--config", "b.toml", says="b.toml: not TOML", cwd=tmp_path)
     (tmp_path / "c.toml").write_bytes(b"\xff\xfe\x00")
     refused("search", "--config", "c.toml", says="c.toml: not TOML", cwd=tmp_path)
+    (tmp_path / "d.toml").write_text("a = " + "[" * 20_000)
+    refused("search", "--config", "d.toml", says="d.toml: not TOML", cwd=tmp_path)
+    refused("search", "--run", "x" * 300, says="cannot be made", cwd=tmp_path)
     refused("search", "--config", "none.toml", says="none.toml: No such file", cwd=tmp_path)
 
 

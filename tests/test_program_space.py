@@ -3,8 +3,10 @@
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from evoml.programs import FUNCTIONS, INSTRUCTION, Programs
 from evoml.registry import load
 from evoml.spaces._program_kernels import MUTATIONS
 from evoml.spaces._program_text import _shapes, format_instruction
-from evoml.spaces.automl_zero import Function, Settings, Space
+from evoml.spaces.automl_zero import Function, Settings, Space, open_text
 from evoml.streams import streams
 from evoml.tasks import TaskSet
 
@@ -187,6 +189,8 @@ GOOD = "def setup():\n    ...\n\ndef predict():\n    ...\n\ndef learn():\n    ..
     ("text", "place", "message"),
     [
         ("", "bad.py:1: ", "no function setup"),
+        ("42\n" + GOOD, "bad.py:1: ", "only the functions"),
+        (GOOD.replace("...", "s01 = s2 + s2", 1), "bad.py:", "is not an instruction"),
         (GOOD.replace("learn", "lean"), "bad.py:7: ", "only the functions setup, predict and learn"),
         (GOOD.split("def learn")[0], "bad.py:1: ", "no function learn"),
         (GOOD + GOOD, "bad.py:9: ", "setup is there twice"),
@@ -671,3 +675,14 @@ def test_operations_commute_where_every_bit_allows() -> None:
 )
 def test_what_can_reach_a_prediction_stays_and_nothing_else(given: tuple[str, ...], left: tuple[str, ...]) -> None:
     assert tuple(kept(*given)) == left
+
+
+def test_the_graph_of_linear_regression_shows_the_loop_of_learning() -> None:
+    source = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
+    space_, genotype = open_text(source.read_text(), "linear_regression.py")
+    graph = space_.graph(genotype)
+    assert nx.has_path(graph, "features", "prediction")
+    assert nx.has_path(graph, "label", "prediction")
+    assert ("learn", 3) in nx.ancestors(graph, ("predict", 0))  # the weights that an earlier example updated
+    assert graph.nodes["predict", 0]["label"] == "s1 = dot(v0, v1)"
+    assert not nx.is_directed_acyclic_graph(graph)

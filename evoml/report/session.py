@@ -192,6 +192,7 @@ def show(path: Path, count: int, as_json: bool) -> None:
 
 def _describe(problem: Problem, row: dict[str, Any]) -> dict[str, Any]:
     objectives = {problem.objective: row[problem.objective]}
+    row["key"] = "".join(character for character in row["key"] if character.isalnum())[:64]
     rest = {key: row[key] for key in ("id", "key", "parents", "birth", "status", "event", "island", "experiment", "evaluations")}
     return rest | {"objectives": objectives, "text": problem.space.format(row["genotype"])}
 

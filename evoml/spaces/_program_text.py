@@ -18,7 +18,7 @@ from evoml.instructions import BY_NAME, OPS, Op
 from evoml.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory
 
 _SYMBOL = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}
-_ADDRESS = re.compile(r"[svm][0-9]{1,4}")
+_ADDRESS = re.compile(r"[svm](?:0|[1-9][0-9]{0,3})")
 _TYPES = {"s": "scalar", "v": "vector", "m": "matrix"}
 
 
@@ -49,7 +49,7 @@ def parse_program(text: str, where: str, memory: Memory, most: Sequence[int] | n
         raise InputError(f"{where}:{line}: not Python source ({getattr(error, 'msg', None) or error})") from None
     tables: dict[str, np.ndarray] = {}
     for node in tree.body:
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             continue  # the docstring
         if not isinstance(node, ast.FunctionDef) or node.name not in FUNCTIONS:
             raise InputError(f"{where}:{node.lineno}: only the functions setup, predict and learn may stand here")

@@ -10,6 +10,7 @@ from functools import cached_property
 from random import Random
 from typing import Literal, Self
 
+import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
@@ -19,7 +20,7 @@ from evoml.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VAL
 from evoml.population import Population
 from evoml.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
 from evoml.spaces import Space as _Space
-from evoml.spaces._program_text import format_program, parse_program
+from evoml.spaces._program_text import format_instruction, format_program, parse_program
 
 _LAST_INDEX = float(np.nextafter(1.0, 0.0))
 _CONSTANTS: dict[str, Domain] = {
@@ -168,6 +169,31 @@ class Space(_Space):
         name = rng.choice(FUNCTIONS)
         swap = {name: other.tables[name]}, {name: one.tables[name]}
         return Genotype(self.schema, one.tables | swap[0]), Genotype(self.schema, other.tables | swap[1])
+
+    def graph(self, genotype: Genotype) -> nx.DiGraph:
+        """The flow of data through one training example as a graph: a node an instruction and a given address, an edge from writer to reader.
+
+        Instructions are (function, row), with their text under `label`; reads of what an earlier example left point to its last writer.
+        """
+        out = nx.DiGraph()
+        rows = [(name, index, row) for name in FUNCTIONS for index, row in enumerate(genotype.tables[name])]
+        loop = [each for each in rows if each[0] != "setup"]
+        writer: dict[str, tuple[str, int] | str] = {}
+        prediction: tuple[str, int] | str = "zero"
+        for name, index, row in [*rows, *loop]:  # twice around, so that a reader finds what the example before wrote
+            op = OPS[row["op"]]
+            reads = [f"{kind}{row[each]}" for kind, each in zip(op.ins, "ab", strict=False)]
+            reads += [f"{op.out}{row['out']}"] if op.reads_out else []
+            out.add_node((name, index), label=format_instruction(row))
+            for address in reads:
+                given = "label" if address == "s0" and name == "learn" else "features" if address == "v0" and name != "setup" else "zero"
+                out.add_edge(writer.get(address, given), (name, index), address=address)
+            if op.out:
+                writer[f"{op.out}{row['out']}"] = (name, index)
+            if name == "predict":
+                prediction = writer.get("s1", "zero")
+        out.add_edge(prediction, "prediction", address="s1")
+        return out
 
     def format(self, genotype: Genotype) -> str:
         return format_program(genotype)
