@@ -45,13 +45,22 @@ def ready() -> bool:
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call, without the interpreter lock, and keep the result on disk where that is possible."""
+    return _on_disk(lambda cached: njit(nogil=True, cache=cached, error_model="numpy")(function))
+
+
+def compiled_callback(signature: Any, function: Callable[..., Any]) -> Any:
+    """Compile `function` now to a C function with this signature; its `address` is to be called from other code."""
+    return _on_disk(lambda cached: numba.cfunc(signature, cache=cached, error_model="numpy")(function))
+
+
+def _on_disk(decorate: Callable[[bool], Any]) -> Any:
+    """Decorate with the cache in evoml's folder, or without one where that cannot be written."""
     before = _config.CACHE_DIR
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-        writable = os.access(cache_folder(), os.W_OK)
         _config.CACHE_DIR = str(cache_folder())
-        return njit(nogil=True, cache=writable, error_model="numpy")(function)
+        return decorate(os.access(cache_folder(), os.W_OK))
     except OSError:
-        return njit(nogil=True, error_model="numpy")(function)
+        return decorate(False)
     finally:
         _config.CACHE_DIR = before

@@ -8,14 +8,16 @@ explicit vector loads, arithmetic and stores here. Nothing is contracted or reor
 import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from evoml.compiled import compiled_callback
 from evoml.instructions import OPS, Op
 
 LANES = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}  # two registers of AVX2, one of AVX-512
@@ -283,22 +285,53 @@ def run(typingctx, code, constants, begin, end, memory, features, scratch, seeds
 
     code: int32 [n, 4], operation and vector numbers of a, b, out in `memory`; constants: [n, 4]; memory: flat, with F * F vectors of scratch
     from vector `scratch`; seeds: uint64 [lanes]; step: how many functions this program ran before, from which noise derives.
+    The interpreter is a symbol that `prepare` defines, so that it is compiled once and not again in everything that calls it.
     """
     dtype = np.float64 if memory.dtype == types.float64 else np.float32
 
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         pointers = {i: _data(context, b, signature.args[i], arguments[i]) for i in (0, 1, 4, 7)}
         values = [pointers.get(i, argument) for i, argument in enumerate(arguments)]
-        kinds = [value.type for value in values]
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        b.call(cgutils.get_or_insert_function(b.module, kind, _symbol(dtype)), values)
+        return context.get_dummy_value()
+
+    return types.void(code, constants, types.int64, types.int64, memory, types.int64, types.int64, seeds, types.int64), codegen
+
+
+def _symbol(dtype: Any) -> str:
+    return f"evoml_run_{np.dtype(dtype).name}"
+
+
+@cache
+def prepare(dtype: Any) -> None:
+    """Compile the interpreter for one element type, or load it from the disk, and make it callable by name. Needed before anything that runs."""
+    real = types.float64 if np.dtype(dtype) == np.float64 else types.float32
+    words, reals = types.CPointer(types.int32), types.CPointer(real)
+    n = types.int64
+    signature = types.void(words, reals, n, n, reals, n, n, types.CPointer(types.uint64), n)
+
+    def interpreter(code, constants, begin, end, memory, features, scratch, seeds, step):
+        _interpret(code, constants, begin, end, memory, features, scratch, seeds, step)
+
+    binding.add_symbol(_symbol(dtype), compiled_callback(signature, interpreter).address)
+
+
+@intrinsic
+def _interpret(typingctx, code, constants, begin, end, memory, features, scratch, seeds, step):
+    """The interpreter: for a vector length in UNROLLED one of its own, in which every loop unrolls, else one for any length."""
+    dtype = np.float64 if memory.dtype == types.float64 else np.float32
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         done = b.append_basic_block("done")
         other = b.append_basic_block("any_length")
-        switch = b.switch(values[5], other)
+        switch = b.switch(arguments[5], other)
         for length in (*UNROLLED, 0):
             if length:
                 block = b.append_basic_block(f"length_{length}")
                 switch.add_case(ir.Constant(I64, length), block)
             b.position_at_end(block if length else other)
-            b.call(_interpreter(b.module, dtype, kinds, length), values)
+            _instructions(b, dtype, [*arguments[:5], ir.Constant(I64, length) if length else arguments[5], *arguments[6:]])
             b.branch(done)
         b.position_at_end(done)
         return context.get_dummy_value()
@@ -306,21 +339,10 @@ def run(typingctx, code, constants, begin, end, memory, features, scratch, seeds
     return types.void(code, constants, types.int64, types.int64, memory, types.int64, types.int64, seeds, types.int64), codegen
 
 
-def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type], length: int) -> ir.Function:
-    """The interpreter's loop as one function of the module: arrays as pointers, shared by every place that calls it.
-
-    length: F where the function is for one vector length, so that its loops unroll; 0 for any length.
-    """
-    name = f"evoml_run_{np.dtype(dtype).name}_{length}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    rows, numbers, begin, end, base, features, scratch, seeds, step = function.args
+def _instructions(b: ir.IRBuilder, dtype: Any, arguments: list[ir.Value]) -> None:
+    """The loop over instructions: load one, branch to its operation."""
+    rows, numbers, begin, end, base, features, scratch, seeds, step = arguments
     lanes = Lanes(b, dtype)
-    features = ir.Constant(I64, length) if length else features
     with cgutils.for_range_slice(b, begin, end, ir.Constant(I64, 1)) as (at, _):
         row = b.mul(at, ir.Constant(I64, 4))
         fields = [b.load(b.gep(rows, [b.add(row, ir.Constant(I64, i))])) for i in range(4)]
@@ -337,8 +359,6 @@ def _interpreter(module: ir.Module, dtype: Any, kinds: list[ir.Type], length: in
             Kernel(op, Machine(lanes, operands, constants, features, seeds, count)).emit()
             b.branch(done)
         b.position_at_end(done)
-    b.ret_void()
-    return function
 
 
 @intrinsic

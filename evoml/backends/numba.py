@@ -8,7 +8,7 @@ import numpy as np
 
 from evoml._random import mix
 from evoml.backends import Rules
-from evoml.backends._lanes import LANES, copy, run, training_error, validation_error
+from evoml.backends._lanes import LANES, copy, prepare, run, training_error, validation_error
 from evoml.compiled import compiled
 from evoml.instructions import KINDS
 from evoml.programs import Memory, Programs
@@ -21,6 +21,7 @@ class Backend:
     def __init__(self, tasks: TaskSet, memory: Memory, rules: Rules) -> None:
         self.tasks, self.memory, self.rules = tasks, memory, rules
         dtype = np.dtype(rules.dtype)
+        prepare(dtype)
         lanes = LANES[dtype]
         features = tasks.features
         self._lane_of = np.resize(np.arange(len(tasks)), -(-len(tasks) // lanes) * lanes).reshape(

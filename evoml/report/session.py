@@ -126,9 +126,8 @@ def print_program(out: Console, text: str) -> None:
 
 def _print_scores(out: Console, problem: Problem, name: str, score: float) -> None:
     tasks = problem.task.test()
-    table = Table(
-        title=f"{problem.objective} on {len(tasks)} test tasks that the search never saw", title_justify="left", box=None, pad_edge=False
-    )
+    out.print(f"{problem.objective} on {len(tasks)} test tasks that the search never saw")
+    table = Table(box=None, pad_edge=False)
     table.add_column("method")
     table.add_column(problem.objective, justify="right")
     table.add_row(Text(name, "bold"), Text(f"{score:.4f}", "bold"))
