@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evoml.errors import InputError
 from evoml.registry import load, names
-from evoml.tasks import TaskSet, _common, linear_regression, projected_binary, two_layer_regression
+from evoml.tasks import TaskSet, _common, _images, linear_regression, projected_binary, two_layer_regression
 
 FAMILIES = names("tasks")
 TEACHERS = (linear_regression, two_layer_regression)
@@ -197,7 +197,7 @@ def test_pairs_come_again_with_another_projection() -> None:
 @given(labels=st.sets(st.integers(-5, 300), min_size=3, max_size=12))
 def test_division_is_a_partition(labels: set[int]) -> None:
     pairs = [(a, b) for a in labels for b in labels if a < b]
-    division = projected_binary.divide(pairs)
+    division = _images.divide(pairs)
     assert sorted(chain(*division.values())) == sorted(pairs)
     assert len(division["test"]) == len(division["select"]) == max(1, len(pairs) // 5) and division["search"]
 
@@ -267,11 +267,11 @@ def image_file(folder: Path, **values: int) -> Path:
 
 def test_images_are_split_once() -> None:
     arrays = image_arrays(each=37)
-    source = projected_binary.images("here", arrays["images"], arrays["labels"])
+    source = _images.images("here", arrays["images"], arrays["labels"])
     rows = [row for parts in source.members.values() for part in parts.values() for row in part]
     assert sorted(rows) == list(range(4 * 37))
     for label, parts in source.members.items():
-        assert [len(parts[part]) for part in projected_binary.PARTS] == [31, 3, 3]
+        assert [len(parts[part]) for part in _images.PARTS] == [31, 3, 3]
         assert all((arrays["labels"][part] == label).all() for part in parts.values())
 
 
@@ -281,7 +281,7 @@ def test_the_recipe(tmp_path: Path) -> None:
     sizes = {key: {"tasks": 3, "train": 1000, "valid": 1000} for key in SMALL}
     task = make(projected_binary, data=save(tmp_path / "a.npz", arrays), features=4, **sizes)
     pixels = arrays["images"].reshape(120, -1).astype(float)
-    members = projected_binary.images("", arrays["images"], arrays["labels"]).members
+    members = _images.images("", arrays["images"], arrays["labels"]).members
     for tasks, held in zip(sets(task), ("valid", "valid", "valid", "test"), strict=True):
         for index, name in enumerate(tasks.names):
             pair, projection = pair_of(name), int(name.split("/")[1])
@@ -361,7 +361,7 @@ def ready_arrays(tasks: int = 6, examples: int = 12, features: int = 2) -> dict[
     rng = np.random.default_rng(0)
     pairs = np.array([(a, b) for a in range(9) for b in range(a + 1, 9)][:tasks])
     arrays = {"pos": pairs[:, 0], "neg": pairs[:, 1], "seed": np.arange(tasks)}
-    for part in projected_binary.PARTS:
+    for part in _images.PARTS:
         arrays[f"{part}_x"] = rng.standard_normal((tasks, examples, features)).astype(np.float16)
         arrays[f"{part}_y"] = np.tile(np.arange(examples) % 2, (tasks, 1)).astype(np.uint8)
     return arrays
@@ -513,7 +513,7 @@ def test_real_images(data_folder: Path, name: str, train: int, valid: int) -> No
     assert len(tasks) == 9 and tasks.train_x.shape[1:] == (train, 16) and tasks.valid_x.shape[1:] == (valid, 16)
     assert np.abs(tasks.train_x.mean(axis=1)).max() < 1e-9 and np.abs(tasks.train_x.std(axis=1) - 1).max() < 1e-9
     assert np.abs(tasks.valid_x.mean(axis=1)).max() < 0.5  # unseen images are of the same kind
-    assert {pair_of(pair) for pair in tasks.names} == set(projected_binary.PAPER_TEST)
+    assert {pair_of(pair) for pair in tasks.names} == set(_images.PAPER_TEST)
 
 
 def test_our_recipe_gives_the_published_tasks(data_folder: Path) -> None:
@@ -522,12 +522,12 @@ def test_our_recipe_gives_the_published_tasks(data_folder: Path) -> None:
     The published task was standardised with 8000 images of which we hold a part, so both sides are compared up to that affine map.
     """
     published, images = np.load(real(data_folder, READY_FILE)), np.load(real(data_folder, "cifar10_train10k.npz"))
-    source = projected_binary.images("cifar", images["images"], images["labels"])
+    source = _images.images("cifar", images["images"], images["labels"])
     pair = (int(published["pos"][0]), int(published["neg"][0]))
     raw, label = source.examples(pair, "train", np.random.default_rng(0), 400)
     x, _ = source.features(raw, raw, int(published["seed"][0]), 16)
-    stored = np.concatenate([published[f"{part}_x"][0] for part in projected_binary.PARTS]).astype(float)
-    stored_label = np.concatenate([published[f"{part}_y"][0] for part in projected_binary.PARTS])
+    stored = np.concatenate([published[f"{part}_x"][0] for part in _images.PARTS]).astype(float)
+    stored_label = np.concatenate([published[f"{part}_y"][0] for part in _images.PARTS])
     for _ in range(5):  # nearest neighbours, then the affine map that suits them
         nearest = ((stored**2).sum(axis=1) - 2 * x @ stored.T).argmin(axis=1)
         x = np.stack([np.polyval(np.polyfit(a, b, 1), a) for a, b in zip(x.T, stored[nearest].T, strict=True)], axis=1)
