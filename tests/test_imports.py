@@ -49,3 +49,10 @@ def test_nothing_on_disk_is_a_pickle() -> None:
     for module, path in SOURCES.items():
         assert not {each.split(".")[0] for each in imports(path)} & {"pickle", "dill", "cloudpickle", "marshal", "shelve"}, module
         assert "allow_pickle=True" not in path.read_text(), module
+
+
+def test_public_names_are_there() -> None:
+    import evoml
+
+    for name in evoml.__all__:
+        assert getattr(evoml, name) is not None
