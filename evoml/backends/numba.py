@@ -119,7 +119,8 @@ def _evaluate(
     code = np.zeros((longest, 4), np.int32)
     constants = np.zeros((longest, 4), memory.dtype)
     groups, lanes = seeds.shape
-    loss = np.zeros(lanes)
+    loss, nothing = np.zeros(lanes), np.zeros(lanes, memory.dtype)
+    hashes_of_lanes, ended = np.zeros(lanes, np.uint64), np.zeros(lanes, np.bool_)
     trained = np.zeros(1, np.int64)
     steps = 0
     for index in range(len(which)):
@@ -130,11 +131,11 @@ def _evaluate(
             fitness = out[index, group * lanes : (group + 1) * lanes]
             _run_group(
                 code, constants, ends, layout, memory, train_x[group], train_y[group], later_x[group], later_y[group],
-                valid_x[group], valid_y[group], seeds[group], used, train, valid, epochs, classify, limit, errors, record, loss, trained, fitness,
+                valid_x[group], valid_y[group], seeds[group], used, train, valid, epochs, classify, limit, errors, record, loss, nothing, trained, fitness,
             )  # fmt: skip
             steps += trained[0]
             if record:
-                digest = _hash_errors(errors, lanes, used, train, valid, limit, digest)
+                digest = _hash_errors(errors, hashes_of_lanes, ended, used, train + valid, limit, digest)
         hashes[index] = digest
     return steps
 
@@ -142,13 +143,12 @@ def _evaluate(
 @compiled
 def _run_group(
     code, constants, ends, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds, used,
-    train, valid, epochs, classify, limit, errors, record, loss, trained, fitness,
+    train, valid, epochs, classify, limit, errors, record, loss, nothing, trained, fitness,
 ):  # fmt: skip
     """Train and validate one program on one lane group; `fitness` [L] gets the best epoch's value, 0 for lanes that failed before one."""
     lanes = len(seeds)
     features = layout[3]
     v0 = layout[0]
-    nothing = np.zeros(lanes, memory.dtype)
     scratch = layout[0] + layout[1] * features + layout[2] * features * features
     memory[:] = 0
     fitness[:] = 0.0
@@ -202,12 +202,13 @@ def _count(mask):
 
 
 @compiled
-def _hash_errors(errors, lanes, used, train, valid, limit, digest):
+def _hash_errors(errors, hashes, ended, used, count, limit, digest):
     """Hash the errors of every lane side by side, then the lanes; a lane that failed is hashed up to its failure."""
-    hashes = np.full(lanes, np.uint64(0x2545F4914F6CDD1D))
-    ended = np.zeros(lanes, np.bool_)
-    for n in range(train + valid):
-        for lane in range(used):
+    lanes = len(hashes)
+    hashes[:] = np.uint64(0x2545F4914F6CDD1D)
+    ended[:] = False
+    for n in range(count):
+        for lane in range(lanes):
             error = np.float64(errors[n * lanes + lane])
             ended[lane] |= not error <= limit
             bits = np.uint64(0xFFF8000000000000) if ended[lane] else error.view(np.uint64)

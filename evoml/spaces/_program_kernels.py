@@ -249,25 +249,27 @@ def _live(tables, sizes, program, keep):
     before_predict = np.zeros(4, np.uint64)
     before_learn = np.zeros(4, np.uint64)
     live = np.zeros(4, np.uint64)
+    setup, predict, learn = tables[0][program], tables[1][program], tables[2][program]
+    keep_predict, keep_learn = keep[1], keep[2]
     changed = True
     while changed:
         changed = False
         live[:] = before_predict
         _given(live)
-        _backwards(tables[2][program], sizes[program, 2], live, keep[2])
+        _backwards(learn, sizes[program, 2], live, keep_learn)
         _given(live)
         for kind in range(4):
             changed |= live[kind] != before_learn[kind]
             before_learn[kind] = live[kind]
             live[kind] |= before_predict[kind]
         live[1] |= np.uint64(2)
-        _backwards(tables[1][program], sizes[program, 1], live, keep[1])
+        _backwards(predict, sizes[program, 1], live, keep_predict)
         _given(live)
         for kind in range(4):
             changed |= live[kind] != before_predict[kind]
             before_predict[kind] = live[kind]
     live[:] = before_predict
-    _backwards(tables[0][program], sizes[program, 0], live, keep[0])
+    _backwards(setup, sizes[program, 0], live, keep[0])
 
 
 @compiled
