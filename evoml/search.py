@@ -325,7 +325,8 @@ class Search:
 
     def _progress(self) -> Progress:
         best = max(island.best for island in self.islands) * self.weights[0]
-        text = "" if self.champion is None else self.problem.space.format(self.champion.genotype)
+        space = self.problem.space
+        text = "" if self.champion is None else space.format(space.essence(self.champion.genotype))
         score = self._score()
         shown = float("nan") if score is None else score
         return Progress(self.evaluations, self.seconds, self.experiment, best, shown, text, self.logbook[-1]["mean"], self.counts)
@@ -335,15 +336,11 @@ class Search:
         return Result(self.archive.folder, self.evaluations, self.seconds, reason, best, self.counts, None, self.halloffame, self.logbook)
 
     def describe(self, individual: Individual) -> dict[str, Any]:
-        """A candidate as plain values; its objective is the one on the selection tasks."""
+        """A candidate as plain values, `essence` without what cannot matter; its objective is the one on the selection tasks."""
         space = self.problem.space
         objectives = {self.problem.objective: float(individual.fitness.values[0])}
-        return {
-            "id": individual.id,
-            "key": space.key(individual.genotype),
-            "objectives": objectives,
-            "text": space.format(individual.genotype),
-        }
+        texts = {"text": space.format(individual.genotype), "essence": space.format(space.essence(individual.genotype))}
+        return {"id": individual.id, "key": space.key(individual.genotype), "objectives": objectives} | texts
 
 
 def resume(folder: Path, budget: int | None = None, seconds: float | None = None, workers: int | None = None) -> Search:

@@ -686,3 +686,13 @@ def test_the_graph_of_linear_regression_shows_the_loop_of_learning() -> None:
     assert ("learn", 3) in nx.ancestors(graph, ("predict", 0))  # the weights that an earlier example updated
     assert graph.nodes["predict", 0]["label"] == "s1 = dot(v0, v1)"
     assert not nx.is_directed_acyclic_graph(graph)
+
+
+def test_the_essence_has_the_same_key_and_nothing_dead() -> None:
+    space_ = space()
+    population = space_.random(streams(5, 1, np.arange(50)))
+    for index in range(50):
+        genotype = population.genotype(index)
+        essence = space_.essence(genotype)
+        assert space_.key(essence) == space_.key(genotype)
+        assert space_.essence(essence) == essence

@@ -146,7 +146,6 @@ def _run_group(
     train, valid, epochs, classify, limit, errors, record, loss, nothing, trained, fitness,
 ):  # fmt: skip
     """Train and validate one program on one lane group; `fitness` [L] gets the best epoch's value, 0 for lanes that failed before one."""
-    lanes = len(seeds)
     features = layout[3]
     v0 = layout[0]
     scratch = layout[0] + layout[1] * features + layout[2] * features * features

@@ -108,8 +108,8 @@ def _print_result(problem: Problem, result: Result) -> None:
     if result.best is None or result.test is None:
         out.print(f"nothing was selected in {result.evaluations:,} candidates; run {result.run}")
         return
-    out.print(f"\nThe discovered program (candidate {result.best['id']}):\n")
-    print_program(out, result.best["text"])
+    out.print(f"\nThe discovered program (candidate {result.best['id']}), without instructions that cannot reach the prediction:\n")
+    print_program(out, result.best["essence"])
     out.print()
     _print_scores(out, problem, "discovered program", result.test[problem.objective])
     rate = f"{result.evaluations:,} candidates in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"

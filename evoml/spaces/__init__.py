@@ -46,6 +46,10 @@ class Space:
     def key(self, genotype: Genotype) -> str:
         return self.keys(Population.of(self.schema, [genotype]))[0]
 
+    def essence(self, genotype: Genotype) -> Genotype:
+        """The genotype without what cannot matter, to be read. It behaves the same."""
+        return genotype
+
     def format(self, genotype: Genotype) -> str:
         """The genotype as text that `parse` reads."""
         return self.schema.format(genotype)

@@ -170,6 +170,11 @@ class Space(_Space):
         swap = {name: other.tables[name]}, {name: one.tables[name]}
         return Genotype(self.schema, one.tables | swap[0]), Genotype(self.schema, other.tables | swap[1])
 
+    def essence(self, genotype: Genotype) -> Genotype:
+        """The program without instructions that cannot reach the prediction."""
+        programs = self.phenotypes(Population.of(self.schema, [genotype]))
+        return Genotype(self.schema, {name: programs.rows(0, function) for function, name in enumerate(FUNCTIONS)})
+
     def graph(self, genotype: Genotype) -> nx.DiGraph:
         """The flow of data through one training example as a graph: a node an instruction and a given address, an edge from writer to reader.
 
