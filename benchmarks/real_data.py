@@ -1,6 +1,7 @@
 """How good are discovered programs on class pairs of real images that the search never saw?
 
     python benchmarks/real_data.py [DATA/automlzero_cifar10_dim16_search36.npz] [--seeds 5] [--workers 2]
+    python benchmarks/real_data.py --random [DATA/...]      adds random search of the same budget to the rows that are there
 
 Search on projected binary tasks of scikit-learn's digits, and of CIFAR-10 where its file is given; then the selected program on the test pairs,
 beside logistic regression and the hand-written programs on the same tasks. Writes benchmarks/results/real_data.json as it goes.
@@ -21,8 +22,8 @@ RESULT = Path(__file__).parent / "results" / "real_data.json"
 BUDGET = {"digits": 2_000_000, "cifar10": 150_000}
 
 
-def run(name: str, data: Path | None, seed: int, workers: int, folder: Path) -> dict[str, Any]:
-    sets = [f"search.seed={seed}", f"search.budget={BUDGET[name]}", f"workers={workers}"]
+def run(name: str, data: Path | None, seed: int, workers: int, folder: Path, strategy: str = "aging_evolution") -> dict[str, Any]:
+    sets = [f"search.seed={seed}", f"search.budget={BUDGET[name]}", f"workers={workers}", f"strategy.name={strategy}"]
     if data is not None:
         sets += [f"task.data={json.dumps(str(data))}", "evaluator.epochs=1", "search.experiment=0"]
     search = Search(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in sets]), folder / f"{name}-{seed}")
@@ -46,8 +47,19 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--random", action="store_true")
     options = parser.parse_args()
     folder, rows = Path(tempfile.mkdtemp(prefix="evoml-real-")), []
+    if options.random:
+        rows = json.loads(RESULT.read_text())["rows"]
+        for row in rows:
+            if row["data"] == "digits" or options.data:
+                data = None if row["data"] == "digits" else options.data
+                other = run(row["data"], data, row["seed"], options.workers, folder, "random_search")
+                row["scores"]["random search, same budget"] = other["scores"]["discovered program"]
+                print(row["data"], row["seed"], other["selected"], other["scores"]["discovered program"], other["seconds"], flush=True)
+                RESULT.write_text(json.dumps({"budget": BUDGET, "rows": rows}, indent=1))
+        return
     for name, data in (("digits", None), ("cifar10", options.data)):
         for seed in range(options.seeds if name == "digits" or data else 0):
             rows.append(run(name, data, seed, options.workers, folder))
