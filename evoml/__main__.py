@@ -1,6 +1,71 @@
-"""python -m evoml"""
+"""The entry point, `evoml` and `python -m evoml`: exit statuses and one-line errors, whatever happens."""
 
-from evoml.cli import main
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line. Status 0 done, 1 a write was refused, 2 bad input, 130 interrupted."""
+    if hasattr(signal, "SIGINT"):
+        signal.signal(signal.SIGINT, _interrupted)  # a search takes it over while it runs
+    status = _run()
+    _silence_broken_streams()
+    sys.exit(status)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave at once, also from the middle of an import; whatever is written is written beside and renamed."""
+    os.write(2, b"evoml: interrupted\n")
+    os._exit(130)
+
+
+def _run() -> int:
+    from evoml.cli import run
+    from evoml.errors import DiskError, InputError
+
+    if sys.stdout is None:
+        return _say("standard output is closed", 1)
+    try:
+        status = run()
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        return _say(str(error), 2)
+    except DiskError as error:
+        return _say(str(error), 1)
+    except BrokenPipeError:  # who read the output has seen enough
+        _discard(1)
+        return 0
+    except OSError as error:
+        why = error.strerror or error
+        return _say(f"{error.filename}: {why}" if error.filename else f"standard output: cannot write ({why})", 1)
+
+
+def _say(line: str, status: int) -> int:
+    with suppress(OSError, ValueError):  # where nobody listens
+        if sys.stderr is not None:
+            print(f"evoml: {' '.join(line.split())}", file=sys.stderr, flush=True)
+    return status
+
+
+def _silence_broken_streams() -> None:
+    """Let nothing be said, and no status changed, where a stream that cannot be written to is flushed at the end."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            _discard(number)
+
+
+def _discard(descriptor: int) -> None:
+    """Let whatever is still to be written there go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ import numpy as np
 from evoml._random import below, output
 from evoml.backends.numba import Backend, _evaluate
 from evoml.compiled import compiled
-from evoml.evaluators._caches import _find, _find_exact, _insert, _insert_exact
+from evoml.evaluators._caches import FunctionalCache, _find, _find_exact, _insert, _insert_exact
 from evoml.evaluators._score import combine, costs
 from evoml.instructions import KINDS
 from evoml.population import DIVERGED, OK, OVER_BUDGET, Population
@@ -55,7 +55,7 @@ class Engine:
         empty = (np.zeros((0, 2), np.uint64), np.zeros((0, 2)))
         self._exact = (evaluator._exact.keys, evaluator._exact.values) if evaluator._exact is not None else empty
         cache = evaluator._functional
-        self._functional = cache._arrays() if cache is not None else _no_cache()
+        self._functional = (FunctionalCache(0, 1) if cache is None else cache)._arrays()
         self._scoring = (evaluator.cost_limit(), evaluator.settings.combine == "median")
         self._counts = np.zeros(7, np.int64)  # candidates, exact hits, functional hits, over budget, full runs, steps, found
 
@@ -83,13 +83,6 @@ class Engine:
     def warm(self) -> None:
         """Compile, without evaluating anything."""
         self.advance(0, 0, 0, 0.0)
-
-
-def _no_cache() -> tuple[np.ndarray, ...]:
-    """The arrays of a functional cache of size 0."""
-    from evoml.evaluators._caches import FunctionalCache
-
-    return FunctionalCache(0, 1)._arrays()
 
 
 @compiled

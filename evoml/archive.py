@@ -15,7 +15,10 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
+from shutil import rmtree
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,17 +34,14 @@ try:
 except ImportError:  # not on Windows, where runs are not locked
     fcntl = None  # type: ignore[assignment]
 
-from evoml.errors import InputError
+from evoml.errors import DiskError, InputError, cannot_write
 from evoml.genes import Genotype, Schema
 from evoml.population import STATUS, Population
 
 EVENTS = ("candidate", "improvement", "selected", "snapshot", "final")
 FORMAT = 1
+_UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
-
-
-class DiskError(OSError):
-    """The disk refused a write; what was written before is intact."""
 
 
 @contextmanager
@@ -49,9 +49,7 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(
-            f"{path}: cannot write ({error.strerror or error}); the run is intact up to its last checkpoint and can be resumed"
-        ) from None
+        raise DiskError(f"{path}: cannot write ({error.strerror or error}); what was written before is intact") from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -81,7 +79,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o644)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written to ({error.strerror})") from None
+        raise cannot_write(folder, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -98,7 +96,7 @@ class Archive:
 
     def __init__(self, folder: Path, schema: Schema, objective: str, weight: float = 1.0) -> None:
         self.folder, self.schema, self.objective, self.weight = folder, schema, objective, weight
-        self.parts = 0
+        self.parts: list[str] = []  # a digest of every part
         self._buffer: list[pa.RecordBatch] = []
         self._events: list[dict[str, Any]] = []
         self._events_bytes = 0
@@ -116,17 +114,36 @@ class Archive:
             metadata={"evoml": json.dumps({"format": FORMAT, "objective": self.objective})},
         )  # fmt: skip
 
+    def _part(self, number: int) -> Path:
+        return self.folder / f"part-{number:06d}.parquet"
+
+    def _numbered(self) -> dict[int, Path]:
+        """The parts in the folder, by number."""
+        names = {part: part.stem.removeprefix("part-") for part in self.folder.glob("part-*.parquet")}
+        return dict(sorted((int(number), part) for part, number in names.items() if number.isdecimal() and part == self._part(int(number))))
+
     # -- writing -----------------------------------------------------------------------------------------------------------
 
-    def create(self, config: Mapping[str, Any]) -> None:
-        """Make the folder. Raises InputError if it already holds something."""
+    def create(self, config: Mapping[str, Any], files: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Make the folder with these text files, and last run.toml. Raises InputError if it already holds something, and DiskError."""
+        folder = self.folder
         try:
-            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-                raise InputError(f"{self.folder}: already there; resume it with `evoml resume {self.folder}` or name another with --run")
-            (self.folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+            if (folder / "run.toml").exists():
+                raise InputError(f"{folder}: already a run; go on with `evoml resume {folder}` or name another folder with --run")
+            if folder.is_symlink() and not folder.exists():
+                raise InputError(f"{folder}: a link to nothing; name another folder with --run")
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise InputError(f"{folder}: already there and not empty; name another folder with --run")
+            (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot be made ({error.strerror or error})") from None
-        write_atomically(self.folder / "run.toml", self.dump(config))
+            raise cannot_write(folder, error) from None
+        try:
+            for name, text in files.items():
+                write_atomically(folder / name, text.encode())
+            write_atomically(folder / "run.toml", self.dump(config))
+        except DiskError:
+            rmtree(folder, ignore_errors=True)  # nothing is in it but what this call made
+            raise
 
     @staticmethod
     def dump(config: Mapping[str, Any]) -> bytes:
@@ -164,8 +181,9 @@ class Archive:
             sink = pa.BufferOutputStream()
             with pq.ParquetWriter(sink, self.arrow, compression="zstd") as writer:
                 writer.write_table(pa.Table.from_batches(self._buffer, self.arrow))
-            write_atomically(self.folder / f"part-{self.parts:06d}.parquet", sink.getvalue().to_pybytes())
-            self.parts += 1
+            content = sink.getvalue().to_pybytes()
+            write_atomically(self._part(len(self.parts)), content)
+            self.parts.append(_digest(content))
             self._buffer.clear()
         if self._events:
             text = "".join(json.dumps(event) + "\n" for event in self._events).encode()
@@ -188,48 +206,68 @@ class Archive:
     # -- reading -----------------------------------------------------------------------------------------------------------
 
     def restore(self) -> dict[str, Any]:
-        """The checkpoint's state. Parts and events from after it go when the run that is resumed from it writes. Raises InputError."""
+        """The checkpoint's state, empty before the first one. What was written after it goes when the resumed run writes. Raises InputError."""
         path = self.folder / "checkpoint" / "state.safetensors"
         if path.parent.is_symlink():
             raise InputError(f"{path.parent}: is a link; a run keeps its checkpoint in its own folder")
         if not path.is_file():
-            raise InputError(f"{self.folder}: no checkpoint yet, so there is nothing to resume; start the search again")
+            if self._numbered() or (self.folder / "result.json").exists():
+                raise InputError(f"{self.folder}: there are rows but no checkpoint, so it cannot be resumed; start a new search")
+            return {}
         try:
             with safe_open(path, "numpy") as file:
                 state = json.loads((file.metadata() or {})["state"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
             _join(state, arrays)
             own = state.pop("archive")
-            self.parts, self._events_bytes = int(own["parts"]), int(own["events_bytes"])
+            self.parts, self._events_bytes = [str(digest) for digest in own["parts"]], int(own["events_bytes"])
             events = self.folder / "events.jsonl"
-            if self.parts < 0 or not 0 <= self._events_bytes <= (events.stat().st_size if events.is_file() else 0):
-                raise ValueError("parts or events that are not there")
+            if not 0 <= self._events_bytes <= (events.stat().st_size if events.is_file() else 0):
+                raise ValueError("events that are not there")
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
             raise InputError(f"{path}: not a checkpoint of evoml ({' '.join(str(error).split())[:200]})") from None
+        for number, digest in enumerate(self.parts):
+            self._check(self._part(number), digest)
         self._stale = True
         return dict(state)
+
+    def _check(self, part: Path, digest: str) -> None:
+        """Raise InputError where a part is not the one that was written."""
+        try:
+            content = b"" if part.is_symlink() else part.read_bytes()
+        except OSError as error:
+            raise InputError(f"{part}: {error.strerror or 'cannot be read'}; put it back to resume this run") from None
+        if _digest(content) != digest:
+            raise InputError(f"{part}: not as it was written; put the right one back to resume this run")
 
     def _discard(self) -> None:
         """Remove what was written after the checkpoint that this run was resumed from."""
         with _disk(self.folder):
-            for part in self.folder.glob("part-*.parquet"):
-                number = part.stem.removeprefix("part-")
-                if number.isdigit() and int(number) >= self.parts:
+            for number, part in self._numbered().items():
+                if number >= len(self.parts):
                     part.unlink()
             (self.folder / "result.json").unlink(missing_ok=True)
         self._stale = False
 
     def table(self, columns: Sequence[str] = ()) -> tuple[pa.Table, list[str]]:
-        """All rows, and a line for every part that could not be read. columns: default all; without `genotype` it is quick."""
-        wanted = list(columns) or self.arrow.names
-        schema = pa.schema([self.arrow.field(name) for name in wanted])
-        tables, problems = [schema.empty_table()], []
-        for part in sorted(self.folder.glob("part-*.parquet")):
+        """All rows, and a line for every part that is missing or could not be read. columns: default all; without `genotype` it is quick."""
+        tables, problems = self._tables(columns)
+        return pa.concat_tables([self._schema(columns).empty_table(), *tables.values()]), problems
+
+    def _schema(self, columns: Sequence[str]) -> pa.Schema:
+        return pa.schema([self.arrow.field(name) for name in list(columns) or self.arrow.names])
+
+    def _tables(self, columns: Sequence[str]) -> tuple[dict[Path, pa.Table], list[str]]:
+        tables, problems, last = {}, [], -1
+        for number, part in self._numbered().items():
+            if number > last + 1:
+                problems.append(f"{self._part(last + 1)}: missing" + (f", and {number - last - 2} more" if number > last + 2 else ""))
+            last = number
             try:
-                tables.append(self._read(part, schema))
-            except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-                problems.append(f"{part}: skipped, not a part of this run ({' '.join(str(error).split())[:120]})")
-        return pa.concat_tables(tables), problems
+                tables[part] = self._read(part, self._schema(columns))
+            except _UNREADABLE as error:
+                problems.append(_skipped(part, error))
+        return tables, problems
 
     def _read(self, part: Path, schema: pa.Schema) -> pa.Table:
         """One part. Raises ValueError, OSError or an Arrow error where it is none of this run."""
@@ -243,25 +281,46 @@ class Archive:
 
     def best(self, count: int) -> tuple[list[dict[str, Any]], list[str]]:
         """The best candidates, no key twice: selected ones by their score on the selection tasks, then others by their fitness in search."""
-        plain = [name for name in self.arrow.names if name != "genotype"]
-        table, problems = self.table(plain)
-        sign = 1.0 if self.weight > 0 else -1.0
+        tables, problems = self._tables([name for name in self.arrow.names if name != "genotype"])
+        placed = [
+            table.append_column("part", pa.array([str(part)] * len(table), pa.string())).append_column("row", pa.array(range(len(table)), pa.int64()))
+            for part, table in tables.items()
+        ]  # fmt: skip
+        if not placed:
+            return [], problems
+        table = pa.concat_tables(placed)
         rank = pc.if_else(pc.equal(table["event"], "selected"), 0, 1)
-        order = table.append_column("rank", rank).append_column("quality", pc.multiply(table[self.objective], sign))
+        quality = pc.multiply(table[self.objective], 1.0 if self.weight > 0 else -1.0)
+        order = table.append_column("rank", rank).append_column("quality", quality)
         places = pc.sort_indices(order, [("rank", "ascending"), ("quality", "descending"), ("id", "ascending")])
-        seen: dict[str, int] = {}
+        out: dict[str, dict[str, Any]] = {}
+        genotypes: dict[str, pa.ChunkedArray | None] = {}
         keys = table["key"].to_pylist()
         for place in places.to_pylist():
-            if len(seen) == count:
+            if len(out) == count:
                 break
-            seen.setdefault(keys[place], place)
-        whole = self.table()[0] if seen else table
-        out = []
-        for place in seen.values():
-            values = table.slice(place, 1).to_pylist()[0]
-            column = whole.slice(place, 1)["genotype"].combine_chunks()
-            out.append(values | {"genotype": self.genotype(column, f"{self.folder}: candidate {values['id']}")})
-        return out, problems
+            if keys[place] in out:
+                continue
+            row = table.slice(place, 1).to_pylist()[0]
+            part, at = row.pop("part"), row.pop("row")
+            if part not in genotypes:
+                genotypes[part] = self._genotypes(Path(part), problems)
+            column = genotypes[part]
+            if column is not None:
+                genotype = self.genotype(column.slice(at, 1).combine_chunks(), f"{self.folder}: candidate {row['id']}")
+                out[keys[place]] = row | {"genotype": genotype}
+        result = read_result(self.folder)
+        known = result["best"].get("id") if result and isinstance(result["best"], dict) else None
+        if known is not None and known not in [row["id"] for row in out.values() if row["event"] == "selected"]:
+            problems.append(f"{self.folder}: its best, candidate {known} in result.json, is in no part that could be read")
+        return list(out.values()), problems
+
+    def _genotypes(self, part: Path, problems: list[str]) -> pa.ChunkedArray | None:
+        try:
+            return self._read(part, self._schema(["genotype"]))["genotype"]
+        except _UNREADABLE as error:
+            problems.append(_skipped(part, error))
+            return None
 
     def genotype(self, column: pa.Array, where: str) -> Genotype:
         """One genotype from the column of that name. Raises InputError."""
@@ -274,7 +333,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder}: not a run (no run.toml)")
     try:
-        return tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        if not {"system", "search", "space", "task"} <= set(values):
+            raise ValueError("no system, search, space or task in it")
+        return values
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a configuration ({' '.join(str(error).split())[:200]})") from None
 
@@ -286,6 +348,14 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return {name: result[name] for name in ("reason", "evaluations", "seconds", "counts", "best", "test")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _skipped(part: Path, error: Exception) -> str:
+    return f"{part}: skipped, not a part of this run ({' '.join(str(error).split())[:120]})"
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
 
 
 def _split(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:

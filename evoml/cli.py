@@ -1,6 +1,5 @@
 """The command line. Commands only: what they do is elsewhere, and is imported when a command needs it."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,33 +13,47 @@ app = typer.Typer(
     help="Evolve learning algorithms and architectures. `evoml search automl-zero` discovers a learning algorithm from empty programs.",
 )
 
+# Click's exception for wrong usage; Typer has carried its own copy of Click since 0.20 and exports subclasses only.
+_USAGE: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key, such as search.islands=2.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key, such as search.islands=2; may be repeated."),
 ]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
 RunOrFile = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a program file.")]
 
 
-def main() -> None:
-    """The entry point: bad input ends with one line and status 2, an interrupt with 130, a refused write with 1."""
-    from evoml.archive import DiskError
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. Raises InputError, DiskError and what writing to the standard streams raises."""
     from evoml.errors import InputError
 
     try:
-        app(standalone_mode=True)
-    except InputError as error:
-        print(f"evoml: {error}", file=sys.stderr)
-        sys.exit(2)
-    except DiskError as error:
-        print(f"evoml: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("evoml: interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        return app(arguments, prog_name="evoml", standalone_mode=False) or 0
+    except SystemExit:  # Typer's answer to a closed pipe
+        raise BrokenPipeError from None
+    except _USAGE as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            return 2
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "evoml"
+        raise InputError(f"{error.format_message().rstrip('.')}; see {command} --help") from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from evoml import __version__
+
+        print(f"evoml {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _evoml(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -51,8 +64,8 @@ def search(
     evaluator: Annotated[str | None, typer.Option(help="Evaluator in place of the system's.")] = None,
     task: Annotated[str | None, typer.Option(help="What to learn; `evoml tasks` lists them.")] = None,
     data: Annotated[Path | None, typer.Option(help="A data file for the task.")] = None,
-    budget: Annotated[int | None, typer.Option(help="Candidates to evaluate.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds to search.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Candidates to evaluate; 0: no limit.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds to search; 0: no limit.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same archive, whatever the number of workers.")] = None,
     run: Annotated[Path | None, typer.Option(help="Run folder. Default populations/<system>-<task>-<seed>.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads. Default one a core.")] = None,
@@ -84,15 +97,16 @@ def search(
 @app.command()
 def resume(
     run: Run,
-    budget: Annotated[int | None, typer.Option(help="A new total of candidates.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="A new total of seconds.")] = None,
+    budget: Annotated[int | None, typer.Option(help="A new total of candidates; 0: no limit.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="A new total of seconds; 0: no limit.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads. Does not change the result.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the run's data file is now.")] = None,
     json_: Json = False,
 ) -> None:
     """Go on with a run from its last checkpoint; it ends as the run that was never interrupted."""
     from evoml.report.session import resume_run
 
-    raise typer.Exit(resume_run(run, budget, seconds, workers, json_))
+    raise typer.Exit(resume_run(run, budget, seconds, workers, data, json_))
 
 
 @app.command()
@@ -146,6 +160,14 @@ def _lists(axis: str) -> None:
 
 for _axis in ("systems", "spaces", "strategies", "evaluators", "backends", "tasks"):
     _lists(_axis)
+
+
+@app.command(rich_help_panel="What there is")
+def settings(json_: Json = False) -> None:
+    """List the settings that belong to no part: search.*, archive.* and others."""
+    from evoml.report.lists import show_settings
+
+    show_settings(json_)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from evoml.registry import load, names
 from evoml.settings import Settings
 
 PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
+NOT_SETTINGS = ("versions", "data_digest")  # what run.toml holds beside the settings
 _DEFAULT_PART = {"space": "automl_zero", "strategy": "aging_evolution", "evaluator": "execution", "task": "projected_binary"}
 
 
@@ -27,7 +28,7 @@ class SearchSettings(Settings):
     seconds: float = Field(
         0.0, ge=0, description="seconds to search; 0: no limit. A run that it ends is a prefix of the same run without it"
     )
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(0, ge=0, lt=2**63, description="of everything random: same seed, same archive")
     stop_at: float | str = Field("none", description="stop when a selected candidate scores more than this; none: never")
     islands: int = Field(1, ge=1, le=1024, description="populations that evolve apart; workers are shared among them")
     migrate_every: int = Field(10, ge=0, description="rounds between migrations; 0: never")
@@ -41,7 +42,7 @@ class SearchSettings(Settings):
 class ArchiveSettings(Settings):
     """What is kept of a run."""
 
-    keep: str = Field("improvements", pattern="^(improvements|all)$", description="improvements and snapshots, or every candidate")
+    keep: Literal["improvements", "all"] = Field("improvements", description="improvements and snapshots, or every candidate")
     snapshot: int = Field(1_000_000, ge=0, description="candidates between two snapshots of the populations; 0: only the last")
     interval: float = Field(20.0, gt=0, description="seconds between checkpoints")
 
@@ -49,16 +50,16 @@ class ArchiveSettings(Settings):
 class Config(Settings):
     """A whole configuration. The groups of the parts hold the part's name and its own settings, validated by the part."""
 
-    system: str = "custom"
-    preset: str = "desk"
+    system: str = Field("custom", description="the published system whose preset lies under all other settings")
+    preset: Literal["desk", "paper"] = Field("desk", description="desk-sized values, or the paper's")
     search: SearchSettings = SearchSettings()
     archive: ArchiveSettings = ArchiveSettings()
     space: dict[str, Any]
     strategy: dict[str, Any]
     evaluator: dict[str, Any]
     task: dict[str, Any]
-    workers: int = Field(0, ge=0, description="threads; 0: one a core. Does not change the result")
-    backend: str = "auto"
+    workers: int = Field(0, ge=0, le=4096, description="threads; 0: one a core. Does not change the result")
+    backend: str = Field("auto", description="with what programs run; auto: the fastest there is")
     start: tuple[str, ...] = Field((), description="files of genotypes that the first population is made of")
 
     def name(self, part: str) -> str:
@@ -103,13 +104,17 @@ def read_system(name: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A configuration file. Raises InputError."""
+    """A configuration file, which may be a run's run.toml. Raises InputError."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not TOML ({' '.join(str(error).split())[:200]})") from None
+    start = values.get("start")
+    if "versions" in values and isinstance(start, list):  # the copies that a run keeps of its start files
+        values["start"] = [str(path.parent / Path(str(name)).name) for name in start]
+    return {key: value for key, value in values.items() if key not in NOT_SETTINGS}
 
 
 def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evoml.archive import read_config
-from evoml.config import Config, build
+from evoml.config import NOT_SETTINGS, Config, build
 from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.population import Population
@@ -41,13 +41,19 @@ class Problem:
         """The genotypes that `start` names."""
         return [self.space.parse(read_text(Path(name)), name) for name in self.config.start]
 
+    @cached_property
+    def test_tasks(self) -> Any:
+        """The tasks of the reported result."""
+        return self.task.test()
+
     def test(self, genotype: Genotype) -> dict[str, Any]:
         """Score a genotype on the test tasks, which neither search nor selection saw: the mean, and every task by name."""
-        tasks = self.task.test()
+        tasks = self.test_tasks
         evaluator = self.evaluator(tasks, exact=True)
         per_task = evaluator.per_task(self.space.phenotypes(Population.of(self.space.schema, [genotype])))[0]
         return {self.objective: float(per_task.mean()), "tasks": dict(zip(tasks.names, map(float, per_task), strict=True))}
 
+    @cached_property
     def data_digest(self) -> str:
         """A hash of the data file, empty without one."""
         if self.config.data is None:
@@ -70,7 +76,7 @@ def read_text(path: Path) -> str:
 
 def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config:
     """The configuration that a run was made with. Its preset has been resolved already, so none is laid under it. Raises InputError."""
-    values = {key: value for key, value in read_config(folder).items() if key not in ("versions", "data_digest")}
+    values = {key: value for key, value in read_config(folder).items() if key not in NOT_SETTINGS}
     system = values.pop("system", "custom")
     config = build((str(folder / "run.toml"), values), ("resume", changes or {}))
     start = tuple(str(folder / Path(name).name) for name in config.start)

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 from deap import tools
 
-from evoml.archive import Archive, read_config, write_atomically
+from evoml.archive import Archive, read_config, read_result, write_atomically
 from evoml.config import Config
 from evoml.errors import InputError
 from evoml.islands import Island, whole
@@ -73,8 +75,8 @@ class Search:
         self.config = config
         self.problem = Problem(config)
         self.archive = Archive(folder, self.problem.space.schema, self.problem.objective)
-        given = self.problem.given()
-        self.islands = [Island(self.problem, number, given) for number in range(config.search.islands)]
+        self.given = self.problem.given()
+        self.islands = [Island(self.problem, number, self.given) for number in range(config.search.islands)]
         self.selection = self.problem.evaluator(self.problem.task.select(), exact=True)
         self.weights = self.selection.weights
         self.champion: Individual | None = None  # the first that had the best score on the selection tasks
@@ -107,11 +109,11 @@ class Search:
 
     def create(self) -> None:
         """Make the run folder, with copies of the start files. Raises InputError if it is there."""
-        texts = [read_text(Path(name)) for name in self.config.start]
-        names = [f"start-{index:03d}{Path(name).suffix}" for index, name in enumerate(self.config.start)]
-        self.archive.create(self._complete() | {"start": names})
-        for name, text in zip(names, texts, strict=True):
-            write_atomically(self.archive.folder / name, text.encode())
+        files = {name: read_text(Path(path)) for name, path in zip(self._start_files(), self.config.start, strict=True)}
+        self.archive.create(self._complete() | {"start": list(files)}, files)
+
+    def _start_files(self) -> list[str]:
+        return [f"start-{index:03d}{Path(name).suffix}" for index, name in enumerate(self.config.start)]
 
     def _complete(self) -> dict[str, Any]:
         """What run.toml holds: every setting, versions, and a digest of the data."""
@@ -120,14 +122,18 @@ class Search:
         if self.config.data is not None:
             values["task"]["data"] = str(self.config.data.resolve())
         names = [Path(name).name for name in self.config.start]
-        return values | {"start": names, "versions": versions, "data_digest": self.problem.data_digest()}
+        return values | {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
 
     def restore(self) -> None:
         """Go back to the run's checkpoint. Changes nothing in the folder. Raises InputError."""
         digest = read_config(self.archive.folder).get("data_digest", "")
-        if digest != self.problem.data_digest():
+        if digest != self.problem.data_digest:
             raise InputError(f"{self.config.data}: not the data that the run was made with")
         state = self.archive.restore()
+        if not state:
+            return  # killed before its first checkpoint: it begins again
+        if state.pop("settings", "") != self._settings:
+            raise InputError(f"{self.archive.folder / 'run.toml'}: not the settings that the run was made with; put back what was changed")
         try:
             for name in ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots"):
                 setattr(self, name, whole(state, name))
@@ -142,7 +148,17 @@ class Search:
             champion = Population.from_state(schema, state["champion"], self.weights)
             self.champion = champion.individual(0) if len(champion) else None
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError) as error:
-            raise InputError(f"{self.archive.folder}: the checkpoint does not fit run.toml ({' '.join(str(error).split())})") from None
+            raise InputError(f"{self.archive.folder}: the checkpoint is damaged") from error
+
+    @cached_property
+    def _settings(self) -> str:
+        """A hash of every setting but those that a resumed run may have others of."""
+        values = self._complete()
+        for group, keys in {"search": ("budget", "seconds"), "task": ("data",), "archive": ("interval",)}.items():
+            values[group] = {key: value for key, value in values[group].items() if key not in keys}
+        rest = {key: value for key, value in values.items() if key not in ("workers", "versions", "system", "preset")}
+        rest["start"] = [self.problem.space.key(genotype) for genotype in self.given]
+        return blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def store_config(self) -> None:
         """Write run.toml again, for a run whose limits were changed."""
@@ -154,7 +170,8 @@ class Search:
         islands = [island.state_dict() for island in self.islands]
         champion = [] if self.champion is None else [self.champion]
         people = {"halloffame": self._members(self.halloffame).state(), "champion": self._members(champion).state()}
-        self.archive.save({name: getattr(self, name) for name in names} | {"islands": islands} | people)
+        state = {name: getattr(self, name) for name in names} | {"islands": islands, "settings": self._settings}
+        self.archive.save(state | people)
         self._saved = time.monotonic()
 
     def _members(self, individuals: Any) -> Population:
@@ -343,13 +360,24 @@ class Search:
         return {"id": individual.id, "key": space.key(individual.genotype), "objectives": objectives} | texts
 
 
-def resume(folder: Path, budget: int | None = None, seconds: float | None = None, workers: int | None = None) -> Search:
-    """A search that goes on where the run's checkpoint is, with other limits where they are given. Raises InputError."""
+def resume(
+    folder: Path, budget: int | None = None, seconds: float | None = None, workers: int | None = None, data: Path | None = None
+) -> Search:
+    """A search that goes on where the run's checkpoint is, with other limits where they are given. Raises InputError.
+
+    data: where the run's data file is now, if it was moved.
+    """
     limits = {name: value for name, value in (("budget", budget), ("seconds", seconds)) if value is not None}
+    result = read_result(folder) or {}
+    for name, done in (("budget", result.get("evaluations")), ("seconds", result.get("seconds"))):
+        if name in limits and isinstance(done, (int, float)) and 0 < limits[name] < done:
+            raise InputError(f"resume: --{name} {limits[name]:g}: the run has had {done:,} already; give more")
     changes: dict[str, Any] = {"search": limits} | ({} if workers is None else {"workers": workers})
+    if data is not None:
+        changes["task"] = {"data": str(data)}
     out = Search(stored_config(folder, changes), folder)
     out.restore()
-    if limits:
+    if limits or data is not None:
         out.store_config()
     return out
 

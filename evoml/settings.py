@@ -34,10 +34,10 @@ def _one_line(error: ValidationError, where: str, known: list[str]) -> str:
     """The first problem pydantic found, in the form `where.key: what`."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
-    path = f"{where}.{key}" if where and not where.endswith(": ") else f"{where}{key}"
+    path = f"{where}.{key}" if key and where and not where.endswith(": ") else f"{where}{key}"
     if first["type"] == "extra_forbidden":
         return f"{path}: no such setting; there are {', '.join(known)}" if len(first["loc"]) == 1 else f"{path}: no such setting"
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list, such as [1, 2]")
     given = first.get("input")
     shown = f"{given!r}: " if first["type"] != "missing" and not isinstance(given, dict) else ""
     return f"{path}: {shown}{message[:1].lower()}{message[1:]}"

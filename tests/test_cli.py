@@ -1,8 +1,10 @@
 """The command line as a user meets it: exit statuses, one-line errors, JSON alone on standard output."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +44,8 @@ def test_search_prints_one_json_object(tmp_path: Path) -> None:
     result = json.loads(done.stdout)
     assert result["evaluations"] == 1500
     assert result["evaluations_per_second"] > 0
-    assert set(result["best"]) == {"id", "key", "objectives"}
+    assert {"id", "key", "objectives", "text"} <= set(result["best"])
+    assert len(result["baselines"]) == 3
     assert result["run"] == "populations/automl-zero-linear_regression-3"
     assert (tmp_path / result["run"] / "run.toml").is_file()
 
@@ -94,6 +97,9 @@ def test_start_up_imports_nothing_heavy() -> None:
     [
         (["strategy.tournament=0"], "strategy.tournament: 0: "),
         (["strategy.tournamnet=5"], "strategy.tournamnet: no such setting; there are block, population, tournament"),
+        (["space.mutations=insert"], "space.mutations: 'insert': input should be a list, such as [1, 2]"),
+        (["evaluator.hurdle.tasks=16"], "evaluator.hurdle.tasks: 16: there are 16 search tasks"),
+        (["workers=9999999"], "workers: 9999999: "),
         (["search.seed=abc"], "search.seed: 'abc': "),
         (["search.budget=true"], "search.budget: True: must be a number"),
         (["search.budget='7'"], "search.budget: '7': must be a number"),
@@ -138,7 +144,7 @@ def test_bad_configuration_files_are_named(tmp_path: Path) -> None:
     refused("search", "--config", "c.toml", says="c.toml: not TOML", cwd=tmp_path)
     (tmp_path / "d.toml").write_text("a = " + "[" * 20_000)
     refused("search", "--config", "d.toml", says="d.toml: not TOML", cwd=tmp_path)
-    refused("search", "--run", "x" * 300, says="cannot be made", cwd=tmp_path)
+    refused("search", "--run", "x" * 300, says="cannot write (File name too long)", cwd=tmp_path)
     refused("search", "--config", "none.toml", says="none.toml: No such file", cwd=tmp_path)
 
 
@@ -176,4 +182,76 @@ def test_a_file_needs_a_task(tmp_path: Path) -> None:
 
 
 def test_a_used_folder_is_refused(run: Path) -> None:
-    refused("search", *TINY, "--run", run, says="already there")
+    refused("search", *TINY, "--run", run, says="already a run; go on with")
+
+
+def test_a_run_s_own_configuration_repeats_it(run: Path, tmp_path: Path) -> None:
+    start = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
+    assert evoml("search", *TINY, "--start", start, "--run", tmp_path / "one", "--json").returncode == 0
+    again = evoml("search", "--config", tmp_path / "one" / "run.toml", "--run", tmp_path / "other", "--json")
+    assert again.returncode == 0, again.stderr
+    for name in ("part-000000.parquet", "start-000.py"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
+def test_what_a_command_would_ignore_is_refused(run: Path, tmp_path: Path) -> None:
+    refused("evaluate", run, "--set", "search.islands=2", says="--set search.islands: an evaluation takes task.*")
+    refused("evaluate", run, "--set", "space.scalars=9", says="--set space.scalars: an evaluation takes task.*")
+    refused("export", run, "--to", "python", "--task", "linear_regression", says="--task is for a program file")
+    refused("resume", run, "--budget", "100", says="--budget 100: the run has had")
+    refused("search", "--budgt", "5", says="No such option: --budgt")
+    refused("serch", says="No such command 'serch'")
+
+
+def test_only_tasks_that_the_search_never_saw_are_called_so(run: Path) -> None:
+    assert "that the search never saw" in evoml("evaluate", run).stdout
+    assert "that the search never saw" not in evoml("evaluate", run, "--set", "task.features=5").stdout
+    assert "that the search never saw" not in evoml("evaluate", run, "--seed", "9").stdout
+
+
+def test_settings_that_belong_to_no_part_are_listed() -> None:
+    listed = {row["key"]: row["description"] for row in json.loads(evoml("settings", "--json").stdout)["settings"]}
+    assert {"search.budget", "search.seed", "archive.keep", "workers", "backend"} <= set(listed)
+    assert all(listed.values())
+
+
+def piped(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def test_an_output_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
+    call = f"{sys.executable} -m evoml"
+    full = piped(f"{call} systems > /dev/full", tmp_path)
+    assert (full.returncode, full.stderr) == (1, "evoml: standard output: cannot write (No space left on device)\n")
+    closed = piped(f"{call} systems >&-", tmp_path)
+    assert (closed.returncode, closed.stderr) == (1, "evoml: standard output is closed\n")
+    cut = piped(f"{call} spaces automl_zero | true; echo ${{PIPESTATUS[0]}}", tmp_path)
+    assert (cut.stdout, cut.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize("silence", ["2>/dev/full", "2>&-", "2> >(true)"])
+def test_a_search_goes_on_when_nobody_hears_its_progress(silence: str, tmp_path: Path) -> None:
+    done = piped(f"{sys.executable} -m evoml search {' '.join(TINY)} --run r {silence}", tmp_path)
+    assert done.returncode == 0
+    assert "The discovered program" in done.stdout
+    assert (tmp_path / "r" / "result.json").is_file()
+
+
+def test_an_export_to_a_full_disk_is_the_disk_s_fault(run: Path, tmp_path: Path) -> None:
+    done = evoml("export", run, "-o", "/dev/full")
+    assert (done.returncode, done.stderr) == (1, "evoml: /dev/full: cannot write (No space left on device)\n")
+    refused("export", run, "-o", tmp_path / "no" / "file.py", says="cannot write (No such file or directory)")
+
+
+def test_an_interrupt_while_starting_is_quiet(tmp_path: Path) -> None:
+    for delay in (0.15, 0.4, 0.8):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "evoml", "search", *TINY, "--budget", "0", "--run", tmp_path / f"{delay}"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Traceback" not in said

@@ -46,6 +46,7 @@ def test_only_networks_and_export_import_torch() -> None:
 
 
 def test_nothing_on_disk_is_a_pickle() -> None:
+    """Numba's cache of kernels is one, for this machine alone; see `evoml.compiled`."""
     for module, path in SOURCES.items():
         assert not {each.split(".")[0] for each in imports(path)} & {"pickle", "dill", "cloudpickle", "marshal", "shelve"}, module
         assert "allow_pickle=True" not in path.read_text(), module

@@ -191,7 +191,7 @@ def test_a_refused_resume_changes_nothing(uninterrupted: Path, tmp_path: Path) -
     shutil.copytree(uninterrupted, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     (folder / "run.toml").write_text((folder / "run.toml").read_text().replace("population = 60", "population = 70"))
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match="not the settings that the run was made with"):
         resume(folder)
     assert {path.name for path in folder.iterdir() if path.is_file()} == set(before)
 
@@ -326,7 +326,7 @@ def test_parents_are_archived_before_their_children(tmp_path: Path) -> None:
 
 
 def test_an_existing_folder_is_not_overwritten(uninterrupted: Path) -> None:
-    with pytest.raises(InputError, match="already there"):
+    with pytest.raises(InputError, match="already a run"):
         Search(config(), uninterrupted).create()
 
 
@@ -342,9 +342,101 @@ def test_a_broken_part_is_named_and_the_rest_opens(uninterrupted: Path, tmp_path
     archive = Archive(folder, problem.space.schema, problem.objective)
     table, problems = archive.table()
     assert 0 < table.num_rows < whole
-    assert len(problems) == 2
+    assert len(problems) == 3
     assert str(parts[0]) in problems[0]
+    assert "missing, and" in problems[1]
+    assert "part-000900.parquet: skipped" in problems[2]
     assert archive.best(1)[0]
+
+
+def test_a_run_whose_best_is_lost_says_so(uninterrupted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    result = read_result(folder)
+    assert result is not None
+    for part in folder.glob("part-*.parquet"):
+        if result["best"]["id"] in pa.parquet.read_table(part)["id"].to_pylist():
+            part.unlink()
+    problem = Problem(stored_config(folder))
+    _, problems = Archive(folder, problem.space.schema, problem.objective).best(1)
+    assert f"its best, candidate {result['best']['id']} in result.json, is in no part" in problems[-1]
+
+
+@pytest.mark.parametrize("damage", ["lost", "garbage", "swapped", "link"])
+def test_a_resume_checks_the_parts_it_builds_on(uninterrupted: Path, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    first, second = sorted(folder.glob("part-*.parquet"))[:2]
+    content = first.read_bytes()
+    {
+        "lost": first.unlink,
+        "garbage": lambda: first.write_bytes(b"garbage"),
+        "swapped": lambda: first.write_bytes(second.read_bytes()),
+        "link": lambda: (first.unlink(), (tmp_path / "elsewhere").write_bytes(content), first.symlink_to(tmp_path / "elsewhere")),
+    }[damage]()
+    with pytest.raises(InputError, match=r"part-000000.parquet: .* put .* back"):
+        resume(folder)
+
+
+def test_a_run_that_never_reached_its_checkpoint_begins_again(uninterrupted: Path, tmp_path: Path) -> None:
+    begun = Search(config(), tmp_path / "run")
+    begun.create()
+    again = resume(tmp_path / "run")
+    again.prepare()
+    again.run()
+    assert same(rows(tmp_path / "run"), rows(uninterrupted))
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskError, match="No space left"):
+        Search(config(), tmp_path / "run").create()
+    assert not (tmp_path / "run").exists()
+
+
+def test_smaller_limits_than_the_run_has_had_are_refused(uninterrupted: Path) -> None:
+    before = {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()}
+    for limits in ({"budget": 5000}, {"seconds": 1e-6}):
+        with pytest.raises(InputError, match="the run has had"):
+            resume(uninterrupted, **limits)
+    assert {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()} == before
+
+
+def test_moved_data_is_named_at_resume(tmp_path: Path) -> None:
+    data, moved = tmp_path / "data.npz", tmp_path / "moved.npz"
+    np.savez(data, images=np.random.default_rng(0).random((120, 6)), labels=np.arange(120) % 3)
+    sets = ["task.name=projected_binary", f'task.data="{data}"', "search.budget=300", "task.features=4"]
+    search(tmp_path / "run", *sets, "task.select.tasks=1", "task.test.tasks=1").run()
+    data.rename(moved)
+    with pytest.raises(InputError, match=r"data.npz: no such file|No such file"):
+        resume(tmp_path / "run")
+    again = resume(tmp_path / "run", budget=600, data=moved)
+    again.prepare()
+    assert again.run().evaluations == 600
+    assert stored_config(tmp_path / "run").data == moved
+
+
+def test_a_damaged_kernel_cache_is_compiled_again(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np; from evoml._random import mix; from evoml.compiled import cache_folder; "
+        "print(mix(np.uint64(1), np.uint64(2)), cache_folder())"
+    )
+
+    def call() -> list[str]:
+        environment = os.environ | {"EVOML_CACHE": str(tmp_path / "cache")}
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout.split()
+
+    expected, folder = call()
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix in (".nbi", ".nbc"))
+    assert len(files) >= 2
+    for damage in (b"", b"\x80\x05garbage", None):
+        for path in files:
+            path.write_bytes(path.read_bytes()[:-7] if damage is None else damage)
+        assert call()[0] == expected
+    assert all(path.stat().st_size > 100 for path in files)
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "missing", "other"])

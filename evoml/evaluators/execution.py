@@ -36,8 +36,8 @@ class FunctionalCacheSettings(settings.Settings):
     """The functional equivalence cache."""
 
     size: int = Field(100_000, ge=0, le=100_000_000, description="entries; 0: no cache")
-    train: int = Field(10, ge=1, description="training examples of the short run")
-    valid: int = Field(10, ge=1, description="validation examples of the short run")
+    train: int = Field(10, ge=1, description="training examples of the short run, at most all")
+    valid: int = Field(10, ge=1, description="validation examples of the short run, at most all")
     forget: int = Field(100, ge=0, description="uses after which an entry is forgotten; 0: never")
 
 
@@ -53,7 +53,7 @@ class Settings(settings.Settings):
     """How programs are trained and scored."""
 
     dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic of the search; selection and test use float64")
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1, description="passes over the training examples; the best epoch counts")
     max_abs_error: float = Field(100.0, gt=0, description="a larger error ends a program's run on a task with fitness 0")
     combine: Literal["mean", "median"] = Field("mean", description="over tasks")
     exact_cache: int = Field(131_072, ge=0, le=100_000_000, description="entries of the cache by canonical form; 0: none")
@@ -74,7 +74,9 @@ class Evaluator:
         self.settings, self.tasks, self.memory = settings, tasks, memory
         self.rules = Rules(tasks.train_y.shape[1], tasks.valid_y.shape[1], settings.epochs, settings.max_abs_error, settings.dtype)
         self._make = load("backends", backend).Backend
-        hurdle = min(settings.hurdle.tasks, len(tasks) - 1)
+        hurdle = settings.hurdle.tasks
+        if hurdle >= len(tasks):
+            raise InputError(f"evaluator.hurdle.tasks: {hurdle}: there are {len(tasks)} search tasks, so it must be below {len(tasks)}")
         self._stages = [
             self._make(part, memory, self.rules)
             for part in ([_part(tasks, slice(0, hurdle)), _part(tasks, slice(hurdle, None))] if hurdle else [tasks])

@@ -47,8 +47,10 @@ _MODULE = '''\
 """{title}
 
 A learning algorithm found by evoml. `reset(seed)` forgets everything, `train(features, labels)` learns from examples in order and may be
-called again, `prediction(features)` answers for one example. {labels} Noise comes from numpy.random.default_rng(seed)
-and not from evoml's own generator, so a program that draws random numbers agrees with evoml in distribution, not bit for bit.
+called again, `prediction(features)` answers for one example and `predictions(features)` for many. {labels}
+{trained}
+Noise comes from numpy.random.default_rng(seed) and not from evoml's own generator, so a program that draws random numbers agrees with evoml
+in distribution, not bit for bit.
 """
 
 import numpy as np
@@ -88,14 +90,20 @@ def prediction(features):
         return float({result})
 
 
+def predictions(features):
+    """[N] answers for examples [N, F], as `prediction` gives them one after the other."""
+    return np.array([prediction(example) for example in features])
+
+
 reset()
 '''
 
 
-def source(genotype: Genotype, features: int, classify: bool, memory: Memory, title: str) -> str:
+def source(genotype: Genotype, features: int, classify: bool, memory: Memory, title: str, trained: str = "") -> str:
     """A module with `reset`, `train` and `prediction`, and setup, predict and learn as they are. `features` is F, the length of a vector.
 
     With `classify` s1 becomes a probability before learn and `prediction` is one. The program's addresses must be within `memory`.
+    `trained`: sentences on how evoml trained the program.
     """
     functions = "\n\n\n".join(_function(name, genotype) for name in FUNCTIONS)
     helpers, imports = _needed(functions + ("\nsigmoid()" if classify else ""))
@@ -103,7 +111,8 @@ def source(genotype: Genotype, features: int, classify: bool, memory: Memory, ti
     used = {"s0", "s1", "v0", *re.findall(r"\b[svm]\d+\b", functions)}
     addresses = [name for kind, count in counts.items() for name in (f"{kind}{index}" for index in range(count)) if name in used]
     return _MODULE.format(
-        title=title.encode("unicode_escape").decode().replace('"', '\\"'),
+        title="".join(_escaped(character) for character in title),
+        trained=trained,
         labels="Labels are 0 or 1." if classify else "Labels are numbers.",
         imports=f"from numpy import {', '.join(imports)}\n" if imports else "",
         features=features,
@@ -114,6 +123,13 @@ def source(genotype: Genotype, features: int, classify: bool, memory: Memory, ti
         answer="The probability of label 1" if classify else "The predicted label",
         result="sigmoid(s1)" if classify else "s1",
     )
+
+
+def _escaped(character: str) -> str:
+    """A character inside a string literal."""
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def _function(name: str, genotype: Genotype) -> str:

@@ -1,11 +1,50 @@
 """Tables, displays and what the commands print."""
 
+import io
+import os
 import sys
+from typing import Any
 
 from rich.console import Console
 
+WIDE = 160  # columns of a pipe, where lines should not be cut
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the entry point; rich would exit with 1."""
+        raise BrokenPipeError
+
+
+class Heedless(io.TextIOBase):
+    """Standard error for progress: when nobody can hear it any more, the search goes on in silence."""
+
+    def write(self, text: str) -> int:
+        self._try("write", text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try("flush")
+
+    def isatty(self) -> bool:
+        return sys.stderr is not None and sys.stderr.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stderr, "encoding", None) or "utf-8"
+
+    @staticmethod
+    def _try(method: str, *arguments: Any) -> None:
+        try:
+            if sys.stderr is not None:
+                getattr(sys.stderr, method)(*arguments)
+        except (OSError, ValueError):
+            sys.stderr = None
+
 
 def console(stderr: bool = False) -> Console:
-    """A terminal gets its own width; a pipe gets lines that nothing cuts."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 160, highlight=False, markup=False)
+    """A terminal gets its own width; a pipe gets `$COLUMNS`, or lines that nothing cuts."""
+    stream: Any = Heedless() if stderr else sys.stdout
+    columns = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() else int(columns) if columns.isdecimal() and int(columns) > 0 else WIDE
+    return _Console(file=stream, width=width, highlight=False, markup=False)

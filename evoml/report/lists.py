@@ -1,15 +1,18 @@
 """What there is: the parts of every axis, their settings, and the published systems."""
 
-from typing import Any
+from types import UnionType
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 from rich.table import Table
 
-from evoml.config import PARTS, read_system, systems
+from evoml.config import PARTS, Config, read_system, systems
 from evoml.errors import InputError
 from evoml.registry import load, names, summary
 from evoml.report import console
 from evoml.report.session import print_json
+
+_COLUMNS = {"key": "Key", "default": "Default", "type": "Values", "description": "What it is"}
 
 
 def show_axis(axis: str, name: str | None, as_json: bool) -> None:
@@ -24,25 +27,38 @@ def show_axis(axis: str, name: str | None, as_json: bool) -> None:
         model = getattr(module, "Settings", None)
         prefix = next((part for part, each in PARTS.items() if each == axis), axis)
         rows = _settings(model, prefix) if model else []
+        if axis == "tasks":
+            rows.append(
+                {"key": "task.data", "default": "", "type": "path", "description": "a data file, as --data; what it must hold: README"}
+            )
         if not as_json:
             print(f"{name}: {summary(axis, name)}\n")
         if not rows and not as_json:
             return
-        _print([{"key": "Key", "default": "Default", "type": "Values", "description": "What it is"}, *rows], "settings", as_json)
+        _print([_COLUMNS, *rows], "settings", as_json)
         if not as_json and hasattr(module, "Space"):
             _print_operations(module)
 
 
+def show_settings(as_json: bool) -> None:
+    """The settings that belong to no part."""
+    rows = [row for row in _settings(Config, "") if row["key"].partition(".")[0] not in PARTS]
+    _print([_COLUMNS, *rows], "settings", as_json)
+    if not as_json:
+        print("\nThe settings of a part: evoml spaces|strategies|evaluators|tasks NAME")
+
+
 def _settings(model: type[BaseModel], prefix: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    dotted = f"{prefix}." if prefix else ""
     for key, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            rows += _settings(kind, f"{prefix}.{key}")
+            rows += _settings(kind, f"{dotted}{key}")
             continue
         default = field.get_default(call_default_factory=True)
         shown = "required" if field.is_required() else _short(default)
-        rows.append({"key": f"{prefix}.{key}", "default": shown, "type": _values(field), "description": field.description or ""})
+        rows.append({"key": f"{dotted}{key}", "default": shown, "type": _values(field), "description": field.description or ""})
     return rows
 
 
@@ -60,6 +76,10 @@ def _values(field: Any) -> str:
     args = getattr(field.annotation, "__args__", ())
     if args and all(isinstance(arg, str) for arg in args):
         return "|".join(args)
+    if get_origin(field.annotation) is tuple:
+        return "list"
+    if get_origin(field.annotation) is UnionType:
+        return "|".join(arg.__name__ for arg in args)
     return getattr(field.annotation, "__name__", str(field.annotation))
 
 
@@ -78,7 +98,10 @@ def _show_systems(name: str | None, as_json: bool) -> None:
     if name is not None:
         from importlib.resources import files
 
-        read_system(name)
+        values = read_system(name)
+        if as_json:
+            print_json({"system": values})
+            return
         print((files("evoml.systems") / f"{name}.toml").read_text(), end="")
         return
     rows = []

@@ -1,6 +1,5 @@
 """The live display of a search: a panel in a terminal, plain lines in a pipe."""
 
-import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -40,7 +39,7 @@ class Display:
             self._live.update(self._panel(progress), refresh=True)
         elif (progress.selected != self._last and progress.selected == progress.selected) or time.monotonic() - self._spoke > 10:
             self._spoke, self._last = time.monotonic(), progress.selected
-            print(self._line(progress), file=sys.stderr, flush=True)
+            self.console.print(self._line(progress), soft_wrap=True)
 
     def _line(self, p: Progress) -> str:
         return (

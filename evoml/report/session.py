@@ -1,8 +1,8 @@
 """What the commands do: run a search with a display, show, evaluate and export what is in a run or a file."""
 
 import json
+import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,20 +15,22 @@ from rich.table import Table
 from rich.text import Text
 
 from evoml.archive import Archive, lock, read_result
-from evoml.compiled import ready
+from evoml.compiled import cached, on_compile
 from evoml.config import Config, build
-from evoml.errors import InputError
+from evoml.errors import InputError, cannot_write
 from evoml.export.text import source as text_source
 from evoml.genes import Genotype
 from evoml.problem import Problem, read_text, stored_config
 from evoml.registry import load
-from evoml.report import console
+from evoml.report import Heedless, console
 from evoml.report.baselines import baselines, memory_of
 from evoml.report.progress import Display
 from evoml.search import Result, Search, resume
 from evoml.spaces.automl_zero import open_text
 
 INTERRUPTED = 130
+UNSEEN = "test tasks that the search never saw"
+EVALUATION = ("task", "evaluator", "backend", "search.seed")  # the settings that an evaluation takes
 
 
 def new_run(config: Config, folder: Path | None, as_json: bool) -> int:
@@ -39,10 +41,10 @@ def new_run(config: Config, folder: Path | None, as_json: bool) -> int:
         return _search(search, True, as_json)
 
 
-def resume_run(folder: Path, budget: int | None, seconds: float | None, workers: int | None, as_json: bool) -> int:
+def resume_run(folder: Path, budget: int | None, seconds: float | None, workers: int | None, data: Path | None, as_json: bool) -> int:
     """Go on with a run; returns the exit status."""
     with lock(folder):
-        return _search(resume(folder, budget, seconds, workers), False, as_json)
+        return _search(resume(folder, budget, seconds, workers, data), False, as_json)
 
 
 def _free_folder(config: Config) -> Path:
@@ -60,20 +62,40 @@ def _search(search: Search, fresh: bool, as_json: bool) -> int:
     folder, problem = search.archive.folder, search.problem
     err = console(stderr=True)
     if not as_json:
-        verb = "searching" if fresh else f"resuming at {search.evaluations:,} candidates"
-        err.print(f"{search.config.system} on {search.config.name('task')}, seed {search.config.search.seed}: {verb}, run {folder}")
-        if not ready():
-            err.print("compiling kernels, once for this machine (about 20 seconds) ...")
+        verb = "searching" if fresh else f"resuming at {search.evaluations:,} candidates" if search.evaluations else "starting again"
+        err.print(
+            f"{search.config.system} on {search.config.name('task')}, seed {search.config.search.seed}: {verb}, run {folder}",
+            soft_wrap=True,
+        )
+        _remark(search, err)
+        announce_compilation(err)
     search.prepare()
     with _interruptible() as stop, _display(search, err, as_json) as display:
         result = search.run(display, stop)
-    if as_json:
+        interrupted = stop.is_set()
+    if interrupted and result.reason != "interrupted":
+        err.print(f"interrupted, but the search is complete: evoml show {folder}", soft_wrap=True)
+    elif as_json:
         print_json(_summary(problem, result))
-    elif result.reason == "interrupted":
-        err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {folder}")
+    elif interrupted:
+        err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {folder}", soft_wrap=True)
     else:
         _print_result(problem, result)
-    return INTERRUPTED if result.reason == "interrupted" else 0
+    return INTERRUPTED if interrupted else 0
+
+
+def announce_compilation(err: Console) -> None:
+    """Say so, once, when something has to be compiled."""
+    where = "once for this machine" if cached() else "since the cache folder cannot be used"
+    on_compile(lambda: err.print(f"compiling kernels, {where} (about 20 seconds) ..."))
+
+
+def _remark(search: Search, err: Console) -> None:
+    """Warn of settings that are allowed and seldom meant."""
+    budget = search.config.search.budget
+    alive = sum(len(getattr(island.strategy, "population", ())) for island in search.islands)
+    if 0 < budget <= alive:
+        err.print(f"note: a budget of {budget:,} does not fill the populations of {alive:,}, so nothing will evolve")
 
 
 def _display(search: Search, console: Console, quiet: bool) -> Display:
@@ -86,7 +108,13 @@ def _display(search: Search, console: Console, quiet: bool) -> Display:
 def _interruptible() -> Iterator[threading.Event]:
     """An event that Ctrl-C or a termination signal sets."""
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(*_: Any) -> None:
+        if stop.is_set():  # the second time: at once; the run is intact up to its last checkpoint
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
@@ -95,11 +123,12 @@ def _interruptible() -> Iterator[threading.Event]:
 
 
 def _summary(problem: Problem, result: Result) -> dict[str, Any]:
-    best = None if result.best is None else {key: result.best[key] for key in ("id", "key", "objectives")}
+    scored = result.test is not None
     return {
         "run": str(result.run), "evaluations": result.evaluations, "seconds": result.seconds,
-        "evaluations_per_second": result.evaluations_per_second, "best": best,
-        "test": None if result.test is None else {problem.objective: result.test[problem.objective]}, "reason": result.reason,
+        "evaluations_per_second": result.evaluations_per_second, "best": result.best,
+        "test": {problem.objective: result.test[problem.objective]} if result.test else None,
+        "baselines": baselines(problem, problem.test_tasks) if scored else None, "reason": result.reason,
     }  # fmt: skip
 
 
@@ -110,8 +139,8 @@ def _print_result(problem: Problem, result: Result) -> None:
         return
     out.print(f"\nThe discovered program (candidate {result.best['id']}), without instructions that cannot reach the prediction:\n")
     print_program(out, result.best["essence"])
-    out.print()
-    _print_scores(out, problem, "discovered program", result.test[problem.objective])
+    out.print("\ns0 is the label, s1 the prediction, v0 the features; all memory starts at zero.")
+    _print_scores(out, problem, "discovered program", result.test[problem.objective], UNSEEN)
     rate = f"{result.evaluations:,} candidates in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
     out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
 
@@ -124,9 +153,9 @@ def print_program(out: Console, text: str) -> None:
         print(text.rstrip())
 
 
-def _print_scores(out: Console, problem: Problem, name: str, score: float) -> None:
-    tasks = problem.task.test()
-    out.print(f"{problem.objective} on {len(tasks)} test tasks that the search never saw")
+def _print_scores(out: Console, problem: Problem, name: str, score: float, which: str) -> None:
+    tasks = problem.test_tasks
+    out.print(f"\n{problem.objective} on {len(tasks)} {which}")
     table = Table(box=None, pad_edge=False)
     table.add_column("method")
     table.add_column(problem.objective, justify="right")
@@ -198,6 +227,7 @@ def _describe(problem: Problem, row: dict[str, Any]) -> dict[str, Any]:
 
 def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, sets: list[dict[str, Any]], as_json: bool) -> None:
     """Score on test tasks, beside baselines."""
+    _check_sets(sets)
     problem, space, genotype, problems = _open(path)
     _warn(problems)
     base = {} if problem is None else {key: value for key, value in problem.config.complete().items() if key not in ("system", "start")}
@@ -208,12 +238,31 @@ def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, 
         raise InputError("evaluate: a file needs --task; `evoml tasks` lists them")
     other = Problem(build((str(path), base), *(("--set", each) for each in sets), ("flags", flags)))
     other.space = space
+    if not as_json:
+        announce_compilation(console(stderr=True))
     scores = other.test(genotype)
     if as_json:
         result = {"objectives": {other.objective: scores[other.objective]}, "tasks": scores["tasks"]}
-        print_json(result | {"key": space.key(genotype), "baselines": baselines(other, other.task.test())})
+        print_json(result | {"key": space.key(genotype), "baselines": baselines(other, other.test_tasks)})
         return
-    _print_scores(console(), other, str(path), scores[other.objective])
+    same = problem is not None and _about_tasks(problem) == _about_tasks(other)
+    which = UNSEEN if same else f"test tasks of {other.config.name('task')}, seed {other.config.search.seed}"
+    _print_scores(console(), other, "discovered program" if problem else path.name, scores[other.objective], which)
+
+
+def _check_sets(sets: list[dict[str, Any]]) -> None:
+    """Refuse settings that an evaluation would not look at."""
+    for each in sets:
+        group, values = next(iter(each.items()))
+        keys = [f"{group}.{key}" for key in values] if isinstance(values, dict) else [group]
+        for key in keys:
+            if group not in EVALUATION and key not in EVALUATION:
+                raise InputError(f"--set {key}: an evaluation takes task.*, evaluator.*, search.seed and backend")
+
+
+def _about_tasks(problem: Problem) -> Any:
+    """What decides the test tasks, and which the search saw."""
+    return problem.config.complete()["task"], problem.config.search.seed, problem.data_digest
 
 
 def _task_of_file(task: str | None) -> Problem:
@@ -226,28 +275,38 @@ def export(path: Path, to: str, output: Path | None, task: str | None) -> None:
     """Write a genotype in another form."""
     problem, space, genotype, problems = _open(path)
     _warn(problems)
+    if problem is not None and task is not None:
+        raise InputError("export: --task is for a program file; a run knows its own")
     if to == "text":
         text = text_source(space, genotype)
     elif to == "python":
         from evoml.export.python import source
 
         about = problem or _task_of_file(task)
-        features, kind = about.config.part("task").features, load("tasks", about.config.name("task")).Task.kind
-        text = source(genotype, features, kind == "classification", memory_of(space), str(path))
+        family = load("tasks", about.config.name("task")).Task
+        features, classify = about.config.part("task").features, family.kind == "classification"
+        text = source(genotype, features, classify, memory_of(space), str(path), _training(about))
     else:
         raise InputError(f"export: --to {to}: must be text or python")
     if output is None:
         print(text, end="")
         return
     try:
-        output.write_text(text)
+        output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{output}: {error.strerror or 'cannot be written'}") from None
+        raise cannot_write(output, error) from None
+
+
+def _training(problem: Problem) -> str:
+    """How a program of this problem is trained, for who trains it elsewhere."""
+    epochs = getattr(problem.config.part("evaluator"), "epochs", 1)
+    inputs = load("tasks", problem.config.name("task")).Task.inputs
+    return f"evoml trained it for {epochs} epoch{'s' * (epochs > 1)}; of later epochs the best on validation counts.\n{inputs}"
 
 
 def _warn(problems: list[str]) -> None:
     for line in problems:
-        print(f"evoml: {line}", file=sys.stderr)
+        print(f"evoml: {line}", file=Heedless(), flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -60,14 +60,16 @@ class Function(settings.Settings):
 class Settings(settings.Settings):
     """Memory size, functions, first population and mutations."""
 
-    scalars: int = Field(5, ge=2, le=64)
-    vectors: int = Field(9, ge=1, le=64)
-    matrices: int = Field(2, ge=0, le=64)
+    scalars: int = Field(5, ge=2, le=64, description="scalar addresses; s0 is the label, s1 the prediction")
+    vectors: int = Field(9, ge=1, le=64, description="vector addresses; v0 is the features")
+    matrices: int = Field(2, ge=0, le=64, description="matrix addresses")
     setup: Function = Function()
     predict: Function = Function()
     learn: Function = Function()
     initial: Literal["random", "empty"] = Field("empty", description="random instructions, or no-ops, of the initial sizes")
-    mutations: tuple[Mutation, ...] = Field(("alter_parameter", "randomize_function", "insert", "remove"), min_length=1)
+    mutations: tuple[Mutation, ...] = Field(
+        ("alter_parameter", "randomize_function", "insert", "remove"), min_length=1, description="that may happen, each as likely"
+    )
     mutate_probability: float = Field(0.9, ge=0, le=1, description="otherwise the child is a copy")
 
     @model_validator(mode="after")

@@ -33,12 +33,17 @@ class Ring:
         return self.population.take(np.roll(np.arange(len(self.population)), -(self.told % len(self.population))))
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers, and under `arrays` what is stored as arrays."""
-        return {"told": self.told, "arrays": self.population.state()}
+        """Numbers, and under `arrays` what is stored as arrays: the members there are."""
+        held = min(self.told, len(self.population))
+        return {"told": self.told, "arrays": {name: array[:held] for name, array in self.population.state().items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         told = state["told"]
         if not isinstance(told, int) or told < 0:
             raise ValueError("told is not a count")
+        mine = self.population
+        members = Population.from_state(mine.schema, state["arrays"], mine.weights)
+        if len(members) != min(told, len(mine)) or any(a.shape[1] != b.shape[1] for a, b in zip(members.tables, mine.tables, strict=True)):
+            raise ValueError("not the members of this population")
         self.told = told
-        self.population.load(state["arrays"])
+        mine.put(np.arange(len(members)), members)

@@ -108,22 +108,10 @@ def task_seeds(seed: int, split: Split, experiment: int, tasks: int) -> np.ndarr
     return np.array([task_seed(seed, split, experiment, index) for index in range(tasks)], dtype=np.uint64)
 
 
-class TeacherTask(ABC):
-    """Noise-free regression on N(0, 1) features; every task has its own teacher, which a family defines."""
+class Family(ABC):
+    """The three sets of tasks that a run needs, all made in one way."""
 
-    kind: Literal["regression"] = "regression"
-    objective = "fitness"
-
-    def __init__(self, settings: FamilySettings, data: Path | None, seed: int) -> None:
-        """Raises InputError if `data` is given."""
-        if data is not None:
-            raise InputError(f"data: {data}: these tasks generate their data; leave it out")
-        self.settings, self.seed = settings, seed
-
-    @staticmethod
-    @abstractmethod
-    def teacher(rng: np.random.Generator, features: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Draw a teacher: it maps [N, F] features to [N] labels."""
+    settings: FamilySettings
 
     def search(self, experiment: int) -> TaskSet:
         """The tasks of a search; each experiment has its own."""
@@ -136,6 +124,29 @@ class TeacherTask(ABC):
     def test(self) -> TaskSet:
         """The tasks of the reported result."""
         return self._tasks(self.settings.test, Split.TEST)
+
+    @abstractmethod
+    def _tasks(self, sizes: Sizes, split: Split, experiment: int = 0) -> TaskSet:
+        """One set."""
+
+
+class TeacherTask(Family):
+    """Noise-free regression on N(0, 1) features; every task has its own teacher, which a family defines."""
+
+    kind: Literal["regression"] = "regression"
+    objective = "fitness"
+    inputs = "Features were drawn from N(0, 1), so scale yours alike."
+
+    def __init__(self, settings: FamilySettings, data: Path | None, seed: int) -> None:
+        """Raises InputError if `data` is given."""
+        if data is not None:
+            raise InputError(f"data: {data}: these tasks generate their data; leave it out")
+        self.settings, self.seed = settings, seed
+
+    @staticmethod
+    @abstractmethod
+    def teacher(rng: np.random.Generator, features: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Draw a teacher: it maps [N, F] features to [N] labels."""
 
     def _tasks(self, sizes: Sizes, split: Split, experiment: int = 0) -> TaskSet:
         train_x = np.empty((sizes.tasks, sizes.train, self.settings.features))

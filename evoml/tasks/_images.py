@@ -173,6 +173,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
             found = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in (*IMAGES, *READY) if name in loaded.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or 'damaged').lower()}; give an .npz: {RIGHT}") from None
     except Exception:
@@ -191,7 +193,9 @@ def images(where: str, pixels: np.ndarray, labels: np.ndarray) -> Images:
     _finite(where, "images", pixels)
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 3:
-        raise InputError(f"{where}: labels: {len(classes)} of the 3 classes that it takes for search, selection and test pairs to differ")
+        raise InputError(
+            f"{where}: labels: classes are {listed(classes)}; there must be 3 or more, so that search, selection and test have pairs of their own"
+        )
     if counts.min() < SMALLEST:
         label, count = classes[counts.argmin()], counts.min()
         raise InputError(f"{where}: labels: class {label} has {count} images; {SMALLEST} are needed, to train, validate and test")

@@ -59,16 +59,23 @@ class Settings(_common.FamilySettings):
     search: SearchSizes = Field(default=SearchSizes(), description="tasks that candidates are scored on, fresh in each experiment")
     select: SelectSizes = Field(default=SelectSizes(), description="tasks that choose among the best of the experiments")
     test: TestSizes = Field(default=TestSizes(), description="tasks of the reported result, on images that no other task holds")
-    search_pairs: Pairs = Field(default=(), description="pairs of class labels to search on; empty is the automatic division")
-    select_pairs: Pairs = Field(default=(), description="pairs of class labels to select on; empty is the automatic division")
-    test_pairs: Pairs = Field(default=(), description="pairs of class labels to test on; empty is the automatic division")
+    search_pairs: Pairs = Field(
+        default=(), description="pairs of class labels, such as [[3, 8]], to search on; empty is the automatic division"
+    )
+    select_pairs: Pairs = Field(
+        default=(), description="pairs of class labels, such as [[3, 8]], to select on; empty is the automatic division"
+    )
+    test_pairs: Pairs = Field(
+        default=(), description="pairs of class labels, such as [[3, 8]], to test on; empty is the automatic division"
+    )
 
 
-class Task:
-    """Tasks of pairs of classes."""
+class Task(_common.Family):
+    """Tasks of pairs of classes; every search has its own pairs and projections, and only the test set measures on the test part."""
 
     kind: Literal["classification"] = "classification"
     objective = "accuracy"
+    inputs = "Features were pixels @ RandomState(seed).randn(pixels, F), less the mean and over the deviation of the training examples."
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Read the images once. Raises InputError for a bad file, and for pairs and features that do not fit it."""
@@ -77,18 +84,6 @@ class Task:
         self._source.check(settings.features)
         given = {split.key: getattr(settings, f"{split.key}_pairs") for split in Split}
         self.pairs: dict[str, tuple[Pair, ...]] = override(self._source, given)  # keys search, select, test
-
-    def search(self, experiment: int) -> TaskSet:
-        """The tasks of a search; each experiment has its own pairs and projections."""
-        return self._tasks(self.settings.search, Split.SEARCH, experiment)
-
-    def select(self) -> TaskSet:
-        """The tasks that choose among the best of the experiments."""
-        return self._tasks(self.settings.select, Split.SELECT)
-
-    def test(self) -> TaskSet:
-        """The tasks of the reported result; their valid_x and valid_y are of the test part, which nothing else uses."""
-        return self._tasks(self.settings.test, Split.TEST)
 
     def _tasks(self, sizes: _common.Sizes, split: Split, experiment: int = 0) -> TaskSet:
         source = self._source
