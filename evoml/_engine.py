@@ -15,7 +15,7 @@ from evoml.evaluators._caches import FunctionalCache, _find, _find_exact, _inser
 from evoml.evaluators._score import combine, costs
 from evoml.instructions import KINDS
 from evoml.population import DIVERGED, OK, OVER_BUDGET, Population
-from evoml.spaces._program_kernels import MUTATIONS, canonical, copy_program, mutate
+from evoml.spaces._program_kernels import MUTATIONS, canonical, copy_program, mutate, places
 from evoml.streams import SELECT, VARY, outputs
 
 CHUNK = 64  # blocks between two looks at whether to stop
@@ -38,19 +38,19 @@ class Engine:
         self.children, self.found = Population(space.schema, block), Population(space.schema, CHUNK * block)
         self._canonical = tuple(np.zeros_like(table) for table in self.children.tables)
         self._canonical_sizes = np.zeros_like(self.children.sizes)
+        self._places = places(space._addresses)
         roots = outputs(np.array([strategy.seed % 2**64], np.uint64), np.array([SELECT, VARY]))
         allowed = np.array([MUTATIONS.index(name) for name in space.settings.mutations])
         self._variation = (allowed, space.settings.mutate_probability, space._operations, space._bounds, space._addresses)
         backend, functional = evaluator._stages[0], evaluator.settings.functional_cache
         rules = backend.rules
-        lanes = backend._lane_of.shape[1]
         self._selection = (roots, strategy.settings.tournament)
         short = (functional.train, functional.valid) if evaluator._functional is not None else (0, 0)
         self._short = (min(short[0], rules.train), min(short[1], rules.valid))
-        errors = np.zeros(max(sum(self._short), 1) * lanes, backend._memory.dtype)
+        errors = backend.errors(sum(self._short))
         self._run = (
             KINDS, backend._layout, backend._memory, *backend._train, *backend._later, *backend._valid, backend._seeds,
-            len(backend.tasks), rules.train, rules.valid, rules.epochs, int(backend.tasks.kind == "classification"), backend.limit, errors,
+            len(backend.tasks), rules.train, rules.valid, rules.epochs, backend.examples, int(backend.tasks.kind == "classification"), backend.limit, errors,
         )  # fmt: skip
         empty = (np.zeros((0, 2), np.uint64), np.zeros((0, 2)))
         self._exact = (evaluator._exact.keys, evaluator._exact.values) if evaluator._exact is not None else empty
@@ -67,7 +67,7 @@ class Engine:
             (ring.tables, ring.sizes, ring.fitness, ring.ids, ring.birth, ring.parents, ring.status),
             (self.children.tables, self.children.sizes, self.children.ids, self.children.parents),
             (self.found.tables, self.found.sizes, self.found.fitness, self.found.ids, self.found.birth, self.found.parents, self.found.status),
-            (self._canonical, self._canonical_sizes), np.array([asked, self.strategy.told, candidates, steps], np.int64), self.numbering, best,
+            (self._canonical, self._canonical_sizes, self._places), np.array([asked, self.strategy.told, candidates, steps], np.int64), self.numbering, best,
             self._selection, self._variation, self._exact, self._functional, self._short, self._run, self._scoring, self._counts,
         )  # fmt: skip
         done, exact, functional, over, full, cost, found = map(int, self._counts)
@@ -119,7 +119,7 @@ def _advance(
             child_tables,
             child_sizes,
         )
-        canonical(child_tables, child_sizes[:count], canonical_form[0], canonical_form[1], keys)
+        canonical(child_tables, child_sizes[:count], canonical_form[2], canonical_form[0], canonical_form[1], keys)
         scores = _score(canonical_form[0], canonical_form[1], keys[:count], exact, functional, short, run, scoring, counts)
         for index in range(count):
             child_parents[index, 0] = ids[chosen[index]]
@@ -209,11 +209,30 @@ def _score(tables, sizes, keys, exact, functional, short, run, scoring, counts):
 @compiled
 def _interpret(tables, sizes, which, train, valid, epochs, record, run, median):
     """Combined fitness, error hashes and training steps of the programs `which`."""
-    kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds, tasks, _, _, _, classify, limit, errors = run
+    (
+        kinds,
+        layout,
+        memory,
+        train_x,
+        train_y,
+        later_x,
+        later_y,
+        valid_x,
+        valid_y,
+        seeds,
+        tasks,
+        _,
+        _,
+        _,
+        examples,
+        classify,
+        limit,
+        errors,
+    ) = run
     out = np.zeros((len(which), seeds.size))
     hashes = np.zeros(len(which), np.uint64)
     steps = _evaluate(
         tables, sizes, which, kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
-        tasks, train, valid, epochs, classify, limit, errors, record, out, hashes,
+        tasks, train, valid, epochs, examples, classify, limit, errors, record, out, hashes,
     )  # fmt: skip
     return combine(out, tasks, median), hashes, steps

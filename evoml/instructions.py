@@ -45,6 +45,26 @@ class Op:
         return len(set(self.ins)) == 1 and bool(re.fullmatch(r"(total\()?a((?:\[[^]]*\])?) [+*] b\2\)?", self.kernel))
 
     @property
+    def noisy(self) -> bool:
+        """Whether the output is random."""
+        return "uniform()" in self.kernel or "gaussian()" in self.kernel
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether twice the same input is also the output, in every bit."""
+        with np.errstate(all="ignore"):
+            return bool(self.out) and self.ins == 2 * self.out and all(_same(self.numpy(a, a), a) for a in _samples(self.out))
+
+    @property
+    def keeps_zero(self) -> bool:
+        """Whether inputs of positive zeros give an output of positive zeros."""
+        zeros = {"s": np.float64(0.0), "v": np.zeros(2), "m": np.zeros((2, 2))}
+        with np.errstate(all="ignore"):
+            return bool(self.ins) and _same(
+                np.broadcast_to(self.numpy(*(zeros[kind] for kind in self.ins)), zeros[self.out].shape), zeros[self.out]
+            )
+
+    @property
     def reads_out(self) -> bool:
         """Whether the output's old value stays in part."""
         return "out[" in self.kernel
@@ -53,6 +73,16 @@ class Op:
 def total(x: Array, axis: int = -1) -> Array:
     """Sum over one axis in ascending order of its index, as the kernels do (np.sum goes pairwise)."""
     return np.add.accumulate(x, axis)[(slice(None),) * (x.ndim + axis) + (-1,)]
+
+
+def _same(a: Array, b: Array) -> bool:
+    """Equal in every bit."""
+    return np.asarray(a, np.float64).tobytes() == np.asarray(b, np.float64).tobytes()
+
+
+def _samples(kind: str) -> list[Array]:
+    numbers = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.5, 1e-310, 3.0])
+    return {"s": list(numbers), "v": [numbers], "m": [numbers.reshape(3, 3)]}[kind]
 
 
 def _all(x: Array) -> Array:

@@ -209,8 +209,8 @@ def test_every_operation_agrees_in_single_precision(name: str, features: int) ->
 
 
 @compiled
-def _one(code, constants, memory, features, scratch, seeds, step):
-    _lanes.run(code, constants, 0, len(code), memory, features, scratch, seeds, step)
+def _one(code, constants, memory, features, scratch, seeds, state, nothing, loss):
+    _lanes.run(code, 0, constants, memory, 0, 3, scratch, features, seeds, 0, state, nothing, nothing, 0, 0, nothing, 0, 0, loss, 0, 100.0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -231,11 +231,10 @@ def test_an_instruction_writes_its_output_and_nothing_else(features: int, dtype:
         banks = {k: memory[first[k] : first[k] + 3 * width[k]].reshape(*shapes[k], lanes) for k in "svm"}
         constants = np.zeros((1, 4), kind)
         constants[0, : len(op.constants)] = _constants(op)
-        code = np.zeros((1, 4), np.int32)
+        code = np.array([[op.id, 0, 0, 0], [_lanes.END, 0, 0, 0]], np.int32)
         kinds = dict(zip("ab", op.ins, strict=False)) | {"out": op.out}
         for place, (operand, address) in enumerate(zip(("a", "b", "out"), (a, b, out), strict=True)):
             code[0, 1 + place] = first[kinds[operand]] + address * width[kinds[operand]] if operand in kinds else 0
-        code[0, 0] = op.id
         wanted = memory[:scratch].copy()
         place = first[op.out] + out * width[op.out]
         for lane in range(lanes):
@@ -248,7 +247,7 @@ def test_an_instruction_writes_its_output_and_nothing_else(features: int, dtype:
                 wanted[place : place + width[op.out], lane] = np.broadcast_to(value, shapes[op.out][1:]).reshape(-1)
         # The machine works in place on a flat array.
         flat = memory.reshape(-1).copy()
-        _one(code, constants, flat, features, scratch, seeds, 5)
+        _one(code, constants, flat, features, scratch, seeds, np.array([5, 1, 0]), np.zeros(lanes, kind), np.zeros(lanes))
         got = flat.reshape(memory.shape)[:scratch]
         noisy = op.kernel.endswith("()")
         if noisy or op.kernel.split("(")[0] in LIBRARY:

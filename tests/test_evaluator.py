@@ -201,7 +201,7 @@ def test_the_functional_cache_knows_a_program_by_behaviour() -> None:
     cached = evaluator(functional_cache={"size": 10, "forget": 2})
     one, other = (
         SPACE.phenotypes(Population.of(SPACE.schema, [SPACE.parse(text, "t")]))
-        for text in (GOOD, GOOD.replace("s1 = dot(v0, v1)", "s2 = 0.1\n    s1 = dot(v0, v1)"))
+        for text in (GOOD, GOOD.replace("s2 = 0.1", "s2 = 0.1\n    s3 = 0.5\n    s2 = s2 * s3\n    s2 = s2 + s2"))
     )
     assert one.keys[0] != other.keys[0]
     first = cached(one).objectives

@@ -279,24 +279,64 @@ def _data(context: Any, builder: ir.IRBuilder, kind: types.Array, value: ir.Valu
     return context.make_array(kind)(context, builder, value=value).data
 
 
-@intrinsic
-def run(typingctx, code, constants, begin, end, memory, features, scratch, seeds, step):
-    """Run instructions `begin`..`end` on one lane group.
+# -- the interpreter -------------------------------------------------------------------------------------------------------------
+#
+# A phase (setup, an epoch of training, validation) is one call, in which the loop over examples is made of instructions too. A row of code is
+# four int32: the operation, with the instruction's place in its program above bit 16; vector numbers of a, b and out in memory.
 
-    code: int32 [n, 4], operation and vector numbers of a, b, out in `memory`; constants: [n, 4]; memory: flat, with F * F vectors of scratch
-    from vector `scratch`; seeds: uint64 [lanes]; step: how many functions this program ran before, from which noise derives.
+LOAD = len(OPS)  # the first example: v0 becomes the features and s0 zero
+TRAINED = (
+    LOAD + 1
+)  # the error of s1, which in classification becomes sigmoid(s1) first; s0 becomes the label. Lanes that failed are dropped
+VALIDATED = LOAD + 2  # the loss of s1; lanes that failed are dropped
+NEXT = LOAD + 3  # the next example, from the row in the place of a on; after the last the phase ends
+END = LOAD + 4  # the phase ends, as it does when every lane has failed
+
+# What a phase reads and leaves behind, an int64 each: functions run so far, from which noise derives; lanes that have not failed, as bits;
+# training steps, over lanes that had not failed.
+STEP, ACTIVE, STEPS = range(3)
+
+_PARAMETERS = (
+    "code", "begin", "constants", "memory", "base", "v0", "scratch", "features", "seeds", "lane", "state",
+    "x", "y", "example", "examples", "errors", "error", "stride", "loss", "classify", "limit",
+)  # fmt: skip
+_ARRAYS = ("code", "constants", "memory", "seeds", "state", "x", "y", "errors", "loss")
+
+
+@intrinsic
+def run(
+    typingctx, code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+    x, y, example, examples, errors, error, stride, loss, classify, limit,
+):  # fmt: skip
+    """Run a phase on one lane group, from row `begin` of `code` on.
+
+    code: int32 [n, 4]; constants: [n, 4] of the lanes' type; memory: flat, the program's s0, v0 and F * F vectors of scratch being vectors
+    `base`, `v0` and `scratch` of it; seeds: uint64, flat, the group's from `lane` on; state: int64 [3]; x, y: flat, the group's first example
+    being number `example` of `examples` to run; errors: flat, vector `error` and every `stride`-th gets an example's absolute errors; loss:
+    float64 [lanes]; classify: 0 or 1; limit: float64, an error that is not at most this is a failure.
     The interpreter is a symbol that `prepare` defines, so that it is compiled once and not again in everything that calls it.
     """
     dtype = np.float64 if memory.dtype == types.float64 else np.float32
 
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        pointers = {i: _data(context, b, signature.args[i], arguments[i]) for i in (0, 1, 4, 7)}
-        values = [pointers.get(i, argument) for i, argument in enumerate(arguments)]
+        values = [
+            _data(context, b, kind, argument) if name in _ARRAYS else argument
+            for name, kind, argument in zip(_PARAMETERS, signature.args, arguments, strict=True)
+        ]
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
         b.call(cgutils.get_or_insert_function(b.module, kind, _symbol(dtype)), values)
         return context.get_dummy_value()
 
-    return types.void(code, constants, types.int64, types.int64, memory, types.int64, types.int64, seeds, types.int64), codegen
+    given = (
+        code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+        x, y, example, examples, errors, error, stride, loss, classify, limit,
+    )  # fmt: skip
+    whole = [kind if name in _ARRAYS else types.int64 for name, kind in zip(_PARAMETERS[:-1], given[:-1], strict=True)]
+    return types.void(*whole, types.float64), codegen
+
+
+def _data(context: Any, builder: ir.IRBuilder, kind: types.Array, value: ir.Value) -> ir.Value:
+    return context.make_array(kind)(context, builder, value=value).data
 
 
 def _symbol(dtype: Any) -> str:
@@ -307,107 +347,167 @@ def _symbol(dtype: Any) -> str:
 def prepare(dtype: Any) -> None:
     """Compile the interpreter for one element type, or load it from the disk, and make it callable by name. Needed before anything that runs."""
     real = types.float64 if np.dtype(dtype) == np.float64 else types.float32
-    words, reals = types.CPointer(types.int32), types.CPointer(real)
-    n = types.int64
-    signature = types.void(words, reals, n, n, reals, n, n, types.CPointer(types.uint64), n)
+    pointed = {"code": types.int32, "seeds": types.uint64, "state": types.int64, "loss": types.float64}
+    kinds = [types.CPointer(pointed.get(name, real)) if name in _ARRAYS else types.int64 for name in _PARAMETERS[:-1]]
 
-    def interpreter(code, constants, begin, end, memory, features, scratch, seeds, step):
-        _interpret(code, constants, begin, end, memory, features, scratch, seeds, step)
+    def interpreter(
+        code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+        x, y, example, examples, errors, error, stride, loss, classify, limit,
+    ):  # fmt: skip
+        _interpret(
+            code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+            x, y, example, examples, errors, error, stride, loss, classify, limit,
+        )  # fmt: skip
 
-    binding.add_symbol(_symbol(dtype), compiled_callback(signature, interpreter).address)
+    binding.add_symbol(_symbol(dtype), compiled_callback(types.void(*kinds, types.float64), interpreter).address)
 
 
 @intrinsic
-def _interpret(typingctx, code, constants, begin, end, memory, features, scratch, seeds, step):
+def _interpret(
+    typingctx, code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+    x, y, example, examples, errors, error, stride, loss, classify, limit,
+):  # fmt: skip
     """The interpreter: for a vector length in UNROLLED one of its own, in which every loop unrolls, else one for any length."""
     dtype = np.float64 if memory.dtype == types.float64 else np.float32
 
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        values = dict(zip(_PARAMETERS, arguments, strict=True))
         done = b.append_basic_block("done")
         other = b.append_basic_block("any_length")
-        switch = b.switch(arguments[5], other)
+        switch = b.switch(values["features"], other)
         for length in (*UNROLLED, 0):
             if length:
                 block = b.append_basic_block(f"length_{length}")
                 switch.add_case(ir.Constant(I64, length), block)
             b.position_at_end(block if length else other)
-            _instructions(b, dtype, [*arguments[:5], ir.Constant(I64, length) if length else arguments[5], *arguments[6:]])
-            b.branch(done)
+            Phase(Lanes(b, dtype), values | ({"features": ir.Constant(I64, length)} if length else {})).emit(done)
         b.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(code, constants, types.int64, types.int64, memory, types.int64, types.int64, seeds, types.int64), codegen
+    kinds = (
+        code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+        x, y, example, examples, errors, error, stride, loss, classify, limit,
+    )  # fmt: skip
+    return types.void(*kinds), codegen
 
 
-def _instructions(b: ir.IRBuilder, dtype: Any, arguments: list[ir.Value]) -> None:
-    """The loop over instructions: load one, branch to its operation."""
-    rows, numbers, begin, end, base, features, scratch, seeds, step = arguments
-    lanes = Lanes(b, dtype)
-    with cgutils.for_range_slice(b, begin, end, ir.Constant(I64, 1)) as (at, _):
-        row = b.mul(at, ir.Constant(I64, 4))
-        fields = [b.load(b.gep(rows, [b.add(row, ir.Constant(I64, i))])) for i in range(4)]
-        operands = {key: lanes.address(base, b.sext(field, I64)) for key, field in zip(("a", "b", "out"), fields[1:], strict=True)}
-        operands["scratch"] = lanes.address(base, scratch)
-        done = b.append_basic_block("next")
-        switch = b.switch(fields[0], done)
-        for op in OPS[1:]:
-            block = b.append_basic_block(op.name)
-            switch.add_case(ir.Constant(I32, op.id), block)
-            b.position_at_end(block)
-            constants = {key: b.load(b.gep(numbers, [b.add(row, ir.Constant(I64, i))])) for i, key in enumerate("xyz"[: len(op.constants)])}
-            count = b.shl(b.add(b.shl(step, ir.Constant(I64, 10)), at), ir.Constant(I64, 20))
-            Kernel(op, Machine(lanes, operands, constants, features, seeds, count)).emit()
-            b.branch(done)
-        b.position_at_end(done)
+class Phase:
+    """Emits the loop over instructions: load one, branch to its operation."""
 
+    def __init__(self, lanes: Lanes, values: dict[str, ir.Value]) -> None:
+        self.lanes, self.b = lanes, lanes.b
+        self.p = values  # the interpreter's parameters
+        self.seeds = lanes.b.gep(values["seeds"], [values["lane"]])
+        limit = values["limit"] if lanes.double else lanes.b.fptrunc(values["limit"], lanes.scalar)
+        self.limit = lanes.splat(limit)
+        self.label = values["base"]
+        self.prediction = self._plus(values["base"], 1)
 
-@intrinsic
-def copy(typingctx, memory, to, source, at, count):
-    """Copy `count` vectors, from number `at` of the flat array `source` to number `to` of memory."""
-    dtype = np.float64 if memory.dtype == types.float64 else np.float32
+    def _plus(self, value: ir.Value, number: int) -> ir.Value:
+        return self.b.add(value, ir.Constant(I64, number))
 
-    def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        lanes = Lanes(b, dtype)
-        base, source_base = (_data(context, b, signature.args[i], arguments[i]) for i in (0, 2))
-        with cgutils.for_range(b, arguments[4]) as loop:
-            lanes.store(lanes.load(source_base, b.add(arguments[3], loop.index)), base, b.add(arguments[1], loop.index))
-        return context.get_dummy_value()
+    def _state(self, which: int) -> ir.Value:
+        return self.b.gep(self.p["state"], [ir.Constant(I64, which)])
 
-    return types.void(memory, types.int64, source, types.int64, types.int64), codegen
+    def _add(self, pointer: ir.Value, value: ir.Value) -> ir.Value:
+        """Add to a variable; returns its new value."""
+        new = self.b.add(self.b.load(pointer), value)
+        self.b.store(new, pointer)
+        return new
 
+    def emit(self, done: ir.Block) -> None:
+        """Everything, ending with a branch to `done`."""
+        b, one = self.b, ir.Constant(I64, 1)
+        self.n = cgutils.alloca_once_value(b, ir.Constant(I64, 0))  # the example
+        at = cgutils.alloca_once_value(b, self.p["begin"])
+        b.store(ir.Constant(I64, 0), self.n)
+        b.store(self.p["begin"], at)
+        self.variables = []
+        for which in (STEP, ACTIVE, STEPS):
+            self.variables.append(cgutils.alloca_once(b, I64))
+            b.store(b.load(self._state(which)), self.variables[which])
+        fetch, after, leave = (b.append_basic_block(name) for name in ("fetch", "after", "leave"))
+        b.branch(fetch)
+        b.position_at_end(fetch)
+        row = b.mul(b.load(at), ir.Constant(I64, 4))
+        fields = [b.load(b.gep(self.p["code"], [b.add(row, ir.Constant(I64, i))])) for i in range(4)]
+        operands = {key: self.lanes.address(self.p["memory"], b.sext(f, I64)) for key, f in zip(("a", "b", "out"), fields[1:], strict=True)}
+        operands["scratch"] = self.lanes.address(self.p["memory"], self.p["scratch"])
+        place = b.zext(b.lshr(fields[0], ir.Constant(I32, 16)), I64)
+        switch = b.switch(b.and_(fields[0], ir.Constant(I32, 0xFFFF)), leave)
+        for op in OPS:
+            self._case(switch, op.id, op.name)
+            if op.out:
+                self._operation(op, row, operands, place)
+            b.branch(after)
+        self._case(switch, LOAD, "load")
+        self._load(self.p["example"])
+        b.branch(after)
+        self._case(switch, TRAINED, "trained")
+        b.cbranch(self._trained(), after, leave)
+        self._case(switch, VALIDATED, "validated")
+        b.cbranch(self._validated(), after, leave)
+        self._case(switch, NEXT, "next")
+        self._add(self.variables[STEP], one)
+        example = self._add(self.n, one)
+        with b.if_then(b.icmp_signed("==", example, self.p["examples"])):
+            b.branch(leave)
+        b.position_at_end(b.block)
+        self._load(b.add(self.p["example"], example))
+        b.store(b.sext(fields[1], I64), at)
+        b.branch(fetch)
+        b.position_at_end(after)
+        self._add(at, one)
+        b.branch(fetch)
+        b.position_at_end(leave)
+        for which, variable in enumerate(self.variables):
+            b.store(b.load(variable), self._state(which))
+        b.branch(done)
 
-@intrinsic
-def training_error(typingctx, memory, labels, at, errors, slot, classify, limit):
-    """Error of the prediction s1 against labels number `at`: |label - s1| into errors number `slot`; in classification s1 becomes sigmoid(s1) first.
+    def _case(self, switch: ir.SwitchInstr, number: int, name: str) -> None:
+        block = self.b.append_basic_block(name)
+        switch.add_case(ir.Constant(I32, number), block)
+        self.b.position_at_end(block)
 
-    Returns a bit a lane: set where the error is NaN or above `limit`.
-    """
-    dtype = np.float64 if memory.dtype == types.float64 else np.float32
+    def _operation(self, op: Op, row: ir.Value, operands: dict[str, ir.Value], place: ir.Value) -> None:
+        b = self.b
+        constants = {
+            key: b.load(b.gep(self.p["constants"], [b.add(row, ir.Constant(I64, i))])) for i, key in enumerate("xyz"[: len(op.constants)])
+        }
+        drawn = ir.Constant(I64, 0)
+        if op.noisy:
+            drawn = b.shl(b.add(b.shl(b.load(self.variables[STEP]), ir.Constant(I64, 10)), place), ir.Constant(I64, 20))
+        Kernel(op, Machine(self.lanes, operands, constants, self.p["features"], self.seeds, drawn)).emit()
 
-    def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        lanes = Lanes(b, dtype)
-        base, label_base, error_base = (_data(context, b, signature.args[i], arguments[i]) for i in (0, 1, 3))
-        prediction = ir.Constant(I64, 1)
-        with b.if_then(b.icmp_signed("!=", arguments[5], ir.Constant(I64, 0))):
-            lanes.store(lanes.sigmoid(lanes.load(base, prediction)), base, prediction)
-        error = lanes.call("fabs", b.fsub(lanes.load(label_base, arguments[2]), lanes.load(base, prediction)))
-        lanes.store(error, error_base, arguments[4])
-        return _failed(lanes, error, arguments[6])
+    def _load(self, example: ir.Value) -> None:
+        """Give an example to predict."""
+        b, lanes = self.b, self.lanes
+        first = b.mul(example, self.p["features"])
+        with cgutils.for_range(b, self.p["features"]) as loop:
+            lanes.store(lanes.load(self.p["x"], b.add(first, loop.index)), self.p["memory"], b.add(self.p["v0"], loop.index))
+        lanes.store(lanes.number(0.0), self.p["memory"], self.label)
 
-    return types.int64(memory, labels, types.int64, errors, types.int64, types.int64, types.float64), codegen
+    def _trained(self) -> ir.Value:
+        """What TRAINED does; returns whether a lane is left."""
+        b, lanes, memory = self.b, self.lanes, self.p["memory"]
+        ones = b.call(
+            cgutils.get_or_insert_function(b.module, ir.FunctionType(I64, [I64]), "llvm.ctpop.i64"), [b.load(self.variables[ACTIVE])]
+        )
+        self._add(self.variables[STEPS], ones)
+        self._add(self.variables[STEP], ir.Constant(I64, 1))
+        with b.if_then(b.icmp_signed("!=", self.p["classify"], ir.Constant(I64, 0))):
+            lanes.store(lanes.sigmoid(lanes.load(memory, self.prediction)), memory, self.prediction)
+        label = lanes.load(self.p["y"], b.add(self.p["example"], b.load(self.n)))
+        lanes.store(label, memory, self.label)
+        return self._checked(lanes.call("fabs", b.fsub(label, lanes.load(memory, self.prediction))))
 
-
-@intrinsic
-def validation_error(typingctx, memory, labels, at, errors, slot, loss, classify, limit):
-    """Add the prediction's squared error (regression) or wrongness (classification) to `loss` (float64 [lanes]); otherwise as training_error."""
-    dtype = np.float64 if memory.dtype == types.float64 else np.float32
-
-    def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        lanes = Lanes(b, dtype)
-        base, label_base, error_base, loss_base = (_data(context, b, signature.args[i], arguments[i]) for i in (0, 1, 3, 5))
-        prediction, label = lanes.load(base, ir.Constant(I64, 1)), lanes.load(label_base, arguments[2])
+    def _validated(self) -> ir.Value:
+        """What VALIDATED does: the squared error (regression) or whether it is wrong (classification); returns whether a lane is left."""
+        b, lanes = self.b, self.lanes
+        prediction = lanes.load(self.p["memory"], self.prediction)
+        label = lanes.load(self.p["y"], b.add(self.p["example"], b.load(self.n)))
         error_at = cgutils.alloca_once(b, lanes.vector)
-        with b.if_else(b.icmp_signed("!=", arguments[6], ir.Constant(I64, 0))) as (classification, regression):
+        with b.if_else(b.icmp_signed("!=", self.p["classify"], ir.Constant(I64, 0))) as (classification, regression):
             with classification:
                 half = lanes.number(0.5)
                 truth, guess = b.fcmp_ordered(">", label, half), b.fcmp_ordered(">", lanes.sigmoid(prediction), half)
@@ -415,18 +515,17 @@ def validation_error(typingctx, memory, labels, at, errors, slot, loss, classify
             with regression:
                 b.store(lanes.call("fabs", b.fsub(label, prediction)), error_at)
         error = b.load(error_at)
-        lanes.store(error, error_base, arguments[4])
         wide = ir.VectorType(ir.DoubleType(), lanes.width)
         exact = error if lanes.double else b.fpext(error, wide)
-        loss_at = b.bitcast(loss_base, wide.as_pointer())
+        loss_at = b.bitcast(self.p["loss"], wide.as_pointer())
         b.store(b.fadd(b.load(loss_at, align=8), b.fmul(exact, exact)), loss_at, align=8)
-        return _failed(lanes, error, arguments[7])
+        return self._checked(error)
 
-    return types.int64(memory, labels, types.int64, errors, types.int64, loss, types.int64, types.float64), codegen
-
-
-def _failed(lanes: Lanes, error: ir.Value, limit: ir.Value) -> ir.Value:
-    """A bit a lane: set where `error` is NaN or above `limit`."""
-    bound = lanes.splat(limit if lanes.double else lanes.b.fptrunc(limit, lanes.scalar))
-    failed = lanes.b.not_(lanes.b.fcmp_ordered("<=", error, bound))
-    return lanes.b.zext(lanes.b.bitcast(failed, ir.IntType(lanes.width)), I64)
+    def _checked(self, error: ir.Value) -> ir.Value:
+        """Record an error and drop the lanes where it is NaN or above the limit; returns whether one is left."""
+        b, lanes = self.b, self.lanes
+        lanes.store(error, self.p["errors"], b.add(self.p["error"], b.mul(b.load(self.n), self.p["stride"])))
+        passed = b.zext(b.bitcast(b.fcmp_ordered("<=", error, self.limit), ir.IntType(lanes.width)), I64)
+        active = b.and_(b.load(self.variables[ACTIVE]), passed)
+        b.store(active, self.variables[ACTIVE])
+        return b.icmp_unsigned("!=", active, ir.Constant(I64, 0))

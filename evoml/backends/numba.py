@@ -1,14 +1,14 @@
 """Compiled interpretation on the CPU: batches of programs, tasks as SIMD lanes, float32 or float64.
 
-The instructions themselves are in `_lanes.py`, generated from the operation table; here are the loops around them: decode a program once,
-train on every example, validate, stop when every lane has failed.
+The instructions themselves are in `_lanes.py`, generated from the operation table; here a program is written down as code for them, and
+run on one group of lanes after the other.
 """
 
 import numpy as np
 
 from evoml._random import mix
 from evoml.backends import Rules
-from evoml.backends._lanes import LANES, copy, prepare, run, training_error, validation_error
+from evoml.backends._lanes import ACTIVE, END, LANES, LOAD, NEXT, STEP, STEPS, TRAINED, VALIDATED, prepare, run
 from evoml.compiled import compiled
 from evoml.instructions import KINDS
 from evoml.programs import Memory, Programs
@@ -31,18 +31,18 @@ class Backend:
         later = rules.later_order(tasks) if rules.epochs > 1 else None
         self._later = self._train if later is None else tuple(self._lanes(array, dtype) for array in later)
         self._valid = tuple(self._lanes(array, dtype) for array in (tasks.valid_x, tasks.valid_y))
-        self._seeds = np.ascontiguousarray(tasks.seeds[self._lane_of])  # [G, L]
+        self._seeds = tasks.seeds[self._lane_of].reshape(-1)  # [G * L]
         vectors = memory.scalars + memory.vectors * features + (memory.matrices + 1) * features**2
         self._memory = _aligned(vectors * lanes, dtype)
         self.limit = float(dtype.type(rules.max_abs_error))  # as the lanes compare it
-        self._layout = np.array([memory.scalars, memory.vectors, memory.matrices, features], np.int64)
+        self._layout = np.array([memory.scalars, memory.vectors, memory.matrices, features, lanes], np.int64)
 
     def _lanes(self, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """[T, N, ...] to [G, N * ... * L], lanes innermost, aligned to a cache line."""
+        """[T, N, ...] to [G * N * ... * L], lanes innermost, aligned to a cache line."""
         moved = np.moveaxis(array[self._lane_of], 1, -1)
         out = _aligned(moved.size, dtype).reshape(moved.shape)
         out[...] = moved
-        return out.reshape(len(moved), -1)
+        return out.reshape(-1)
 
     def fitness(self, programs: Programs, which: np.ndarray) -> tuple[np.ndarray, int]:
         """Fitness of the programs `which` on every task, [len(which), T], and the training steps run (over all tasks)."""
@@ -59,15 +59,23 @@ class Backend:
         self, programs: Programs, which: np.ndarray, train: int, valid: int, epochs: int, out: np.ndarray, record: bool
     ) -> tuple[np.ndarray, int]:
         hashes = np.zeros(len(which), np.uint64)
-        lanes = self._lane_of.shape[1]
         train = min(train, self.tasks.train_y.shape[1])
         valid = min(valid, self.tasks.valid_y.shape[1])
-        errors = _aligned((train + valid if record else 1) * lanes, self._memory.dtype)
+        errors = self.errors(train + valid if record else 0)
         steps = _evaluate(
             programs.tables, programs.sizes, which, KINDS, self._layout, self._memory, *self._train, *self._later, *self._valid, self._seeds,
-            len(self.tasks), train, valid, epochs, int(self.tasks.kind == "classification"), self.limit, errors, record, out, hashes,
+            len(self.tasks), train, valid, epochs, self.examples, int(self.tasks.kind == "classification"), self.limit, errors, record, out, hashes,
         )  # fmt: skip
         return hashes, int(steps)
+
+    @property
+    def examples(self) -> tuple[int, int]:
+        """Training and validation examples there are in memory."""
+        return self.tasks.train_y.shape[1], self.tasks.valid_y.shape[1]
+
+    def errors(self, examples: int) -> np.ndarray:
+        """Room for the errors of a lane group on so many examples."""
+        return _aligned(max(examples, 1) * self._lane_of.shape[1], self._memory.dtype)
 
 
 def _aligned(size: int, dtype: np.dtype) -> np.ndarray:
@@ -88,116 +96,127 @@ def _vector(kind, address, layout):
 
 
 @compiled
-def _decode(tables, sizes, program, kinds, layout, code, constants):
-    """Write a program's instructions as operation and vector numbers; return where setup, predict and learn end."""
-    at = 0
-    ends = np.zeros(3, np.int64)
+def _copy_code(source, target, count, code, constants):
+    """Write the same instructions once more."""
+    for index in range(count):
+        for column in range(4):
+            code[target + index, column] = code[source + index, column]
+            constants[target + index, column] = constants[source + index, column]
+    return target + count
+
+
+@compiled
+def _decode(tables, sizes, program, kinds, layout, code, constants, begin, used):
+    """Write a program down as its phases; `begin` [3] gets where setup, training and validation begin, `used` [4] its addresses of each type."""
+    used[:] = 0
+    at = place = 0
     for function in range(3):
+        if function == 1:
+            code[at, 0] = END
+            code[at + 1, 0] = LOAD
+            begin[1] = at + 1
+            at += 2
+        elif function == 2:
+            code[at, 0] = TRAINED
+            at += 1
         for index in range(sizes[program, function]):
             row = tables[function][program, index]
-            code[at, 0] = row.op
-            code[at, 1] = _vector(kinds[row.op, 0], np.int64(row.a), layout)
-            code[at, 2] = _vector(kinds[row.op, 1], np.int64(row.b), layout)
-            code[at, 3] = _vector(kinds[row.op, 2], np.int64(row.out), layout)
-            constants[at, 0] = row.x
-            constants[at, 1] = row.y
-            constants[at, 2] = row.z
+            op = row.op
+            code[at, 0] = np.int64(op) | place << 16
+            code[at, 1] = _vector(kinds[op, 0], np.int64(row.a), layout)
+            code[at, 2] = _vector(kinds[op, 1], np.int64(row.b), layout)
+            code[at, 3] = _vector(kinds[op, 2], np.int64(row.out), layout)
+            constants[at, 0], constants[at, 1], constants[at, 2] = row.x, row.y, row.z
+            used[kinds[op, 0]] |= np.uint64(1) << np.uint64(row.a)
+            used[kinds[op, 1]] |= np.uint64(1) << np.uint64(row.b)
+            used[kinds[op, 2]] |= np.uint64(1) << np.uint64(row.out)
             at += 1
-        ends[function] = at
-    return ends
+            place += 1
+    code[at, 0], code[at, 1] = NEXT, begin[1] + 1
+    code[at + 1, 0] = LOAD
+    begin[2] = at + 1
+    at = _copy_code(begin[1] + 1, at + 2, sizes[program, 1], code, constants)
+    code[at, 0] = VALIDATED
+    code[at + 1, 0], code[at + 1, 1] = NEXT, begin[2] + 1
+
+
+@compiled
+def _wipe(layout, used, memory):
+    """Set to zero what a program uses, and s1, which is read whatever it does."""
+    used[1] |= np.uint64(2)
+    for kind in range(1, 4):
+        left, address = used[kind], 0
+        length = layout[4] if kind == 1 else layout[4] * layout[3] if kind == 2 else layout[4] * layout[3] * layout[3]
+        while left:
+            if left & np.uint64(1):
+                start = _vector(kind, address, layout) * layout[4]
+                for index in range(start, start + length):
+                    memory[index] = 0
+            left >>= np.uint64(1)
+            address += 1
 
 
 @compiled
 def _evaluate(
     tables, sizes, which, kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
-    tasks, train, valid, epochs, classify, limit, errors, record, out, hashes,
+    tasks, train, valid, epochs, examples, classify, limit, errors, record, out, hashes,
 ):  # fmt: skip
     """Run the programs `which` on every lane group; fill `out` [n, G * L] and, when recording, `hashes` [n]. Returns the training steps."""
-    longest = 1
-    for function in range(3):
-        longest += tables[function].shape[1]
-    code = np.zeros((longest, 4), np.int32)
-    constants = np.zeros((longest, 4), memory.dtype)
-    groups, lanes = seeds.shape
-    loss, nothing = np.zeros(lanes), np.zeros(lanes, memory.dtype)
-    hashes_of_lanes, ended = np.zeros(lanes, np.uint64), np.zeros(lanes, np.bool_)
-    trained = np.zeros(1, np.int64)
+    lanes = layout[4]
+    longest = 8 + tables[0].shape[1] + 2 * tables[1].shape[1] + tables[2].shape[1]
+    code, constants = np.zeros((longest, 4), np.int32), np.zeros((longest, 4), memory.dtype)
+    begin, used, state = np.zeros(3, np.int64), np.zeros(4, np.uint64), np.zeros(3, np.int64)
+    loss, hashes_of_lanes, ended = np.zeros(lanes), np.zeros(lanes, np.uint64), np.zeros(lanes, np.bool_)
     steps = 0
     for index in range(len(which)):
-        ends = _decode(tables, sizes, which[index], kinds, layout, code, constants)
-        digest = np.uint64(0)
-        for group in range(groups):
-            used = min(lanes, tasks - group * lanes)
-            fitness = out[index, group * lanes : (group + 1) * lanes]
+        _decode(tables, sizes, which[index], kinds, layout, code, constants, begin, used)
+        for group in range(len(seeds) // lanes):
+            in_use = min(lanes, tasks - group * lanes)
+            _wipe(layout, used, memory)
+            state[STEP], state[ACTIVE], state[STEPS] = 0, (1 << in_use) - 1, 0
             _run_group(
-                code, constants, ends, layout, memory, train_x[group], train_y[group], later_x[group], later_y[group],
-                valid_x[group], valid_y[group], seeds[group], used, train, valid, epochs, classify, limit, errors, record, loss, nothing, trained, fitness,
+                code, begin, constants, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds, group, state,
+                train, valid, epochs, examples, classify, limit, errors, record, loss, out, index,
             )  # fmt: skip
-            steps += trained[0]
+            steps += state[STEPS]
             if record:
-                digest = _hash_errors(errors, hashes_of_lanes, ended, used, train + valid, limit, digest)
-        hashes[index] = digest
+                hashes[index] = _hash_errors(errors, hashes_of_lanes, ended, in_use, train + valid, limit, hashes[index])
     return steps
 
 
 @compiled
 def _run_group(
-    code, constants, ends, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds, used,
-    train, valid, epochs, classify, limit, errors, record, loss, nothing, trained, fitness,
+    code, begin, constants, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds, group, state,
+    train, valid, epochs, examples, classify, limit, errors, record, loss, out, index,
 ):  # fmt: skip
-    """Train and validate one program on one lane group; `fitness` [L] gets the best epoch's value, 0 for lanes that failed before one."""
-    features = layout[3]
+    """Train and validate one program on one lane group; a lane's fitness is the best epoch's, 0 if it failed before one."""
+    features, lanes = layout[3], layout[4]
     v0 = layout[0]
     scratch = layout[0] + layout[1] * features + layout[2] * features * features
-    memory[:] = 0
-    fitness[:] = 0.0
-    active = (np.int64(1) << used) - 1
-    alive = used
-    step = 0
-    trained[0] = 0
-    run(code, constants, 0, ends[0], memory, features, scratch, seeds, step)
+    stride, lane = np.int64(record), group * lanes
+    run(
+        code, begin[0], constants, memory, 0, v0, scratch, features, seeds, lane, state,
+        train_x, train_y, 0, 0, errors, 0, 0, loss, classify, limit,
+    )  # fmt: skip
+    state[STEP] = 1
     for epoch in range(epochs if train > 0 else 0):
         x, y = (train_x, train_y) if epoch == 0 else (later_x, later_y)
-        for n in range(train):
-            copy(memory, v0, x, n * features, features)
-            copy(memory, 0, nothing, 0, 1)
-            step += 1
-            trained[0] += alive
-            run(code, constants, ends[0], ends[1], memory, features, scratch, seeds, step)
-            failed = active & training_error(memory, y, n, errors, n if record else 0, classify, limit)
-            if failed != 0:
-                active &= ~failed
-                alive = _count(active)
-                if active == 0:
-                    return
-            copy(memory, 0, y, n, 1)
-            step += 1
-            run(code, constants, ends[1], ends[2], memory, features, scratch, seeds, step)
+        run(
+            code, begin[1], constants, memory, 0, v0, scratch, features, seeds, lane, state,
+            x, y, group * examples[0], train, errors, 0, stride, loss, classify, limit,
+        )  # fmt: skip
+        if state[ACTIVE] == 0:
+            return
         loss[:] = 0.0
-        for m in range(valid):
-            copy(memory, v0, valid_x, m * features, features)
-            copy(memory, 0, nothing, 0, 1)
-            step += 1
-            run(code, constants, ends[0], ends[1], memory, features, scratch, seeds, step)
-            active &= ~validation_error(memory, valid_y, m, errors, train + m if record else 0, loss, classify, limit)
-            if active == 0:
-                return
-        alive = _count(active)
-        for lane in range(used):
-            if (active >> lane) & 1:
-                mean = loss[lane] / valid
+        run(
+            code, begin[2], constants, memory, 0, v0, scratch, features, seeds, lane, state,
+            valid_x, valid_y, group * examples[1], valid, errors, train * stride, stride, loss, classify, limit,
+        )  # fmt: skip
+        for each in range(lanes):
+            if (state[ACTIVE] >> each) & 1:
+                mean = loss[each] / valid
                 value = 1.0 - mean if classify else 1.0 - 2.0 / np.pi * np.arctan(np.sqrt(mean))
-                fitness[lane] = max(fitness[lane], value)
-
-
-@compiled
-def _count(mask):
-    """How many bits are set."""
-    count = 0
-    while mask:
-        mask &= mask - 1
-        count += 1
-    return count
+                out[index, lane + each] = max(out[index, lane + each], value)
 
 
 @compiled

@@ -1,10 +1,11 @@
-"""Compiled loops over programs: random programs, mutation, canonical form. The operation table decides what an instruction may hold."""
+"""Compiled loops over programs: random programs, mutation, canonical form and its key. The operation table decides what an instruction may hold."""
 
 import numpy as np
 
-from evoml._random import below, mix, normal, uniform
+from evoml._random import below, finish, normal, uniform
 from evoml.compiled import compiled
 from evoml.instructions import BOUND, DEVIATION, INDEX, KINDS, OPS, VALUE
+from evoml.streams import outputs
 
 MUTATIONS = (
     "alter_parameter",
@@ -19,8 +20,23 @@ MUTATIONS = (
 
 _CONSTANT = {VALUE: 1, INDEX: 2, DEVIATION: 3, BOUND: 4}
 CONSTANTS = np.array([[_CONSTANT[c] for c in op.constants] + [0] * (3 - len(op.constants)) for op in OPS], np.int64)  # [ops, (x, y, z)]
-READS_OUT = np.array([op.reads_out for op in OPS])
-COMMUTES = np.array([op.commutes for op in OPS])
+OVERWRITES = np.array([not op.reads_out for op in OPS])
+
+# Flags of operations, and the alphabet of the hash of a program's flow of data.
+CONSTANT, READS, COMMUTES, IDEMPOTENT, KEEPS_ZERO, NOISY = 1, 2, 4, 8, 16, 32
+_FLAG = {
+    CONSTANT: "constants",
+    READS: "reads_out",
+    COMMUTES: "commutes",
+    IDEMPOTENT: "idempotent",
+    KEEPS_ZERO: "keeps_zero",
+    NOISY: "noisy",
+}
+FLAGS = np.array([sum(flag for flag, name in _FLAG.items() if getattr(op, name)) for op in OPS], np.uint8)
+WORD = outputs(np.array([1], np.uint64), np.arange(len(OPS)))
+ZERO, FEATURES, LABEL, SQUASHED, FIRST, SECOND = (
+    np.uint64(word | np.uint64(1)) for word in outputs(np.array([2], np.uint64), np.arange(6))
+)
 
 
 @compiled
@@ -216,107 +232,228 @@ def _change(state, tables, sizes, child, mutation, functions, operations, bounds
         _trade(state, rows, size, ops[below(state, len(ops))], addresses)
 
 
-@compiled
-def _bit(address):
-    return np.uint64(1) << np.uint64(address)
+# -- canonical form --------------------------------------------------------------------------------------------------------------
+#
+# Addresses of all types are numbered as one sequence of places: 0 is no address, then come scalars, vectors and matrices. A set of places
+# is an array of 64-bit words. An instruction is a row of places: a, b, out, and 1 where nothing
+# of out's old value stays.
+
+
+def places(addresses: np.ndarray) -> np.ndarray:
+    """Place of the first address of every type, and behind them the number of places. addresses: how many there are of each type, [4]."""
+    return np.concatenate([[0], np.cumsum([1, *addresses[1:]])])
 
 
 @compiled
-def _backwards(rows, size, live, keep):
-    """Mark in `keep` which instructions can reach what is live after them; `live` [4], a mask of addresses a type, becomes what is live before."""
-    for index in range(size - 1, -1, -1):
-        row = rows[index]
-        op = row.op
-        kind = KINDS[op, 2]
-        if kind == 0 or not live[kind] & _bit(row.out):
-            keep[index] = False
-            continue
-        keep[index] = True
-        if not READS_OUT[op]:
-            live[kind] &= ~_bit(row.out)
-        if KINDS[op, 0]:
-            live[KINDS[op, 0]] |= _bit(row.a)
-        if KINDS[op, 1]:
-            live[KINDS[op, 1]] |= _bit(row.b)
+def canonical(tables, sizes, first, out_tables, out_sizes, keys):
+    """The canonical form of every program, which is what runs: dead instructions gone, the inputs of commutative operations in order.
+
+    And its key, a hash of its flow of data. first: the layout of `places`.
+    """
+    rows = 0
+    for function in range(3):
+        rows += tables[function].shape[1]
+    at, ends, keep = np.zeros((rows, 4), np.uint8), np.zeros(4, np.int64), np.zeros(rows, np.uint8)
+    sets = np.zeros((3, (first[4] + 63) // 64), np.uint64)
+    hashes, flags = np.zeros(rows, np.uint64), np.zeros(rows, np.uint8)
+    values, loops, before = np.zeros(first[4], np.uint64), np.zeros(first[4], np.uint8), np.zeros(first[4], np.uint64)
+    for program in range(len(sizes)):
+        _number(tables, sizes, program, first, at, ends)
+        _live(at, ends, first, sets, keep)
+        _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out_sizes)
+        keys[program] = _flow(at, ends, hashes, flags, sets[0], first, values, loops, before)
 
 
 @compiled
-def _live(tables, sizes, program, keep):
+def _number(tables, sizes, program, first, at, ends):
+    """The places of every instruction, and in `ends` where setup, predict and learn begin and end."""
+    count = 0
+    for function in range(3):
+        rows = tables[function][program]
+        for index in range(sizes[program, function]):
+            row = rows[index]
+            at[count, 0] = first[KINDS[row.op, 0]] + row.a
+            at[count, 1] = first[KINDS[row.op, 1]] + row.b
+            at[count, 2] = first[KINDS[row.op, 2]] + row.out
+            at[count, 3] = OVERWRITES[row.op]
+            count += 1
+        ends[function + 1] = count
+
+
+@compiled
+def _clear(live, place):
+    live[place >> 6] &= ~(np.uint64(1) << np.uint64(place & 63))
+
+
+@compiled
+def _given(live, first):
+    """The label and the features are given before predict and before learn, so they are never live across a function."""
+    _clear(live, first[1])
+    _clear(live, first[2])
+
+
+@compiled
+def _backwards(at, begin, end, live, keep):
+    """Mark which instructions can reach what is live after them; `live` becomes what is live before. No branches: none could be foreseen."""
+    one = np.uint64(1)
+    if len(live) == 1:  # the set in a register
+        word = live[0]
+        for index in range(end - 1, begin - 1, -1):
+            shift = np.uint64(at[index, 2])
+            hit = (word >> shift) & one
+            word &= ~((hit & np.uint64(at[index, 3])) << shift)
+            word |= hit << np.uint64(at[index, 0]) | hit << np.uint64(at[index, 1])
+            word &= ~one
+            keep[index] = hit
+        live[0] = word
+        return
+    for index in range(end - 1, begin - 1, -1):
+        a, b, out = at[index, 0], at[index, 1], at[index, 2]
+        shift = np.uint64(out & 63)
+        hit = (live[out >> 6] >> shift) & one
+        live[out >> 6] &= ~((hit & np.uint64(at[index, 3])) << shift)
+        live[a >> 6] |= hit << np.uint64(a & 63)
+        live[b >> 6] |= hit << np.uint64(b & 63)
+        live[0] &= ~one
+        keep[index] = hit
+
+
+@compiled
+def _live(at, ends, first, sets, keep):
     """Fixed point of liveness over setup, then predict and learn repeated, then predict repeated. s1 is read after every predict.
 
-    The label s0 and the features v0 are given before predict and before learn, so they are never live across a function.
+    sets: what is live before predict, on return, and scratch.
     """
-    before_predict = np.zeros(4, np.uint64)
-    before_learn = np.zeros(4, np.uint64)
-    live = np.zeros(4, np.uint64)
-    setup, predict, learn = tables[0][program], tables[1][program], tables[2][program]
-    keep_predict, keep_learn = keep[1], keep[2]
+    carried, before_learn, live = sets[0], sets[1], sets[2]
+    carried[:] = 0
+    before_learn[:] = 0
+    prediction = first[1] + 1
     changed = True
     while changed:
         changed = False
-        live[:] = before_predict
-        _given(live)
-        _backwards(learn, sizes[program, 2], live, keep_learn)
-        _given(live)
-        for kind in range(4):
-            changed |= live[kind] != before_learn[kind]
-            before_learn[kind] = live[kind]
-            live[kind] |= before_predict[kind]
-        live[1] |= np.uint64(2)
-        _backwards(predict, sizes[program, 1], live, keep_predict)
-        _given(live)
-        for kind in range(4):
-            changed |= live[kind] != before_predict[kind]
-            before_predict[kind] = live[kind]
-    live[:] = before_predict
-    _backwards(setup, sizes[program, 0], live, keep[0])
+        live[:] = carried
+        _backwards(at, ends[2], ends[3], live, keep)
+        _given(live, first)
+        for word in range(len(live)):
+            changed |= live[word] != before_learn[word]
+            before_learn[word] = live[word]
+            live[word] |= carried[word]
+        live[prediction >> 6] |= np.uint64(1) << np.uint64(prediction & 63)
+        _backwards(at, ends[1], ends[2], live, keep)
+        _given(live, first)
+        for word in range(len(live)):
+            changed |= live[word] != carried[word]
+            carried[word] = live[word]
+    live[:] = carried
+    _backwards(at, 0, ends[1], live, keep)
 
 
 @compiled
-def _given(live):
-    live[1] &= ~np.uint64(1)
-    live[2] &= ~np.uint64(1)
-
-
-@compiled
-def canonical(tables, sizes, out_tables, out_sizes, keys):
-    """The canonical form of every program: dead instructions gone, the inputs of commutative operations in order; and its hash."""
-    longest = 1
+def _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out_sizes):
+    """Leave the live instructions in `at`, `ends` and the tables, with their hashes."""
+    count, read = 0, 0
     for function in range(3):
-        longest = max(longest, tables[function].shape[1])
-    keep = np.zeros((3, longest), np.bool_)
-    for program in range(len(sizes)):
-        _live(tables, sizes, program, keep)
-        key = np.uint64(0x2545F4914F6CDD1D)
-        for function in range(3):
-            rows, out_rows = tables[function][program], out_tables[function][program]
-            out_sizes[program, function], key = _keep_rows(rows, sizes[program, function], keep[function], out_rows, function, key)
-        keys[program] = key
+        rows, out_rows = tables[function][program], out_tables[function][program]
+        start = count
+        for index in range(sizes[program, function]):
+            if keep[read]:
+                out_rows[count - start] = rows[index]
+                row = out_rows[count - start]
+                if FLAGS[row.op] & COMMUTES and row.a > row.b:
+                    row.a, row.b = row.b, row.a
+                for column in range(3):
+                    at[count, column] = at[read, column]
+                hashes[count] = _word(rows[index], function << 16 | count)
+                flags[count] = FLAGS[rows[index].op]
+                count += 1
+            read += 1
+        out_sizes[program, function] = count - start
+        ends[function + 1] = count
 
 
 @compiled
-def _keep_rows(rows, size, keep, out_rows, function, key):
-    """Copy the live rows of one function, in canonical order of inputs; returns how many there are and the hash so far."""
-    at = 0
-    for index in range(size):
-        if keep[index]:
-            out_rows[at] = rows[index]
-            row = out_rows[at]
-            if COMMUTES[row.op] and row.a > row.b:
-                row.a, row.b = row.b, row.a
-            key = _hash_row(key, row, function)
-            at += 1
-    return at, key
+def _word(row, place):
+    """The hash of an operation with its constants; noise differs by the function and the place of its instruction."""
+    word = WORD[row.op]
+    if FLAGS[row.op] & CONSTANT:
+        if FLAGS[row.op] & NOISY:
+            word += np.uint64(place)
+        word = finish(word ^ np.float64(row.x).view(np.uint64))
+        if CONSTANTS[row.op, 1]:
+            word = finish(word ^ np.float64(row.y).view(np.uint64))
+        if CONSTANTS[row.op, 2]:
+            word = finish(word ^ np.float64(row.z).view(np.uint64))
+    return word
 
 
 @compiled
-def _hash_row(key, row, function):
-    word = np.uint64(row.op) | np.uint64(row.a) << np.uint64(8) | np.uint64(row.b) << np.uint64(16) | np.uint64(row.out) << np.uint64(24)
-    key = mix(key, word | np.uint64(function) << np.uint64(32))
-    if CONSTANTS[row.op, 0]:
-        key = mix(key, np.float64(row.x).view(np.uint64))
-    if CONSTANTS[row.op, 1]:
-        key = mix(key, np.float64(row.y).view(np.uint64))
-    if CONSTANTS[row.op, 2]:
-        key = mix(key, np.float64(row.z).view(np.uint64))
-    return key
+def _flow(at, ends, hashes, flags, carried, first, values, loops, before):
+    """A hash of what a canonical program computes, whatever its addresses and the order of independent instructions.
+
+    Every place holds a hash of the expression that made its value. What is carried over from example to example has no finite expression;
+    there the hash is refined as in Moore's minimisation of automata: places stay equal if they were, and become equal by predict and by
+    predict and learn. With c such places in each of two programs 2c rounds are enough, so programs with equal c and equal hashes have equal
+    predictions, bit for bit. `values`, `loops` and `before` are scratch, one number a place.
+    """
+    label, prediction, features = first[1], first[1] + 1, first[2]
+    values[:] = ZERO
+    _run_hashes(at, 0, ends[1], hashes, flags, values)
+    count = _carried_and_written(at, ends, carried, prediction, loops)
+    for _ in range(2 * count):
+        values[label], values[features] = ZERO, FEATURES
+        _forget(loops, count, values, before)
+        _run_hashes(at, ends[1], ends[2], hashes, flags, values)
+        for index in range(count):
+            before[index] = finish(before[index] + values[loops[index]] * FIRST)
+        values[label], values[prediction] = LABEL, finish(values[prediction] + SQUASHED)
+        _run_hashes(at, ends[2], ends[3], hashes, flags, values)
+        for index in range(count):
+            values[loops[index]] = finish(before[index] + values[loops[index]] * SECOND)
+    values[label], values[features] = ZERO, FEATURES
+    _run_hashes(at, ends[1], ends[2], hashes, flags, values)
+    return finish(values[prediction] + np.uint64(count))
+
+
+@compiled
+def _forget(loops, count, values, before):
+    for index in range(count):
+        before[index] = values[loops[index]]
+
+
+@compiled
+def _carried_and_written(at, ends, carried, prediction, loops):
+    """Fill `loops` with the carried places that predict, learn or the squashing of s1 change; returns how many."""
+    count = 0
+    one = np.uint64(1)
+    if carried[prediction >> 6] >> np.uint64(prediction & 63) & one:
+        loops[0] = prediction
+        count = 1
+    for index in range(ends[1], ends[3]):
+        out = at[index, 2]
+        new = (carried[out >> 6] >> np.uint64(out & 63)) & one
+        for known in range(count):
+            new &= np.uint64(loops[known] != out)
+        loops[count] = out
+        count += new
+    return count
+
+
+@compiled
+def _run_hashes(at, begin, end, hashes, flags, values):
+    """Run instructions on hashes in place of values."""
+    for index in range(begin, end):
+        word, flag, out = hashes[index], flags[index], at[index, 2]
+        if flag & READS:
+            word += values[out] * SECOND
+        if flag & CONSTANT:
+            values[out] = finish(word)
+            continue
+        a, b = values[at[index, 0]], values[at[index, 1]]
+        if flag & COMMUTES:
+            a, b = min(a, b), max(a, b)
+        if flag & IDEMPOTENT and a == b:
+            values[out] = a
+        elif flag & KEEPS_ZERO and a == ZERO and b == ZERO:
+            values[out] = ZERO
+        else:
+            values[out] = finish(word + a * FIRST + b * SECOND)

@@ -2,7 +2,7 @@
 
 Real, Liang, So, Le 2020, "AutoML-Zero: Evolving Machine Learning Algorithms From Scratch", ICML, arXiv 2003.03384. Operations, mutations and
 their probabilities are those of the published program. Departures: constants are doubles everywhere; a mutated constant that would
-overflow stays as it is; identity is the canonical form (what cannot reach the prediction is gone), not the text.
+overflow stays as it is; identity is the flow of data to the prediction, not the text.
 """
 
 from collections.abc import Sequence
@@ -154,13 +154,16 @@ class Space(_Space):
         return out
 
     def phenotypes(self, population: Population) -> Programs:
-        """Canonical programs: dead instructions gone, the inputs of commutative operations in order."""
-        from evoml.spaces._program_kernels import canonical
+        """Canonical programs: dead instructions gone, the inputs of commutative operations in order.
+
+        Keys are equal where the flow of data is, whatever the addresses and the order of independent instructions.
+        """
+        from evoml.spaces._program_kernels import canonical, places
 
         tables = tuple(np.zeros_like(table) for table in population.tables)
         sizes = np.zeros_like(population.sizes)
         keys = np.zeros(len(population), np.uint64)
-        canonical(population.tables, population.sizes, tables, sizes, keys)
+        canonical(population.tables, population.sizes, places(self._addresses), tables, sizes, keys)
         return Programs(self.memory, tables, sizes, keys)  # type: ignore[arg-type]
 
     def keys(self, population: Population) -> list[str]:
