@@ -8,6 +8,7 @@ using std::acos, std::asin, std::atan, std::cos, std::exp, std::fabs, std::log, 
 
 #define __device__
 #define __global__
+#define __launch_bounds__(...)
 #define __noinline__ __attribute__((noinline))
 
 struct Index {

@@ -49,7 +49,7 @@ static __device__ int element(T x) {
 // Run instructions `begin`..`end`. A word of `code` is operation, a, b, out, a byte each from the lowest; constants are x, y, z of every
 // instruction; step: how many functions this program ran before, from which noise derives.
 static __device__ __noinline__ void run(
-    T* memory, const unsigned* code, const T* constants, int begin, int end, u64 seed, u64 step
+    T* memory, const unsigned* __restrict__ code, const T* __restrict__ constants, int begin, int end, u64 seed, u64 step
 ) {
     for (int at = begin; at < end; ++at) {
         const unsigned word = code[at], first = word >> 8 & 255, second = word >> 16 & 255, last = word >> 24;
@@ -94,7 +94,9 @@ struct Data {
 };
 
 static __device__ void show(T* memory, const T* x, i64 example, T label, int tasks) {
-    for (int i = 0; i < F; ++i) VECTOR(0)[i * WARP] = x[(example * F + i) * tasks];
+    T row[F];
+    for (int i = 0; i < F; ++i) row[i] = x[(example * F + i) * tasks];
+    for (int i = 0; i < F; ++i) VECTOR(0)[i * WARP] = row[i];
     *SCALAR(0) = label;
 }
 
@@ -133,9 +135,10 @@ static __device__ void evaluate_one(const Program& program, const Data& data, T*
 }
 
 // Run programs `which` [n] on all tasks. code: [programs, length]; constants: [programs, length, 3]; ends: [programs, 3]; seeds: [tasks];
-// workspace: SIZE * WARP elements a warp of the grid; fitness, hashes, trained: [n, tasks]. Blocks are WARP tasks wide and any number of warps
-// high; the grid is as large as the workspace allows, and every warp takes the next program, or group of tasks, that is left.
-extern "C" __global__ void evaluate(
+// workspace: SIZE * WARP elements a warp of the grid; fitness, hashes, trained: [n, tasks]. Blocks are WARP tasks wide and up to 4 warps high;
+// the grid is as large as the workspace allows, and every warp takes one program and WARP tasks after the other. The launch bounds hold the
+// registers down to what lets a multiprocessor run 16 warps.
+extern "C" __global__ void __launch_bounds__(128, 4) evaluate(
     const unsigned* __restrict__ code, const T* __restrict__ constants, const int* __restrict__ ends, const int* __restrict__ which, int n,
     int length, const T* __restrict__ train_x, const T* __restrict__ train_y, const T* __restrict__ later_x, const T* __restrict__ later_y,
     const T* __restrict__ valid_x, const T* __restrict__ valid_y, const u64* __restrict__ seeds, int tasks, int train, int valid, int epochs,

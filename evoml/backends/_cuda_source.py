@@ -24,7 +24,7 @@ def source(features: int, dtype: str, memory: Memory) -> str:
 
 def case(op: Op) -> str:
     """One operation as a case of the interpreter's switch."""
-    return "\n".join(" " * 12 + line for line in Kernel(op).lines())
+    return "\n".join(_indent(_indent(Kernel(op).lines())))
 
 
 class Kernel:
@@ -38,29 +38,33 @@ class Kernel:
         self.sums: list[str] = []
 
     def lines(self) -> list[str]:
-        """Loop over the output's elements and store each; through the scratch area where the output is an input that is read elsewhere."""
-        elsewhere = self._read_elsewhere()
-        value = self.value(self.tree)
+        """Every element of the output, a row at a time; a matrix through the scratch area where it is an input that is read elsewhere.
+
+        A row is stored when all of it is there: were every element stored at once, no element's loads could begin before that.
+        """
         inputs = [f"const T* {name} = {_BANKS[kind]}({number});" for name, number, kind in zip("ab", ("first", "second"), self.op.ins)]
         constants = [f"const T {name} = constants[at * 3 + {place}];" for place, name in enumerate("xyz"[: len(self.op.constants)])]
-        target = f"T* to = {' || '.join(f'{name} == out' for name in elsewhere)} ? SCRATCH : out;" if elsewhere else "T* to = out;"
-        lines = [f"case {self.op.id}: {{  // {self.op.name}", *inputs, f"T* out = {_BANKS[self.op.out]}(last);", *constants, target]
-        lines += self._loops([*self.sums, f"to[{self._place(self.op.out, self.own)}] = {value};"])
-        if elsewhere:
-            size = "F" if self.op.out == "v" else "F * F"
-            lines += ["if (to != out)", f"    for (int i = 0; i < {size}; ++i) out[i * WARP] = to[i * WARP];"]
-        return [lines[0], *("    " + line for line in [*lines[1:], "break;"]), "}"]
+        lines = [*inputs, f"T* out = {_BANKS[self.op.out]}(last);", *constants]
+        value = self.value(self.tree)
+        if self.op.out == "s":
+            lines += [*self.sums, f"*out = {value};"]
+        elif self.op.out == "v":
+            lines += self._row("i", value, "out")
+        elif clashes := self._clashes():
+            lines += [f"T* to = {' || '.join(clashes)} ? SCRATCH : out;", *_loop("i", self._row("j", value, "to"))]
+            lines += ["if (to != out)", "    for (int i = 0; i < F * F; ++i) out[i * WARP] = to[i * WARP];"]
+        else:
+            lines += _loop("i", self._row("j", value, "out"))
+        return [f"case {self.op.id}: {{  // {self.op.name}", *_indent([*lines, "break;"]), "}"]
 
-    def _read_elsewhere(self) -> list[str]:
-        """Inputs of the output's type of which an element needs others than its own."""
+    def _row(self, index: str, value: str, to: str) -> list[str]:
+        place = self._place(self.op.out, self.own)
+        return ["T row[F];", *_loop(index, [*self.sums, f"row[{index}] = {value};"]), *_loop(index, [f"{to}[{place}] = row[{index}];"])]
+
+    def _clashes(self) -> list[str]:
+        """Conditions under which elements would be read after they were overwritten."""
         reads = [(ast.unparse(node.value), _names(node)) for node in ast.walk(self.tree) if isinstance(node, ast.Subscript)]
-        return sorted({name for name, at in reads if self.kinds[name] == self.op.out and at != self.own})
-
-    def _loops(self, body: list[str]) -> list[str]:
-        """Statements for every element of the output."""
-        for name in reversed(self.own):
-            body = [f"for (int {name} = 0; {name} < F; ++{name}) {{", *("    " + line for line in body), "}"]
-        return body
+        return sorted({f"{name} == out" for name, at in reads if self.kinds[name] == self.op.out and at != self.own})
 
     @staticmethod
     def _place(kind: str, at: list[str]) -> str:
@@ -100,7 +104,7 @@ class Kernel:
 
     def _total(self, summand: ast.expr) -> str:
         """A sum in ascending order over the indices k and l that occur in it. It starts at -0, the neutral element of addition."""
-        name = f"sum{sum(line.startswith('T sum') for line in self.sums)}"
+        name = f"sum{len(self.sums) // 2}"
         used = {node.id for node in ast.walk(summand) if isinstance(node, ast.Name)}
         loops = [f"for (int {index} = 0; {index} < F; ++{index})" for index in "kl" if index in used]
         self.sums += [f"T {name} = T(-0.0);", f"{' '.join(loops)} {name} += {self.value(summand)};"]
@@ -115,6 +119,14 @@ class Kernel:
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
                 return f"{self.value(left)} {_COMPARE[type(operator)]} {self.value(right)}"
         raise NotImplementedError(ast.dump(node))
+
+
+def _loop(index: str, body: list[str]) -> list[str]:
+    return [f"for (int {index} = 0; {index} < F; ++{index}) {{", *_indent(body), "}"]
+
+
+def _indent(lines: list[str]) -> list[str]:
+    return ["    " + line for line in lines]
 
 
 def _names(node: ast.Subscript) -> list[str]:

@@ -4,6 +4,7 @@ The CUDA C source is generated from the operation table (`_cuda_source.py`, `_cu
 instructions of a batch while it is scored; what goes back and forth is which programs to run and what they scored.
 """
 
+import tempfile
 import weakref
 from collections.abc import Callable
 from functools import cache
@@ -24,7 +25,7 @@ from evoml.tasks import TaskSet
 LEAST = 16_384
 WARP, WARPS = 32, 4  # threads in a warp; warps in a block
 WORKSPACE = 2**30  # bytes that programs run in, at most; a quarter of what is free where that is less
-OPTIONS = ("--fmad=false",)  # a contracted a * b + c would differ from the reference
+OPTIONS = ("--fmad=false",)  # a contracted a * b + c would differ from the reference; the rest of IEEE arithmetic is NVRTC's default
 
 
 @cache
@@ -78,7 +79,7 @@ class Device:
             return self._cupy.empty(count, dtype)
 
     def compile(self, source: str) -> Any:
-        return self._cupy.RawModule(code=source, options=OPTIONS).get_function("evaluate")
+        return _function(source, self._cupy.cuda.Device().compute_capability)
 
     def launch(self, function: Any, grid: int, block: tuple[int, int], arguments: tuple[Any, ...]) -> None:
         with self._stream:
@@ -87,6 +88,31 @@ class Device:
     def fetch(self, array: Any) -> np.ndarray:
         with self._stream:
             return np.asarray(self._cupy.asnumpy(array))
+
+
+@cache
+def _function(source: str, capability: str) -> Any:
+    import cupy
+
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin(source, capability))
+        file.flush()
+        return cupy.RawModule(path=file.name).get_function("evaluate")
+
+
+def cubin(source: str, capability: str) -> bytes:
+    """A module compiled for one compute capability, "90". Not by RawModule itself, which flushes subnormal numbers to zero."""
+    from cupy.cuda import nvrtc
+
+    program = nvrtc.createProgram(source, "evoml.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, (*OPTIONS, f"--gpu-architecture=sm_{capability}"))
+        return bytes(nvrtc.getCUBIN(program))
+    except nvrtc.NVRTCError as error:
+        log = " ".join(f"{error} {nvrtc.getProgramLog(program)}".split())[:200]
+        raise InputError(f"backend cuda: NVRTC {nvrtc.getVersion()} does not compile for compute capability {capability} ({log})") from None
+    finally:
+        nvrtc.destroyProgram(program)
 
 
 class Backend:
