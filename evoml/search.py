@@ -120,7 +120,9 @@ class Search:
         if self.config.data is not None:
             values["task"]["data"] = str(self.config.data.resolve())
         names = [Path(name).name for name in self.config.start]
-        values["backend"] = self.problem.backend  # not auto: on another machine that may be another one, whose results differ in the last bits
+        values["backend"] = (
+            self.problem.backend
+        )  # not auto: on another machine that may be another one, whose results differ in the last bits
         return values | {"start": names, "versions": versions, "data_digest": self.problem.data_digest()}
 
     def restore(self) -> None:

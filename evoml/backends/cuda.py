@@ -127,7 +127,9 @@ class Backend:
         self._most = self.device.workspace // (self._elements * self.dtype.itemsize)  # warps at a time
         if not self._most:
             needed, room = self._elements * self.dtype.itemsize / 2**20, self.device.workspace / 2**20
-            raise InputError(f"backend cuda: {WARP} tasks' memory takes {needed:,.0f} MiB and there is room for {room:,.0f}; use fewer matrices")
+            raise InputError(
+                f"backend cuda: {WARP} tasks' memory takes {needed:,.0f} MiB and there is room for {room:,.0f}; use fewer matrices"
+            )
         self._function = self.device.compile(source(tasks.features, self.dtype.name, memory))
         self._train = self._put(tasks.train_x, tasks.train_y)
         self._later = self._put(*rules.later_order(tasks)) if rules.epochs > 1 else self._train
