@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from shutil import which
 
-import cuda_host
 import numpy as np
 import pytest
 import test_backends
@@ -313,12 +312,13 @@ def parameters(ptx: str) -> list[str]:
 @pytest.mark.parametrize("features", [4, 16])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_source_compiles_to_ptx(dtype: str, features: int, capability: str) -> None:
-    ptx = compiled(source(features, dtype, Memory(5, 9, 2)), capability)
+    text = source(features, dtype, Memory(5, 9, 2))
+    assert re.findall(r"case (\d+): \{  // (\w+)", text) == [(str(op.id), op.name) for op in OPS[1:]]
+    ptx = compiled(text, capability)
     assert f".target sm_{capability}" in ptx
-    assert not re.search(r"\b(mul|add|sub)\.f(32|64)", ptx)  # without .rn the assembler may contract them
-    assert not re.search(r"(div|sqrt|rcp)\.(full|approx)\.f32|\.ftz\.f32", ptx)
-    targets = re.findall(r"\.branchtargets\s*(.*?);", ptx, re.DOTALL)
-    assert max(len(set(re.findall(r"\$\w+", each))) for each in targets) >= len(OPS)
+    assert not re.search(r"\b(add|sub|mul)\.f(32|64)", ptx)  # without .rn the assembler may contract them
+    assert not re.search(r"\b(add|sub|mul|div|sqrt)\.(\w+\.)?ftz", ptx)
+    assert not re.search(r"\b(div|sqrt)\.(full|approx)", ptx)
 
 
 def test_the_kernel_takes_what_it_is_launched_with(log: list) -> None:
@@ -328,13 +328,7 @@ def test_the_kernel_takes_what_it_is_launched_with(log: list) -> None:
     assert parameters(compiled(source(4, "float64", test_backends.MEMORY), "80")) == given
 
 
-def test_every_operation_is_one_case_and_nothing_else_names_it() -> None:
-    text = source(4, "float32", Memory(5, 9, 2))
-    assert re.findall(r"case (\d+): \{  // (\w+)", text) == [(str(op.id), op.name) for op in OPS[1:]]
+def test_only_the_table_names_operations() -> None:
     package = Path(cuda.__file__).parent
     for name in ("cuda.py", "_cuda_source.py", "_cuda.cu"):
         assert not [op.name for op in OPS if op.name in (package / name).read_text()]
-
-
-def test_the_host_compiler_contracts_nothing() -> None:
-    assert "-ffp-contract=off" in cuda_host.FLAGS
