@@ -21,7 +21,7 @@ from evoml.streams import GOLDEN, mix
 from evoml.tasks import TaskSet
 
 # A GPU holds some 100,000 threads at once. With fewer than 16,384 (512 warps, four for each of 128 multiprocessors) most of it idles, and
-# what a single thread takes for a program, many times what a CPU core takes, is not made up for by their number.
+# what one slow thread takes for a program is not made up for by their number. An estimate, to be moved where a measurement says so.
 LEAST = 16_384
 WARP, WARPS = 32, 4  # threads in a warp; warps in a block
 WORKSPACE = 2**30  # bytes that programs run in, at most; a quarter of what is free where that is less
