@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evoml.archive import read_config
+from evoml.backends import missing
 from evoml.config import NOT_SETTINGS, Config, build
 from evoml.errors import InputError
 from evoml.genes import Genotype
@@ -19,7 +20,7 @@ class Problem:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.space: Any = load("spaces", config.name("space")).Space(config.part("space"))
-        self.backend = "numba" if config.backend == "auto" else config.backend
+        self.backend = automatic(config) if config.backend == "auto" else config.backend
         load("backends", self.backend)
 
     @cached_property
@@ -33,7 +34,9 @@ class Problem:
         return str(load("tasks", self.config.name("task")).Task.objective)
 
     def evaluator(self, tasks: Any, exact: bool = False) -> Any:
-        """An evaluator for one set of tasks; `exact`: for selection and test."""
+        """An evaluator for one set of tasks; `exact`: for selection and test. Raises InputError where the backend cannot run."""
+        if reason := missing(self.backend):
+            raise InputError(reason)
         module, settings = load("evaluators", self.config.name("evaluator")), self.config.part("evaluator")
         return module.Evaluator(module.Evaluator.exact(settings) if exact else settings, tasks, self.space, self.backend)
 
@@ -64,6 +67,14 @@ class Problem:
             raise InputError(f"{self.config.data}: {error.strerror or 'cannot be read'}") from None
 
 
+def automatic(config: Config) -> str:
+    """The backend that `auto` stands for: the GPU's where there is one and a block of candidates on all tasks fills it, else the CPU's."""
+    cuda = load("backends", "cuda")
+    candidates = getattr(config.part("strategy"), "candidates", 0)
+    tasks = getattr(getattr(config.part("task"), "search", None), "tasks", 0)
+    return "cuda" if candidates * tasks >= cuda.LEAST and not cuda.missing() else "numba"
+
+
 def read_text(path: Path) -> str:
     """A text file's content. Raises InputError."""
     try:
@@ -78,6 +89,8 @@ def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config
     """The configuration that a run was made with. Its preset has been resolved already, so none is laid under it. Raises InputError."""
     values = {key: value for key, value in read_config(folder).items() if key not in NOT_SETTINGS}
     system = values.pop("system", "custom")
+    if values.get("backend") == "auto":  # a run says what it was made with; in one that does not, that was the CPU's
+        values["backend"] = "numba"
     config = build((str(folder / "run.toml"), values), ("resume", changes or {}))
     start = tuple(str(folder / Path(name).name) for name in config.start)
     return config.model_copy(update={"system": str(system), "start": start})

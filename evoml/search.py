@@ -122,6 +122,8 @@ class Search:
         if self.config.data is not None:
             values["task"]["data"] = str(self.config.data.resolve())
         names = [Path(name).name for name in self.config.start]
+        # Not auto: on another machine that may be another backend, whose results differ in the last bits.
+        values["backend"] = self.problem.backend
         return values | {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
 
     def restore(self) -> None:

@@ -1,13 +1,20 @@
 """Execution: with what programs run. One file a backend, each with a class `Backend(tasks, memory, rules)`.
 
-A backend answers `fitness(programs, which)` and `fingerprints(programs, which, train, valid)`; `reference` is the definition.
+A backend answers `fitness(programs, which)` and `fingerprints(programs, which, train, valid)`; `reference` is the definition. One that needs
+more than what evoml installs has a function `missing()`: a line that says what is not there, empty where it can run.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from evoml.registry import load
 from evoml.tasks import TaskSet
+
+
+def missing(name: str) -> str:
+    """Why a backend cannot run on this machine, in one line; empty where it can. Raises InputError for an unknown name."""
+    return str(getattr(load("backends", name), "missing", str)())
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 A strategy is asked for candidates and told what they scored; it sees the toolbox and nothing else. The loop uses `block` (candidates
 to ask for at once), `ask(ids)`, `tell(evaluated)`, `alive` (what a snapshot shows), `migrants(count, number)`, `state_dict()` and
-`load_state_dict(state)`, which raises ValueError for a state that does not fit.
+`load_state_dict(state)`, which raises ValueError for a state that does not fit. The settings' `candidates` is the block's size, from which
+`backend = "auto"` is decided.
 """
 
 from typing import Any

@@ -26,6 +26,10 @@ class Settings(settings.Settings):
     tournament: int = Field(10, ge=1, le=10_000, description="T, drawn with replacement from the whole population")
     block: int = Field(0, ge=0, description="children bred from one state of the population; 0: a tenth of it, at most 100")
 
+    @property
+    def candidates(self) -> int:
+        return min(self.block or min(max(self.population // 10, 1), 100), self.population)
+
 
 class Strategy(Ring):
     """Children of tournament winners. Candidate i draws from its own stream only."""
@@ -33,7 +37,7 @@ class Strategy(Ring):
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
         super().__init__(toolbox.empty(settings.population))
         self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
-        self.block = min(settings.block or min(max(settings.population // 10, 1), 100), settings.population)
+        self.block = settings.candidates
 
     def ask(self, ids: np.ndarray) -> Population:
         """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""

@@ -24,6 +24,10 @@ class Settings(settings.Settings):
     population: int = Field(100, ge=2, le=1_000_000, description="candidates kept for snapshots and statistics")
     block: int = Field(100, ge=1, description="candidates drawn and scored in one call")
 
+    @property
+    def candidates(self) -> int:
+        return min(self.block, self.population)
+
 
 class Strategy(Ring):
     """Independent draws from the space."""
@@ -33,7 +37,7 @@ class Strategy(Ring):
             raise InputError("start: random_search starts from nothing; aging_evolution takes given genotypes")
         super().__init__(toolbox.empty(settings.population))
         self.toolbox, self.settings, self.seed = toolbox, settings, seed
-        self.block = min(settings.block, settings.population)
+        self.block = settings.candidates
 
     def ask(self, ids: np.ndarray) -> Population:
         """Random candidates with these ids, not evaluated."""

@@ -1,0 +1,214 @@
+"""NVIDIA GPUs through CuPy: batches of programs, one thread a program and task, float32 or float64.
+
+The CUDA C source is generated from the operation table (`_cuda_source.py`, `_cuda.cu`). The tasks' data stay on the device, and so do the
+instructions of a batch while it is scored; what goes back and forth is which programs to run and what they scored.
+"""
+
+import tempfile
+import weakref
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+
+from evoml.backends import Rules
+from evoml.backends._cuda_source import source
+from evoml.errors import InputError
+from evoml.programs import Memory, Programs
+from evoml.streams import GOLDEN, mix
+from evoml.tasks import TaskSet
+
+# A GPU holds some 100,000 threads at once. With fewer than 16,384 (512 warps, four for each of 128 multiprocessors) most of it idles, and
+# what one slow thread takes for a program is not made up for by their number. An estimate, to be moved where a measurement says so.
+LEAST = 16_384
+WARP, WARPS = 32, 4  # threads in a warp; warps in a block
+WORKSPACE = 2**30  # bytes that programs run in, at most; a quarter of what is free where that is less
+OPTIONS = ("--fmad=false",)  # a contracted a * b + c would differ from the reference; the rest of IEEE arithmetic is NVRTC's default
+
+
+@cache
+def missing() -> str:
+    """Why programs cannot run on a GPU here, in one line; empty where they can."""
+    if find_spec("cupy") is None:
+        return "backend cuda: CuPy is not installed; pip install 'evoml[cuda]'"
+    try:
+        import cupy
+
+        cupy.cuda.runtime.getDeviceCount()
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:  # CuPy raises errors of its own and of the loader, by what is missing
+        return f"backend cuda: no NVIDIA GPU that CuPy can use ({' '.join(str(error).split())[:200]})"
+    return ""
+
+
+class Compute(Protocol):
+    """What the backend needs of a device. An array on the device is what `put` and `empty` return."""
+
+    workspace: int  # bytes that programs may run in
+
+    def put(self, array: np.ndarray) -> Any: ...
+
+    def empty(self, count: int, dtype: Any) -> Any: ...
+
+    def compile(self, source: str) -> Any:
+        """The function `evaluate` of a module."""
+
+    def launch(self, function: Any, grid: int, block: tuple[int, int], arguments: tuple[Any, ...]) -> None:
+        """Run `function`; its arguments are arrays on the device and NumPy scalars of the parameters' types."""
+
+    def fetch(self, array: Any) -> np.ndarray: ...
+
+
+class Device:
+    """The current NVIDIA GPU, on a stream of its own, so that islands do not wait for each other."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        self._cupy, self._stream = cupy, cupy.cuda.Stream(non_blocking=True)
+        self.workspace = min(WORKSPACE, cupy.cuda.runtime.memGetInfo()[0] // 4)
+
+    def put(self, array: np.ndarray) -> Any:
+        with self._stream:
+            return self._cupy.asarray(array)
+
+    def empty(self, count: int, dtype: Any) -> Any:
+        with self._stream:
+            return self._cupy.empty(count, dtype)
+
+    def compile(self, source: str) -> Any:
+        return _function(source, self._cupy.cuda.Device().compute_capability)
+
+    def launch(self, function: Any, grid: int, block: tuple[int, int], arguments: tuple[Any, ...]) -> None:
+        with self._stream:
+            function((grid,), block, arguments)
+
+    def fetch(self, array: Any) -> np.ndarray:
+        with self._stream:
+            return np.asarray(self._cupy.asnumpy(array))
+
+
+@cache
+def _function(source: str, capability: str) -> Any:
+    import cupy
+
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin(source, capability))
+        file.flush()
+        return cupy.RawModule(path=file.name).get_function("evaluate")
+
+
+def cubin(source: str, capability: str) -> bytes:
+    """A module compiled for one compute capability, "90". Not by RawModule itself, which flushes subnormal numbers to zero."""
+    from cupy.cuda import nvrtc
+
+    program = nvrtc.createProgram(source, "evoml.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, (*OPTIONS, f"--gpu-architecture=sm_{capability}"))
+        return bytes(nvrtc.getCUBIN(program))
+    except nvrtc.NVRTCError as error:
+        log = " ".join(f"{error} {nvrtc.getProgramLog(program)}".split())[:200]
+        raise InputError(f"backend cuda: NVRTC {nvrtc.getVersion()} does not compile for compute capability {capability} ({log})") from None
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+class Backend:
+    """Runs programs on one set of tasks. Not to be shared between threads: it owns the memory that programs run in."""
+
+    def __init__(self, tasks: TaskSet, memory: Memory, rules: Rules) -> None:
+        self.tasks, self.memory, self.rules = tasks, memory, rules
+        self.dtype = np.dtype(rules.dtype)
+        self.device: Compute = Device()
+        elements = memory.scalars + memory.vectors * tasks.features + (memory.matrices + 1) * tasks.features**2
+        self._elements = WARP * elements  # of a warp's memory
+        self._most = self.device.workspace // (self._elements * self.dtype.itemsize)  # warps at a time
+        if not self._most:
+            needed, room = self._elements * self.dtype.itemsize / 2**20, self.device.workspace / 2**20
+            raise InputError(
+                f"backend cuda: {WARP} tasks' memory takes {needed:,.0f} MiB and there is room for {room:,.0f}; use fewer matrices"
+            )
+        self._function = self.device.compile(source(tasks.features, self.dtype.name, memory))
+        self._train = self._put(tasks.train_x, tasks.train_y)
+        self._later = self._put(*rules.later_order(tasks)) if rules.epochs > 1 else self._train
+        self._valid = self._put(tasks.valid_x, tasks.valid_y)
+        self._seeds = self.device.put(tasks.seeds.astype(np.uint64))
+        self._limit = np.float64(self.dtype.type(rules.max_abs_error))  # as the threads compare it
+        self._workspace, self._blocks = self.device.empty(1, self.dtype), 0
+        self._programs: Callable[[], Programs | None] = lambda: None  # whose instructions are on the device
+        self._instructions: tuple[Any, ...] = ()
+
+    def _put(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
+        """[T, N, F] and [T, N] to the device as [N, F, T] and [N, T]: threads are tasks."""
+        with np.errstate(over="ignore"):
+            moved = [np.ascontiguousarray(np.moveaxis(array, 0, -1), self.dtype) for array in (x, y)]
+        return self.device.put(moved[0]), self.device.put(moved[1])
+
+    def fitness(self, programs: Programs, which: np.ndarray) -> tuple[np.ndarray, int]:
+        """Fitness of the programs `which` on every task, [len(which), T], and the training steps run (over all tasks)."""
+        fitness, _, steps = self._run(programs, which, self.rules.train, self.rules.valid, self.rules.epochs)
+        return self._fetch(fitness), steps
+
+    def fingerprints(self, programs: Programs, which: np.ndarray, train: int, valid: int) -> tuple[np.ndarray, int]:
+        """A hash of the absolute errors on the first examples of all tasks, [len(which)] uint64, and the training steps run."""
+        _, hashes, steps = self._run(programs, which, train, valid, 1)
+        digest = np.zeros(len(which), np.uint64)
+        with np.errstate(over="ignore"):
+            for column in self._fetch(hashes).T:
+                digest = mix((digest ^ column) + GOLDEN)
+        return digest, steps
+
+    def _fetch(self, array: Any) -> np.ndarray:
+        return self.device.fetch(array).reshape(-1, len(self.tasks))
+
+    def _run(self, programs: Programs, which: np.ndarray, train: int, valid: int, epochs: int) -> tuple[Any, Any, int]:
+        """Fitness and hashes on the device, [len(which) * T], and the training steps."""
+        tasks, device = self.tasks, self.device
+        train, valid = min(train, tasks.train_y.shape[1]), min(valid, tasks.valid_y.shape[1])
+        out = [device.empty(len(which) * len(tasks), dtype) for dtype in (np.float64, np.uint64, np.int64)]
+        if len(which):
+            blocks, high = self._grid(len(which) * -(-len(tasks) // WARP))
+            code, constants, ends, length = self._upload(programs)
+            chosen = device.put(np.ascontiguousarray(which, np.int32))
+            numbers = [np.int32(number) for number in (len(tasks), train, valid, epochs, tasks.kind == "classification")]
+            arguments = (
+                code, constants, ends, chosen, np.int32(len(which)), length, *self._train, *self._later, *self._valid, self._seeds,
+                *numbers, self._limit, self._workspace, *out,
+            )  # fmt: skip
+            device.launch(self._function, blocks, (WARP, high), arguments)
+        return out[0], out[1], int(device.fetch(out[2]).sum())
+
+    def _grid(self, warps: int) -> tuple[int, int]:
+        """Blocks, and warps in each, for so many warps or as many as there is room for; makes the workspace as large as they need."""
+        high = min(WARPS, self._most)
+        blocks = min(-(-warps // high), self._most // high)
+        if blocks > self._blocks:
+            self._workspace, self._blocks = self.device.empty(blocks * high * self._elements, self.dtype), blocks
+        return blocks, high
+
+    def _upload(self, programs: Programs) -> tuple[Any, ...]:
+        """The batch's instructions on the device; the last batch's are kept there."""
+        if self._programs() is not programs:
+            code, constants, ends = columns(programs, self.dtype)
+            self._instructions = (*map(self.device.put, (code, constants, ends)), np.int32(code.shape[1]))
+            self._programs = weakref.ref(programs)
+        return self._instructions
+
+
+def columns(programs: Programs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A batch as plain arrays: words [n, R] uint32 (operation, a, b, out, a byte each from the lowest), constants [n, R, 3], ends [n, 3] int32.
+
+    Setup, predict and learn follow each other without a gap; R is the length of the longest program.
+    """
+    ends = np.cumsum(programs.sizes, axis=1)
+    code = np.zeros((len(programs), max(int(ends.max(initial=0)), 1)), np.uint32)
+    constants = np.zeros((*code.shape, 3), dtype)
+    for table, end, size in zip(programs.tables, ends.T, programs.sizes.T, strict=True):
+        program, row = np.nonzero(np.arange(table.shape[1]) < size[:, None])
+        rows, place = table[program, row], (end - size)[program] + row
+        code[program, place] = sum(rows[name].astype(np.uint32) << 8 * byte for byte, name in enumerate(("op", "a", "b", "out")))
+        with np.errstate(over="ignore"):
+            constants[program, place] = np.stack([rows[name] for name in "xyz"], axis=-1)
+    return code, constants, ends.astype(np.int32)
