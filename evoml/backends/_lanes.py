@@ -335,10 +335,6 @@ def run(
     return types.void(*whole, types.float64), codegen
 
 
-def _data(context: Any, builder: ir.IRBuilder, kind: types.Array, value: ir.Value) -> ir.Value:
-    return context.make_array(kind)(context, builder, value=value).data
-
-
 def _symbol(dtype: Any) -> str:
     return f"evoml_run_{np.dtype(dtype).name}"
 
