@@ -285,12 +285,9 @@ def _data(context: Any, builder: ir.IRBuilder, kind: types.Array, value: ir.Valu
 # four int32: the operation, with the instruction's place in its program above bit 16; vector numbers of a, b and out in memory.
 
 LOAD = len(OPS)  # the first example: v0 becomes the features and s0 zero
-TRAINED = (
-    LOAD + 1
-)  # the error of s1, which in classification becomes sigmoid(s1) first; s0 becomes the label. Lanes that failed are dropped
-VALIDATED = LOAD + 2  # the loss of s1; lanes that failed are dropped
-NEXT = LOAD + 3  # the next example, from the row in the place of a on; after the last the phase ends
-END = LOAD + 4  # the phase ends, as it does when every lane has failed
+SCORE = LOAD + 1  # the error of s1: in training see `Phase._trained`; in validation see `Phase._validated`, which ends the example
+NEXT = LOAD + 2  # the next example, from the row in the place of a on; after the last the phase ends
+END = LOAD + 3  # the phase ends, as it does when every lane has failed
 
 # What a phase reads and leaves behind, an int64 each: functions run so far, from which noise derives; lanes that have not failed, as bits;
 # training steps, over lanes that had not failed.
@@ -298,7 +295,7 @@ STEP, ACTIVE, STEPS = range(3)
 
 _PARAMETERS = (
     "code", "begin", "constants", "memory", "base", "v0", "scratch", "features", "seeds", "lane", "state",
-    "x", "y", "example", "examples", "errors", "error", "stride", "loss", "classify", "limit",
+    "x", "y", "example", "examples", "errors", "error", "stride", "loss", "learn", "classify", "limit",
 )  # fmt: skip
 _ARRAYS = ("code", "constants", "memory", "seeds", "state", "x", "y", "errors", "loss")
 
@@ -306,14 +303,15 @@ _ARRAYS = ("code", "constants", "memory", "seeds", "state", "x", "y", "errors", 
 @intrinsic
 def run(
     typingctx, code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
-    x, y, example, examples, errors, error, stride, loss, classify, limit,
+    x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
 ):  # fmt: skip
     """Run a phase on one lane group, from row `begin` of `code` on.
 
     code: int32 [n, 4]; constants: [n, 4] of the lanes' type; memory: flat, the program's s0, v0 and F * F vectors of scratch being vectors
     `base`, `v0` and `scratch` of it; seeds: uint64, flat, the group's from `lane` on; state: int64 [3]; x, y: flat, the group's first example
     being number `example` of `examples` to run; errors: flat, vector `error` and every `stride`-th gets an example's absolute errors; loss:
-    float64 [lanes]; classify: 0 or 1; limit: float64, an error that is not at most this is a failure.
+    float64 [lanes], what validation adds to; learn: 1 in training, 0 in validation; classify: 0 or 1; limit: float64, an error that is not at
+    most this is a failure.
     The interpreter is a symbol that `prepare` defines, so that it is compiled once and not again in everything that calls it.
     """
     dtype = np.float64 if memory.dtype == types.float64 else np.float32
@@ -329,7 +327,7 @@ def run(
 
     given = (
         code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
-        x, y, example, examples, errors, error, stride, loss, classify, limit,
+        x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
     )  # fmt: skip
     whole = [kind if name in _ARRAYS else types.int64 for name, kind in zip(_PARAMETERS[:-1], given[:-1], strict=True)]
     return types.void(*whole, types.float64), codegen
@@ -348,11 +346,11 @@ def prepare(dtype: Any) -> None:
 
     def interpreter(
         code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
-        x, y, example, examples, errors, error, stride, loss, classify, limit,
+        x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
     ):  # fmt: skip
         _interpret(
             code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
-            x, y, example, examples, errors, error, stride, loss, classify, limit,
+            x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
         )  # fmt: skip
 
     binding.add_symbol(_symbol(dtype), compiled_callback(types.void(*kinds, types.float64), interpreter).address)
@@ -361,7 +359,7 @@ def prepare(dtype: Any) -> None:
 @intrinsic
 def _interpret(
     typingctx, code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
-    x, y, example, examples, errors, error, stride, loss, classify, limit,
+    x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
 ):  # fmt: skip
     """The interpreter: for a vector length in UNROLLED one of its own, in which every loop unrolls, else one for any length."""
     dtype = np.float64 if memory.dtype == types.float64 else np.float32
@@ -382,7 +380,7 @@ def _interpret(
 
     kinds = (
         code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
-        x, y, example, examples, errors, error, stride, loss, classify, limit,
+        x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
     )  # fmt: skip
     return types.void(*kinds), codegen
 
@@ -439,16 +437,21 @@ class Phase:
         self._case(switch, LOAD, "load")
         self._load(self.p["example"])
         b.branch(after)
-        self._case(switch, TRAINED, "trained")
+        self._case(switch, SCORE, "score")
+        training, validation, further = (b.append_basic_block(name) for name in ("training", "validation", "further"))
+        b.cbranch(b.icmp_signed("!=", self.p["learn"], ir.Constant(I64, 0)), training, validation)
+        b.position_at_end(training)
         b.cbranch(self._trained(), after, leave)
-        self._case(switch, VALIDATED, "validated")
-        b.cbranch(self._validated(), after, leave)
+        b.position_at_end(validation)
+        b.cbranch(self._validated(), further, leave)
         self._case(switch, NEXT, "next")
+        b.branch(further)
+        b.position_at_end(further)
         self._add(self.variables[STEP], one)
         example = self._add(self.n, one)
-        with b.if_then(b.icmp_signed("==", example, self.p["examples"])):
-            b.branch(leave)
-        b.position_at_end(b.block)
+        more = b.append_basic_block("more")
+        b.cbranch(b.icmp_signed("<", example, self.p["examples"]), more, leave)
+        b.position_at_end(more)
         self._load(b.add(self.p["example"], example))
         b.store(b.sext(fields[1], I64), at)
         b.branch(fetch)
@@ -484,7 +487,7 @@ class Phase:
         lanes.store(lanes.number(0.0), self.p["memory"], self.label)
 
     def _trained(self) -> ir.Value:
-        """What TRAINED does; returns whether a lane is left."""
+        """s1 becomes sigmoid(s1) in classification, s0 the label; lanes that fail are dropped. Returns whether one is left."""
         b, lanes, memory = self.b, self.lanes, self.p["memory"]
         ones = b.call(
             cgutils.get_or_insert_function(b.module, ir.FunctionType(I64, [I64]), "llvm.ctpop.i64"), [b.load(self.variables[ACTIVE])]
@@ -498,7 +501,7 @@ class Phase:
         return self._checked(lanes.call("fabs", b.fsub(label, lanes.load(memory, self.prediction))))
 
     def _validated(self) -> ir.Value:
-        """What VALIDATED does: the squared error (regression) or whether it is wrong (classification); returns whether a lane is left."""
+        """The loss, squared error or (in classification) whether it is wrong; lanes that fail are dropped. Returns whether one is left."""
         b, lanes = self.b, self.lanes
         prediction = lanes.load(self.p["memory"], self.prediction)
         label = lanes.load(self.p["y"], b.add(self.p["example"], b.load(self.n)))

@@ -154,10 +154,10 @@ class Backend:
     def fingerprints(self, programs: Programs, which: np.ndarray, train: int, valid: int) -> tuple[np.ndarray, int]:
         """A hash of the absolute errors on the first examples of all tasks, [len(which)] uint64, and the training steps run."""
         _, hashes, steps = self._run(programs, which, train, valid, 1)
-        digest = np.zeros(len(which), np.uint64)
         with np.errstate(over="ignore"):
-            for column in self._fetch(hashes).T:
-                digest = mix((digest ^ column) + GOLDEN)
+            digest: np.ndarray = mix((self._fetch(hashes) ^ np.arange(len(self.tasks), dtype=np.uint64)) + GOLDEN).sum(
+                axis=1, dtype=np.uint64
+            )
         return digest, steps
 
     def _fetch(self, array: Any) -> np.ndarray:

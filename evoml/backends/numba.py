@@ -4,15 +4,34 @@ The instructions themselves are in `_lanes.py`, generated from the operation tab
 run on one group of lanes after the other.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from evoml._random import mix
 from evoml.backends import Rules
-from evoml.backends._lanes import ACTIVE, END, LANES, LOAD, NEXT, STEP, STEPS, TRAINED, VALIDATED, prepare, run
+from evoml.backends._lanes import ACTIVE, END, LANES, LOAD, NEXT, SCORE, STEP, STEPS, prepare, run
 from evoml.compiled import compiled
 from evoml.instructions import KINDS
 from evoml.programs import Memory, Programs
 from evoml.tasks import TaskSet
+
+
+class Layout(NamedTuple):
+    """Where what lies in a lane group's memory, in vectors of `lanes` numbers. Arrays are by type: none, scalar, vector, matrix."""
+
+    first: np.ndarray  # [4] of address 0
+    length: np.ndarray  # [4] of one address
+    scratch: int  # F * F vectors that belong to no address
+    features: int  # F
+    lanes: int
+
+
+def layout(memory: Memory, features: int, lanes: int) -> Layout:
+    """Scalars, vectors, matrices, scratch."""
+    length = np.array([0, 1, features, features**2], np.int64)
+    ends = np.cumsum(length * [0, memory.scalars, memory.vectors, memory.matrices])
+    return Layout(np.array([0, *ends[:3]]), length, int(ends[3]), features, lanes)
 
 
 class Backend:
@@ -32,10 +51,9 @@ class Backend:
         self._later = self._train if later is None else tuple(self._lanes(array, dtype) for array in later)
         self._valid = tuple(self._lanes(array, dtype) for array in (tasks.valid_x, tasks.valid_y))
         self._seeds = tasks.seeds[self._lane_of].reshape(-1)  # [G * L]
-        vectors = memory.scalars + memory.vectors * features + (memory.matrices + 1) * features**2
-        self._memory = _aligned(vectors * lanes, dtype)
+        self._layout = layout(memory, features, lanes)
+        self._memory = _aligned((self._layout.scratch + features**2) * lanes, dtype)
         self.limit = float(dtype.type(rules.max_abs_error))  # as the lanes compare it
-        self._layout = np.array([memory.scalars, memory.vectors, memory.matrices, features, lanes], np.int64)
 
     def _lanes(self, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """[T, N, ...] to [G * N * ... * L], lanes innermost, aligned to a cache line."""
@@ -86,58 +104,34 @@ def _aligned(size: int, dtype: np.dtype) -> np.ndarray:
 
 
 @compiled
-def _vector(kind, address, layout):
-    """The number of the first vector of an address in a lane group's memory."""
-    if kind == 1:
-        return address
-    if kind == 2:
-        return layout[0] + address * layout[3]
-    return layout[0] + layout[1] * layout[3] + address * layout[3] * layout[3]
-
-
-@compiled
-def _copy_code(source, target, count, code, constants):
-    """Write the same instructions once more."""
-    for index in range(count):
-        for column in range(4):
-            code[target + index, column] = code[source + index, column]
-            constants[target + index, column] = constants[source + index, column]
-    return target + count
-
-
-@compiled
-def _decode(tables, sizes, program, kinds, layout, code, constants, begin, used):
-    """Write a program down as its phases; `begin` [3] gets where setup, training and validation begin, `used` [4] its addresses of each type."""
+def _decode(tables, sizes, program, kinds, layout, code, constants, used):
+    """Write a program down as its phases, setup from row 0 and an example from row `begin` on, which is returned; `used` [4]: its addresses."""
     used[:] = 0
     at = place = 0
+    begin = sizes[program, 0] + 1
     for function in range(3):
-        if function == 1:
-            code[at, 0] = END
-            code[at + 1, 0] = LOAD
-            begin[1] = at + 1
-            at += 2
-        elif function == 2:
-            code[at, 0] = TRAINED
-            at += 1
+        rows = tables[function][program]
         for index in range(sizes[program, function]):
-            row = tables[function][program, index]
+            row = rows[index]
             op = row.op
+            a, b, out = kinds[op, 0], kinds[op, 1], kinds[op, 2]
             code[at, 0] = np.int64(op) | place << 16
-            code[at, 1] = _vector(kinds[op, 0], np.int64(row.a), layout)
-            code[at, 2] = _vector(kinds[op, 1], np.int64(row.b), layout)
-            code[at, 3] = _vector(kinds[op, 2], np.int64(row.out), layout)
+            code[at, 1] = layout.first[a] + row.a * layout.length[a]
+            code[at, 2] = layout.first[b] + row.b * layout.length[b]
+            code[at, 3] = layout.first[out] + row.out * layout.length[out]
             constants[at, 0], constants[at, 1], constants[at, 2] = row.x, row.y, row.z
-            used[kinds[op, 0]] |= np.uint64(1) << np.uint64(row.a)
-            used[kinds[op, 1]] |= np.uint64(1) << np.uint64(row.b)
-            used[kinds[op, 2]] |= np.uint64(1) << np.uint64(row.out)
+            used[a] |= np.uint64(1) << np.uint64(row.a)
+            used[b] |= np.uint64(1) << np.uint64(row.b)
+            used[out] |= np.uint64(1) << np.uint64(row.out)
             at += 1
             place += 1
-    code[at, 0], code[at, 1] = NEXT, begin[1] + 1
-    code[at + 1, 0] = LOAD
-    begin[2] = at + 1
-    at = _copy_code(begin[1] + 1, at + 2, sizes[program, 1], code, constants)
-    code[at, 0] = VALIDATED
-    code[at + 1, 0], code[at + 1, 1] = NEXT, begin[2] + 1
+        code[at, 0] = END if function == 0 else SCORE if function == 1 else NEXT
+        code[at, 1] = begin + 1
+        at += 1
+        if function == 0:
+            code[at, 0] = LOAD
+            at += 1
+    return begin
 
 
 @compiled
@@ -146,10 +140,10 @@ def _wipe(layout, used, memory):
     used[1] |= np.uint64(2)
     for kind in range(1, 4):
         left, address = used[kind], 0
-        length = layout[4] if kind == 1 else layout[4] * layout[3] if kind == 2 else layout[4] * layout[3] * layout[3]
+        length = layout.length[kind] * layout.lanes
         while left:
             if left & np.uint64(1):
-                start = _vector(kind, address, layout) * layout[4]
+                start = layout.first[kind] * layout.lanes + address * length
                 for index in range(start, start + length):
                     memory[index] = 0
             left >>= np.uint64(1)
@@ -161,15 +155,18 @@ def _evaluate(
     tables, sizes, which, kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
     tasks, train, valid, epochs, examples, classify, limit, errors, record, out, hashes,
 ):  # fmt: skip
-    """Run the programs `which` on every lane group; fill `out` [n, G * L] and, when recording, `hashes` [n]. Returns the training steps."""
-    lanes = layout[4]
-    longest = 8 + tables[0].shape[1] + 2 * tables[1].shape[1] + tables[2].shape[1]
+    """Run the programs `which` on every lane group. Returns the training steps.
+
+    Fills `out` [n, G * L] or, when recording, `hashes` [n].
+    """
+    lanes = layout.lanes
+    longest = 5 + tables[0].shape[1] + tables[1].shape[1] + tables[2].shape[1]
     code, constants = np.zeros((longest, 4), np.int32), np.zeros((longest, 4), memory.dtype)
-    begin, used, state = np.zeros(3, np.int64), np.zeros(4, np.uint64), np.zeros(3, np.int64)
+    used, state = np.zeros(4, np.uint64), np.zeros(3, np.int64)
     loss, hashes_of_lanes, ended = np.zeros(lanes), np.zeros(lanes, np.uint64), np.zeros(lanes, np.bool_)
     steps = 0
     for index in range(len(which)):
-        _decode(tables, sizes, which[index], kinds, layout, code, constants, begin, used)
+        begin = _decode(tables, sizes, which[index], kinds, layout, code, constants, used)
         for group in range(len(seeds) // lanes):
             in_use = min(lanes, tasks - group * lanes)
             _wipe(layout, used, memory)
@@ -180,7 +177,8 @@ def _evaluate(
             )  # fmt: skip
             steps += state[STEPS]
             if record:
-                hashes[index] = _hash_errors(errors, hashes_of_lanes, ended, in_use, train + valid, limit, hashes[index])
+                first = np.uint64(group * lanes)
+                hashes[index] += _hash_errors(errors, hashes_of_lanes, ended, in_use, train + valid, limit, first)
     return steps
 
 
@@ -190,29 +188,27 @@ def _run_group(
     train, valid, epochs, examples, classify, limit, errors, record, loss, out, index,
 ):  # fmt: skip
     """Train and validate one program on one lane group; a lane's fitness is the best epoch's, 0 if it failed before one."""
-    features, lanes = layout[3], layout[4]
-    v0 = layout[0]
-    scratch = layout[0] + layout[1] * features + layout[2] * features * features
+    features, lanes, scratch, v0 = layout.features, layout.lanes, layout.scratch, layout.first[2]
     stride, lane = np.int64(record), group * lanes
     run(
-        code, begin[0], constants, memory, 0, v0, scratch, features, seeds, lane, state,
-        train_x, train_y, 0, 0, errors, 0, 0, loss, classify, limit,
+        code, 0, constants, memory, 0, v0, scratch, features, seeds, lane, state,
+        train_x, train_y, 0, 0, errors, 0, 0, loss, 0, classify, limit,
     )  # fmt: skip
     state[STEP] = 1
     for epoch in range(epochs if train > 0 else 0):
         x, y = (train_x, train_y) if epoch == 0 else (later_x, later_y)
         run(
-            code, begin[1], constants, memory, 0, v0, scratch, features, seeds, lane, state,
-            x, y, group * examples[0], train, errors, 0, stride, loss, classify, limit,
+            code, begin, constants, memory, 0, v0, scratch, features, seeds, lane, state,
+            x, y, group * examples[0], train, errors, 0, stride, loss, 1, classify, limit,
         )  # fmt: skip
         if state[ACTIVE] == 0:
             return
         loss[:] = 0.0
         run(
-            code, begin[2], constants, memory, 0, v0, scratch, features, seeds, lane, state,
-            valid_x, valid_y, group * examples[1], valid, errors, train * stride, stride, loss, classify, limit,
+            code, begin, constants, memory, 0, v0, scratch, features, seeds, lane, state,
+            valid_x, valid_y, group * examples[1], valid, errors, train * stride, stride, loss, 0, classify, limit,
         )  # fmt: skip
-        for each in range(lanes):
+        for each in range(0 if record else lanes):
             if (state[ACTIVE] >> each) & 1:
                 mean = loss[each] / valid
                 value = 1.0 - mean if classify else 1.0 - 2.0 / np.pi * np.arctan(np.sqrt(mean))
@@ -220,8 +216,8 @@ def _run_group(
 
 
 @compiled
-def _hash_errors(errors, hashes, ended, used, count, limit, digest):
-    """Hash the errors of every lane side by side, then the lanes; a lane that failed is hashed up to its failure."""
+def _hash_errors(errors, hashes, ended, used, count, limit, first):
+    """Hash the errors of every lane side by side, up to its failure where it has one; the sum over lanes, of which `first` is the first task."""
     lanes = len(hashes)
     hashes[:] = np.uint64(0x2545F4914F6CDD1D)
     ended[:] = False
@@ -232,6 +228,7 @@ def _hash_errors(errors, hashes, ended, used, count, limit, digest):
             bits = np.uint64(0xFFF8000000000000) if ended[lane] else error.view(np.uint64)
             mixed = (hashes[lane] ^ bits) * np.uint64(0x9E3779B97F4A7C15)
             hashes[lane] = mixed ^ (mixed >> np.uint64(29))
+    digest = np.uint64(0)
     for lane in range(used):
-        digest = mix(digest, hashes[lane])
+        digest += mix(first + np.uint64(lane), hashes[lane])
     return digest

@@ -20,7 +20,7 @@ MUTATIONS = (
 
 _CONSTANT = {VALUE: 1, INDEX: 2, DEVIATION: 3, BOUND: 4}
 CONSTANTS = np.array([[_CONSTANT[c] for c in op.constants] + [0] * (3 - len(op.constants)) for op in OPS], np.int64)  # [ops, (x, y, z)]
-OVERWRITES = np.array([not op.reads_out for op in OPS])
+OVERWRITES = np.array([not op.reads_out for op in OPS], np.uint64)
 
 # Flags of operations, and the alphabet of the hash of a program's flow of data.
 CONSTANT, READS, COMMUTES, IDEMPOTENT, KEEPS_ZERO, NOISY = 1, 2, 4, 8, 16, 32
@@ -34,9 +34,8 @@ _FLAG = {
 }
 FLAGS = np.array([sum(flag for flag, name in _FLAG.items() if getattr(op, name)) for op in OPS], np.uint8)
 WORD = outputs(np.array([1], np.uint64), np.arange(len(OPS)))
-ZERO, FEATURES, LABEL, SQUASHED, FIRST, SECOND = (
-    np.uint64(word | np.uint64(1)) for word in outputs(np.array([2], np.uint64), np.arange(6))
-)
+_WORDS = outputs(np.array([2], np.uint64), np.arange(8)) | np.uint64(1)
+ZERO, FEATURES, LABEL, SQUASHED, CARRIED, FIRST, SECOND, THIRD = (np.uint64(word) for word in _WORDS)
 
 
 @compiled
@@ -235,8 +234,7 @@ def _change(state, tables, sizes, child, mutation, functions, operations, bounds
 # -- canonical form --------------------------------------------------------------------------------------------------------------
 #
 # Addresses of all types are numbered as one sequence of places: 0 is no address, then come scalars, vectors and matrices. A set of places
-# is an array of 64-bit words. An instruction is a row of places: a, b, out, and 1 where nothing
-# of out's old value stays.
+# is an array of 64-bit words.
 
 
 def places(addresses: np.ndarray) -> np.ndarray:
@@ -253,29 +251,35 @@ def canonical(tables, sizes, first, out_tables, out_sizes, keys):
     rows = 0
     for function in range(3):
         rows += tables[function].shape[1]
-    at, ends, keep = np.zeros((rows, 4), np.uint8), np.zeros(4, np.int64), np.zeros(rows, np.uint8)
-    sets = np.zeros((3, (first[4] + 63) // 64), np.uint64)
+    at, ends, keep = np.zeros((rows, 3), np.uint8), np.zeros(4, np.int64), np.zeros(rows, np.uint8)
+    sets, bits = np.zeros((2, (first[4] + 63) // 64), np.uint64), np.zeros((rows, 3), np.uint64)
     hashes, flags = np.zeros(rows, np.uint64), np.zeros(rows, np.uint8)
-    values, loops, before = np.zeros(first[4], np.uint64), np.zeros(first[4], np.uint8), np.zeros(first[4], np.uint64)
+    values, loops, colours = np.zeros(first[4], np.uint64), np.zeros(first[4], np.uint8), np.zeros(first[4], np.uint64)
     for program in range(len(sizes)):
-        _number(tables, sizes, program, first, at, ends)
-        _live(at, ends, first, sets, keep)
+        _number(tables, sizes, program, first, at, ends, bits, flags)
+        _live(at, ends, bits, flags, first, sets, keep)
         _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out_sizes)
-        keys[program] = _flow(at, ends, hashes, flags, sets[0], first, values, loops, before)
+        keys[program] = _flow(at, ends, hashes, flags, sets[0], first, values, loops, colours)
 
 
 @compiled
-def _number(tables, sizes, program, first, at, ends):
-    """The places of every instruction, and in `ends` where setup, predict and learn begin and end."""
-    count = 0
+def _number(tables, sizes, program, first, at, ends, bits, flags):
+    """The places (a, b, out) and flags of every instruction, and where setup, predict and learn begin and end.
+
+    bits: places as sets of one word: what the output is in, what is overwritten, what is read.
+    """
+    one, count = np.uint64(1), 0
     for function in range(3):
         rows = tables[function][program]
         for index in range(sizes[program, function]):
             row = rows[index]
-            at[count, 0] = first[KINDS[row.op, 0]] + row.a
-            at[count, 1] = first[KINDS[row.op, 1]] + row.b
-            at[count, 2] = first[KINDS[row.op, 2]] + row.out
-            at[count, 3] = OVERWRITES[row.op]
+            op = row.op
+            a, b, out = first[KINDS[op, 0]] + row.a, first[KINDS[op, 1]] + row.b, first[KINDS[op, 2]] + row.out
+            at[count, 0], at[count, 1], at[count, 2] = a, b, out
+            flags[count] = FLAGS[op]
+            bit = one << np.uint64(out)
+            bits[count, 0], bits[count, 1] = bit, ~(bit * OVERWRITES[op])
+            bits[count, 2] = (one << np.uint64(a) | one << np.uint64(b)) & ~one
             count += 1
         ends[function + 1] = count
 
@@ -293,17 +297,14 @@ def _given(live, first):
 
 
 @compiled
-def _backwards(at, begin, end, live, keep):
+def _backwards(at, bits, flags, begin, end, live, keep):
     """Mark which instructions can reach what is live after them; `live` becomes what is live before. No branches: none could be foreseen."""
     one = np.uint64(1)
     if len(live) == 1:  # the set in a register
         word = live[0]
         for index in range(end - 1, begin - 1, -1):
-            shift = np.uint64(at[index, 2])
-            hit = (word >> shift) & one
-            word &= ~((hit & np.uint64(at[index, 3])) << shift)
-            word |= hit << np.uint64(at[index, 0]) | hit << np.uint64(at[index, 1])
-            word &= ~one
+            hit = (word & bits[index, 0]) != 0
+            word = (word & bits[index, 1]) | bits[index, 2] if hit else word
             keep[index] = hit
         live[0] = word
         return
@@ -311,7 +312,8 @@ def _backwards(at, begin, end, live, keep):
         a, b, out = at[index, 0], at[index, 1], at[index, 2]
         shift = np.uint64(out & 63)
         hit = (live[out >> 6] >> shift) & one
-        live[out >> 6] &= ~((hit & np.uint64(at[index, 3])) << shift)
+        if not flags[index] & READS:
+            live[out >> 6] &= ~(hit << shift)
         live[a >> 6] |= hit << np.uint64(a & 63)
         live[b >> 6] |= hit << np.uint64(b & 63)
         live[0] &= ~one
@@ -319,38 +321,34 @@ def _backwards(at, begin, end, live, keep):
 
 
 @compiled
-def _live(at, ends, first, sets, keep):
+def _live(at, ends, bits, flags, first, sets, keep):
     """Fixed point of liveness over setup, then predict and learn repeated, then predict repeated. s1 is read after every predict.
 
     sets: what is live before predict, on return, and scratch.
     """
-    carried, before_learn, live = sets[0], sets[1], sets[2]
+    carried, live = sets[0], sets[1]
     carried[:] = 0
-    before_learn[:] = 0
     prediction = first[1] + 1
     changed = True
     while changed:
         changed = False
         live[:] = carried
-        _backwards(at, ends[2], ends[3], live, keep)
+        _backwards(at, bits, flags, ends[2], ends[3], live, keep)
         _given(live, first)
         for word in range(len(live)):
-            changed |= live[word] != before_learn[word]
-            before_learn[word] = live[word]
             live[word] |= carried[word]
         live[prediction >> 6] |= np.uint64(1) << np.uint64(prediction & 63)
-        _backwards(at, ends[1], ends[2], live, keep)
+        _backwards(at, bits, flags, ends[1], ends[2], live, keep)
         _given(live, first)
         for word in range(len(live)):
             changed |= live[word] != carried[word]
             carried[word] = live[word]
-    live[:] = carried
-    _backwards(at, 0, ends[1], live, keep)
+    _backwards(at, bits, flags, 0, ends[1], live, keep)
 
 
 @compiled
 def _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out_sizes):
-    """Leave the live instructions in `at`, `ends` and the tables, with their hashes."""
+    """Leave the live instructions in `at`, `flags`, `ends` and the tables, with their hashes."""
     count, read = 0, 0
     for function in range(3):
         rows, out_rows = tables[function][program], out_tables[function][program]
@@ -359,12 +357,11 @@ def _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out
             if keep[read]:
                 out_rows[count - start] = rows[index]
                 row = out_rows[count - start]
-                if FLAGS[row.op] & COMMUTES and row.a > row.b:
+                if flags[read] & COMMUTES and row.a > row.b:
                     row.a, row.b = row.b, row.a
-                for column in range(3):
-                    at[count, column] = at[read, column]
-                hashes[count] = _word(rows[index], function << 16 | count)
-                flags[count] = FLAGS[rows[index].op]
+                at[count, 0], at[count, 1], at[count, 2] = at[read, 0], at[read, 1], at[read, 2]
+                flags[count] = flags[read]
+                hashes[count] = _word(row, function << 16 | count)
                 count += 1
             read += 1
         out_sizes[program, function] = count - start
@@ -387,37 +384,70 @@ def _word(row, place):
 
 
 @compiled
-def _flow(at, ends, hashes, flags, carried, first, values, loops, before):
+def _flow(at, ends, hashes, flags, carried, first, values, loops, colours):
     """A hash of what a canonical program computes, whatever its addresses and the order of independent instructions.
 
     Every place holds a hash of the expression that made its value. What is carried over from example to example has no finite expression;
-    there the hash is refined as in Moore's minimisation of automata: places stay equal if they were, and become equal by predict and by
-    predict and learn. With c such places in each of two programs 2c rounds are enough, so programs with equal c and equal hashes have equal
-    predictions, bit for bit. `values`, `loops` and `before` are scratch, one number a place.
+    there the hash, the colour of a place, is refined as in Moore's minimisation of automata: places keep one colour if they had one and
+    become equal by predict, and by predict and learn. When a round tells no more of them apart, the set of its colours and the
+    prediction's expression of them are the key. In two programs with one set of colours in which no two classes are told apart by a further
+    round, places of one colour have equal values for ever, so the predictions are equal, bit for bit.
+    `values`, `loops` and `colours` are scratch, one number a place.
     """
     label, prediction, features = first[1], first[1] + 1, first[2]
     values[:] = ZERO
     _run_hashes(at, 0, ends[1], hashes, flags, values)
     count = _carried_and_written(at, ends, carried, prediction, loops)
-    for _ in range(2 * count):
+    for index in range(count):
+        values[loops[index]] = _stirred(values[loops[index]] + CARRIED)  # what it begins with, which is not what it is
+    apart, before = _apart(values, loops, count), -1
+    while apart != before:
+        before = apart
         values[label], values[features] = ZERO, FEATURES
-        _forget(loops, count, values, before)
+        for index in range(count):
+            colours[index] = values[loops[index]]
         _run_hashes(at, ends[1], ends[2], hashes, flags, values)
         for index in range(count):
-            before[index] = finish(before[index] + values[loops[index]] * FIRST)
-        values[label], values[prediction] = LABEL, finish(values[prediction] + SQUASHED)
+            colours[index] = _stirred(colours[index] + values[loops[index]] * FIRST)
+        values[label], values[prediction] = LABEL, _stirred(values[prediction] + SQUASHED)
         _run_hashes(at, ends[2], ends[3], hashes, flags, values)
         for index in range(count):
-            values[loops[index]] = finish(before[index] + values[loops[index]] * SECOND)
+            values[loops[index]] = _stirred(colours[index] + values[loops[index]] * SECOND)
+        apart = _apart(values, loops, count)
+    key = _sum(values, loops, count)
     values[label], values[features] = ZERO, FEATURES
     _run_hashes(at, ends[1], ends[2], hashes, flags, values)
-    return finish(values[prediction] + np.uint64(count))
+    return finish(key + values[prediction])
 
 
 @compiled
-def _forget(loops, count, values, before):
+def _stirred(word):
+    return (word ^ word >> np.uint64(32)) * THIRD
+
+
+@compiled
+def _apart(values, loops, count):
+    """How many different values these places hold."""
+    out = 0
     for index in range(count):
-        before[index] = values[loops[index]]
+        new = 1
+        for earlier in range(index):
+            new &= values[loops[earlier]] != values[loops[index]]
+        out += new
+    return out
+
+
+@compiled
+def _sum(values, loops, count):
+    """A hash of the set of values that these places hold."""
+    out = np.uint64(0)
+    for index in range(count):
+        new = True
+        for earlier in range(index):
+            new &= values[loops[earlier]] != values[loops[index]]
+        if new:
+            out += finish(values[loops[index]])
+    return out
 
 
 @compiled
@@ -433,8 +463,9 @@ def _carried_and_written(at, ends, carried, prediction, loops):
         new = (carried[out >> 6] >> np.uint64(out & 63)) & one
         for known in range(count):
             new &= np.uint64(loops[known] != out)
-        loops[count] = out
-        count += new
+        if new:
+            loops[count] = out
+            count += 1
     return count
 
 
@@ -446,7 +477,7 @@ def _run_hashes(at, begin, end, hashes, flags, values):
         if flag & READS:
             word += values[out] * SECOND
         if flag & CONSTANT:
-            values[out] = finish(word)
+            values[out] = _stirred(word)
             continue
         a, b = values[at[index, 0]], values[at[index, 1]]
         if flag & COMMUTES:
@@ -456,4 +487,4 @@ def _run_hashes(at, begin, end, hashes, flags, values):
         elif flag & KEEPS_ZERO and a == ZERO and b == ZERO:
             values[out] = ZERO
         else:
-            values[out] = finish(word + a * FIRST + b * SECOND)
+            values[out] = _stirred(word + a * FIRST + b * SECOND)
