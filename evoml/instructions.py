@@ -58,11 +58,12 @@ class Op:
     @property
     def keeps_zero(self) -> bool:
         """Whether inputs of positive zeros give an output of positive zeros."""
-        zeros = {"s": np.float64(0.0), "v": np.zeros(2), "m": np.zeros((2, 2))}
+        zeros = {"s": np.zeros(()), "v": np.zeros(2), "m": np.zeros((2, 2))}
+        if not self.ins:
+            return False
         with np.errstate(all="ignore"):
-            return bool(self.ins) and _same(
-                np.broadcast_to(self.numpy(*(zeros[kind] for kind in self.ins)), zeros[self.out].shape), zeros[self.out]
-            )
+            value = self.numpy(*(zeros[kind] for kind in self.ins))
+        return _same(np.broadcast_to(value, zeros[self.out].shape), zeros[self.out])
 
     @property
     def reads_out(self) -> bool:

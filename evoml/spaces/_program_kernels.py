@@ -253,12 +253,12 @@ def canonical(tables, sizes, first, out_tables, out_sizes, keys):
         rows += tables[function].shape[1]
     at, ends, keep = np.zeros((rows, 3), np.uint8), np.zeros(4, np.int64), np.zeros(rows, np.uint8)
     sets, bits = np.zeros((2, (first[4] + 63) // 64), np.uint64), np.zeros((rows, 3), np.uint64)
-    hashes, flags = np.zeros(rows, np.uint64), np.zeros(rows, np.uint8)
+    hashes, flags, kept = np.zeros(rows, np.uint64), np.zeros(rows, np.uint8), np.zeros(rows + 1, np.uint16)
     values, loops, colours = np.zeros(first[4], np.uint64), np.zeros(first[4], np.uint8), np.zeros(first[4], np.uint64)
     for program in range(len(sizes)):
         _number(tables, sizes, program, first, at, ends, bits, flags)
         _live(at, ends, bits, flags, first, sets, keep)
-        _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out_sizes)
+        _keep(tables, sizes, program, keep, at, ends, hashes, flags, kept, out_tables, out_sizes)
         keys[program] = _flow(at, ends, hashes, flags, sets[0], first, values, loops, colours)
 
 
@@ -285,29 +285,67 @@ def _number(tables, sizes, program, first, at, ends, bits, flags):
 
 
 @compiled
-def _clear(live, place):
-    live[place >> 6] &= ~(np.uint64(1) << np.uint64(place & 63))
+def _live(at, ends, bits, flags, first, sets, keep):
+    """Fixed point of liveness over setup, then predict and learn repeated, then predict repeated. s1 is read after every predict.
+
+    `keep` gets which instructions can reach a prediction, sets[0] what is live before predict.
+    """
+    if sets.shape[1] == 1:
+        sets[0, 0] = _live_in_a_word(ends, bits, first, keep)
+        return
+    carried, live = sets[0], sets[1]
+    carried[:] = 0
+    prediction = first[1] + 1
+    changed = True
+    while changed:
+        changed = False
+        live[:] = carried
+        _backwards(at, flags, ends[2], ends[3], live, keep)
+        _given(live, first)
+        for word in range(len(live)):
+            live[word] |= carried[word]
+        live[prediction >> 6] |= np.uint64(1) << np.uint64(prediction & 63)
+        _backwards(at, flags, ends[1], ends[2], live, keep)
+        _given(live, first)
+        for word in range(len(live)):
+            changed |= live[word] != carried[word]
+            carried[word] = live[word]
+    _backwards(at, flags, 0, ends[1], live, keep)
 
 
 @compiled
-def _given(live, first):
-    """The label and the features are given before predict and before learn, so they are never live across a function."""
-    _clear(live, first[1])
-    _clear(live, first[2])
-
-
-@compiled
-def _backwards(at, bits, flags, begin, end, live, keep):
-    """Mark which instructions can reach what is live after them; `live` becomes what is live before. No branches: none could be foreseen."""
+def _live_in_a_word(ends, bits, first, keep):
+    """The same where all places fit into a word: no branches, for none could be foreseen. Returns what is live before predict."""
     one = np.uint64(1)
-    if len(live) == 1:  # the set in a register
-        word = live[0]
-        for index in range(end - 1, begin - 1, -1):
+    between = ~(one << np.uint64(first[1]) | one << np.uint64(first[2]))  # the label and the features are given
+    prediction = one << np.uint64(first[1] + 1)
+    carried = np.uint64(0)
+    while True:
+        word = carried
+        for index in range(ends[3] - 1, ends[2] - 1, -1):
             hit = (word & bits[index, 0]) != 0
             word = (word & bits[index, 1]) | bits[index, 2] if hit else word
             keep[index] = hit
-        live[0] = word
-        return
+        word = (word & between) | carried | prediction
+        for index in range(ends[2] - 1, ends[1] - 1, -1):
+            hit = (word & bits[index, 0]) != 0
+            word = (word & bits[index, 1]) | bits[index, 2] if hit else word
+            keep[index] = hit
+        word &= between
+        if word == carried:
+            break
+        carried = word
+    for index in range(ends[1] - 1, -1, -1):
+        hit = (word & bits[index, 0]) != 0
+        word = (word & bits[index, 1]) | bits[index, 2] if hit else word
+        keep[index] = hit
+    return carried
+
+
+@compiled
+def _backwards(at, flags, begin, end, live, keep):
+    """Mark which instructions can reach what is live after them; `live` becomes what is live before."""
+    one = np.uint64(1)
     for index in range(end - 1, begin - 1, -1):
         a, b, out = at[index, 0], at[index, 1], at[index, 2]
         shift = np.uint64(out & 63)
@@ -321,59 +359,43 @@ def _backwards(at, bits, flags, begin, end, live, keep):
 
 
 @compiled
-def _live(at, ends, bits, flags, first, sets, keep):
-    """Fixed point of liveness over setup, then predict and learn repeated, then predict repeated. s1 is read after every predict.
-
-    sets: what is live before predict, on return, and scratch.
-    """
-    carried, live = sets[0], sets[1]
-    carried[:] = 0
-    prediction = first[1] + 1
-    changed = True
-    while changed:
-        changed = False
-        live[:] = carried
-        _backwards(at, bits, flags, ends[2], ends[3], live, keep)
-        _given(live, first)
-        for word in range(len(live)):
-            live[word] |= carried[word]
-        live[prediction >> 6] |= np.uint64(1) << np.uint64(prediction & 63)
-        _backwards(at, bits, flags, ends[1], ends[2], live, keep)
-        _given(live, first)
-        for word in range(len(live)):
-            changed |= live[word] != carried[word]
-            carried[word] = live[word]
-    _backwards(at, bits, flags, 0, ends[1], live, keep)
+def _given(live, first):
+    """The label and the features are given before predict and before learn, so they are never live across a function."""
+    for place in (first[1], first[2]):
+        live[place >> 6] &= ~(np.uint64(1) << np.uint64(place & 63))
 
 
 @compiled
-def _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out_sizes):
-    """Leave the live instructions in `at`, `flags`, `ends` and the tables, with their hashes."""
-    count, read = 0, 0
+def _keep(tables, sizes, program, keep, at, ends, hashes, flags, kept, out_tables, out_sizes):
+    """Leave the live instructions in `at`, `flags`, `ends` and the tables, with their hashes. `kept` is scratch."""
+    begin, count = 0, 0
     for function in range(3):
-        rows, out_rows = tables[function][program], out_tables[function][program]
         start = count
-        for index in range(sizes[program, function]):
-            if keep[read]:
-                out_rows[count - start] = rows[index]
-                row = out_rows[count - start]
-                if flags[read] & COMMUTES and row.a > row.b:
-                    row.a, row.b = row.b, row.a
-                at[count, 0], at[count, 1], at[count, 2] = at[read, 0], at[read, 1], at[read, 2]
-                flags[count] = flags[read]
-                hashes[count] = _word(row, function << 16 | count)
-                count += 1
-            read += 1
+        for read in range(begin, ends[function + 1]):  # no branches: none could be foreseen
+            kept[count] = read
+            count += keep[read]
+        rows, out_rows = tables[function][program], out_tables[function][program]
+        for index in range(start, count):
+            read = kept[index]
+            out_rows[index - start] = rows[read - begin]
+            row = out_rows[index - start]
+            at[index, 0], at[index, 1], at[index, 2] = at[read, 0], at[read, 1], at[read, 2]
+            flag = flags[read]
+            flags[index] = flag
+            hashes[index] = _word(row, flag, function << 16 | index)
+            if flag & COMMUTES and row.a > row.b:
+                row.a, row.b = row.b, row.a
+        begin = ends[function + 1]
         out_sizes[program, function] = count - start
         ends[function + 1] = count
 
 
 @compiled
-def _word(row, place):
+def _word(row, flag, place):
     """The hash of an operation with its constants; noise differs by the function and the place of its instruction."""
     word = WORD[row.op]
-    if FLAGS[row.op] & CONSTANT:
-        if FLAGS[row.op] & NOISY:
+    if flag & CONSTANT:
+        if flag & NOISY:
             word += np.uint64(place)
         word = finish(word ^ np.float64(row.x).view(np.uint64))
         if CONSTANTS[row.op, 1]:
