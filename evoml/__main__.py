@@ -1,26 +1,20 @@
 """The entry point, `evoml` and `python -m evoml`: exit statuses and one-line errors, whatever happens."""
 
 import os
-import signal
 import sys
 from contextlib import suppress
-from types import FrameType
 from typing import NoReturn
+
+from evoml import interrupts
 
 
 def main() -> NoReturn:
     """Run the command line. Status 0 done, 1 a write was refused, 2 bad input, 130 interrupted."""
-    if hasattr(signal, "SIGINT"):
-        signal.signal(signal.SIGINT, _interrupted)  # a search takes it over while it runs
+    interrupts.install()
     status = _run()
+    interrupts.uninstall()
     _silence_broken_streams()
     sys.exit(status)
-
-
-def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
-    """Leave at once, also from the middle of an import; whatever is written is written beside and renamed."""
-    os.write(2, b"evoml: interrupted\n")
-    os._exit(130)
 
 
 def _run() -> int:

@@ -15,6 +15,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from shutil import rmtree
@@ -102,7 +103,7 @@ class Archive:
         self._events_bytes = 0
         self._stale = False  # whether parts and a result from after the checkpoint are still there
 
-    @property
+    @cached_property
     def arrow(self) -> pa.Schema:
         """The columns of every part."""
         return pa.schema(
@@ -221,11 +222,13 @@ class Archive:
             _join(state, arrays)
             own = state.pop("archive")
             self.parts, self._events_bytes = [str(digest) for digest in own["parts"]], int(own["events_bytes"])
-            events = self.folder / "events.jsonl"
-            if not 0 <= self._events_bytes <= (events.stat().st_size if events.is_file() else 0):
-                raise ValueError("events that are not there")
+            if self._events_bytes < 0:
+                raise ValueError("less than no events")
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
             raise InputError(f"{path}: not a checkpoint of evoml ({' '.join(str(error).split())[:200]})") from None
+        events = self.folder / "events.jsonl"
+        if self._events_bytes > (events.stat().st_size if events.is_file() else 0):
+            raise InputError(f"{events}: missing, or shorter than it was; put it back to resume this run")
         for number, digest in enumerate(self.parts):
             self._check(self._part(number), digest)
         self._stale = True
@@ -233,8 +236,10 @@ class Archive:
 
     def _check(self, part: Path, digest: str) -> None:
         """Raise InputError where a part is not the one that was written."""
+        if part.is_symlink():
+            raise InputError(f"{part}: a link; a run keeps its parts in its own folder: put it back to resume this run")
         try:
-            content = b"" if part.is_symlink() else part.read_bytes()
+            content = part.read_bytes()
         except OSError as error:
             raise InputError(f"{part}: {error.strerror or 'cannot be read'}; put it back to resume this run") from None
         if _digest(content) != digest:

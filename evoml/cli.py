@@ -126,7 +126,7 @@ def evaluate(
     sets: Sets = None,
     json_: Json = False,
 ) -> None:
-    """Score the best candidate of a run, or a program file, on test tasks that no search has seen, beside baselines."""
+    """Score the best candidate of a run, or a program file, on test tasks, beside baselines; a run's own are ones that its search never saw."""
     from evoml.config import assign
     from evoml.report.session import evaluate as evaluate_
 

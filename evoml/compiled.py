@@ -5,7 +5,7 @@ unnoticed. So the cache lies in a folder named after a hash of every source that
 and in modules whose name starts with an underscore.
 
 What is cached is machine code in Numba's own format, which is a pickle: the one such thing that evoml keeps on a disk, never part of a run.
-A folder that somebody else owns or may write to is not used; a file that does not end with the digest of its content is compiled again.
+A folder that somebody else owns or may write to is not used; a file that does not end with the digest of its name and content is compiled again.
 """
 
 import os
@@ -123,14 +123,14 @@ class _Kernels(FunctionCache):
 
 
 class _Files(IndexDataCacheFile):
-    """Numba's files, each followed by a digest of its content; a file without the right one is none."""
+    """Numba's files, each followed by a digest of its name and content; a file without the right one is none."""
 
     @contextmanager
     def _open_for_write(self, filepath: str) -> Iterator[BytesIO]:
         content = BytesIO()
         yield content
         with super()._open_for_write(filepath) as file:
-            file.write(content.getvalue() + blake2b(content.getvalue(), digest_size=DIGEST).digest())
+            file.write(content.getvalue() + _digest(Path(filepath).name, content.getvalue()))
 
     def _load_index(self) -> Any:
         return super()._load_index() if _intact(self._index_path) else {}
@@ -146,4 +146,8 @@ def _intact(path: str) -> bool:
         content = Path(path).read_bytes()
     except OSError:
         return False
-    return blake2b(content[:-DIGEST], digest_size=DIGEST).digest() == content[-DIGEST:]
+    return _digest(Path(path).name, content[:-DIGEST]) == content[-DIGEST:]
+
+
+def _digest(name: str, content: bytes) -> bytes:
+    return blake2b(name.encode() + b"\0" + content, digest_size=DIGEST).digest()

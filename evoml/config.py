@@ -3,10 +3,13 @@
 Every setting has a dotted key, the same in TOML, in `--set` and in Python: `search.budget`, `space.scalars`, `task.name`, `workers`.
 """
 
+import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from hashlib import blake2b
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +20,7 @@ from evoml.registry import load, names
 from evoml.settings import Settings
 
 PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
-NOT_SETTINGS = ("versions", "data_digest")  # what run.toml holds beside the settings
+NOT_SETTINGS = ("versions", "data_digest", "settings_digest")  # what run.toml holds beside the settings
 _DEFAULT_PART = {"space": "automl_zero", "strategy": "aging_evolution", "evaluator": "execution", "task": "projected_binary"}
 
 
@@ -90,6 +93,15 @@ class Config(Settings):
         return out
 
 
+def digest(values: Mapping[str, Any]) -> str:
+    """A hash of every setting in a complete configuration but those that a resumed run may have others of."""
+    values = dict(values)
+    for group, keys in {"search": ("budget", "seconds"), "task": ("data",), "archive": ("interval",)}.items():
+        values[group] = {key: value for key, value in values[group].items() if key not in keys}
+    rest = {key: value for key, value in values.items() if key not in (*NOT_SETTINGS, "workers", "system", "preset", "start")}
+    return blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
 def systems() -> tuple[str, ...]:
     """Names of the published systems that have a preset."""
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in files("evoml.systems").iterdir() if entry.name.endswith(".toml")))
@@ -148,18 +160,29 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
         merged[part] = {"name": default} | _group(merged, part)
         if merged[part]["name"] not in names(PARTS[part]):
             load(PARTS[part], str(merged[part]["name"]))  # raises with a hint
-    where = next((f"{name}: " for name, layer in reversed(layers) if layer and name.endswith(".toml")), "")
-    if not isinstance(merged["task"].get("data", ""), str):
-        raise InputError(f"{where}task.data: {merged['task']['data']!r}: must be the path of a file")
-    config = Config.read(merged, where)
-    for part in PARTS:
-        try:
+    try:
+        if not isinstance(merged["task"].get("data", ""), str):
+            raise InputError(f"task.data: {merged['task']['data']!r}: must be the path of a file")
+        config = Config.read(merged, "")
+        for part in PARTS:
             config.part(part)
-        except InputError as error:
-            raise InputError(f"{where}{error}") from None
-    if isinstance(config.search.stop_at, str) and config.search.stop_at != "none":
-        raise InputError(f"{where}search.stop_at: {config.search.stop_at!r}: must be a number or none")
+    except InputError as error:
+        raise InputError(f"{_origin(str(error).partition(':')[0], layers)}{error}") from None
+    stop = config.search.stop_at
+    if (isinstance(stop, str) and stop != "none") or (isinstance(stop, float) and not isfinite(stop)):
+        raise InputError(f"{_origin('search.stop_at', layers)}search.stop_at: {stop!r}: must be a number or none")
     return config
+
+
+def _origin(key: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """The file that a setting's value comes from, as the beginning of a message; empty where it comes from none."""
+    for name, layer in reversed(layers):
+        value: Any = layer
+        for each in key.split("."):
+            value = value.get(each) if isinstance(value, Mapping) else None
+        if value is not None:
+            return f"{name}: " if name.endswith(".toml") else ""
+    return ""
 
 
 def assign(text: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from evoml.archive import read_config
 from evoml.backends import missing
-from evoml.config import NOT_SETTINGS, Config, build
+from evoml.config import NOT_SETTINGS, Config, build, digest
 from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.population import Population
@@ -83,6 +83,12 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except ValueError:
         raise InputError(f"{path}: not a text file") from None
+
+
+def edited(folder: Path) -> bool:
+    """Whether run.toml holds other settings than the run was made with."""
+    stored = read_config(folder).get("settings_digest")
+    return stored is not None and stored != digest(stored_config(folder).complete())
 
 
 def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config:

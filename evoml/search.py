@@ -26,7 +26,7 @@ import numpy as np
 from deap import tools
 
 from evoml.archive import Archive, read_config, read_result, write_atomically
-from evoml.config import Config
+from evoml.config import Config, digest
 from evoml.errors import InputError
 from evoml.islands import Island, whole
 from evoml.population import Individual, Population
@@ -124,7 +124,8 @@ class Search:
         names = [Path(name).name for name in self.config.start]
         # Not auto: on another machine that may be another backend, whose results differ in the last bits.
         values["backend"] = self.problem.backend
-        return values | {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
+        values |= {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
+        return values | {"settings_digest": digest(values)}
 
     def restore(self) -> None:
         """Go back to the run's checkpoint. Changes nothing in the folder. Raises InputError."""
@@ -154,13 +155,9 @@ class Search:
 
     @cached_property
     def _settings(self) -> str:
-        """A hash of every setting but those that a resumed run may have others of."""
-        values = self._complete()
-        for group, keys in {"search": ("budget", "seconds"), "task": ("data",), "archive": ("interval",)}.items():
-            values[group] = {key: value for key, value in values[group].items() if key not in keys}
-        rest = {key: value for key, value in values.items() if key not in ("workers", "versions", "system", "preset")}
-        rest["start"] = [self.problem.space.key(genotype) for genotype in self.given]
-        return blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
+        """A hash of all that the run follows from."""
+        start = [self.problem.space.key(genotype) for genotype in self.given]
+        return blake2b(json.dumps([digest(self._complete()), self.problem.data_digest, start]).encode(), digest_size=16).hexdigest()
 
     def store_config(self) -> None:
         """Write run.toml again, for a run whose limits were changed."""
@@ -193,7 +190,9 @@ class Search:
         if self.rounds == 0 and self.evaluations == 0:
             self.save()
         space, stream = self.problem.space, np.zeros(1, np.uint64)
+        nobody = Population(space.schema, 0)
         self.selection(space.phenotypes(space.mutate(space.random(stream), np.zeros(1, np.int64), stream)))
+        space.schema.to_arrow(nobody.tables, nobody.sizes)  # pyarrow imports pandas where it is installed
         self.islands[0].evaluator.warm()
         if self.islands[0].engine is not None:
             self.islands[0].engine.warm()
@@ -307,8 +306,8 @@ class Search:
                 island.best = max(island.best, float(arrived.quality.max()))
 
     def _record(self) -> None:
-        alive = np.concatenate([island.strategy.alive.fitness[:, 0] for island in self.islands])
-        entry = {name: float(value) for name, value in self.statistics.compile(alive).items()}
+        alive = np.concatenate([island.strategy.fitness for island in self.islands])
+        entry = {name: float(value) for name, value in self.statistics.compile([alive]).items()}
         self.logbook.record(gen=self.rounds, nevals=self.evaluations, **entry)
         self.archive.log(
             "round", round=self.rounds, evaluations=self.evaluations, experiment=self.experiment, selected=self._score(), **entry
@@ -370,15 +369,16 @@ def resume(
     data: where the run's data file is now, if it was moved.
     """
     limits = {name: value for name, value in (("budget", budget), ("seconds", seconds)) if value is not None}
-    result = read_result(folder) or {}
-    for name, done in (("budget", result.get("evaluations")), ("seconds", result.get("seconds"))):
-        if name in limits and isinstance(done, (int, float)) and 0 < limits[name] < done:
-            raise InputError(f"resume: --{name} {limits[name]:g}: the run has had {done:,} already; give more")
     changes: dict[str, Any] = {"search": limits} | ({} if workers is None else {"workers": workers})
     if data is not None:
         changes["task"] = {"data": str(data)}
     out = Search(stored_config(folder, changes), folder)
     out.restore()
+    result = read_result(folder) or {}
+    for name, done in (("budget", out.evaluations), ("seconds", out.seconds)):
+        had = max(done, result.get("evaluations" if name == "budget" else name, 0))
+        if name in limits and 0 < limits[name] < had:
+            raise InputError(f"resume: --{name} {limits[name]:g}: the run has had {had:,} already; give more")
     if limits or data is not None:
         out.store_config()
     return out

@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit statuses, one-line errors, JSON alone on standard output."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,7 @@ def test_start_up_imports_nothing_heavy() -> None:
         (["space.learn.ops=[\"scalar_sun\"]"], "no operation 'scalar_sun'"),
         (["space.matrices=0"], "needs matrices >= 1"),
         (["space.learn.most=3", "space.learn.least=5"], "least <= initial <= most"),
+        (["search.stop_at=nan"], "search.stop_at: nan: must be a number or none"),
         (["search.stop_at=soon"], "search.stop_at: 'soon': must be a number or none"),
         (["evaluator.hurdle.percentile=200"], "evaluator.hurdle.percentile: 200: "),
         (["archive.keep=most"], "archive.keep: 'most': "),
@@ -243,15 +245,40 @@ def test_an_export_to_a_full_disk_is_the_disk_s_fault(run: Path, tmp_path: Path)
     refused("export", run, "-o", tmp_path / "no" / "file.py", says="cannot write (No such file or directory)")
 
 
-def test_an_interrupt_while_starting_is_quiet(tmp_path: Path) -> None:
-    for delay in (0.15, 0.4, 0.8):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "evoml", "search", *TINY, "--budget", "0", "--run", tmp_path / f"{delay}"],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+def interrupted(delays: tuple[float, ...], folder: Path, *more: str) -> tuple[int, str, float]:
+    """Exit status, standard error, and seconds from the last of the signals, which come one after another, to the end."""
+    command = [sys.executable, "-m", "evoml", "search", *TINY, "--budget", "0", *more, "--run", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for delay in delays:
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 130
+    began = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said, time.monotonic() - began
+
+
+def test_an_interrupt_while_starting_is_quiet(tmp_path: Path) -> None:
+    for delay in (0.15, 0.4, 0.8):
+        status, said, _ = interrupted((delay,), tmp_path / f"{delay}")
+        assert status == 130
         assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("delays", [(6.0,), (6.0, 0.2)])
+def test_a_call_that_never_ends_is_left_and_the_run_is_named(delays: tuple[float, ...], tmp_path: Path) -> None:
+    """A program trained for millions of epochs is one compiled call: it hears nothing."""
+    status, said, seconds = interrupted(delays, tmp_path / "run", "--set", "evaluator.epochs=99999999")
+    assert status == 130
+    assert f"interrupted; go on with: evoml resume {tmp_path / 'run'}" in said
+    assert seconds < 30  # not the hours that the call takes
+
+
+def test_an_edited_run_is_not_taken_for_what_it_was(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / "run.toml").write_text((folder / "run.toml").read_text().replace("seed = 0", "seed = 1"))
+    refused("resume", folder, says="run.toml: not the settings that the run was made with")
+    done = evoml("evaluate", folder)
+    assert done.returncode == 0
+    assert "not the settings that the run was made with" in done.stderr
+    assert "that the search never saw" not in done.stdout

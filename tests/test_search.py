@@ -362,6 +362,13 @@ def test_a_run_whose_best_is_lost_says_so(uninterrupted: Path, tmp_path: Path) -
     assert f"its best, candidate {result['best']['id']} in result.json, is in no part" in problems[-1]
 
 
+def test_lost_events_are_named(uninterrupted: Path, tmp_path: Path) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    (tmp_path / "run" / "events.jsonl").write_text("")
+    with pytest.raises(InputError, match="events.jsonl: missing, or shorter than it was"):
+        resume(tmp_path / "run")
+
+
 @pytest.mark.parametrize("damage", ["lost", "garbage", "swapped", "link"])
 def test_a_resume_checks_the_parts_it_builds_on(uninterrupted: Path, tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "run"
@@ -397,11 +404,15 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing_behind(tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
-def test_smaller_limits_than_the_run_has_had_are_refused(uninterrupted: Path) -> None:
+def test_smaller_limits_than_the_run_has_had_are_refused(uninterrupted: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()}
     for limits in ({"budget": 5000}, {"seconds": 1e-6}):
         with pytest.raises(InputError, match="the run has had"):
             resume(uninterrupted, **limits)
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()  # as if it had been interrupted
+    with pytest.raises(InputError, match="the run has had"):
+        resume(tmp_path / "run", budget=60)
     assert {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()} == before
 
 
@@ -436,6 +447,11 @@ def test_a_damaged_kernel_cache_is_compiled_again(tmp_path: Path) -> None:
         for path in files:
             path.write_bytes(path.read_bytes()[:-7] if damage is None else damage)
         assert call()[0] == expected
+    kernels = [path for path in files if path.suffix == ".nbc"]
+    contents = [path.read_bytes() for path in kernels]
+    for path, content in zip(kernels, [*contents[1:], contents[0]], strict=True):
+        path.write_bytes(content)
+    assert call()[0] == expected
     assert all(path.stat().st_size > 100 for path in files)
 
 

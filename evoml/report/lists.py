@@ -69,8 +69,11 @@ def _short(value: Any) -> str:
 
 def _values(field: Any) -> str:
     """The allowed values, short: a range or a type."""
-    low = next((f"{getattr(m, k)}" for m in field.metadata for k in ("ge", "gt") if getattr(m, k, None) is not None), "")
-    high = next((f"{getattr(m, k)}" for m in field.metadata for k in ("le", "lt") if getattr(m, k, None) is not None), "")
+    bounds = {key: getattr(m, key) for m in field.metadata for key in ("ge", "gt", "le", "lt") if getattr(m, key, None) is not None}
+    low = f"above {bounds['gt']}" if "gt" in bounds else str(bounds.get("ge", ""))
+    high = f"below {bounds['lt']}" if "lt" in bounds else str(bounds.get("le", ""))
+    if low.startswith("above") and not high:
+        return low
     if low or high:
         return f"{low}..{high}"
     args = getattr(field.annotation, "__args__", ())

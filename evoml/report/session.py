@@ -1,11 +1,6 @@
 """What the commands do: run a search with a display, show, evaluate and export what is in a run or a file."""
 
 import json
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +9,14 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from evoml import interrupts
 from evoml.archive import Archive, lock, read_result
-from evoml.compiled import cached, on_compile
+from evoml.compiled import cache_folder, cached, on_compile
 from evoml.config import Config, build
 from evoml.errors import InputError, cannot_write
 from evoml.export.text import source as text_source
 from evoml.genes import Genotype
-from evoml.problem import Problem, read_text, stored_config
+from evoml.problem import Problem, edited, read_text, stored_config
 from evoml.registry import load
 from evoml.report import Heedless, console
 from evoml.report.baselines import baselines, memory_of
@@ -28,7 +24,6 @@ from evoml.report.progress import Display
 from evoml.search import Result, Search, resume
 from evoml.spaces.automl_zero import open_text
 
-INTERRUPTED = 130
 UNSEEN = "test tasks that the search never saw"
 EVALUATION = ("task", "evaluator", "backend", "search.seed")  # the settings that an evaluation takes
 
@@ -69,10 +64,13 @@ def _search(search: Search, fresh: bool, as_json: bool) -> int:
         )
         _remark(search, err)
         announce_compilation(err)
+    interrupts.advise(f"go on with: evoml resume {folder}")
     search.prepare()
-    with _interruptible() as stop, _display(search, err, as_json) as display:
+    with interrupts.stopping() as stop, _display(search, err, as_json) as display:
         result = search.run(display, stop)
         interrupted = stop.is_set()
+    if result.reason != "interrupted":
+        interrupts.advise(f"the search is complete: evoml show {folder}")
     if interrupted and result.reason != "interrupted":
         err.print(f"interrupted, but the search is complete: evoml show {folder}", soft_wrap=True)
     elif as_json:
@@ -81,13 +79,15 @@ def _search(search: Search, fresh: bool, as_json: bool) -> int:
         err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {folder}", soft_wrap=True)
     else:
         _print_result(problem, result)
-    return INTERRUPTED if interrupted else 0
+    return interrupts.STATUS if interrupted else 0
 
 
 def announce_compilation(err: Console) -> None:
     """Say so, once, when something has to be compiled."""
-    where = "once for this machine" if cached() else "since the cache folder cannot be used"
-    on_compile(lambda: err.print(f"compiling kernels, {where} (about 20 seconds) ..."))
+    if cached():
+        on_compile(lambda: err.print("compiling kernels, once for this machine (about 20 seconds) ..."))
+    else:
+        err.print(f"compiling kernels (about 20 seconds); {cache_folder()} cannot be used, so they are not kept ...", soft_wrap=True)
 
 
 def _remark(search: Search, err: Console) -> None:
@@ -102,24 +102,6 @@ def _display(search: Search, console: Console, quiet: bool) -> Display:
     settings = search.config.search
     title = f"{search.config.system} on {search.config.name('task')}, seed {settings.seed}"
     return Display(title, search.problem.objective, settings.budget, settings.seconds, console, quiet)
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a termination signal sets."""
-    stop = threading.Event()
-
-    def handle(*_: Any) -> None:
-        if stop.is_set():  # the second time: at once; the run is intact up to its last checkpoint
-            os._exit(INTERRUPTED)
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _summary(problem: Problem, result: Result) -> dict[str, Any]:
@@ -173,6 +155,7 @@ def _open(path: Path) -> tuple[Problem | None, Any, Genotype, list[str]]:
     if path.is_dir():
         problem = Problem(stored_config(path))
         best, problems = _archive(path, problem).best(1)
+        problems += _edited(path)
         if not best:
             raise InputError(f"{path}: no candidate has been archived yet" + "".join(f"; {line}" for line in problems))
         return problem, problem.space, best[0]["genotype"], problems
@@ -196,7 +179,7 @@ def show(path: Path, count: int, as_json: bool) -> None:
         return
     problem = Problem(stored_config(path))
     best, problems = _archive(path, problem).best(count)
-    _warn(problems)
+    _warn([*problems, *_edited(path)])
     described = [_describe(problem, row) for row in best]
     result = read_result(path)
     if as_json:
@@ -245,9 +228,13 @@ def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, 
         result = {"objectives": {other.objective: scores[other.objective]}, "tasks": scores["tasks"]}
         print_json(result | {"key": space.key(genotype), "baselines": baselines(other, other.test_tasks)})
         return
-    same = problem is not None and _about_tasks(problem) == _about_tasks(other)
+    same = problem is not None and not edited(path) and _about_tasks(problem) == _about_tasks(other)
     which = UNSEEN if same else f"test tasks of {other.config.name('task')}, seed {other.config.search.seed}"
     _print_scores(console(), other, "discovered program" if problem else path.name, scores[other.objective], which)
+
+
+def _edited(path: Path) -> list[str]:
+    return [f"{path / 'run.toml'}: not the settings that the run was made with"] if edited(path) else []
 
 
 def _check_sets(sets: list[dict[str, Any]]) -> None:

@@ -1,7 +1,7 @@
 """Search strategies: how a space is explored. One file a strategy, with `Settings` and a class `Strategy`.
 
 A strategy is asked for candidates and told what they scored; it sees the toolbox and nothing else. The loop uses `block` (candidates
-to ask for at once), `ask(ids)`, `tell(evaluated)`, `alive` (what a snapshot shows), `migrants(count, number)`, `state_dict()` and
+to ask for at once), `ask(ids)`, `tell(evaluated)`, `alive` (what a snapshot shows), `fitness` (of those), `migrants(count, number)`, `state_dict()` and
 `load_state_dict(state)`, which raises ValueError for a state that does not fit. The settings' `candidates` is the block's size, from which
 `backend = "auto"` is decided.
 """
@@ -32,6 +32,11 @@ class Ring:
         if self.told < len(self.population):
             return self.population[: self.told]
         return self.population.take(np.roll(np.arange(len(self.population)), -(self.told % len(self.population))))
+
+    @property
+    def fitness(self) -> np.ndarray:
+        """The first objective of everyone alive, in no order."""
+        return self.population.fitness[: self.told, 0]
 
     def state_dict(self) -> dict[str, Any]:
         """Numbers, and under `arrays` what is stored as arrays: the members there are."""
