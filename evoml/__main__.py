@@ -12,8 +12,8 @@ def main() -> NoReturn:
     """Run the command line. Status 0 done, 1 a write was refused, 2 bad input, 130 interrupted."""
     interrupts.install()
     status = _run()
-    interrupts.uninstall()
     _silence_broken_streams()
+    interrupts.uninstall()
     sys.exit(status)
 
 

@@ -36,8 +36,7 @@ def cache_folder() -> Path:
     digest = blake2b(f"{numba.__version__} {version('llvmlite')}".encode(), digest_size=8)
     for source in sorted(
         [
-            package / "instructions.py",
-            Path(__file__),
+            *(package / f"{name}.py" for name in ("instructions", "population", "streams", "compiled")),
             *package.glob("backends/*.py"),
             *package.glob("_[a-z]*.py"),
             *package.glob("[es]*/_[a-z]*.py"),

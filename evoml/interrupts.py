@@ -5,6 +5,7 @@ of its own hears of signals through `signal.set_wakeup_fd` and decides: leave at
 """
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
@@ -78,6 +79,9 @@ def _leave() -> NoReturn:
     """End the process; whatever is written is written beside and renamed, so nothing is left half done."""
     line = "evoml: interrupted" + (f"; {_advice}" if _advice else "") + "\n"
     try:
-        os.write(2, line.encode())
+        if os.isatty(2):
+            line = "\r\x1b[J\x1b[?25h" + line  # a live display hides the cursor
+        if select.select([], [2], [], 0)[1]:  # a full pipe would hold the process for ever
+            os.write(2, line.encode())
     finally:
         os._exit(STATUS)

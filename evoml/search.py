@@ -204,6 +204,8 @@ class Search:
         reason, shortened = self._finished(), False
         with ThreadPoolExecutor(workers) as pool:
             while not reason:
+                if not any(island.done for island in self.islands):
+                    self._restart_if_due()
                 shortened = self._shortened()
                 if shortened:
                     self.save()  # so that the run can be given a larger budget as if it had always had it
@@ -211,11 +213,10 @@ class Search:
                 complete = self._round(pool, stop)
                 self.seconds += time.monotonic() - began
                 if not complete:
-                    self.save()
+                    if not shortened:  # else its blocks are cut by a budget that a resume may change: it goes back to where the round began
+                        self.save()
                     return self._result("interrupted")
                 reason = self._finished()
-                if not reason:
-                    self._restart_if_due()
                 due = time.monotonic() - self._saved > self.config.archive.interval or self.archive.buffered > MANY_ROWS
                 if due and not shortened:
                     self.save()

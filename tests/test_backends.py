@@ -489,3 +489,10 @@ def test_fingerprints_look_at_the_first_examples_only(backend: str) -> None:
 def test_the_operation_table_is_in_order() -> None:
     assert [op.id for op in OPS] == list(range(65))
     assert len(set(NAMES)) == 65
+
+
+def test_later_epochs_of_some_of_the_examples(other: str) -> None:
+    """More tasks than a group of lanes holds, and fewer training examples than there are."""
+    tasks = random_tasks(20, 4, 8, 4)
+    wanted = fitness("reference", programs(LEARNER), tasks, epochs=2, train=4)
+    assert np.abs(fitness(other, programs(LEARNER), tasks, epochs=2, train=4) - wanted).max() <= 1e-9

@@ -524,3 +524,13 @@ def test_start_fills_the_first_population(tmp_path: Path) -> None:
     assert result.best is not None
     assert result.best["objectives"]["fitness"] > 0.99
     assert len(set(rows(tmp_path / "run")["key"].to_pylist())) == 1
+
+
+def test_a_restart_that_is_due_when_the_budget_ends_is_not_forgotten(tmp_path: Path) -> None:
+    sets = ("search.experiment=4200", "search.budget=8400")
+    search(tmp_path / "whole", *sets).run()
+    search(tmp_path / "run", "search.experiment=4200", "search.budget=4200").run()
+    again = resume(tmp_path / "run", budget=8400)
+    again.prepare()
+    again.run()
+    assert same(rows(tmp_path / "run"), rows(tmp_path / "whole"))

@@ -87,9 +87,10 @@ class Backend:
         return hashes, int(steps)
 
     @property
-    def examples(self) -> tuple[int, int]:
-        """Training and validation examples there are in memory."""
-        return self.tasks.train_y.shape[1], self.tasks.valid_y.shape[1]
+    def examples(self) -> tuple[int, int, int]:
+        """Training and validation examples that a lane group has in memory, and training examples in a later epoch's order."""
+        train, valid = self.tasks.train_y.shape[1], self.tasks.valid_y.shape[1]
+        return train, valid, min(self.rules.train, train) if self.rules.epochs > 1 else train
 
     def errors(self, examples: int) -> np.ndarray:
         """Room for the errors of a lane group on so many examples."""
@@ -199,7 +200,7 @@ def _run_group(
         x, y = (train_x, train_y) if epoch == 0 else (later_x, later_y)
         run(
             code, begin, constants, memory, 0, v0, scratch, features, seeds, lane, state,
-            x, y, group * examples[0], train, errors, 0, stride, loss, 1, classify, limit,
+            x, y, group * examples[0 if epoch == 0 else 2], train, errors, 0, stride, loss, 1, classify, limit,
         )  # fmt: skip
         if state[ACTIVE] == 0:
             return
