@@ -14,8 +14,9 @@ import threading
 import time
 from pathlib import Path
 
-from evoml.config import assign, build
-from evoml.search import Progress, Search
+from common import search
+
+from evoml.search import Progress
 
 RESULT = Path(__file__).parent / "results" / "cifar10_hour.json"
 SETS = ["search.islands=2", "task.search.tasks=16", "search.budget=0", "search.experiment_steps=60000000000", "archive.interval=120"]
@@ -29,9 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     sets = [*SETS, f"search.seed={options.seed}", f"task.data={json.dumps(str(options.data))}"]
     folder = Path(tempfile.mkdtemp(prefix="evoml-hour-"))
-    search = Search(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in sets]), folder / "run")
-    search.create()
-    search.prepare()
+    started = search(folder / "run", sets)
     stop, began, points = threading.Event(), time.process_time(), []
 
     def show(progress: Progress) -> None:
@@ -39,18 +38,18 @@ def main() -> None:
         if spent >= options.cpu_seconds:
             stop.set()
         if stop.is_set() or spent >= (len(points) + 1) * options.cpu_seconds / 24:
-            champion = search.halloffame[0]
+            champion = started.halloffame[0]
             points.append(
                 {
                     "cpu_seconds": round(spent, 1), "wall_seconds": round(progress.seconds, 1), "candidates": progress.evaluations,
                     "training_steps": progress.counts["steps"], "experiment": progress.experiment, "search": progress.best,
-                    "selected": progress.selected, "test": search.problem.test(champion.genotype)["accuracy"], "counts": progress.counts,
+                    "selected": progress.selected, "test": started.problem.test(champion.genotype)["accuracy"], "counts": progress.counts,
                     "program": progress.champion,
                 }
             )  # fmt: skip
             RESULT.write_text(json.dumps({"settings": SETS, "seed": options.seed, "points": points}, indent=1))
 
-    search.run(show, stop)
+    started.run(show, stop)
     shutil.rmtree(folder)
 
 

@@ -13,16 +13,15 @@ import json
 import shutil
 import statistics
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import rate, search
 
 from evoml.backends import Rules
 from evoml.backends.numba import Backend
-from evoml.config import assign, build
 from evoml.population import Population
 from evoml.problem import read_text
 from evoml.programs import Programs
@@ -35,28 +34,9 @@ RESULT = Path(__file__).parent / "results" / "performance.json"
 LINEAR = ["task.name=linear_regression", "search.stop_at=none", "search.experiment=0", "search.experiment_steps=0"]
 
 
-def search(folder: Path, seed: int, *sets: str) -> Search:
-    given = [f"search.seed={seed}", "search.islands=1", "workers=1", *sets]
-    out = Search(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in given]), folder)
-    out.create()
-    out.prepare()
-    return out
-
-
-def rate(folder: Path, seed: int, seconds: float, first: int, step: int, *sets: str) -> float:
-    """Candidates a CPU second of one island, after its first candidates."""
-    island, stop = search(folder, seed, *sets).islands[0], threading.Event()
-
-    def advance(count: int) -> None:
-        island.end_round()
-        island.advance(count, 2**62, stop)
-
-    advance(first)
-    done, began = 0, time.process_time()
-    while time.process_time() - began < seconds:
-        advance(step)
-        done += step
-    return done / (time.process_time() - began)
+def alone(folder: Path, seed: int, *sets: str) -> Search:
+    """A search of one island on one core; `sets` may say otherwise."""
+    return search(folder, [f"search.seed={seed}", "search.islands=1", "workers=1", *sets])
 
 
 def interpreter(name: str, features: int, tasks: int, seconds: float) -> float:
@@ -86,7 +66,7 @@ def interpreter(name: str, features: int, tasks: int, seconds: float) -> float:
 
 def cores(folder: Path, seed: int, workers: int, seconds: float) -> float:
     """Candidates a second of wall time, two islands."""
-    out = search(folder, seed, *LINEAR, "search.islands=2", f"workers={workers}", f"search.seconds={seconds}")
+    out = alone(folder, seed, *LINEAR, "search.islands=2", f"workers={workers}", f"search.seconds={seconds}")
     return out.run().evaluations_per_second
 
 
@@ -121,7 +101,10 @@ def main() -> None:
         ("the same, 1000 training examples", [10_500], ["task.search.train=1000"]),
         ("the same, 100 tasks", [3_100], ["task.search.tasks=100"]),
     ):
-        runs = [rate(folder / f"{name}-{run}", run, options.seconds, 20_000, 5_000, *LINEAR, *sets) for run in range(options.runs)]
+        runs = [
+            rate(alone(folder / f"{name}-{run}", run, *LINEAR, *sets).islands[0], options.seconds, 20_000, 5_000)
+            for run in range(options.runs)
+        ]
         keep(name, "candidates a second", original, runs)
     for title, name, features, tasks, theirs in (
         ("interpreter, linear regressor, F = 4, 8 tasks", "linear_regression", 4, 8, [5.2]),
@@ -133,7 +116,7 @@ def main() -> None:
         keep(title, "ns an instruction and task", theirs, [interpreter(name, features, tasks, 0.5) for _ in range(options.runs)], "less")
     if options.data is not None:
         sets = [f"task.data={json.dumps(str(options.data))}", "task.search.tasks=10", "evaluator.epochs=1", "search.experiment=0"]
-        runs = [rate(folder / f"real-{run}", run, 4 * options.seconds, 0, 500, *sets) for run in range(options.runs)]
+        runs = [rate(alone(folder / f"real-{run}", run, *sets).islands[0], 4 * options.seconds, 0, 500) for run in range(options.runs)]
         keep("real tasks, 8000 + 1000 examples, early in a search", "candidates a second", [180, 310], runs)
     shutil.rmtree(folder)
 

@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from evoml.config import assign, build
+from common import search
+
 from evoml.report.baselines import baselines, programs_folder, score_program
-from evoml.search import Search
 
 RESULT = Path(__file__).parent / "results" / "real_data.json"
 BUDGET = {"digits": 2_000_000, "cifar10": 150_000}
@@ -26,16 +26,14 @@ def run(name: str, data: Path | None, seed: int, workers: int, folder: Path, str
     sets = [f"search.seed={seed}", f"search.budget={BUDGET[name]}", f"workers={workers}", f"strategy.name={strategy}"]
     if data is not None:
         sets += [f"task.data={json.dumps(str(data))}", "evaluator.epochs=1", "search.experiment=0"]
-    search = Search(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in sets]), folder / f"{name}-{seed}")
-    search.create()
-    search.prepare()
-    result = search.run()
-    tasks = search.problem.task.test()
+    started = search(folder / f"{name}-{seed}", sets)
+    result, problem = started.run(), started.problem
+    tasks = problem.test_tasks
     assert result.best is not None
     assert result.test is not None
-    scores = {"discovered program": result.test["accuracy"], **baselines(search.problem, tasks)}
+    scores = {"discovered program": result.test["accuracy"], **baselines(problem, tasks)}
     averaged = programs_folder() / "automl_zero" / "averaged_weights.py"
-    scores["bilinear, averaged weights (hand-written)"] = float(score_program(search.problem, tasks, averaged).mean())
+    scores["bilinear, averaged weights (hand-written)"] = float(score_program(problem, tasks, averaged).mean())
     return {
         "data": name, "seed": seed, "candidates": result.evaluations, "training_steps": result.counts["steps"],
         "seconds": round(result.seconds, 1), "selected": result.best["objectives"]["accuracy"], "scores": scores, "program": result.best["text"],

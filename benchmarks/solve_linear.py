@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from evoml.config import assign, build
-from evoml.search import Search
+from common import search
 
 RESULT = Path(__file__).parent / "results" / "solve_linear.json"
 
@@ -28,15 +27,13 @@ def main() -> None:
     folder, rows = Path(tempfile.mkdtemp(prefix="evoml-solve-")), []
     for seed in range(options.seeds):
         sets = ["task.name=linear_regression", "workers=1", f"search.seed={seed}", "search.budget=100000000", *options.sets]
-        search = Search(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in sets]), folder / str(seed))
-        search.create()
-        search.prepare()
+        started = search(folder / str(seed), sets)
         began = time.process_time()
-        result = search.run()
+        result = started.run()
         assert result.best is not None
         assert result.test is not None
         row = {
-            "seed": seed, "solved": result.reason == "stop_at", "experiments": search.experiment + 1, "candidates": result.evaluations,
+            "seed": seed, "solved": result.reason == "stop_at", "experiments": started.experiment + 1, "candidates": result.evaluations,
             "cpu_seconds": round(time.process_time() - began, 2), "selected": result.best["objectives"]["fitness"], "test": result.test["fitness"],
         }  # fmt: skip
         rows.append(row)

@@ -11,15 +11,12 @@ import json
 import shutil
 import statistics
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from evoml.config import assign, build
-from evoml.search import Search
+from common import rate, search
 
 RESULT = Path(__file__).parent / "results" / "throughput.json"
 ORIGINAL = {  # candidates a CPU second of the original C++ program on this kind of machine; None: not measured
@@ -35,27 +32,12 @@ def measure(tasks: int, features: int, examples: int, seconds: float, repeats: i
     ]  # fmt: skip
     rates = []
     for seed in range(repeats):
-        config = build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in [*sets, f"search.seed={seed}"]])
-        search = Search(config, folder / f"{tasks}-{features}-{examples}-{seed}")
-        search.create()
-        search.prepare()
-        island, stop = search.islands[0], threading.Event()
-        advance(island, 20_000, stop)
-        done, began = 0, time.process_time()
-        while time.process_time() - began < seconds:
-            advance(island, 5_000, stop)
-            done += 5_000
-        rates.append(done / (time.process_time() - began))
+        island = search(folder / f"{tasks}-{features}-{examples}-{seed}", [*sets, f"search.seed={seed}"]).islands[0]
+        rates.append(rate(island, seconds, 20_000, 5_000))
     return {
         "tasks": tasks, "features": features, "examples": examples, "min": min(rates), "median": statistics.median(rates), "max": max(rates),
         "original": ORIGINAL.get((tasks, features, examples)), "counts": island.evaluator.counts, "split": split(island),
     }  # fmt: skip
-
-
-def advance(island: Any, count: int, stop: threading.Event) -> None:
-    """One round of `count` candidates."""
-    island.end_round()
-    island.advance(count, 2**62, stop)
 
 
 def split(island: Any) -> dict[str, float]:

@@ -210,25 +210,9 @@ def _score(tables, sizes, keys, exact, functional, short, run, scoring, counts):
 def _interpret(tables, sizes, which, train, valid, epochs, record, run, median):
     """Combined fitness, error hashes and training steps of the programs `which`."""
     (
-        kinds,
-        layout,
-        memory,
-        train_x,
-        train_y,
-        later_x,
-        later_y,
-        valid_x,
-        valid_y,
-        seeds,
-        tasks,
-        _,
-        _,
-        _,
-        examples,
-        classify,
-        limit,
-        errors,
-    ) = run
+        kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
+        tasks, _, _, _, examples, classify, limit, errors,
+    ) = run  # fmt: skip
     out = np.zeros((len(which), seeds.size))
     hashes = np.zeros(len(which), np.uint64)
     steps = _evaluate(

@@ -16,7 +16,6 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from shutil import rmtree
 from types import MappingProxyType
@@ -35,6 +34,7 @@ try:
 except ImportError:  # not on Windows, where runs are not locked
     fcntl = None  # type: ignore[assignment]
 
+from evoml.digests import digest
 from evoml.errors import DiskError, InputError, cannot_write
 from evoml.genes import Genotype, Schema
 from evoml.population import STATUS, Population
@@ -184,7 +184,7 @@ class Archive:
                 writer.write_table(pa.Table.from_batches(self._buffer, self.arrow))
             content = sink.getvalue().to_pybytes()
             write_atomically(self._part(len(self.parts)), content)
-            self.parts.append(_digest(content))
+            self.parts.append(digest(content))
             self._buffer.clear()
         if self._events:
             text = "".join(json.dumps(event) + "\n" for event in self._events).encode()
@@ -221,7 +221,7 @@ class Archive:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
             _join(state, arrays)
             own = state.pop("archive")
-            self.parts, self._events_bytes = [str(digest) for digest in own["parts"]], int(own["events_bytes"])
+            self.parts, self._events_bytes = [str(part) for part in own["parts"]], int(own["events_bytes"])
             if self._events_bytes < 0:
                 raise ValueError("less than no events")
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
@@ -229,12 +229,12 @@ class Archive:
         events = self.folder / "events.jsonl"
         if self._events_bytes > (events.stat().st_size if events.is_file() else 0):
             raise InputError(f"{events}: missing, or shorter than it was; put it back to resume this run")
-        for number, digest in enumerate(self.parts):
-            self._check(self._part(number), digest)
+        for number, known in enumerate(self.parts):
+            self._check(self._part(number), known)
         self._stale = True
         return dict(state)
 
-    def _check(self, part: Path, digest: str) -> None:
+    def _check(self, part: Path, known: str) -> None:
         """Raise InputError where a part is not the one that was written."""
         if part.is_symlink():
             raise InputError(f"{part}: a link; a run keeps its parts in its own folder: put it back to resume this run")
@@ -242,7 +242,7 @@ class Archive:
             content = part.read_bytes()
         except OSError as error:
             raise InputError(f"{part}: {error.strerror or 'cannot be read'}; put it back to resume this run") from None
-        if _digest(content) != digest:
+        if digest(content) != known:
             raise InputError(f"{part}: not as it was written; put the right one back to resume this run")
 
     def _discard(self) -> None:
@@ -357,10 +357,6 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 def _skipped(part: Path, error: Exception) -> str:
     return f"{part}: skipped, not a part of this run ({' '.join(str(error).split())[:120]})"
-
-
-def _digest(content: bytes) -> str:
-    return blake2b(content, digest_size=16).hexdigest()
 
 
 def _split(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:

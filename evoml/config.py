@@ -7,14 +7,14 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from hashlib import blake2b
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from evoml.digests import digest
 from evoml.errors import InputError
 from evoml.registry import load, names
 from evoml.settings import Settings
@@ -40,6 +40,13 @@ class SearchSettings(Settings):
     experiment_steps: int = Field(0, ge=0, description="training steps after which all starts again with fresh tasks; 0: never")
     round: int = Field(10_000, ge=1, description="most candidates an island evaluates between two synchronisations")
     round_steps: int = Field(20_000_000, ge=1, description="most training steps an island runs between two synchronisations")
+
+    @field_validator("stop_at")
+    @classmethod
+    def _number_or_none(cls, value: float | str) -> float | str:
+        if value != "none" if isinstance(value, str) else not isfinite(value):
+            raise ValueError("must be a number or none")
+        return value
 
 
 class ArchiveSettings(Settings):
@@ -93,13 +100,13 @@ class Config(Settings):
         return out
 
 
-def digest(values: Mapping[str, Any]) -> str:
+def settings_digest(values: Mapping[str, Any]) -> str:
     """A hash of every setting in a complete configuration but those that a resumed run may have others of."""
     values = dict(values)
     for group, keys in {"search": ("budget", "seconds"), "task": ("data",), "archive": ("interval",)}.items():
         values[group] = {key: value for key, value in values[group].items() if key not in keys}
     rest = {key: value for key, value in values.items() if key not in (*NOT_SETTINGS, "workers", "system", "preset", "start")}
-    return blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return digest(json.dumps(rest, sort_keys=True).encode())
 
 
 def systems() -> tuple[str, ...]:
@@ -168,9 +175,6 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
             config.part(part)
     except InputError as error:
         raise InputError(f"{_origin(str(error).partition(':')[0], layers)}{error}") from None
-    stop = config.search.stop_at
-    if (isinstance(stop, str) and stop != "none") or (isinstance(stop, float) and not isfinite(stop)):
-        raise InputError(f"{_origin('search.stop_at', layers)}search.stop_at: {stop!r}: must be a number or none")
     return config
 
 

@@ -65,11 +65,12 @@ def _listen(descriptor: int) -> None:
             if stop is None or stop.is_set():
                 _leave()
             stop.set()
-        threading.Thread(target=_expire, args=(stop,), daemon=True).start()
+        patience = threading.Timer(PATIENCE, _expire, (stop,))
+        patience.daemon = True
+        patience.start()
 
 
 def _expire(stop: threading.Event) -> None:
-    threading.Event().wait(PATIENCE)
     with _lock:
         if _stop is stop:
             _leave()

@@ -1,13 +1,13 @@
 """The parts of a configuration, made: what a search, an evaluation and an export share."""
 
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from evoml.archive import read_config
 from evoml.backends import missing
-from evoml.config import NOT_SETTINGS, Config, build, digest
+from evoml.config import NOT_SETTINGS, Config, build, settings_digest
+from evoml.digests import digest
 from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.population import Population
@@ -62,7 +62,7 @@ class Problem:
         if self.config.data is None:
             return ""
         try:
-            return blake2b(self.config.data.read_bytes(), digest_size=16).hexdigest()
+            return digest(self.config.data.read_bytes())
         except OSError as error:
             raise InputError(f"{self.config.data}: {error.strerror or 'cannot be read'}") from None
 
@@ -85,10 +85,10 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: not a text file") from None
 
 
-def edited(folder: Path) -> bool:
-    """Whether run.toml holds other settings than the run was made with."""
+def edited(folder: Path, config: Config) -> bool:
+    """Whether `config`, as run.toml holds it now, is other settings than the run was made with."""
     stored = read_config(folder).get("settings_digest")
-    return stored is not None and stored != digest(stored_config(folder).complete())
+    return stored is not None and stored != settings_digest(config.complete())
 
 
 def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config:

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ import numpy as np
 from deap import tools
 
 from evoml.archive import Archive, read_config, read_result, write_atomically
-from evoml.config import Config, digest
+from evoml.config import Config, settings_digest
+from evoml.digests import digest
 from evoml.errors import InputError
 from evoml.islands import Island, whole
 from evoml.population import Individual, Population
@@ -125,12 +125,11 @@ class Search:
         # Not auto: on another machine that may be another backend, whose results differ in the last bits.
         values["backend"] = self.problem.backend
         values |= {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
-        return values | {"settings_digest": digest(values)}
+        return values | {"settings_digest": settings_digest(values)}
 
     def restore(self) -> None:
         """Go back to the run's checkpoint. Changes nothing in the folder. Raises InputError."""
-        digest = read_config(self.archive.folder).get("data_digest", "")
-        if digest != self.problem.data_digest:
+        if read_config(self.archive.folder).get("data_digest", "") != self.problem.data_digest:
             raise InputError(f"{self.config.data}: not the data that the run was made with")
         state = self.archive.restore()
         if not state:
@@ -157,7 +156,7 @@ class Search:
     def _settings(self) -> str:
         """A hash of all that the run follows from."""
         start = [self.problem.space.key(genotype) for genotype in self.given]
-        return blake2b(json.dumps([digest(self._complete()), self.problem.data_digest, start]).encode(), digest_size=16).hexdigest()
+        return digest(json.dumps([self._complete()["settings_digest"], self.problem.data_digest, start]).encode())
 
     def store_config(self) -> None:
         """Write run.toml again, for a run whose limits were changed."""
@@ -375,11 +374,11 @@ def resume(
         changes["task"] = {"data": str(data)}
     out = Search(stored_config(folder, changes), folder)
     out.restore()
-    result = read_result(folder) or {}
-    for name, done in (("budget", out.evaluations), ("seconds", out.seconds)):
-        had = max(done, result.get("evaluations" if name == "budget" else name, 0))
-        if name in limits and 0 < limits[name] < had:
-            raise InputError(f"resume: --{name} {limits[name]:g}: the run has had {had:,} already; give more")
+    ended = read_result(folder) or {"evaluations": 0, "seconds": 0.0}
+    had = {"budget": max(out.evaluations, ended["evaluations"]), "seconds": max(out.seconds, ended["seconds"])}
+    for name, limit in limits.items():
+        if 0 < limit < had[name]:
+            raise InputError(f"resume: --{name} {limit:g}: the run has had {had[name]:,} already; give more")
     if limits or data is not None:
         out.store_config()
     return out

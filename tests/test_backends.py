@@ -216,9 +216,7 @@ def test_every_operation_agrees_in_single_precision(other: str, features: int) -
 
 @compiled
 def _one(code, constants, memory, features, scratch, seeds, state, nothing, loss):
-    _lanes.run(
-        code, 0, constants, memory, 0, 3, scratch, features, seeds, 0, state, nothing, nothing, 0, 0, nothing, 0, 0, loss, 0, 0, 100.0
-    )
+    _lanes.run(code, 0, constants, memory, 3, scratch, features, seeds, 0, state, nothing, nothing, 0, 0, nothing, 0, 0, loss, 0, 0, 100.0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -249,7 +249,6 @@ class Kernel:
     def _total(self, summand: ast.AST) -> ir.Value:
         """A sum in ascending order over the indices k and l that occur in it. It starts at -0, the neutral element of addition."""
         sum_ = cgutils.alloca_once_value(self.b, self.lanes.number(-0.0))
-        self.b.store(self.lanes.number(-0.0), sum_)
         used = {node.id for node in ast.walk(summand) if isinstance(node, ast.Name)}
         with self._loops("".join(name for name in "kl" if name in used)):
             self.b.store(self.b.fadd(self.b.load(sum_), self.vector(summand)), sum_)
@@ -294,7 +293,7 @@ END = LOAD + 3  # the phase ends, as it does when every lane has failed
 STEP, ACTIVE, STEPS = range(3)
 
 _PARAMETERS = (
-    "code", "begin", "constants", "memory", "base", "v0", "scratch", "features", "seeds", "lane", "state",
+    "code", "begin", "constants", "memory", "v0", "scratch", "features", "seeds", "lane", "state",
     "x", "y", "example", "examples", "errors", "error", "stride", "loss", "learn", "classify", "limit",
 )  # fmt: skip
 _ARRAYS = ("code", "constants", "memory", "seeds", "state", "x", "y", "errors", "loss")
@@ -302,19 +301,19 @@ _ARRAYS = ("code", "constants", "memory", "seeds", "state", "x", "y", "errors", 
 
 @intrinsic
 def run(
-    typingctx, code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+    typingctx, code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
     x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
 ):  # fmt: skip
     """Run a phase on one lane group, from row `begin` of `code` on.
 
-    code: int32 [n, 4]; constants: [n, 4] of the lanes' type; memory: flat, the program's s0, v0 and F * F vectors of scratch being vectors
-    `base`, `v0` and `scratch` of it; seeds: uint64, flat, the group's from `lane` on; state: int64 [3]; x, y: flat, the group's first example
+    code: int32 [n, 4]; constants: [n, 4] of the lanes' type; memory: flat, s0 first, v0 and F * F vectors of scratch being vectors `v0` and
+    `scratch` of it; seeds: uint64, flat, the group's from `lane` on; state: int64 [3]; x, y: flat, the group's first example
     being number `example` of `examples` to run; errors: flat, vector `error` and every `stride`-th gets an example's absolute errors; loss:
     float64 [lanes], what validation adds to; learn: 1 in training, 0 in validation; classify: 0 or 1; limit: float64, an error that is not at
     most this is a failure.
     The interpreter is a symbol that `prepare` defines, so that it is compiled once and not again in everything that calls it.
     """
-    dtype = np.float64 if memory.dtype == types.float64 else np.float32
+    given, dtype = locals(), np.float64 if memory.dtype == types.float64 else np.float32
 
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         values = [
@@ -325,12 +324,8 @@ def run(
         b.call(cgutils.get_or_insert_function(b.module, kind, _symbol(dtype)), values)
         return context.get_dummy_value()
 
-    given = (
-        code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
-        x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
-    )  # fmt: skip
-    whole = [kind if name in _ARRAYS else types.int64 for name, kind in zip(_PARAMETERS[:-1], given[:-1], strict=True)]
-    return types.void(*whole, types.float64), codegen
+    kinds = [given[name] if name in _ARRAYS else types.int64 for name in _PARAMETERS[:-1]]
+    return types.void(*kinds, types.float64), codegen
 
 
 def _symbol(dtype: Any) -> str:
@@ -345,11 +340,11 @@ def prepare(dtype: Any) -> None:
     kinds = [types.CPointer(pointed.get(name, real)) if name in _ARRAYS else types.int64 for name in _PARAMETERS[:-1]]
 
     def interpreter(
-        code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+        code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
         x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
     ):  # fmt: skip
         _interpret(
-            code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+            code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
             x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
         )  # fmt: skip
 
@@ -358,11 +353,11 @@ def prepare(dtype: Any) -> None:
 
 @intrinsic
 def _interpret(
-    typingctx, code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
+    typingctx, code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
     x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
 ):  # fmt: skip
     """The interpreter: for a vector length in UNROLLED one of its own, in which every loop unrolls, else one for any length."""
-    dtype = np.float64 if memory.dtype == types.float64 else np.float32
+    given, dtype = locals(), np.float64 if memory.dtype == types.float64 else np.float32
 
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         values = dict(zip(_PARAMETERS, arguments, strict=True))
@@ -378,11 +373,7 @@ def _interpret(
         b.position_at_end(done)
         return context.get_dummy_value()
 
-    kinds = (
-        code, begin, constants, memory, base, v0, scratch, features, seeds, lane, state,
-        x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
-    )  # fmt: skip
-    return types.void(*kinds), codegen
+    return types.void(*(given[name] for name in _PARAMETERS)), codegen
 
 
 class Phase:
@@ -394,11 +385,7 @@ class Phase:
         self.seeds = lanes.b.gep(values["seeds"], [values["lane"]])
         limit = values["limit"] if lanes.double else lanes.b.fptrunc(values["limit"], lanes.scalar)
         self.limit = lanes.splat(limit)
-        self.label = values["base"]
-        self.prediction = self._plus(values["base"], 1)
-
-    def _plus(self, value: ir.Value, number: int) -> ir.Value:
-        return self.b.add(value, ir.Constant(I64, number))
+        self.label, self.prediction = ir.Constant(I64, 0), ir.Constant(I64, 1)  # s0 and s1
 
     def _state(self, which: int) -> ir.Value:
         return self.b.gep(self.p["state"], [ir.Constant(I64, which)])
@@ -414,12 +401,7 @@ class Phase:
         b, one = self.b, ir.Constant(I64, 1)
         self.n = cgutils.alloca_once_value(b, ir.Constant(I64, 0))  # the example
         at = cgutils.alloca_once_value(b, self.p["begin"])
-        b.store(ir.Constant(I64, 0), self.n)
-        b.store(self.p["begin"], at)
-        self.variables = []
-        for which in (STEP, ACTIVE, STEPS):
-            self.variables.append(cgutils.alloca_once(b, I64))
-            b.store(b.load(self._state(which)), self.variables[which])
+        self.variables = [cgutils.alloca_once_value(b, b.load(self._state(which))) for which in (STEP, ACTIVE, STEPS)]
         fetch, after, leave = (b.append_basic_block(name) for name in ("fetch", "after", "leave"))
         b.branch(fetch)
         b.position_at_end(fetch)

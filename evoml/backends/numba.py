@@ -192,21 +192,21 @@ def _run_group(
     features, lanes, scratch, v0 = layout.features, layout.lanes, layout.scratch, layout.first[2]
     stride, lane = np.int64(record), group * lanes
     run(
-        code, 0, constants, memory, 0, v0, scratch, features, seeds, lane, state,
+        code, 0, constants, memory, v0, scratch, features, seeds, lane, state,
         train_x, train_y, 0, 0, errors, 0, 0, loss, 0, classify, limit,
     )  # fmt: skip
     state[STEP] = 1
     for epoch in range(epochs if train > 0 else 0):
         x, y = (train_x, train_y) if epoch == 0 else (later_x, later_y)
         run(
-            code, begin, constants, memory, 0, v0, scratch, features, seeds, lane, state,
+            code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
             x, y, group * examples[0 if epoch == 0 else 2], train, errors, 0, stride, loss, 1, classify, limit,
         )  # fmt: skip
         if state[ACTIVE] == 0:
             return
         loss[:] = 0.0
         run(
-            code, begin, constants, memory, 0, v0, scratch, features, seeds, lane, state,
+            code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
             valid_x, valid_y, group * examples[1], valid, errors, train * stride, stride, loss, 0, classify, limit,
         )  # fmt: skip
         for each in range(0 if record else lanes):

@@ -105,12 +105,11 @@ def _display(search: Search, console: Console, quiet: bool) -> Display:
 
 
 def _summary(problem: Problem, result: Result) -> dict[str, Any]:
-    scored = result.test is not None
     return {
         "run": str(result.run), "evaluations": result.evaluations, "seconds": result.seconds,
         "evaluations_per_second": result.evaluations_per_second, "best": result.best,
         "test": {problem.objective: result.test[problem.objective]} if result.test else None,
-        "baselines": baselines(problem, problem.test_tasks) if scored else None, "reason": result.reason,
+        "baselines": baselines(problem, problem.test_tasks) if result.test else None, "reason": result.reason,
     }  # fmt: skip
 
 
@@ -155,7 +154,7 @@ def _open(path: Path) -> tuple[Problem | None, Any, Genotype, list[str]]:
     if path.is_dir():
         problem = Problem(stored_config(path))
         best, problems = _archive(path, problem).best(1)
-        problems += _edited(path)
+        problems += _edited(path, problem)
         if not best:
             raise InputError(f"{path}: no candidate has been archived yet" + "".join(f"; {line}" for line in problems))
         return problem, problem.space, best[0]["genotype"], problems
@@ -179,7 +178,7 @@ def show(path: Path, count: int, as_json: bool) -> None:
         return
     problem = Problem(stored_config(path))
     best, problems = _archive(path, problem).best(count)
-    _warn([*problems, *_edited(path)])
+    _warn([*problems, *_edited(path, problem)])
     described = [_describe(problem, row) for row in best]
     result = read_result(path)
     if as_json:
@@ -228,13 +227,13 @@ def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, 
         result = {"objectives": {other.objective: scores[other.objective]}, "tasks": scores["tasks"]}
         print_json(result | {"key": space.key(genotype), "baselines": baselines(other, other.test_tasks)})
         return
-    same = problem is not None and not edited(path) and _about_tasks(problem) == _about_tasks(other)
+    same = problem is not None and not edited(path, problem.config) and _about_tasks(problem) == _about_tasks(other)
     which = UNSEEN if same else f"test tasks of {other.config.name('task')}, seed {other.config.search.seed}"
     _print_scores(console(), other, "discovered program" if problem else path.name, scores[other.objective], which)
 
 
-def _edited(path: Path) -> list[str]:
-    return [f"{path / 'run.toml'}: not the settings that the run was made with"] if edited(path) else []
+def _edited(path: Path, problem: Problem) -> list[str]:
+    return [f"{path / 'run.toml'}: not the settings that the run was made with"] if edited(path, problem.config) else []
 
 
 def _check_sets(sets: list[dict[str, Any]]) -> None:

@@ -253,12 +253,12 @@ def canonical(tables, sizes, first, out_tables, out_sizes, keys):
         rows += tables[function].shape[1]
     at, ends, keep = np.zeros((rows, 3), np.uint8), np.zeros(4, np.int64), np.zeros(rows, np.uint8)
     sets, bits = np.zeros((2, (first[4] + 63) // 64), np.uint64), np.zeros((rows, 3), np.uint64)
-    hashes, flags, kept = np.zeros(rows, np.uint64), np.zeros(rows, np.uint8), np.zeros(rows + 1, np.uint16)
+    hashes, flags = np.zeros(rows, np.uint64), np.zeros(rows, np.uint8)
     values, loops, colours = np.zeros(first[4], np.uint64), np.zeros(first[4], np.uint8), np.zeros(first[4], np.uint64)
     for program in range(len(sizes)):
         _number(tables, sizes, program, first, at, ends, bits, flags)
         _live(at, ends, bits, flags, first, sets, keep)
-        _keep(tables, sizes, program, keep, at, ends, hashes, flags, kept, out_tables, out_sizes)
+        _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out_sizes)
         keys[program] = _flow(at, ends, hashes, flags, sets[0], first, values, loops, colours)
 
 
@@ -366,26 +366,24 @@ def _given(live, first):
 
 
 @compiled
-def _keep(tables, sizes, program, keep, at, ends, hashes, flags, kept, out_tables, out_sizes):
-    """Leave the live instructions in `at`, `flags`, `ends` and the tables, with their hashes. `kept` is scratch."""
-    begin, count = 0, 0
+def _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out_sizes):
+    """Leave the live instructions in `at`, `flags`, `ends` and the tables, with their hashes."""
+    count, read = 0, 0
     for function in range(3):
-        start = count
-        for read in range(begin, ends[function + 1]):  # no branches: none could be foreseen
-            kept[count] = read
-            count += keep[read]
         rows, out_rows = tables[function][program], out_tables[function][program]
-        for index in range(start, count):
-            read = kept[index]
-            out_rows[index - start] = rows[read - begin]
-            row = out_rows[index - start]
-            at[index, 0], at[index, 1], at[index, 2] = at[read, 0], at[read, 1], at[read, 2]
-            flag = flags[read]
-            flags[index] = flag
-            hashes[index] = _word(row, flag, function << 16 | index)
-            if flag & COMMUTES and row.a > row.b:
-                row.a, row.b = row.b, row.a
-        begin = ends[function + 1]
+        start = count
+        for index in range(sizes[program, function]):
+            if keep[read]:
+                out_rows[count - start] = rows[index]
+                row = out_rows[count - start]
+                at[count, 0], at[count, 1], at[count, 2] = at[read, 0], at[read, 1], at[read, 2]
+                flag = flags[read]
+                flags[count] = flag
+                hashes[count] = _word(row, flag, function << 16 | count)
+                if flag & COMMUTES and row.a > row.b:
+                    row.a, row.b = row.b, row.a
+                count += 1
+            read += 1
         out_sizes[program, function] = count - start
         ends[function + 1] = count
 
@@ -448,14 +446,20 @@ def _stirred(word):
 
 
 @compiled
+def _new(values, loops, index):
+    """Whether no earlier one of these places holds the same value."""
+    new = True
+    for earlier in range(index):
+        new &= values[loops[earlier]] != values[loops[index]]
+    return new
+
+
+@compiled
 def _apart(values, loops, count):
     """How many different values these places hold."""
     out = 0
     for index in range(count):
-        new = 1
-        for earlier in range(index):
-            new &= values[loops[earlier]] != values[loops[index]]
-        out += new
+        out += _new(values, loops, index)
     return out
 
 
@@ -464,10 +468,7 @@ def _sum(values, loops, count):
     """A hash of the set of values that these places hold."""
     out = np.uint64(0)
     for index in range(count):
-        new = True
-        for earlier in range(index):
-            new &= values[loops[earlier]] != values[loops[index]]
-        if new:
+        if _new(values, loops, index):
             out += finish(values[loops[index]])
     return out
 
