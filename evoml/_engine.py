@@ -46,11 +46,12 @@ class Engine:
         rules = backend.rules
         self._selection = (roots, strategy.settings.tournament)
         short = (functional.train, functional.valid) if evaluator._functional is not None else (0, 0)
-        self._short = (min(short[0], rules.train), min(short[1], rules.valid))
-        errors = backend.errors(sum(self._short))
+        # Training and validation examples, epochs, and whether errors are recorded: of a short run and of a full one.
+        self._extent = (min(short[0], rules.train), min(short[1], rules.valid), 1, True), (rules.train, rules.valid, rules.epochs, False)
+        errors = backend.errors(sum(self._extent[0][:2]))
         self._run = (
             KINDS, backend._layout, backend._memory, *backend._train, *backend._later, *backend._valid, backend._seeds,
-            len(backend.tasks), rules.train, rules.valid, rules.epochs, backend.examples, int(backend.tasks.kind == "classification"), backend.limit, errors,
+            len(backend.tasks), backend.examples, int(backend.tasks.kind == "classification"), backend.limit, errors,
         )  # fmt: skip
         empty = (np.zeros((0, 2), np.uint64), np.zeros((0, 2)))
         self._exact = (evaluator._exact.keys, evaluator._exact.values) if evaluator._exact is not None else empty
@@ -68,7 +69,7 @@ class Engine:
             (self.children.tables, self.children.sizes, self.children.ids, self.children.parents),
             (self.found.tables, self.found.sizes, self.found.fitness, self.found.ids, self.found.birth, self.found.parents, self.found.status),
             (self._canonical, self._canonical_sizes, self._places), np.array([asked, self.strategy.told, candidates, steps], np.int64), self.numbering, best,
-            self._selection, self._variation, self._exact, self._functional, self._short, self._run, self._scoring, self._counts,
+            self._selection, self._variation, self._exact, self._functional, self._extent, self._run, self._scoring, self._counts,
         )  # fmt: skip
         done, exact, functional, over, full, cost, found = map(int, self._counts)
         self.strategy.told += done
@@ -87,7 +88,7 @@ class Engine:
 
 @compiled
 def _advance(
-    ring, children, found, canonical_form, limits, numbering, best, selection, variation, exact, functional, short, run, scoring, counts
+    ring, children, found, canonical_form, limits, numbering, best, selection, variation, exact, functional, extent, run, scoring, counts
 ):  # fmt: skip
     """Blocks of children until a limit: tournament, mutation, canonical form, look-ups, interpretation, into the ring."""
     tables, sizes, fitness, ids, birth, parents, status = ring
@@ -120,7 +121,7 @@ def _advance(
             child_sizes,
         )
         canonical(child_tables, child_sizes[:count], canonical_form[2], canonical_form[0], canonical_form[1], keys)
-        scores = _score(canonical_form[0], canonical_form[1], keys[:count], exact, functional, short, run, scoring, counts)
+        scores = _score(canonical_form[0], canonical_form[1], keys[:count], exact, functional, extent, run, scoring, counts)
         for index in range(count):
             child_parents[index, 0] = ids[chosen[index]]
         for index in range(count):
@@ -162,12 +163,12 @@ def _select(fitness, streams, tournament, chosen):
 
 
 @compiled
-def _score(tables, sizes, keys, exact, functional, short, run, scoring, counts):
+def _score(tables, sizes, keys, exact, functional, extent, run, scoring, counts):
     """Fitness of canonical programs, [n], through the cost limit and both caches, as the evaluator does; -1 for over the limit."""
     fitness = np.full(len(keys), -1.0)
     within = np.arange(len(keys))
     if scoring[0] < np.inf:
-        within = np.flatnonzero(costs(tables, sizes, within, run[11]) <= scoring[0])
+        within = np.flatnonzero(costs(tables, sizes, within, extent[1][0]) <= scoring[0])
     counts[3] += len(keys) - len(within)
     known = np.full(len(within), np.nan)
     if len(exact[0]) > 0:
@@ -176,13 +177,13 @@ def _score(tables, sizes, keys, exact, functional, short, run, scoring, counts):
     counts[1] += len(known) - len(missing)
     which = within[missing]
     if len(functional[0]) > 0:
-        _, prints, steps = _interpret(tables, sizes, which, short[0], short[1], 1, True, run, scoring[1])
+        _, prints, steps = _interpret(tables, sizes, which, extent[0], run, scoring[1])
         counts[5] += steps
         found = np.empty(len(prints))
         _find(functional[0], functional[1], functional[2], functional[3], functional[4], functional[5], functional[6], prints, found)
         fresh = np.flatnonzero(np.isnan(found))
         counts[2] += len(found) - len(fresh)
-        found[fresh], _, steps = _interpret(tables, sizes, which[fresh], run[11], run[12], run[13], False, run, scoring[1])
+        found[fresh], _, steps = _interpret(tables, sizes, which[fresh], extent[1], run, scoring[1])
         _insert(
             functional[0],
             functional[1],
@@ -196,7 +197,7 @@ def _score(tables, sizes, keys, exact, functional, short, run, scoring, counts):
         )
         counts[4] += len(fresh)
     else:
-        found, _, steps = _interpret(tables, sizes, which, run[11], run[12], run[13], False, run, scoring[1])
+        found, _, steps = _interpret(tables, sizes, which, extent[1], run, scoring[1])
         counts[4] += len(which)
     counts[5] += steps
     if len(exact[0]) > 0:
@@ -207,12 +208,13 @@ def _score(tables, sizes, keys, exact, functional, short, run, scoring, counts):
 
 
 @compiled
-def _interpret(tables, sizes, which, train, valid, epochs, record, run, median):
+def _interpret(tables, sizes, which, extent, run, median):
     """Combined fitness, error hashes and training steps of the programs `which`."""
     (
         kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
-        tasks, _, _, _, examples, classify, limit, errors,
+        tasks, examples, classify, limit, errors,
     ) = run  # fmt: skip
+    train, valid, epochs, record = extent  # not written at the call: Numba would compile everything below for each literal
     out = np.zeros((len(which), seeds.size))
     hashes = np.zeros(len(which), np.uint64)
     steps = _evaluate(
