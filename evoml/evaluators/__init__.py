@@ -17,3 +17,13 @@ class Evaluation:
     objectives: np.ndarray  # [n, O] float64, never NaN
     status: np.ndarray  # [n] uint8, a position in `population.STATUS`
     steps: int  # cost: training steps run for them, over all tasks
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one candidate of a costly evaluator came to."""
+
+    objectives: tuple[float, ...]  # [O], never NaN
+    status: int  # a position in `population.STATUS`
+    seconds: float = 0.0  # of training and validation, or simulated by a table
+    curve: tuple[float, ...] = ()  # validation accuracy after every epoch

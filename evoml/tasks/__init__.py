@@ -28,3 +28,24 @@ class TaskSet:
     def features(self) -> int:
         """F, the length of every vector in a program's memory."""
         return self.train_x.shape[2]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of K classes to learn from. N training and M validation images of C channels, H x W, normalised with the training part's mean and deviation.
+
+    `valid_x` and `valid_y` are what the fitness is measured on; in a final test they are images the search never saw.
+    """
+
+    train_x: np.ndarray  # [N, C, H, W] float32
+    train_y: np.ndarray  # [N] int64, 0..K-1
+    valid_x: np.ndarray  # [M, C, H, W] float32
+    valid_y: np.ndarray  # [M] int64
+    classes: tuple[str, ...]  # [K]
+    mean: np.ndarray  # [C] of the raw pixels in 0..1
+    deviation: np.ndarray  # [C]
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """C, H, W."""
+        return self.train_x.shape[1], self.train_x.shape[2], self.train_x.shape[3]

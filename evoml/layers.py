@@ -1,0 +1,149 @@
+"""The layers of networks: one row a layer, made of primitives, from which module, parameters and multiply-adds all follow.
+
+A row is a sequence of primitives:
+
+    relu  bn                       activation, batch normalisation
+    conv3  conv1x7  conv3d2        convolution to the layer's channels: kernel, and dilation behind `d`
+    dw3  dw5d2                     depthwise convolution
+    max3  avg3                     pooling; padding does not count in the mean
+    fr                             factorised reduction: two strided 1x1 convolutions, one of them shifted by a pixel, side by side
+    id  zero                       the input as it is; nothing
+
+The first dense convolution goes from the input's channels to the layer's. A stride belongs to the first primitive with a kernel; of a kernel 1xk and the kx1
+behind it, each strides along its own axis. Sources: Zoph et al. 2018 (NASNet), arXiv 1707.07012; Real et al. 2019 (AmoebaNet), 1802.01548; Liu et al. 2018
+(PNAS), 1712.00559; Pham et al. 2018 (ENAS), 1802.03268; Liu et al. 2019 (DARTS), 1806.09055; Liu et al. 2018 (HNAS), 1711.00436.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+Size = tuple[int, int, int]  # channels, height, width
+_SPATIAL = ("conv", "dw", "max", "avg", "fr")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer. `reduced`: what it is where it changes the number of channels, and for an identity where it strides, if not the same."""
+
+    name: str
+    text: str
+    reduced: str = ""
+
+
+def _separable(kernel: int) -> str:
+    return f"relu dw{kernel} conv1 bn relu dw{kernel} conv1 bn"
+
+
+ROWS = (
+    Row("none", "zero"),
+    Row("identity", "id", "relu conv1 bn"),
+    Row("skip_connect", "id", "relu fr bn"),  # DARTS
+    Row("factorized_reduction", "relu fr bn"),
+    Row("conv_1x1", "relu conv1 bn"),
+    Row("conv_3x3", "relu conv3 bn"),
+    Row("conv_1x3_3x1", "relu conv1x3 bn relu conv3x1 bn"),
+    Row("conv_1x7_7x1", "relu conv1x7 bn relu conv7x1 bn"),
+    Row("conv_7x1_1x7", "relu conv1x7 conv7x1 bn"),  # DARTS
+    Row("sep_conv_3x3", _separable(3)),
+    Row("sep_conv_5x5", _separable(5)),
+    Row("sep_conv_7x7", _separable(7)),
+    Row("dil_conv_3x3", "relu dw3d2 conv1 bn"),  # DARTS: separable
+    Row("dil_conv_5x5", "relu dw5d2 conv1 bn"),
+    Row("dil_dense_3x3", "relu conv3d2 bn"),  # NASNet and PNAS: dense
+    Row("dil_sep_conv_3x3", "relu dw3d2 conv1 bn relu dw3d2 conv1 bn"),  # AmoebaNet
+    Row("avg_pool_3x3", "avg3", "avg3 conv1 bn"),
+    Row("max_pool_3x3", "max3", "max3 conv1 bn"),
+    Row("max_pool_5x5", "max5", "max5 conv1 bn"),
+    Row("max_pool_7x7", "max7", "max7 conv1 bn"),
+    Row("stem_3x3", "conv3 bn"),
+    Row("conv_1x1_bn_relu", "conv1 bn relu"),  # HNAS, NAS-Bench-101
+    Row("conv_3x3_bn_relu", "conv3 bn relu"),
+    Row("dw_conv_3x3_bn_relu", "dw3 bn relu"),
+    Row("sep_conv_3x3_bn_relu", "dw3 conv1 bn relu"),
+    Row("residual_3x3", "relu conv3 bn relu conv3 bn"),
+)
+LAYERS = {row.name: row for row in ROWS}
+
+OPERATIONS: dict[str, tuple[str, ...]] = {  # the lists that published spaces draw from
+    "nasnet": (
+        "identity", "conv_1x3_3x1", "conv_1x7_7x1", "dil_dense_3x3", "avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7",
+        "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+    ),
+    "amoebanet": (
+        "identity", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "avg_pool_3x3", "max_pool_3x3", "dil_sep_conv_3x3", "conv_1x7_7x1",
+    ),
+    "pnas": (
+        "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_1x7_7x1", "identity", "avg_pool_3x3", "max_pool_3x3", "dil_dense_3x3",
+    ),
+    "darts": (
+        "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
+    ),
+    "enas": ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One step of a layer, with its numbers: what a module is built from and what is counted."""
+
+    kind: str  # relu, bn, conv, dw, max, avg, fr, id, zero
+    inputs: int  # channels
+    outputs: int
+    kernel: tuple[int, int] = (1, 1)
+    dilation: int = 1
+    stride: tuple[int, int] = (1, 1)
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        height, width = self.kernel
+        return (self.dilation * (height - 1) // 2, self.dilation * (width - 1) // 2)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers: weights without bias, and scale and shift of a normalisation."""
+        if self.kind == "bn":
+            return 2 * self.outputs
+        if self.kind in ("conv", "fr"):
+            return self.inputs * self.outputs * self.kernel[0] * self.kernel[1]
+        return self.outputs * self.kernel[0] * self.kernel[1] if self.kind == "dw" else 0
+
+    def multiply_adds(self, height: int, width: int) -> int:
+        """Multiply-adds of convolutions on an input of this size; other primitives count nothing, as in the papers."""
+        if self.kind not in ("conv", "fr", "dw"):
+            return 0
+        height, width = self.after(height, width)
+        return self.parameters * height * width
+
+    def after(self, height: int, width: int) -> tuple[int, int]:
+        """The output's height and width."""
+        return -(-height // self.stride[0]), -(-width // self.stride[1])
+
+
+@cache
+def primitives(name: str, inputs: int, outputs: int, stride: int = 1) -> tuple[Primitive, ...]:
+    """A layer as primitives, from `inputs` to `outputs` channels. Raises KeyError for no layer, ValueError where it cannot change the channels."""
+    row = LAYERS[name]
+    text = row.reduced if row.reduced and (inputs != outputs or (stride > 1 and row.text == "id")) else row.text
+    out: list[Primitive] = []
+    channels, left = inputs, [stride, stride]
+    for token in text.split():
+        match = re.fullmatch(r"([a-z]+)(\d+)?(?:x(\d+))?(?:d(\d+))?", token)
+        assert match is not None, token
+        kind, height, width, dilation = match[1], int(match[2] or 1), int(match[3] or match[2] or 1), int(match[4] or 1)
+        new = outputs if kind in ("conv", "fr", "zero") else channels
+        strides = [1, 1]
+        if kind in _SPATIAL or kind == "zero":
+            strides, left = [1 if _along(height, width, axis) else left[axis] for axis in (0, 1)], [
+                left[axis] if _along(height, width, axis) else 1 for axis in (0, 1)
+            ]
+        out.append(Primitive(kind, channels, new, (height, width), dilation, (strides[0], strides[1])))
+        channels = new
+    if channels != outputs:
+        raise ValueError(f"{name} keeps its {inputs} channels; it cannot give {outputs}")
+    return tuple(out)
+
+
+def _along(height: int, width: int, axis: int) -> bool:
+    """Whether a kernel of one dimension leaves the stride of this axis to the next one."""
+    return (height == 1 and width > 1 and axis == 0) or (width == 1 and height > 1 and axis == 1)

@@ -1,0 +1,178 @@
+"""Cells: a normal and a reduction cell of B blocks, stacked to a network (the NASNet space).
+
+Zoph, Vasudevan, Shlens, Le 2018, "Learning Transferable Architectures for Scalable Image Recognition", CVPR, arXiv 1707.07012. A block applies an operation to
+each of two hidden states and combines the results; hidden states that nothing reads are concatenated. Mutations are those of AmoebaNet (Real et al. 2019,
+arXiv 1802.01548). Departures: blocks that are combined by concatenation are brought back to the cell's filters by a 1x1 convolution; only states that the cell
+made itself are concatenated, not an unused input; a ReLU stands before the global pooling of every network, also of those published without.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from random import Random
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from evoml import settings
+from evoml.genes import Choice, Column, Genotype, Reference, Schema, Table
+from evoml.layers import OPERATIONS, Size
+from evoml.network import Builder, Edge, Network
+from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest, read_genotype
+
+CELLS = ("normal", "reduction")
+NAMES = tuple(dict.fromkeys(name for operations in OPERATIONS.values() for name in operations))
+COMBINE = ("add", "concat")
+
+
+class CellSkeleton(Skeleton):
+    """Stages of N normal cells, with a reduction cell between two stages."""
+
+    stem: int = Field(3, ge=1, le=16, description="channels of the stem, in multiples of F")
+
+
+class Settings(settings.Settings):
+    """Blocks, operations and the skeleton around the cells."""
+
+    blocks: int = Field(5, ge=1, le=16, description="B, blocks of a cell")
+    operations: str = Field("amoebanet", description=f"the published list to draw from: {', '.join(OPERATIONS)}")
+    combine: tuple[Literal["add", "concat"], ...] = Field(("add",), min_length=1, description="how a block may combine its two results")
+    output: Literal["unused", "all"] = Field("unused", description="which blocks are concatenated to a cell's output")
+    normal_output: tuple[int, ...] = Field((), description="hidden states that the normal cell's output is, 0 and 1 its inputs; empty: as `output` says")
+    reduction_output: tuple[int, ...] = Field((), description="the same for the reduction cell")
+    identity: float = Field(0.05, ge=0, le=1, description="share of children that are copies")
+    skeleton: CellSkeleton = CellSkeleton()
+
+    @field_validator("operations")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in OPERATIONS:
+            raise ValueError(f"must be one of {', '.join(OPERATIONS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _outputs_exist(self) -> Self:
+        for state in (*self.normal_output, *self.reduction_output):
+            if not 0 <= state < self.blocks + 2:
+                raise ValueError(f"an output names hidden state {state}; there are 0..{self.blocks + 1}")
+        return self
+
+
+class Space(ArchitectureSpace):
+    """Pairs of cells."""
+
+    name = "cell"
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._drawn = tuple(NAMES.index(name) for name in OPERATIONS[settings.operations])
+
+    @cached_property
+    def schema(self) -> Schema:  # type: ignore[override]
+        state, operation = Reference(inputs=2), Choice(NAMES, self._drawn)
+        columns = (
+            Column("input_a", state), Column("op_a", operation), Column("input_b", state), Column("op_b", operation),
+            Column("combine", Choice(COMBINE, tuple(COMBINE.index(name) for name in self.settings.combine))),
+        )  # fmt: skip
+        return Schema(tuple(Table(name, columns, self.settings.blocks, self.settings.blocks) for name in CELLS))
+
+    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
+        return {name: [{} for _ in range(self.settings.blocks)] for name in CELLS}
+
+    def vary(self, rng: Random, genotype: Genotype) -> Genotype:
+        """Identity, a hidden state mutation or an operation mutation, the last two as likely; of one element of one block of one cell."""
+        if rng.random() < self.settings.identity:
+            return genotype
+        name = rng.choice(CELLS)
+        rows = genotype.tables[name].copy()
+        block, side = rng.randrange(len(rows)), rng.choice("ab")
+        row = rows[block]
+        if rng.random() < 0.5:
+            others = [state for state in range(2 + block) if state != row[f"input_{side}"]]
+            row[f"input_{side}"] = rng.choice(others)
+        else:
+            others = [code for code in self._drawn if code != row[f"op_{side}"]]
+            row[f"op_{side}"] = rng.choice(others) if others else row[f"op_{side}"]
+        return Genotype(self.schema, genotype.tables | {name: rows})
+
+    def mate(self, rng: Random, one: Genotype, other: Genotype) -> tuple[Genotype, Genotype]:
+        """Exchange one cell. The published systems have no crossover; this is for NSGA-Net and DEAP's algorithms."""
+        name = rng.choice(CELLS)
+        swapped = {name: other.tables[name]}, {name: one.tables[name]}
+        return Genotype(self.schema, one.tables | swapped[0]), Genotype(self.schema, other.tables | swapped[1])
+
+    def outputs(self, genotype: Genotype, name: str) -> Sequence[int]:
+        """The hidden states that are concatenated to a cell's output."""
+        given: tuple[int, ...] = getattr(self.settings, f"{name}_output")
+        if given:
+            return given
+        rows = genotype.tables[name]
+        made = range(2, len(rows) + 2)
+        if self.settings.output == "all":
+            return made
+        read = set(rows["input_a"].tolist()) | set(rows["input_b"].tolist())
+        return [state for state in made if state not in read]
+
+    def canonical(self, genotype: Genotype) -> bytes:
+        """Both cells as graphs, without what does not reach the output."""
+        return b"|".join(graph_digest(*self._graph(genotype, name)) for name in CELLS)
+
+    def _graph(self, genotype: Genotype, name: str) -> tuple[list[str], list[tuple[int, int, str]]]:
+        """Labels of inputs, blocks and output, and labelled edges, of what reaches the output."""
+        rows, outputs = genotype.tables[name].tolist(), self.outputs(genotype, name)
+        live = set(outputs)
+        for state in range(len(rows) + 1, 1, -1):
+            if state in live:
+                live |= {rows[state - 2][0], rows[state - 2][2]}
+        place = {state: index for index, state in enumerate(sorted(live | {0, 1}))}
+        labels = [f"input {state}" if state < 2 else COMBINE[rows[state - 2][4]] for state in place]
+        edges = [(place[state], len(labels), "output") for state in outputs]
+        for state in place.keys() - {0, 1}:
+            a, op_a, b, op_b, _ = rows[state - 2]
+            edges += [(place[a], place[state], NAMES[op_a]), (place[b], place[state], NAMES[op_b])]
+        return [*labels, "output"], edges
+
+    def network(self, genotype: Genotype, inputs: Size, classes: int) -> Network:
+        skeleton = self.settings.skeleton
+        build = Builder(inputs)
+        filters = skeleton.filters
+        stem = build.layer(0, "stem_3x3", skeleton.stem * filters)
+        plan = (["normal"] * skeleton.cells + ["reduction"]) * skeleton.reductions + ["normal"] * skeleton.cells
+        before, last, halved, auxiliary = stem, stem, False, -1
+        for index, name in enumerate(plan):
+            filters *= 2 if name == "reduction" else 1
+            depth = (index + 1) / len(plan)
+            states = [
+                build.layer(before, "factorized_reduction" if halved else "conv_1x1", filters, 2 if halved else 1),
+                build.layer(last, "conv_1x1", filters),
+            ]
+            before, last, halved = last, self._cell(build, genotype, name, states, filters, depth), name == "reduction"
+            if index == 2 * len(plan) // 3:
+                auxiliary = last
+        return build.network(last, classes, auxiliary if skeleton.auxiliary else -1)
+
+    def _cell(self, build: Builder, genotype: Genotype, name: str, states: list[int], filters: int, depth: float) -> int:
+        """One cell on two states of `filters` channels; the node of its output."""
+        stride = 2 if name == "reduction" else 1
+        for a, op_a, b, op_b, combine in genotype.tables[name].tolist():
+            pair = [Edge(states[at], NAMES[op], filters, stride if at < 2 else 1, depth) for at, op in ((a, op_a), (b, op_b))]
+            block = build.node(pair, "add" if COMBINE[combine] == "add" else "concat")
+            states.append(block if COMBINE[combine] == "add" else build.layer(block, "conv_1x1", filters))
+        outputs = [
+            build.layer(states[state], "factorized_reduction", filters, 2) if stride == 2 and state < 2 else states[state]
+            for state in self.outputs(genotype, name)
+        ]
+        return build.concat(outputs)
+
+    def header(self) -> dict[str, Any]:
+        keys = ("blocks", "operations", "output", "normal_output", "reduction_output")
+        given = self.settings.model_dump(mode="json", include=set(keys))
+        defaults = {"normal_output": [], "reduction_output": []}
+        return {key: given[key] for key in keys if given[key] != defaults.get(key)}
+
+
+def open_text(text: str, where: str) -> tuple[Space, Genotype]:
+    """A genotype's file with the space that it names. Raises InputError."""
+    header = dict(read_genotype(text, where).get("space", {}))
+    header.pop("name", None)
+    space = Space(Settings.read(header, f"{where}: space"))
+    return space, space.parse(text, where)
