@@ -95,8 +95,11 @@ def lock(folder: Path) -> Iterator[None]:
 class Archive:
     """One run folder. `rows` are buffered by `add` and become a part at `flush`."""
 
-    def __init__(self, folder: Path, schema: Schema, objective: str, weight: float = 1.0) -> None:
-        self.folder, self.schema, self.objective, self.weight = folder, schema, objective, weight
+    def __init__(
+        self, folder: Path, schema: Schema, objectives: Sequence[str], weights: Sequence[float] = (1.0,), curves: bool = False
+    ) -> None:
+        """curves: whether a row holds what a costly candidate took and its learning curve."""
+        self.folder, self.schema, self.objectives, self.weights, self.curves = folder, schema, tuple(objectives), tuple(weights), curves
         self.parts: list[str] = []  # a digest of every part
         self._buffer: list[pa.RecordBatch] = []
         self._events: list[dict[str, Any]] = []
@@ -109,10 +112,11 @@ class Archive:
         return pa.schema(
             [
                 ("id", pa.int64()), ("key", pa.string()), ("parents", pa.list_(pa.int64())), ("birth", pa.int64()), ("status", pa.string()),
-                ("seconds", pa.float64()), (self.objective, pa.float64()), ("event", pa.string()), ("island", pa.int32()),
-                ("experiment", pa.int32()), ("evaluations", pa.int64()), ("genotype", self.schema.arrow),
+                ("seconds", pa.float64()), *((name, pa.float64()) for name in self.objectives), ("event", pa.string()),
+                ("island", pa.int32()), ("experiment", pa.int32()), ("evaluations", pa.int64()),
+                *([("curve", pa.list_(pa.float64()))] if self.curves else []), ("genotype", self.schema.arrow),
             ],
-            metadata={"evoml": json.dumps({"format": FORMAT, "objective": self.objective})},
+            metadata={"evoml": json.dumps({"format": FORMAT, "objective": self.objectives[0]})},
         )  # fmt: skip
 
     def _part(self, number: int) -> Path:
@@ -151,15 +155,19 @@ class Archive:
         """A configuration as run.toml holds it."""
         return tomli_w.dumps(dict(config)).encode()
 
-    def add(self, population: Population, keys: list[str], event: str, island: int, experiment: int, evaluations: int) -> None:
+    def add(
+        self, population: Population, keys: list[str], event: str, island: int, experiment: int, evaluations: int,
+        seconds: Sequence[float] | None = None, curves: Sequence[Sequence[float]] | None = None,
+    ) -> None:  # fmt: skip
         """Buffer one row an individual. evaluations: how many candidates the run had evaluated by then."""
         if not len(population):
             return
         n = len(population)
         parents = [[int(parent) for parent in pair if parent >= 0] for pair in population.parents]
         columns = [
-            population.ids, keys, parents, population.birth, [STATUS[code] for code in population.status], [None] * n, population.fitness[:, 0],
-            [event] * n, np.full(n, island, np.int32), np.full(n, experiment, np.int32), np.full(n, evaluations, np.int64),
+            population.ids, keys, parents, population.birth, [STATUS[code] for code in population.status], seconds or [None] * n,
+            *population.fitness.T.copy(), [event] * n, np.full(n, island, np.int32), np.full(n, experiment, np.int32),
+            np.full(n, evaluations, np.int64), *([curves or [None] * n] if self.curves else []),
         ]  # fmt: skip
         arrays = [pa.array(column, kind) for column, kind in zip(columns, self.arrow.types, strict=False)]
         arrays.append(self.schema.to_arrow(population.tables, population.sizes))
@@ -280,7 +288,7 @@ class Archive:
         missing = [name for name in schema.names if name not in table.column_names]
         if missing:
             raise ValueError(f"no column {missing[0]}")
-        if any(name in ("id", "key", self.objective) and table[name].null_count for name in schema.names):
+        if any(name in ("id", "key", *self.objectives) and table[name].null_count for name in schema.names):
             raise ValueError("an id, key or objective is missing")
         return table.select(schema.names).cast(schema)
 
@@ -295,7 +303,7 @@ class Archive:
             return [], problems
         table = pa.concat_tables(placed)
         rank = pc.if_else(pc.equal(table["event"], "selected"), 0, 1)
-        quality = pc.multiply(table[self.objective], 1.0 if self.weight > 0 else -1.0)
+        quality = pc.multiply(table[self.objectives[0]], self.weights[0])
         order = table.append_column("rank", rank).append_column("quality", quality)
         places = pc.sort_indices(order, [("rank", "ascending"), ("quality", "descending"), ("id", "ascending")])
         out: dict[str, dict[str, Any]] = {}

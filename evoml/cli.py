@@ -123,14 +123,15 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="On which task. Default the run's own.")] = None,
     data: Annotated[Path | None, typer.Option(help="A data file for the task.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the tasks. Default the run's own.")] = None,
+    preset: Annotated[str | None, typer.Option(help="final: train an architecture at full size.")] = None,
     sets: Sets = None,
     json_: Json = False,
 ) -> None:
-    """Score the best candidate of a run, or a program file, on test tasks, beside baselines; a run's own are ones that its search never saw."""
+    """Test the best candidate of a run, or a file, beside baselines: a program on tasks that its search never saw, an architecture trained anew."""
     from evoml.config import assign
     from evoml.report.session import evaluate as evaluate_
 
-    evaluate_(run, task, data, seed, [assign(text) for text in sets or []], json_)
+    evaluate_(run, task, data, seed, preset, [assign(text) for text in sets or []], json_)
 
 
 @app.command()

@@ -20,8 +20,9 @@ from evoml.registry import load, names
 from evoml.settings import Settings
 
 PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
+PRESETS = ("desk", "paper", "final")
 NOT_SETTINGS = ("versions", "data_digest", "settings_digest")  # what run.toml holds beside the settings
-_DEFAULT_PART = {"space": "automl_zero", "strategy": "aging_evolution", "evaluator": "execution", "task": "projected_binary"}
+_DEFAULT_PART = {"space": "automl_zero", "strategy": "aging_evolution"}  # the space says which evaluator, and that which task
 
 
 class SearchSettings(Settings):
@@ -38,6 +39,15 @@ class SearchSettings(Settings):
     migrants: int = Field(5, ge=1, description="individuals that each island sends to the next")
     experiment: int = Field(0, ge=0, description="candidates after which all starts again with fresh tasks; 0: never")
     experiment_steps: int = Field(0, ge=0, description="training steps after which all starts again with fresh tasks; 0: never")
+    training_seconds: float = Field(
+        0.0, ge=0, description="seconds of training, over all candidates, real or simulated; 0: no limit. For candidates trained one by one"
+    )
+    window: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="W: candidate i is bred when result i - W is known; 0: a quarter of the population, at most 16 (1 for a table)",
+    )
     round: int = Field(10_000, ge=1, description="most candidates an island evaluates between two synchronisations")
     round_steps: int = Field(20_000_000, ge=1, description="most training steps an island runs between two synchronisations")
 
@@ -61,7 +71,9 @@ class Config(Settings):
     """A whole configuration. The groups of the parts hold the part's name and its own settings, validated by the part."""
 
     system: str = Field("custom", description="the published system whose preset lies under all other settings")
-    preset: Literal["desk", "paper"] = Field("desk", description="desk-sized values, or the paper's")
+    preset: Literal["desk", "paper", "final"] = Field(
+        "desk", description="desk-sized values, the paper's, or those that the winner is trained with"
+    )
     search: SearchSettings = SearchSettings()
     archive: ArchiveSettings = ArchiveSettings()
     space: dict[str, Any]
@@ -122,6 +134,18 @@ def read_system(name: str) -> dict[str, Any]:
     return tomllib.loads((files("evoml.systems") / f"{name}.toml").read_text())
 
 
+def final_settings(config: Config) -> dict[str, Any]:
+    """What lies over a run's settings where its winner is trained: the system's `[final]`, else the evaluator's. Raises InputError."""
+    default: dict[str, Any] = getattr(load("evaluators", config.name("evaluator")), "FINAL", {})
+    own = read_system(config.system).get("final", {}) if config.system in systems() else {}
+    same = {
+        part
+        for part in PARTS
+        if part != "space" or (own and read_system(config.system).get("space", {}).get("name") == config.name("space"))
+    }
+    return _merge(default, {key: value for key, value in own.items() if key not in PARTS or key in same})
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """A configuration file, which may be a run's run.toml. Raises InputError."""
     try:
@@ -139,7 +163,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     """Merge layers, each with the name that its errors carry, over the system that one of them names. Raises InputError.
 
-    A preset may hold `[for.TASK]`, laid over it where that task is searched on, and `[paper]`, laid over it for `preset = "paper"`.
+    A preset may hold `[for.TASK]`, laid over it where that task is searched on, `[paper]`, laid over it for `preset = "paper"`, and `[final]`, with which
+    the winner is trained.
     """
     merged: dict[str, Any] = {}
     for where, layer in layers:
@@ -148,25 +173,23 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     preset: dict[str, Any] = {}
     if merged.get("system", "custom") != "custom":
         preset = read_system(str(merged["system"]))
-    task = _group(merged, "task").get("name") or _group(preset, "task").get("name") or _DEFAULT_PART["task"]
     chosen = merged.get("preset", "desk")
-    if chosen not in ("desk", "paper"):
-        raise InputError(f"preset: {chosen!r} is not one of desk, paper")
-    overlays = [preset.pop("for", {}).get(str(task), {}), preset.pop("paper", {}) if chosen == "paper" else {}]
-    preset.pop("paper", None)
+    if chosen not in PRESETS:
+        raise InputError(f"preset: {chosen!r} is not one of {', '.join(PRESETS)}")
+    part_names = _part_names(merged, preset)
+    overlays = [preset.pop("for", {}).get(part_names["task"], {}), preset.pop("paper", {}), preset.pop("final", {})]
     preset.pop("title", None)
     # A part replaced by another does not inherit the settings that were meant for the first.
+    kept = {part for part in PARTS if part_names[part] == _group(preset, part).get("name", part_names[part])}
     for part in PARTS:
-        name = _group(merged, part).get("name")
-        if name is not None and name != _group(preset, part).get("name", _DEFAULT_PART[part]):
-            preset[part] = {"name": name}
-    for overlay in overlays:
-        preset = _merge(preset, overlay)
+        if part not in kept:
+            preset[part] = {"name": part_names[part]}
+    for overlay, used in zip(overlays, (True, chosen == "paper", chosen == "final"), strict=True):
+        if used:
+            preset = _merge(preset, {key: value for key, value in overlay.items() if key not in PARTS or key in kept or key == "task"})
     merged = _merge(preset, merged)
-    for part, default in _DEFAULT_PART.items():
-        merged[part] = {"name": default} | _group(merged, part)
-        if merged[part]["name"] not in names(PARTS[part]):
-            load(PARTS[part], str(merged[part]["name"]))  # raises with a hint
+    for part, name in part_names.items():
+        merged[part] = {"name": name} | _group(merged, part)
     try:
         if not isinstance(merged["task"].get("data", ""), str):
             raise InputError(f"task.data: {merged['task']['data']!r}: must be the path of a file")
@@ -176,6 +199,24 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     except InputError as error:
         raise InputError(f"{_origin(str(error).partition(':')[0], layers)}{error}") from None
     return config
+
+
+def _part_names(*layers: Mapping[str, Any]) -> dict[str, str]:
+    """The name of every part: from the first layer that has one, else what fits the parts before it. Raises InputError for a name of none."""
+    out: dict[str, str] = {}
+    for part, axis in PARTS.items():
+        named = [name for layer in layers if (name := _group(layer, part).get("name")) is not None]
+        if named:
+            out[part] = str(named[0])
+        elif part == "evaluator":
+            out[part] = load("spaces", out["space"]).Space.evaluator
+        elif part == "task":
+            out[part] = load("evaluators", out["evaluator"]).Evaluator.task
+        else:
+            out[part] = _DEFAULT_PART[part]
+        if out[part] not in names(axis):
+            load(axis, out[part])  # raises with a hint
+    return out
 
 
 def _origin(key: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:

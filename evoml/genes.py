@@ -11,6 +11,7 @@ Names, not codes, leave the process: choices are written by name in text and in 
 """
 
 import math
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,6 +50,7 @@ class Domain(Protocol):
 
     def sample(self, rng: Random, at: Place) -> Any: ...
     def perturb(self, rng: Random, code: Any, at: Place) -> Any: ...
+    def others(self, code: Any, at: Place) -> Iterable[Any]: ...
     def contains(self, code: Any, at: Place) -> bool: ...
     def plain(self, code: Any, at: Place) -> Any: ...
     def code(self, plain: Any, at: Place) -> Any: ...
@@ -60,6 +62,10 @@ class _Plain:
 
     def perturb(self, rng: Random, code: Any, at: Place) -> Any:
         return self.sample(rng, at)  # type: ignore[attr-defined]
+
+    def others(self, code: Any, at: Place) -> Iterable[Any]:
+        """The codes that local search tries instead of this one; none where there is no end of them."""
+        return ()
 
     def plain(self, code: Any, at: Place) -> Any:
         return code.item() if isinstance(code, np.generic) else code
@@ -93,8 +99,11 @@ class Choice:
 
     def perturb(self, rng: Random, code: int, at: Place) -> int:
         """Another choice, where there is one."""
-        others = [other for other in self._drawn if other != code]
+        others = self.others(code, at)
         return rng.choice(others) if others else code
+
+    def others(self, code: int, at: Place) -> list[int]:
+        return [other for other in self._drawn if other != code]
 
     def contains(self, code: int, at: Place) -> bool:
         return bool(0 <= code < len(self.names))
@@ -124,11 +133,43 @@ class Integer(_Plain):
     def sample(self, rng: Random, at: Place) -> int:
         return rng.randint(self.low, self.high)
 
+    def others(self, code: Any, at: Place) -> Iterable[int]:
+        return (other for other in range(self.low, self.high + 1) if other != code)
+
     def contains(self, code: Any, at: Place) -> bool:
         return _is_integer(code) and bool(self.low <= code <= self.high)
 
     def describe(self, at: Place) -> str:
         return f"an integer in {self.low}..{self.high}"
+
+
+@dataclass(frozen=True)
+class Listed(_Plain):
+    """One of a list of integers that are not negative, such as the sizes of a kernel."""
+
+    values: tuple[int, ...]
+    arrow = pa.int64()
+
+    @property
+    def dtype(self) -> str:
+        return "u1" if max(self.values) <= 255 else "i8"
+
+    def sample(self, rng: Random, at: Place) -> int:
+        return rng.choice(self.values)
+
+    def perturb(self, rng: Random, code: Any, at: Place) -> int:
+        """Another value, where there is one."""
+        others = self.others(code, at)
+        return rng.choice(others) if others else int(code)
+
+    def others(self, code: Any, at: Place) -> list[int]:
+        return [other for other in self.values if other != code]
+
+    def contains(self, code: Any, at: Place) -> bool:
+        return _is_integer(code) and code in self.values
+
+    def describe(self, at: Place) -> str:
+        return f"one of {', '.join(map(str, self.values))}"
 
 
 @dataclass(frozen=True)
@@ -176,11 +217,49 @@ class Reference(_Plain):
     def sample(self, rng: Random, at: Place) -> int:
         return rng.randrange(max(self.count(at), 1))
 
+    def others(self, code: Any, at: Place) -> Iterable[int]:
+        return (other for other in range(self.count(at)) if other != code)
+
     def contains(self, code: Any, at: Place) -> bool:
         return _is_integer(code) and bool(0 <= code < self.count(at))
 
     def describe(self, at: Place) -> str:
         return f"a row in 0..{self.count(at) - 1}" + (f" of {self.table}" if self.table else "")
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A set of the rows above, at most 64, each in or out with probability 1/2; the code is a bit mask, and a perturbation flips one bit."""
+
+    dtype = "u8"
+    arrow = pa.list_(pa.int64())
+
+    @staticmethod
+    def count(at: Place) -> int:
+        return min(at.row, 64)
+
+    def sample(self, rng: Random, at: Place) -> int:
+        return rng.getrandbits(self.count(at))
+
+    def perturb(self, rng: Random, code: Any, at: Place) -> int:
+        return int(code) ^ (1 << rng.randrange(self.count(at))) if self.count(at) else int(code)
+
+    def others(self, code: Any, at: Place) -> Iterable[int]:
+        return (int(code) ^ (1 << row) for row in range(self.count(at)))
+
+    def contains(self, code: Any, at: Place) -> bool:
+        return _is_integer(code) and bool(0 <= int(code) < 1 << self.count(at))
+
+    def plain(self, code: Any, at: Place) -> list[int]:
+        return members(int(code))
+
+    def code(self, plain: Any, at: Place) -> int:
+        if not isinstance(plain, list) or not all(_is_integer(row) and 0 <= row < self.count(at) for row in plain):
+            return -1
+        return sum(1 << row for row in plain) if len(set(plain)) == len(plain) else -1
+
+    def describe(self, at: Place) -> str:
+        return f"a list of different rows in 0..{self.count(at) - 1}" if self.count(at) else "an empty list: there is no row above"
 
 
 @dataclass(frozen=True)
@@ -195,6 +274,9 @@ class Nothing:
 
     def perturb(self, rng: Random, code: Any, at: Place) -> int:
         return 0
+
+    def others(self, code: Any, at: Place) -> Iterable[int]:
+        return ()
 
     def contains(self, code: Any, at: Place) -> bool:
         return bool(code == 0)
@@ -237,6 +319,9 @@ class Given:
 
     def perturb(self, rng: Random, code: Any, at: Place) -> Any:
         return self.at(at).perturb(rng, code, at)
+
+    def others(self, code: Any, at: Place) -> Iterable[Any]:
+        return self.at(at).others(code, at)
 
     def contains(self, code: Any, at: Place) -> bool:
         return self.at(at).contains(code, at)
@@ -369,6 +454,26 @@ class Schema:
             left[other.name] = row[other.name]
         return Genotype(self, tables)
 
+    def neighbours(self, genotype: Genotype) -> list[Genotype]:
+        """Every genotype that differs in one gene, in the order of the genes; those that depend on it are redrawn, always alike, where they no longer fit."""
+        return [
+            self._with(genotype, table, index, column, code)
+            for table, index, column, place in self._genes(genotype)
+            for code in column.domain.others(_item(genotype.tables[table.name][index][column.name]), place)
+        ]
+
+    def _with(self, genotype: Genotype, table: Table, index: int, changed: Column, code: Any) -> Genotype:
+        rows = genotype.tables[table.name].copy()
+        row = rows[index]
+        row[changed.name] = code
+        if any(isinstance(column.domain, Given) for column in table.columns):
+            counts = {name: len(each) for name, each in genotype.tables.items()}
+            for place, column in self._places(table, index, row, counts):
+                fits = column.key or column is changed or column.domain.contains(_item(row[column.name]), place)
+                if not fits:
+                    row[column.name] = column.domain.sample(Random(0), place)
+        return Genotype(self, {**genotype.tables, table.name: rows})
+
     def _genes(self, genotype: Genotype) -> Iterable[tuple[Table, int, Column, Place]]:
         """Every gene that may change: not a key, and not a column that holds nothing here."""
         counts = {name: len(rows) for name, rows in genotype.tables.items()}
@@ -460,7 +565,7 @@ class Schema:
 
     def format(self, genotype: Genotype) -> str:
         """TOML: one array of tables a gene table, choices by name."""
-        return tomli_w.dumps({name: rows for name, rows in self.plain(genotype).items() if rows})
+        return toml({name: rows for name, rows in self.plain(genotype).items() if rows})
 
     def parse(self, text: str, where: str = "genotype") -> Genotype:
         """The inverse of `format`. Raises InputError."""
@@ -504,11 +609,15 @@ def _column_to_arrow(domain: Domain, rows: np.ndarray, name: str) -> pa.Array:
     values = rows[name]
     if isinstance(domain, Choice):
         return pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int32)), pa.array(domain.names, pa.string())).dictionary_decode()
+    if isinstance(domain, Subset):
+        bits = (values[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)  # [rows, 64]
+        offsets = np.concatenate([[0], np.cumsum(bits.sum(1))]).astype(np.int32)
+        return pa.ListArray.from_arrays(offsets, pa.array(np.nonzero(bits)[1], pa.int64()))
     if not isinstance(domain, Given):
         return pa.array(values, domain.arrow)
     codes, which = np.unique(rows[domain.column], return_inverse=True)
     cases = [domain.cases.get(code.item(), domain.otherwise) for code in codes]
-    if domain.arrow == pa.string():
+    if domain.arrow in (pa.string(), Subset.arrow):
         place = Place(0, {}, {})
         return pa.array([cases[at].plain(_item(value), place) for at, value in zip(which, values, strict=True)], domain.arrow)
     nothing = np.array([isinstance(case, Nothing) for case in cases], bool)
@@ -520,6 +629,22 @@ def _filled(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _filled(each) for name, each in value.items() if each is not None}
     return [_filled(each) for each in value] if isinstance(value, list) else value
+
+
+def toml(tables: Mapping[str, Any]) -> str:
+    """TOML with lists of integers, and lists of those, on one line."""
+    text = tomli_w.dumps(tables)
+    for _ in range(2):
+        text = _LIST.sub(lambda match: f"[{', '.join(line.strip().rstrip(',') for line in match[1].splitlines())}]", text)
+    return text
+
+
+_LIST = re.compile(r"\[\n((?:\s*(?:-?\d+|\[[-\d, ]*\]),\n)+)\s*\]")
+
+
+def members(mask: int) -> list[int]:
+    """The positions of the bits that are set, rising."""
+    return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
 
 
 def _is_integer(value: Any) -> bool:

@@ -7,11 +7,12 @@ A row is a sequence of primitives:
     dw3  dw5d2                     depthwise convolution
     max3  avg3                     pooling; padding does not count in the mean
     fr                             factorised reduction: two strided 1x1 convolutions, one of them shifted by a pixel, side by side
-    id  zero                       the input as it is; nothing
+    id  zero  cut                  the input as it is; nothing; its first channels
 
-The first dense convolution goes from the input's channels to the layer's. A stride belongs to the first primitive with a kernel; of a kernel 1xk and the kx1
-behind it, each strides along its own axis. Sources: Zoph et al. 2018 (NASNet), arXiv 1707.07012; Real et al. 2019 (AmoebaNet), 1802.01548; Liu et al. 2018
-(PNAS), 1712.00559; Pham et al. 2018 (ENAS), 1802.03268; Liu et al. 2019 (DARTS), 1806.09055; Liu et al. 2018 (HNAS), 1711.00436.
+The first dense convolution goes from the input's channels to the layer's. A stride belongs to the first primitive with a kernel; of a kernel 1xk with a kx1
+behind it, each strides along its own axis. Sources: Zoph and Le 2017 (NAS-RL), arXiv 1611.01578; Zoph et al. 2018 (NASNet), 1707.07012; Real et al. 2019
+(AmoebaNet), 1802.01548; Liu et al. 2018 (PNAS), 1712.00559; Pham et al. 2018 (ENAS), 1802.03268; Liu et al. 2019 (DARTS), 1806.09055; Liu et al. 2018
+(HNAS), 1711.00436.
 """
 
 import re
@@ -57,11 +58,14 @@ ROWS = (
     Row("max_pool_5x5", "max5", "max5 conv1 bn"),
     Row("max_pool_7x7", "max7", "max7 conv1 bn"),
     Row("stem_3x3", "conv3 bn"),
-    Row("conv_1x1_bn_relu", "conv1 bn relu"),  # HNAS, NAS-Bench-101
-    Row("conv_3x3_bn_relu", "conv3 bn relu"),
+    *(Row(f"conv_{h}x{w}_bn_relu", f"conv{h}x{w} bn relu") for h in (1, 3, 5, 7) for w in (1, 3, 5, 7)),  # NAS-RL, HNAS, NAS-Bench-101
     Row("dw_conv_3x3_bn_relu", "dw3 bn relu"),
     Row("sep_conv_3x3_bn_relu", "dw3 conv1 bn relu"),
     Row("residual_3x3", "relu conv3 bn relu conv3 bn"),
+    Row("avg_pool_2x2_conv_1x1", "avg2 conv1"),  # NAS-Bench-201: the shortcut of a reduction
+    Row("batch_norm", "bn"),
+    Row("max_pool_2x2", "max2"),
+    Row("truncate", "cut"),  # NAS-Bench-101: vertices of unequal width
 )
 LAYERS = {row.name: row for row in ROWS}
 
@@ -87,7 +91,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {  # the lists that published spaces dr
 class Primitive:
     """One step of a layer, with its numbers: what a module is built from and what is counted."""
 
-    kind: str  # relu, bn, conv, dw, max, avg, fr, id, zero
+    kind: str  # relu, bn, conv, dw, max, avg, fr, id, zero, cut
     inputs: int  # channels
     outputs: int
     kernel: tuple[int, int] = (1, 1)
@@ -127,16 +131,17 @@ def primitives(name: str, inputs: int, outputs: int, stride: int = 1) -> tuple[P
     text = row.reduced if row.reduced and (inputs != outputs or (stride > 1 and row.text == "id")) else row.text
     out: list[Primitive] = []
     channels, left = inputs, [stride, stride]
-    for token in text.split():
+    tokens = text.split()
+    last = max((index for index, token in enumerate(tokens) if token.startswith(_SPATIAL)), default=-1)
+    for index, token in enumerate(tokens):
         match = re.fullmatch(r"([a-z]+)(\d+)?(?:x(\d+))?(?:d(\d+))?", token)
         assert match is not None, token
         kind, height, width, dilation = match[1], int(match[2] or 1), int(match[3] or match[2] or 1), int(match[4] or 1)
-        new = outputs if kind in ("conv", "fr", "zero") else channels
+        new = outputs if kind in ("conv", "fr", "zero", "cut") else channels
         strides = [1, 1]
         if kind in _SPATIAL or kind == "zero":
-            strides, left = [1 if _along(height, width, axis) else left[axis] for axis in (0, 1)], [
-                left[axis] if _along(height, width, axis) else 1 for axis in (0, 1)
-            ]
+            later = [index != last and _along(height, width, axis) for axis in (0, 1)]
+            strides, left = [1 if later[axis] else left[axis] for axis in (0, 1)], [left[axis] if later[axis] else 1 for axis in (0, 1)]
         out.append(Primitive(kind, channels, new, (height, width), dilation, (strides[0], strides[1])))
         channels = new
     if channels != outputs:

@@ -4,11 +4,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evoml.archive import read_config
+from evoml.archive import Archive, read_config
 from evoml.backends import missing
 from evoml.config import NOT_SETTINGS, Config, build, settings_digest
 from evoml.digests import digest
 from evoml.errors import InputError
+from evoml.evaluators import weight
 from evoml.genes import Genotype
 from evoml.population import Population
 from evoml.registry import load
@@ -28,10 +29,35 @@ class Problem:
         config = self.config
         return load("tasks", config.name("task")).Task(config.part("task"), config.data, config.search.seed)
 
+    @cached_property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of the objectives: those that the evaluator's settings name, else what the task calls its score."""
+        named = getattr(self.config.part("evaluator"), "objectives", None)
+        return tuple(named) if named else (str(load("tasks", self.config.name("task")).Task.objective),)
+
     @property
     def objective(self) -> str:
-        """What the task calls its score."""
-        return str(load("tasks", self.config.name("task")).Task.objective)
+        """The first objective, which the best is chosen by."""
+        return self.objectives[0]
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """DEAP's, one an objective."""
+        return tuple(weight(name) for name in self.objectives)
+
+    @property
+    def steady(self) -> bool:
+        """Whether candidates are evaluated one by one, each an archived row, and not in batches of thousands."""
+        return hasattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly")
+
+    @property
+    def trains(self) -> bool:
+        """Whether a candidate is a network that is trained."""
+        return bool(getattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly", False))
+
+    def archive(self, folder: Path) -> Archive:
+        """The archive of a run of this problem."""
+        return Archive(folder, self.space.schema, self.objectives, self.weights, curves=self.steady)
 
     def evaluator(self, tasks: Any, exact: bool = False) -> Any:
         """An evaluator for one set of tasks; `exact`: for selection and test. Raises InputError where the backend cannot run."""

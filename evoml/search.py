@@ -8,85 +8,37 @@ Departures from AutoML-Zero's published program: it evaluates one candidate an e
 ends, and draws fresh ones each time; here every island's best of every round is tried on one fixed set, and the search stops at once.
 """
 
-import json
-import os
-import platform
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from deap import tools
 
-from evoml.archive import Archive, read_config, read_result, write_atomically
-from evoml.config import Config, settings_digest
-from evoml.digests import digest
+from evoml.archive import read_result
+from evoml.config import Config
 from evoml.errors import InputError
 from evoml.islands import Island, whole
-from evoml.population import Individual, Population
-from evoml.problem import Problem, read_text, stored_config
+from evoml.population import Population
+from evoml.problem import Problem, stored_config
+from evoml.runs import Progress, Result, Run, Show, cores
 
 MANY_ROWS = 100_000  # rows in memory after which a checkpoint is due whatever the time
 
 
-@dataclass
-class Progress:
-    """What a display shows after a round."""
-
-    evaluations: int
-    seconds: float  # of searching, start-up not counted
-    experiment: int
-    best: float  # in search, this experiment
-    selected: float  # on the selection tasks, the whole run
-    champion: str  # the selected candidate as text, "" before there is one
-    mean: float  # fitness of the living populations
-    counts: dict[str, int]  # what the evaluators did
-
-
-@dataclass
-class Result:
-    """How a search ended."""
-
-    run: Path
-    evaluations: int
-    seconds: float
-    reason: str  # budget, seconds, stop_at, interrupted
-    best: dict[str, Any] | None  # id, key, objectives, text
-    counts: dict[str, int]
-    test: dict[str, Any] | None
-    hall_of_fame: tools.HallOfFame
-    logbook: tools.Logbook  # of the rounds since the search was started or resumed
-
-    @property
-    def evaluations_per_second(self) -> float:
-        return self.evaluations / self.seconds if self.seconds else 0.0
-
-
-class Search:
-    """A search over a run folder: `create()` or `restore()`, then `prepare()`, then `run()` until something ends it."""
+class Search(Run):
+    """Islands of populations in rounds, with selection on tasks of their own: for candidates that cost microseconds."""
 
     def __init__(self, config: Config, folder: Path) -> None:
-        self.config = config
-        self.problem = Problem(config)
-        self.archive = Archive(folder, self.problem.space.schema, self.problem.objective)
-        self.given = self.problem.given()
+        super().__init__(config, folder)
         self.islands = [Island(self.problem, number, self.given) for number in range(config.search.islands)]
         self.selection = self.problem.evaluator(self.problem.task.select(), exact=True)
-        self.weights = self.selection.weights
-        self.champion: Individual | None = None  # the first that had the best score on the selection tasks
-        self.halloffame = tools.HallOfFame(10)
         self.statistics = tools.Statistics()
         for name, function in (("mean", np.mean), ("std", np.std), ("min", np.min), ("max", np.max)):
             self.statistics.register(name, function)
-        self.logbook = tools.Logbook()
         self.experiment = self.rounds = self.experiment_from = self.experiment_steps = self.snapshots = 0
-        self.seconds = 0.0
         self.retired: dict[str, int] = {}  # counts of the evaluators of earlier experiments
         self._begin()
 
@@ -107,79 +59,18 @@ class Search:
         for island in self.islands:
             island.start(tasks)
 
-    def create(self) -> None:
-        """Make the run folder, with copies of the start files. Raises InputError if it is there."""
-        files = {name: read_text(Path(path)) for name, path in zip(self._start_files(), self.config.start, strict=True)}
-        self.archive.create(self._complete() | {"start": list(files)}, files)
-
-    def _start_files(self) -> list[str]:
-        return [f"start-{index:03d}{Path(name).suffix}" for index, name in enumerate(self.config.start)]
-
-    def _complete(self) -> dict[str, Any]:
-        """What run.toml holds: every setting, versions, and a digest of the data."""
-        versions = {name: _version(name) for name in ("evoml", "numpy", "numba", "deap", "pyarrow")} | {"python": platform.python_version()}
-        values = self.config.complete()
-        if self.config.data is not None:
-            values["task"]["data"] = str(self.config.data.resolve())
-        names = [Path(name).name for name in self.config.start]
-        # Not auto: on another machine that may be another backend, whose results differ in the last bits.
-        values["backend"] = self.problem.backend
-        values |= {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
-        return values | {"settings_digest": settings_digest(values)}
-
-    def restore(self) -> None:
-        """Go back to the run's checkpoint. Changes nothing in the folder. Raises InputError."""
-        if read_config(self.archive.folder).get("data_digest", "") != self.problem.data_digest:
-            raise InputError(f"{self.config.data}: not the data that the run was made with")
-        state = self.archive.restore()
-        if not state:
-            return  # killed before its first checkpoint: it begins again
-        if state.pop("settings", "") != self._settings:
-            raise InputError(f"{self.archive.folder / 'run.toml'}: not the settings that the run was made with; put back what was changed")
-        try:
-            for name in ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots"):
-                setattr(self, name, whole(state, name))
-            self.seconds = float(state["seconds"])
-            self.retired = {name: whole(state["retired"], name) for name in state["retired"]}
-            self._begin()
-            for island, saved in zip(self.islands, state["islands"], strict=True):
-                island.load_state_dict(saved)
-            schema = self.problem.space.schema
-            members = Population.from_state(schema, state["halloffame"], self.weights)
-            self.halloffame.update(list(members)[::-1])  # last first, since DEAP puts a newcomer before its equals
-            champion = Population.from_state(schema, state["champion"], self.weights)
-            self.champion = champion.individual(0) if len(champion) else None
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError) as error:
-            raise InputError(f"{self.archive.folder}: the checkpoint is damaged") from error
-
-    @cached_property
-    def _settings(self) -> str:
-        """A hash of all that the run follows from."""
-        start = [self.problem.space.key(genotype) for genotype in self.given]
-        return digest(json.dumps([self._complete()["settings_digest"], self.problem.data_digest, start]).encode())
-
-    def store_config(self) -> None:
-        """Write run.toml again, for a run whose limits were changed."""
-        write_atomically(self.archive.folder / "run.toml", self.archive.dump(self._complete()))
+    def _load(self, state: dict[str, Any]) -> None:
+        for name in ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots"):
+            setattr(self, name, whole(state, name))
+        self.retired = {name: whole(state["retired"], name) for name in state["retired"]}
+        self._begin()
+        for island, saved in zip(self.islands, state["islands"], strict=True):
+            island.load_state_dict(saved)
 
     def save(self) -> None:
         """Make a checkpoint. Raises archive.DiskError."""
-        names = ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots", "seconds", "retired")
-        islands = [island.state_dict() for island in self.islands]
-        champion = [] if self.champion is None else [self.champion]
-        people = {"halloffame": self._members(self.halloffame).state(), "champion": self._members(champion).state()}
-        state = {name: getattr(self, name) for name in names} | {"islands": islands, "settings": self._settings}
-        self.archive.save(state | people)
-        self._saved = time.monotonic()
-
-    def _members(self, individuals: Any) -> Population:
-        """Individuals as a population, with identity and fitness."""
-        out = Population.of(self.problem.space.schema, [individual.genotype for individual in individuals], self.weights)
-        for index, individual in enumerate(individuals):
-            out.ids[index], out.birth[index], out.status[index] = individual.id, individual.birth, individual.status
-            out.parents[index, : len(individual.parents)] = individual.parents
-            out.fitness[index] = individual.fitness.values
-        return out
+        names = ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots", "retired")
+        self._save({name: getattr(self, name) for name in names} | {"islands": [island.state_dict() for island in self.islands]})
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
@@ -196,7 +87,7 @@ class Search:
         if self.islands[0].engine is not None:
             self.islands[0].engine.warm()
 
-    def run(self, show: Callable[[Progress], None] = lambda progress: None, stop: threading.Event | None = None) -> Result:
+    def run(self, show: Show = lambda progress: None, stop: threading.Event | None = None) -> Result:
         """Search until the budget, the time or the target is reached, or `stop` is set. Raises archive.DiskError."""
         stop = stop or threading.Event()
         workers = min(self.config.workers or cores(), len(self.islands))
@@ -214,7 +105,7 @@ class Search:
                 if not complete:
                     if not shortened:  # else its blocks are cut by a budget that a resume may change: it goes back to where the round began
                         self.save()
-                    return self._result("interrupted")
+                    return self._result("interrupted", self.counts)
                 reason = self._finished()
                 due = time.monotonic() - self._saved > self.config.archive.interval or self.archive.buffered > MANY_ROWS
                 if due and not shortened:
@@ -229,11 +120,9 @@ class Search:
         self._snapshot("final")
         self.archive.log("end", reason=reason, evaluations=self.evaluations)
         self.archive.flush()
-        result = self._result(reason)
+        result = self._result(reason, self.counts)
         result.test = None if self.champion is None else self.problem.test(self.champion.genotype)
-        names = ("reason", "evaluations", "seconds", "counts", "best", "test")
-        report = {name: getattr(result, name) for name in names}
-        write_atomically(self.archive.folder / "result.json", json.dumps(report, indent=1).encode())
+        self._store_result(result)
         return result
 
     def _round(self, pool: ThreadPoolExecutor, stop: threading.Event) -> bool:
@@ -349,21 +238,19 @@ class Search:
         shown = float("nan") if score is None else score
         return Progress(self.evaluations, self.seconds, self.experiment, best, shown, text, self.logbook[-1]["mean"], self.counts)
 
-    def _result(self, reason: str) -> Result:
-        best = None if self.champion is None else self.describe(self.champion)
-        return Result(self.archive.folder, self.evaluations, self.seconds, reason, best, self.counts, None, self.halloffame, self.logbook)
 
-    def describe(self, individual: Individual) -> dict[str, Any]:
-        """A candidate as plain values, `essence` without what cannot matter; its objective is the one on the selection tasks."""
-        space = self.problem.space
-        objectives = {self.problem.objective: float(individual.fitness.values[0])}
-        texts = {"text": space.format(individual.genotype), "essence": space.format(space.essence(individual.genotype))}
-        return {"id": individual.id, "key": space.key(individual.genotype), "objectives": objectives} | texts
+def open_search(config: Config, folder: Path) -> Run:
+    """The loop that fits a configuration: islands in rounds, or, where a candidate is costly or simulated to be, a steady state."""
+    if Problem(config).steady:
+        from evoml.steady import Steady
+
+        return Steady(config, folder)
+    return Search(config, folder)
 
 
 def resume(
     folder: Path, budget: int | None = None, seconds: float | None = None, workers: int | None = None, data: Path | None = None
-) -> Search:
+) -> Run:
     """A search that goes on where the run's checkpoint is, with other limits where they are given. Raises InputError.
 
     data: where the run's data file is now, if it was moved.
@@ -372,7 +259,7 @@ def resume(
     changes: dict[str, Any] = {"search": limits} | ({} if workers is None else {"workers": workers})
     if data is not None:
         changes["task"] = {"data": str(data)}
-    out = Search(stored_config(folder, changes), folder)
+    out = open_search(stored_config(folder, changes), folder)
     out.restore()
     ended = read_result(folder) or {"evaluations": 0, "seconds": 0.0}
     had = {"budget": max(out.evaluations, ended["evaluations"]), "seconds": max(out.seconds, ended["seconds"])}
@@ -382,15 +269,3 @@ def resume(
     if limits or data is not None:
         out.store_config()
     return out
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"

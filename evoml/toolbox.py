@@ -1,7 +1,8 @@
 """The DEAP wiring: one Toolbox that DEAP's own algorithms run on, with batch tools beside for the strategies.
 
 `toolbox.map` is handed the whole list (`toolbox.map(toolbox.evaluate, individuals)`), as DEAP's algorithms do; a batch evaluator sees it at once.
-Batch tools take and give a `Population`: `random(streams)`, `initial(streams)`, `vary(population, parents, streams)`, `score(population)`.
+Batch tools take and give a `Population`: `random(streams)`, `initial(streams)`, `vary(population, parents, streams)`, `cross(population, pairs, streams)`, `neighbours(population)` of its first
+member, `keys(population)`, `score(population)`.
 """
 
 import random
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 from deap import base, tools
 
+from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.population import Individual, Population, fitness_class
 from evoml.spaces import Space
+from evoml.streams import generator
 
 
 class Evaluate:
@@ -78,9 +81,28 @@ def toolbox(space: Space, evaluator: Callable[[Any], Any], weights: tuple[float,
     box.register("random", lambda streams: space.random(streams).weighted(weights))
     box.register("initial", lambda streams, given: space.initial(streams, given).weighted(weights))
     box.register("vary", lambda population, parents, streams: space.mutate(population, parents, streams).weighted(weights))
+    box.register("cross", lambda population, pairs, streams: cross(space, population, pairs, streams).weighted(weights))
+    box.register("neighbours", lambda population: neighbours(space, population.genotype(0)).weighted(weights))
+    box.register("keys", space.keys)
     box.register("score", evaluate.score)
     box.register("empty", lambda size: Population(space.schema, size, weights=weights))
     return box
+
+
+def cross(space: Space, population: Population, pairs: np.ndarray, streams: np.ndarray) -> Population:
+    """The first child of each pair of parents, [n, 2] indices into `population`."""
+    children = [
+        space.mate(generator(stream), population.genotype(int(one)), population.genotype(int(other)))[0]
+        for (one, other), stream in zip(pairs, streams, strict=True)
+    ]
+    return Population.of(space.schema, children)
+
+
+def neighbours(space: Space, genotype: Genotype) -> Population:
+    """Everything that differs from a genotype in one gene. Raises InputError for a space that does not list it."""
+    if not hasattr(space, "neighbours"):
+        raise InputError("strategy: local_search needs a space that lists neighbours, which this one does not; nasbench201 and cell do")
+    return Population.of(space.schema, space.neighbours(genotype))
 
 
 def _stream() -> np.ndarray:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import evoml.islands
-from evoml.archive import Archive
 from evoml.config import assign, build
 from evoml.problem import Problem, stored_config
 from evoml.search import Search
@@ -40,7 +39,7 @@ def outcome(folder: Path, sets: list[str]) -> tuple[list[dict[str, object]], dic
     search.prepare()
     search.run()
     problem = Problem(stored_config(folder))
-    table, _ = Archive(folder, problem.space.schema, problem.objective).table()
+    table, _ = problem.archive(folder).table()
     caches = [array for island in search.islands for array in island.evaluator.state_dict()["arrays"].values()]
     return table.to_pylist(), search.counts, caches
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evoml.archive import Archive, read_result
+from evoml.archive import read_result
 from evoml.population import Population
 from evoml.problem import Problem, stored_config
 
@@ -15,7 +15,7 @@ def test_the_best_program_scores_the_same_again() -> None:
     result = read_result(RUN)
     assert result is not None
     problem = Problem(stored_config(RUN))
-    (best,), problems = Archive(RUN, problem.space.schema, problem.objective).best(1)
+    (best,), problems = problem.archive(RUN).best(1)
     assert not problems
     assert best["id"] == result["best"]["id"]
     assert best["key"] == problem.space.key(best["genotype"]) == result["best"]["key"]

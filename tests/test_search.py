@@ -19,12 +19,12 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save as save_safetensors
 
-from evoml.archive import Archive, DiskError, read_result
+from evoml.archive import DiskError, read_result
 from evoml.config import Config, assign, build
 from evoml.errors import InputError
 from evoml.population import Population
 from evoml.problem import Problem, stored_config
-from evoml.registry import names
+from evoml.registry import load, names
 from evoml.search import Search, resume
 
 TINY = [
@@ -47,7 +47,7 @@ def search(folder: Path, *sets: str) -> Search:
 
 def rows(folder: Path) -> pa.Table:
     problem = Problem(stored_config(folder))
-    table, problems = Archive(folder, problem.space.schema, problem.objective).table()
+    table, problems = problem.archive(folder).table()
     assert not problems
     return table
 
@@ -81,7 +81,7 @@ def test_another_seed_gives_other_rows(uninterrupted: Path, tmp_path: Path) -> N
     assert not same(rows(tmp_path / "run"), rows(uninterrupted))
 
 
-@pytest.mark.parametrize("strategy", names("strategies"))
+@pytest.mark.parametrize("strategy", [name for name in names("strategies") if "population" in load("strategies", name).Settings.model_fields])
 @pytest.mark.parametrize("keep", ["all", "improvements"])
 def test_a_resumed_run_ends_as_the_uninterrupted_one(strategy: str, keep: str, tmp_path: Path) -> None:
     sets = [f"strategy.name={strategy}", f"archive.keep={keep}", "search.budget=4000", "search.round=300"]
@@ -181,7 +181,7 @@ def test_the_champion_is_the_first_of_equals_and_survives_a_resume(tmp_path: Pat
         assert again.champion is not None
         assert result.best is not None
         problem = Problem(stored_config(folder))
-        shown = Archive(folder, problem.space.schema, problem.objective).best(1)[0][0]
+        shown = problem.archive(folder).best(1)[0][0]
         assert result.best["id"] == again.champion.id == shown["id"]
         assert [member.id for member in again.halloffame] == [member.id for member in result.hall_of_fame]
 
@@ -261,7 +261,7 @@ def test_a_run_carries_its_start_files_and_knows_its_data(tmp_path: Path) -> Non
         resume(tmp_path / "run")
     data.unlink()
     problem = Problem(stored_config(tmp_path / "run"))
-    assert Archive(tmp_path / "run", problem.space.schema, problem.objective).best(1)[0]
+    assert problem.archive(tmp_path / "run").best(1)[0]
 
 
 def test_every_start_file_is_used(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_a_broken_part_is_named_and_the_rest_opens(uninterrupted: Path, tmp_path
     parts[0].write_bytes(parts[0].read_bytes()[:-40])
     pa.parquet.write_table(pa.table({"foreign": [1]}), folder / "part-000900.parquet")
     problem = Problem(stored_config(folder))
-    archive = Archive(folder, problem.space.schema, problem.objective)
+    archive = problem.archive(folder)
     table, problems = archive.table()
     assert 0 < table.num_rows < whole
     assert len(problems) == 3
@@ -358,7 +358,7 @@ def test_a_run_whose_best_is_lost_says_so(uninterrupted: Path, tmp_path: Path) -
         if result["best"]["id"] in pa.parquet.read_table(part)["id"].to_pylist():
             part.unlink()
     problem = Problem(stored_config(folder))
-    _, problems = Archive(folder, problem.space.schema, problem.objective).best(1)
+    _, problems = problem.archive(folder).best(1)
     assert f"its best, candidate {result['best']['id']} in result.json, is in no part" in problems[-1]
 
 

@@ -10,6 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 
+LARGER_IS_BETTER = ("fitness", "accuracy")
+
+
+def weight(objective: str) -> float:
+    """DEAP's weight of an objective by its name: 1 where larger is better, else -1."""
+    return 1.0 if objective in LARGER_IS_BETTER else -1.0
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What an evaluator says of n candidates."""

@@ -11,7 +11,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from evoml.search import Progress
+from evoml.runs import Progress
 
 
 class Display:

@@ -10,19 +10,21 @@ from rich.table import Table
 from rich.text import Text
 
 from evoml import interrupts
-from evoml.archive import Archive, lock, read_result
+from evoml.archive import lock, read_result
 from evoml.compiled import cache_folder, cached, on_compile
 from evoml.config import Config, build
 from evoml.errors import InputError, cannot_write
 from evoml.export.text import source as text_source
 from evoml.genes import Genotype
-from evoml.problem import Problem, edited, read_text, stored_config
+from evoml.problem import Problem, edited, stored_config
 from evoml.registry import load
-from evoml.report import Heedless, console
+from evoml.report import Heedless, architectures, console
 from evoml.report.baselines import baselines, memory_of
 from evoml.report.progress import Display
-from evoml.search import Result, Search, resume
-from evoml.spaces.automl_zero import open_text
+from evoml.runs import Result, Run
+from evoml.search import open_search, resume
+from evoml.spaces import open_file
+from evoml.spaces._architectures import ArchitectureSpace
 
 UNSEEN = "test tasks that the search never saw"
 EVALUATION = ("task", "evaluator", "backend", "search.seed")  # the settings that an evaluation takes
@@ -30,7 +32,7 @@ EVALUATION = ("task", "evaluator", "backend", "search.seed")  # the settings tha
 
 def new_run(config: Config, folder: Path | None, as_json: bool) -> int:
     """Search into a new run folder; returns the exit status."""
-    search = Search(config, folder or _free_folder(config))
+    search = open_search(config, folder or _free_folder(config))
     search.create()
     with lock(search.archive.folder):
         return _search(search, True, as_json)
@@ -53,7 +55,7 @@ def _free_folder(config: Config) -> Path:
     raise InputError(f"{base}: too many runs called {name}; name one with --run")
 
 
-def _search(search: Search, fresh: bool, as_json: bool) -> int:
+def _search(search: Run, fresh: bool, as_json: bool) -> int:
     folder, problem = search.archive.folder, search.problem
     err = console(stderr=True)
     if not as_json:
@@ -63,7 +65,8 @@ def _search(search: Search, fresh: bool, as_json: bool) -> int:
             soft_wrap=True,
         )
         _remark(search, err)
-        announce_compilation(err)
+        if not problem.steady:
+            announce_compilation(err)
     interrupts.advise(f"go on with: evoml resume {folder}")
     search.prepare()
     with interrupts.stopping() as stop, _display(search, err, as_json) as display:
@@ -77,6 +80,8 @@ def _search(search: Search, fresh: bool, as_json: bool) -> int:
         print_json(_summary(problem, result))
     elif interrupted:
         err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {folder}", soft_wrap=True)
+    elif problem.steady:
+        architectures.print_result(problem, result)
     else:
         _print_result(problem, result)
     return interrupts.STATUS if interrupted else 0
@@ -90,15 +95,15 @@ def announce_compilation(err: Console) -> None:
         err.print(f"compiling kernels (about 20 seconds); {cache_folder()} cannot be used, so they are not kept ...", soft_wrap=True)
 
 
-def _remark(search: Search, err: Console) -> None:
+def _remark(search: Run, err: Console) -> None:
     """Warn of settings that are allowed and seldom meant."""
     budget = search.config.search.budget
-    alive = sum(len(getattr(island.strategy, "population", ())) for island in search.islands)
+    alive = search.config.search.islands * getattr(search.config.part("strategy"), "population", 0)
     if 0 < budget <= alive:
         err.print(f"note: a budget of {budget:,} does not fill the populations of {alive:,}, so nothing will evolve")
 
 
-def _display(search: Search, console: Console, quiet: bool) -> Display:
+def _display(search: Run, console: Console, quiet: bool) -> Display:
     settings = search.config.search
     title = f"{search.config.system} on {search.config.name('task')}, seed {settings.seed}"
     return Display(title, search.problem.objective, settings.budget, settings.seconds, console, quiet)
@@ -109,7 +114,7 @@ def _summary(problem: Problem, result: Result) -> dict[str, Any]:
         "run": str(result.run), "evaluations": result.evaluations, "seconds": result.seconds,
         "evaluations_per_second": result.evaluations_per_second, "best": result.best,
         "test": {problem.objective: result.test[problem.objective]} if result.test else None,
-        "baselines": baselines(problem, problem.test_tasks) if result.test else None, "reason": result.reason,
+        "baselines": baselines(problem, problem.test_tasks) if result.test and not problem.steady else None, "reason": result.reason,
     }  # fmt: skip
 
 
@@ -153,17 +158,13 @@ def _open(path: Path) -> tuple[Problem | None, Any, Genotype, list[str]]:
     """The problem a run was made for (None for a file), its space, the best genotype, and what could not be read."""
     if path.is_dir():
         problem = Problem(stored_config(path))
-        best, problems = _archive(path, problem).best(1)
+        best, problems = problem.archive(path).best(1)
         problems += _edited(path, problem)
         if not best:
             raise InputError(f"{path}: no candidate has been archived yet" + "".join(f"; {line}" for line in problems))
         return problem, problem.space, best[0]["genotype"], problems
-    space, genotype = open_text(read_text(path), str(path))
+    space, genotype = open_file(path)
     return None, space, genotype, []
-
-
-def _archive(path: Path, problem: Problem) -> Archive:
-    return Archive(path, problem.space.schema, problem.objective)
 
 
 def show(path: Path, count: int, as_json: bool) -> None:
@@ -177,7 +178,7 @@ def show(path: Path, count: int, as_json: bool) -> None:
             print_program(out, space.format(genotype))
         return
     problem = Problem(stored_config(path))
-    best, problems = _archive(path, problem).best(count)
+    best, problems = problem.archive(path).best(count)
     _warn([*problems, *_edited(path, problem)])
     described = [_describe(problem, row) for row in best]
     result = read_result(path)
@@ -191,6 +192,10 @@ def show(path: Path, count: int, as_json: bool) -> None:
         else f"{result['evaluations']:,} candidates in {result['seconds']:.1f} s, ended by {result['reason']}"
     )
     out.print(f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}")
+    if problem.steady:
+        out.print(architectures.best_table(described, problem.objectives))
+        print(f"\n{described[0]['text'].rstrip()}" if described else "")
+        return
     for row in described:
         where = "on the selection tasks" if row["event"] == "selected" else "in search"
         out.print(
@@ -201,17 +206,24 @@ def show(path: Path, count: int, as_json: bool) -> None:
 
 
 def _describe(problem: Problem, row: dict[str, Any]) -> dict[str, Any]:
-    objectives = {problem.objective: row[problem.objective]}
+    objectives = {name: row[name] for name in problem.objectives}
     row["key"] = "".join(character for character in row["key"] if character.isalnum())[:64]
-    rest = {key: row[key] for key in ("id", "key", "parents", "birth", "status", "event", "island", "experiment", "evaluations")}
+    rest = {key: row[key] for key in ("id", "key", "parents", "birth", "status", "seconds", "event", "island", "experiment", "evaluations")}
     return rest | {"objectives": objectives, "text": problem.space.format(row["genotype"])}
 
 
-def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, sets: list[dict[str, Any]], as_json: bool) -> None:
+def evaluate(
+    path: Path, task: str | None, data: Path | None, seed: int | None, preset: str | None, sets: list[dict[str, Any]], as_json: bool
+) -> None:
     """Score on test tasks, beside baselines."""
-    _check_sets(sets)
     problem, space, genotype, problems = _open(path)
     _warn(problems)
+    if isinstance(space, ArchitectureSpace):
+        _evaluate_architecture(path, problem, space, genotype, _layers(task, data, seed, sets), preset, as_json)
+        return
+    if preset is not None:
+        raise InputError(f"evaluate: --preset {preset}: is for architectures; a program is scored as it is")
+    _check_sets(sets)
     base = {} if problem is None else {key: value for key, value in problem.config.complete().items() if key not in ("system", "start")}
     if task is not None and task != base.get("task", {}).get("name"):
         base["task"] = {"name": task}
@@ -230,6 +242,45 @@ def evaluate(path: Path, task: str | None, data: Path | None, seed: int | None, 
     same = problem is not None and not edited(path, problem.config) and _about_tasks(problem) == _about_tasks(other)
     which = UNSEEN if same else f"test tasks of {other.config.name('task')}, seed {other.config.search.seed}"
     _print_scores(console(), other, "discovered program" if problem else path.name, scores[other.objective], which)
+
+
+def _layers(task: str | None, data: Path | None, seed: int | None, sets: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """--set and flags, as `build` takes them."""
+    about = {key: value for key, value in (("name", task), ("data", None if data is None else str(data))) if value is not None}
+    flags: dict[str, Any] = {"task": about, "search": {} if seed is None else {"seed": seed}}
+    return [*(("--set", each) for each in sets), ("flags", flags)]
+
+
+def _evaluate_architecture(
+    path: Path,
+    problem: Problem | None,
+    space: Any,
+    genotype: Genotype,
+    layers: list[tuple[str, dict[str, Any]]],
+    preset: str | None,
+    as_json: bool,
+) -> None:
+    """Train a winner, or a file's architecture, and test it; a table is asked for what it reports."""
+    if preset not in (None, "final"):
+        raise InputError(f"evaluate: --preset {preset}: must be final")
+    if problem is not None and not problem.trains and preset is None:
+        scores = problem.evaluator(problem.task.search(0)).test(genotype)
+        print_json({"objectives": scores}) if as_json else console().print(
+            ", ".join(f"{name} {architectures.shown(name, value)}" for name, value in scores.items())
+        )
+        return
+    about = problem or Problem(build(("file", {"space": {"name": space.name, **space.settings.model_dump(mode="json")}})))
+    from evoml.export.winner import final_problem, train_final
+
+    final = final_problem(about, layers, preset)
+    if not as_json:
+        console(stderr=True).print(f"training candidate of {path} in full: {architectures.settings_line(final.config)}", soft_wrap=True)
+    trained = train_final(final, genotype, path if problem is not None else None)
+    baselines = load("tasks", final.config.name("task")).baseline_scores(final.test_tasks)
+    if as_json:
+        print_json({"objectives": trained.scores, "key": space.key(genotype), "baselines": baselines, "curve": list(trained.curve)})
+        return
+    architectures.print_scores(console(), final, "found architecture" if problem else path.name, trained.scores, baselines)
 
 
 def _edited(path: Path, problem: Problem) -> list[str]:

@@ -1,13 +1,17 @@
 """Search spaces: what can be expressed. One file a space, with `Settings` and a class `Space`."""
 
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 
+from evoml.errors import InputError
 from evoml.genes import Frame, Genotype, Schema
 from evoml.population import Population
+from evoml.registry import load
 from evoml.streams import generator
 
 
@@ -15,6 +19,7 @@ class Space:
     """A space of genotypes. A subclass gives `schema` and `frame`; where a candidate costs microseconds it overrides the batch methods."""
 
     schema: Schema
+    evaluator = "execution"  # what scores its candidates where nothing else is named
 
     def frame(self, stream: int) -> Frame:
         """The rows of a random genotype, with their key columns."""
@@ -61,3 +66,25 @@ class Space:
     def phenotypes(self, population: Population) -> Any:
         """What an evaluator runs: `Programs` or networks."""
         raise NotImplementedError
+
+
+def open_file(path: Path) -> tuple[Any, Genotype]:
+    """A genotype's file with the space that it is of: Python is a program, TOML says which space. Raises InputError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
+    except ValueError:
+        raise InputError(f"{path}: not a text file") from None
+    name = "automl_zero"
+    if path.suffix == ".toml":
+        try:
+            header = tomllib.loads(text).get("space", {})
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: not TOML ({' '.join(str(error).split())[:200]})") from None
+        name = str(header.get("name", "")) if isinstance(header, dict) else ""
+        if not name:
+            raise InputError(f"{path}: space.name: missing; it must say which space the genotype is of, such as cell")
+    module = load("spaces", name)
+    space, genotype = module.open_text(text, str(path))
+    return space, genotype

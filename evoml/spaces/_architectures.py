@@ -7,12 +7,12 @@ from random import Random
 from typing import Any, ClassVar
 
 import numpy as np
-import tomli_w
+import networkx as nx
 from pydantic import Field
 
 from evoml import settings
 from evoml.errors import InputError
-from evoml.genes import Genotype
+from evoml.genes import Genotype, toml
 from evoml.layers import Size
 from evoml.network import Network
 from evoml.population import Population
@@ -32,6 +32,7 @@ class Skeleton(settings.Settings):
 class ArchitectureSpace(Space):
     """A space whose genotypes lower to networks. A subclass gives `schema`, `frame`, `network`, and its own mutation where it has one."""
 
+    evaluator = "training"
     name: ClassVar[str]  # its module's
     settings: Any
 
@@ -56,6 +57,20 @@ class ArchitectureSpace(Space):
         """What identity is a hash of: equal for genotypes that give the same network."""
         raise NotImplementedError
 
+    def graphs(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+        """What is drawn of a genotype, by name: nodes with a `label` and a `kind` (input, output, node), edges that may have a `label`.
+
+        Where a space says nothing better: the network with these settings for a small image.
+        """
+        network = self.network(genotype, (3, 32, 32), 10)
+        out = nx.MultiDiGraph()
+        for number, (channels, height, width) in enumerate(network.sizes):
+            kind = "input" if number == 0 else "output" if number == network.output else "node"
+            out.add_node(number, label=f"{channels} x {height} x {width}", kind=kind)
+        for number, node in enumerate(network.nodes):
+            out.add_edges_from((edge.source, number, {"label": "" if edge.layer == "identity" else edge.layer}) for edge in node.edges)
+        return {"": out}
+
     def keys(self, population: Population) -> list[str]:
         return [self.key(population.genotype(index)) for index in range(len(population))]
 
@@ -72,7 +87,7 @@ class ArchitectureSpace(Space):
 
     def format(self, genotype: Genotype) -> str:
         """TOML: the space, then one array of tables a gene table."""
-        header = "".join(f"space.{tomli_w.dumps({key: value})}" for key, value in {"name": self.name, **self.header()}.items())
+        header = "".join(f"space.{toml({key: value})}" for key, value in {"name": self.name, **self.header()}.items())
         return header + "\n" + self.schema.format(genotype)
 
     def parse(self, text: str, where: str) -> Genotype:
@@ -80,10 +95,14 @@ class ArchitectureSpace(Space):
         given = tables.pop("space", {"name": self.name})
         if not isinstance(given, dict) or given.get("name") != self.name:
             raise InputError(f"{where}: space.name: {given.get('name') if isinstance(given, dict) else given!r}: must be {self.name}")
-        genotype = self.schema.from_plain(tables, where)
+        genotype = self.from_plain(tables, where)
         if problem := self.problem(genotype):
             raise InputError(f"{where}: {problem}")
         return genotype
+
+    def from_plain(self, tables: dict[str, Any], where: str) -> Genotype:
+        """The genotype of a file's gene tables. Raises InputError."""
+        return self.schema.from_plain(tables, where)
 
     def problem(self, genotype: Genotype) -> str | None:
         """What is wrong with a genotype beyond its schema; None if nothing is."""
@@ -96,6 +115,14 @@ def read_genotype(text: str, where: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not TOML ({' '.join(str(error).split())[:200]})") from None
+
+
+def read_header(text: str, where: str) -> dict[str, Any]:
+    """The settings of a genotype's space, from its file. Raises InputError."""
+    given = read_genotype(text, where).get("space", {})
+    if not isinstance(given, dict):
+        raise InputError(f"{where}: space: {given!r}: must be a table with the space's name")
+    return {key: value for key, value in given.items() if key != "name"}
 
 
 def graph_digest(labels: Sequence[str], edges: Iterable[tuple[int, int, str]]) -> bytes:
@@ -117,4 +144,3 @@ def graph_digest(labels: Sequence[str], edges: Iterable[tuple[int, int, str]]) -
 
 def _hash(text: str | bytes) -> bytes:
     return blake2b(text.encode() if isinstance(text, str) else text, digest_size=8).digest()
-

@@ -11,13 +11,14 @@ from functools import cached_property
 from random import Random
 from typing import Any, Literal, Self
 
+import networkx as nx
 from pydantic import Field, field_validator, model_validator
 
 from evoml import settings
 from evoml.genes import Choice, Column, Genotype, Reference, Schema, Table
 from evoml.layers import OPERATIONS, Size
 from evoml.network import Builder, Edge, Network
-from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest, read_genotype
+from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest, read_header
 
 CELLS = ("normal", "reduction")
 NAMES = tuple(dict.fromkeys(name for operations in OPERATIONS.values() for name in operations))
@@ -37,7 +38,9 @@ class Settings(settings.Settings):
     operations: str = Field("amoebanet", description=f"the published list to draw from: {', '.join(OPERATIONS)}")
     combine: tuple[Literal["add", "concat"], ...] = Field(("add",), min_length=1, description="how a block may combine its two results")
     output: Literal["unused", "all"] = Field("unused", description="which blocks are concatenated to a cell's output")
-    normal_output: tuple[int, ...] = Field((), description="hidden states that the normal cell's output is, 0 and 1 its inputs; empty: as `output` says")
+    normal_output: tuple[int, ...] = Field(
+        (), description="hidden states that the normal cell's output is, 0 and 1 its inputs; empty: as `output` says"
+    )
     reduction_output: tuple[int, ...] = Field((), description="the same for the reduction cell")
     identity: float = Field(0.05, ge=0, le=1, description="share of children that are copies")
     skeleton: CellSkeleton = CellSkeleton()
@@ -112,6 +115,22 @@ class Space(ArchitectureSpace):
         read = set(rows["input_a"].tolist()) | set(rows["input_b"].tolist())
         return [state for state in made if state not in read]
 
+    def graphs(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+        """Both cells to be drawn: hidden states with the operations between them, and the output."""
+        return {f"{name} cell": self._drawn_cell(genotype, name) for name in CELLS}
+
+    def _drawn_cell(self, genotype: Genotype, name: str) -> nx.MultiDiGraph:
+        out = nx.MultiDiGraph()
+        out.add_node(0, label="0: cell before last", kind="input")
+        out.add_node(1, label="1: last cell", kind="input")
+        for state, (a, op_a, b, op_b, combine) in enumerate(genotype.tables[name].tolist(), 2):
+            out.add_node(state, label=f"{state}: {COMBINE[combine]}", kind="node")
+            out.add_edge(a, state, label=NAMES[op_a])
+            out.add_edge(b, state, label=NAMES[op_b])
+        out.add_node("output", label="output", kind="output")
+        out.add_edges_from((state, "output") for state in self.outputs(genotype, name))
+        return out
+
     def canonical(self, genotype: Genotype) -> bytes:
         """Both cells as graphs, without what does not reach the output."""
         return b"|".join(graph_digest(*self._graph(genotype, name)) for name in CELLS)
@@ -172,7 +191,5 @@ class Space(ArchitectureSpace):
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:
     """A genotype's file with the space that it names. Raises InputError."""
-    header = dict(read_genotype(text, where).get("space", {}))
-    header.pop("name", None)
-    space = Space(Settings.read(header, f"{where}: space"))
+    space = Space(Settings.read(read_header(text, where), f"{where}: space"))
     return space, space.parse(text, where)

@@ -41,14 +41,16 @@ class Strategy(Ring):
 
     def ask(self, ids: np.ndarray) -> Population:
         """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
-        first = min(self.settings.population - self.told, len(ids))
+        asked = max(self.asked, self.told)
+        first = min(self.settings.population - asked, len(ids))
+        self.asked = asked + (first if first > 0 else len(ids))
         if first > 0:
-            turn = self.told % len(self.given) if self.given else 0
+            turn = asked % len(self.given) if self.given else 0
             given = [*self.given[turn:], *self.given[:turn]]
             out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids[:first]), given)
             out.ids[:] = ids[:first]
             return out
-        parents = select(self.population, streams(self.seed, SELECT, ids), self.settings.tournament)
+        parents = select(self.members, streams(self.seed, SELECT, ids), self.settings.tournament)
         out = self.toolbox.vary(self.population, parents, streams(self.seed, VARY, ids))
         out.ids[:] = ids
         out.parents[:, 0] = self.population.ids[parents]

@@ -158,7 +158,7 @@ def digits() -> Images:
 
 def read(path: Path) -> Source:
     """Images or ready tasks from an .npz. Raises InputError for every file that is neither."""
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     if set(IMAGES) <= set(arrays):
         return images(str(path), arrays["images"], arrays["labels"])
     if set(READY) <= set(arrays):
@@ -167,30 +167,30 @@ def read(path: Path) -> Source:
     raise InputError(f"{path}: no array {listed([name for name in wanted if name not in arrays])}; {RIGHT}")
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Those arrays of an .npz that images or ready tasks have."""
+def read_arrays(path: Path, wanted: Sequence[str] = (*IMAGES, *READY), right: str = RIGHT) -> dict[str, np.ndarray]:
+    """Those wanted arrays that an .npz has. `right` ends the message where it is none. Raises InputError."""
     try:
         with path.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
-            found = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in (*IMAGES, *READY) if name in loaded.files}
+            found = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in wanted if name in loaded.files}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or 'damaged').lower()}; give an .npz: {RIGHT}") from None
+        raise InputError(f"{path}: {(error.strerror or 'damaged').lower()}; give an .npz: {right}") from None
     except Exception:
-        raise InputError(f"{path}: damaged, or not an .npz of plain arrays; {RIGHT}") from None
+        raise InputError(f"{path}: damaged, or not an .npz of plain arrays; {right}") from None
     if isinstance(loaded, np.ndarray) or not all(isinstance(array, np.ndarray) for array in found.values()):
-        raise InputError(f"{path}: damaged, or not an .npz of plain arrays; {RIGHT}")
+        raise InputError(f"{path}: damaged, or not an .npz of plain arrays; {right}")
     return found
 
 
 def images(where: str, pixels: np.ndarray, labels: np.ndarray) -> Images:
     """Check images and labels, and split each class into 80 % train, 10 % valid and 10 % test."""
     if pixels.ndim not in (2, 3, 4) or pixels.dtype.kind not in "buif" or not pixels.size:
-        raise InputError(f"{where}: images: {_shown(pixels)}; they must be numbers of shape [n, h, w], [n, h, w, c] or [n, d]")
+        raise InputError(f"{where}: images: {shown(pixels)}; they must be numbers of shape [n, h, w], [n, h, w, c] or [n, d]")
     if labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
-        raise InputError(f"{where}: labels: {_shown(labels)}; they must be integers of shape [{len(pixels)}], one an image")
-    _finite(where, "images", pixels)
+        raise InputError(f"{where}: labels: {shown(labels)}; they must be integers of shape [{len(pixels)}], one an image")
+    finite(where, "images", pixels)
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 3:
         raise InputError(
@@ -212,19 +212,19 @@ def ready(where: str, arrays: Mapping[str, np.ndarray]) -> Ready:
     """Check ready tasks."""
     tasks, _, features = shape = arrays["train_x"].shape if arrays["train_x"].ndim == 3 else (0, 0, 0)
     if tasks < 3 or not all(shape):
-        raise InputError(f"{where}: train_x: {_shown(arrays['train_x'])}; it must be [tasks, examples, features] with 3 tasks or more")
+        raise InputError(f"{where}: train_x: {shown(arrays['train_x'])}; it must be [tasks, examples, features] with 3 tasks or more")
     for name in ("pos", "neg", "seed"):
         if arrays[name].shape != (tasks,) or arrays[name].dtype.kind not in "iu":
-            raise InputError(f"{where}: {name}: {_shown(arrays[name])}; they must be integers of shape [{tasks}], one a task")
+            raise InputError(f"{where}: {name}: {shown(arrays[name])}; they must be integers of shape [{tasks}], one a task")
     for part in PARTS:
         x, y = arrays[f"{part}_x"], arrays[f"{part}_y"]
         if x.ndim != 3 or x.shape[::2] != (tasks, features) or x.dtype.kind not in "buif" or not x.size:
-            raise InputError(f"{where}: {part}_x: {_shown(x)}; they must be numbers of shape [{tasks}, examples, {features}]")
+            raise InputError(f"{where}: {part}_x: {shown(x)}; they must be numbers of shape [{tasks}, examples, {features}]")
         if y.shape != x.shape[:2] or y.dtype.kind not in "buif" or not np.isin(y, (0, 1)).all():
-            raise InputError(f"{where}: {part}_y: {_shown(y)}; they must be 0 or 1, of shape [{tasks}, {x.shape[1]}]")
+            raise InputError(f"{where}: {part}_y: {shown(y)}; they must be 0 or 1, of shape [{tasks}, {x.shape[1]}]")
         if len(one := np.flatnonzero(y.min(axis=1) == y.max(axis=1))):
             raise InputError(f"{where}: {part}_y: task {one[0]} has one class only; there must be examples of both")
-        _finite(where, f"{part}_x", x)
+        finite(where, f"{part}_x", x)
     pairs = tuple(zip(arrays["pos"].tolist(), arrays["neg"].tolist(), strict=True))
     for index, pair in enumerate(pairs):
         if len(set(pair)) < 2 or set(pair) in map(set, pairs[:index]):
@@ -234,14 +234,17 @@ def ready(where: str, arrays: Mapping[str, np.ndarray]) -> Ready:
     return Ready(where, pairs, arrays)
 
 
-def _finite(where: str, name: str, array: np.ndarray) -> None:
-    if array.dtype.kind == "f" and not float(np.abs(array).max()) <= HUGE:  # a NaN is not
-        raise InputError(f"{where}: {name}: NaN, infinity or a value beyond {HUGE:g} in it; all must be finite")
+def finite(where: str, name: str, array: np.ndarray, most: float = HUGE) -> None:
+    """Raise InputError unless all values are finite and at most `most` in size."""
+    if array.dtype.kind == "f" and not float(np.abs(array).max()) <= most:  # a NaN is not
+        raise InputError(f"{where}: {name}: NaN, infinity or a value beyond {most:g} in it; all must be finite")
 
 
-def _shown(array: np.ndarray) -> str:
+def shown(array: np.ndarray) -> str:
+    """Type and shape, for messages."""
     return f"{array.dtype} of shape {list(array.shape)}"
 
 
 def listed(words: Iterable[object]) -> str:
+    """With commas, for messages."""
     return ", ".join(map(str, words))

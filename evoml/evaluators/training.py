@@ -1,0 +1,162 @@
+"""Trains a candidate's network from scratch and scores it on validation images.
+
+Cheaper estimates, after Elsken, Metzen, Hutter 2019, "Neural Architecture Search: A Survey", arXiv 1808.05377, are settings: fewer epochs (`epochs`), part of the
+data and smaller images (the task's settings), fewer and narrower cells (`space.skeleton`). A candidate that diverges, crashes, runs out of time or is over a cap
+gets the worst value of every objective, so that it is on no Pareto front, and a status.
+"""
+
+import math
+from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from evoml.errors import InputError
+from evoml.evaluators import Evaluation, Outcome
+from evoml.genes import Genotype
+from evoml.network import Network
+from evoml.networks import TrainingSettings
+from evoml.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
+from evoml.tasks import ImageSet
+
+if TYPE_CHECKING:
+    from evoml.networks.training import Data, Trained
+
+FINAL = {"evaluator": {"epochs": 60}}  # what lies over a run's settings where its winner is trained
+Objective = Literal["accuracy", "loss", "parameters", "multiply_adds", "latency"]
+_COUNTED = {DIVERGED: "diverged", TIMED_OUT: "timed_out", CRASHED: "crashed", OVER_BUDGET: "over_budget"}
+
+
+class Settings(TrainingSettings):
+    """How networks are trained and what they are judged by."""
+
+    objectives: tuple[Objective, ...] = Field(
+        ("accuracy",), min_length=1, description="the first is optimised by a strategy with one objective"
+    )
+    max_parameters: int = Field(0, ge=0, description="a network with more is not trained; 0: no limit")
+    max_multiply_adds: int = Field(0, ge=0, description="of one image; a network with more is not trained; 0: no limit")
+    timeout: float = Field(
+        0.0, ge=0, description="seconds after which a training is given up, which makes results depend on the machine; 0: none"
+    )
+    threads: int = Field(1, ge=1, le=1024, description="that torch uses for one candidate; results depend on it")
+    device: str = Field("cpu", description="cpu, or cuda where there is one")
+
+
+class Evaluator:
+    """Trains networks on one set of images. One training at a time: the number of threads is the process's."""
+
+    costly = True
+    task = "digits"
+
+    def __init__(self, settings: Settings, tasks: ImageSet, space: Any, backend: str = "") -> None:
+        if not hasattr(space, "network"):
+            name = getattr(space, "name", type(space).__module__.rpartition(".")[2])
+            raise InputError(f"evaluator: training trains networks, which space {name} does not make; cell, hierarchical, chain do")
+        if not isinstance(tasks, ImageSet):
+            raise InputError("evaluator: training trains on images, which this task does not give; digits does")
+        self.settings, self.tasks, self.space = settings, tasks, space
+        self.objectives: tuple[str, ...] = tuple(settings.objectives)
+        self.weights = tuple(1.0 if name == "accuracy" else -1.0 for name in self.objectives)
+        self.worst = tuple(0.0 if name == "accuracy" else math.inf for name in self.objectives)
+        self.counts = {name: 0 for name in ("candidates", *_COUNTED.values(), "steps")}
+        self._data: Data | None = None
+
+    def __call__(self, genotypes: Sequence[Genotype]) -> Evaluation:
+        """Objectives of every genotype, [n, O]; a genotype's stream comes from its digest."""
+        before = self.counts["steps"]
+        done = self.outcomes(genotypes, [int(genotype.digest(), 16) for genotype in genotypes])
+        objectives = np.array([outcome.objectives for outcome in done], np.float64).reshape(-1, len(self.objectives))
+        return Evaluation(objectives, np.array([outcome.status for outcome in done], np.uint8), self.counts["steps"] - before)
+
+    def outcomes(self, genotypes: Sequence[Genotype], streams: Sequence[int] | np.ndarray) -> list[Outcome]:
+        """One outcome a genotype."""
+        return [self.evaluate(genotype, int(stream)) for genotype, stream in zip(genotypes, streams, strict=True)]
+
+    def evaluate(self, genotype: Genotype, stream: int) -> Outcome:
+        """Train one candidate. What is the candidate's own fault is a status, never an exception."""
+        self.counts["candidates"] += 1
+        try:
+            network = self._network(genotype)
+        except ValueError:
+            return self._without(CRASHED)
+        if not self._within(network):
+            return self._without(OVER_BUDGET)
+        trained, values = self._train(network, stream)
+        self.counts["steps"] += trained.steps
+        if trained.status != OK:
+            return self._without(trained.status, trained)
+        return Outcome(tuple(values[name] for name in self.objectives), OK, trained.seconds, trained.curve)
+
+    def test(self, genotype: Genotype, stream: int) -> tuple[dict[str, float], "Trained"]:
+        """Train a candidate and measure everything, `test_accuracy` and `test_loss` on the validation part of this evaluator's images. Raises InputError."""
+        try:
+            network = self._network(genotype)
+        except ValueError as error:
+            raise InputError(f"genotype: {error}") from None
+        trained, values = self._train(network, stream)
+        given = {"test_accuracy": trained.accuracy, "test_loss": trained.loss}
+        return given | values | {"parameters": network.parameters, "multiply_adds": network.multiply_adds}, trained
+
+    @staticmethod
+    def exact(settings: Settings) -> Settings:
+        """The same training for selection and test, without caps."""
+        return settings.model_copy(update={"max_parameters": 0, "max_multiply_adds": 0, "timeout": 0.0})
+
+    def warm(self) -> None:
+        """Import torch and run it once."""
+        import torch
+
+        with self._threads():
+            torch.nn.functional.conv2d(torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 3, 3))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"counts": dict(self.counts), "arrays": {}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError for a state that does not fit."""
+        try:
+            self.counts = {name: int(state["counts"][name]) for name in self.counts}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a training evaluator's state: {error}") from None
+
+    def _network(self, genotype: Genotype) -> Network:
+        network: Network = self.space.network(genotype, self.tasks.size, len(self.tasks.classes))
+        _ = network.parameters  # raises ValueError where shapes do not fit
+        return network
+
+    def _within(self, network: Network) -> bool:
+        parameters, multiply_adds = self.settings.max_parameters or math.inf, self.settings.max_multiply_adds or math.inf
+        return network.parameters <= parameters and network.multiply_adds <= multiply_adds
+
+    def _train(self, network: Network, stream: int) -> tuple["Trained", dict[str, float]]:
+        from evoml.networks.training import Data, latency, train
+
+        with self._threads():
+            if self._data is None:
+                self._data = Data(self.tasks, self.settings.device)
+            trained = train(network, self._data, self.settings, stream, timeout=self.settings.timeout)
+            values = {"accuracy": trained.accuracy, "loss": trained.loss}
+            values |= {"parameters": float(network.parameters), "multiply_adds": float(network.multiply_adds)}
+            if "latency" in self.objectives and trained.module is not None:
+                values["latency"] = latency(trained.module)
+        return trained, values
+
+    def _without(self, status: int, trained: "Trained | None" = None) -> Outcome:
+        self.counts[_COUNTED[status]] += 1
+        return Outcome(self.worst, status, *((trained.seconds, trained.curve) if trained else ()))
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        """As many threads as the settings say; as before afterwards."""
+        import torch
+
+        if self.settings.device.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError(f"evaluator.device: {self.settings.device}: torch finds no such device; cpu is there")
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.settings.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -1,0 +1,237 @@
+"""Training of one network on images, from scratch: the same result for the same seed and number of threads, whatever ran before in the process.
+
+Cutout: DeVries and Taylor 2017, arXiv 1708.04552. Label smoothing: Szegedy et al. 2016, arXiv 1512.00567. Cosine schedule: Loshchilov and Hutter 2017,
+arXiv 1608.03983, without restarts. Augmentation works on whole batches at once.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from evoml.network import Network
+from evoml.networks import TrainingSettings
+from evoml.networks.module import Module
+from evoml.population import CRASHED, DIVERGED, OK, TIMED_OUT
+from evoml.streams import outputs
+from evoml.tasks import ImageSet
+
+VALIDATION_BATCH = 500
+_WEIGHTS, _ORDER, _AUGMENT = range(1, 4)  # what a generator is for
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to. Curves have one number an epoch that was finished, all on the validation images but `train_losses`."""
+
+    module: Module | None  # in evaluation mode; None where it crashed
+    curve: tuple[float, ...]  # accuracy
+    losses: tuple[float, ...]
+    train_losses: tuple[float, ...]  # mean of the epoch's batches, with label smoothing, without the auxiliary head
+    epoch: int  # whose accuracy, loss and weights these are; -1: none was finished
+    seconds: float
+    steps: int
+    status: int  # a position in `population.STATUS`
+    error: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        return self.curve[self.epoch] if self.curve else 0.0
+
+    @property
+    def loss(self) -> float:
+        return self.losses[self.epoch] if self.losses else math.inf
+
+
+class Data:
+    """An image set as tensors. Images lie as [N, H, W, C]; a batch is a view [N, C, H, W] of it in torch's channels_last layout."""
+
+    def __init__(self, images: ImageSet, device: str = "cpu") -> None:
+        self.train_x, self.valid_x = (
+            torch.from_numpy(np.ascontiguousarray(x.transpose(0, 2, 3, 1), np.float32)).to(device) for x in (images.train_x, images.valid_x)
+        )
+        self.train_y, self.valid_y = (torch.from_numpy(np.asarray(y, np.int64)).to(device) for y in (images.train_y, images.valid_y))
+        self.device = device
+
+
+def train(
+    network: Network, data: ImageSet | Data, settings: TrainingSettings, seed: int, *, timeout: float = 0.0, device: str = "cpu",
+    after: Callable[[int, float], bool] | None = None,
+) -> Trained:  # fmt: skip
+    """Train from scratch. timeout: seconds, 0 none. after(epoch, accuracy): called after every epoch; False ends the training there.
+
+    What the network itself brings about (divergence, no memory) is a status, never an exception.
+    """
+    began = time.perf_counter()
+    run = None
+    try:
+        with _repeatable():
+            run = _Run(network, data if isinstance(data, Data) else Data(data, device), settings, seed)
+            status, error = run.go(began + timeout if timeout else math.inf, after), ""
+    except (RuntimeError, MemoryError) as caught:  # torch says RuntimeError where it finds no memory
+        status, error = CRASHED, " ".join(str(caught).split())[:200]
+    seconds = time.perf_counter() - began
+    if run is None or status == CRASHED:
+        return Trained(None, (), (), (), -1, seconds, run.steps if run else 0, CRASHED, error)
+    curves = tuple(tuple(curve) for curve in (run.curve, run.losses, run.train_losses))
+    return Trained(run.module.eval(), *curves, run.epoch, seconds, run.steps, status)
+
+
+class _Run:
+    """One training in progress."""
+
+    def __init__(self, network: Network, data: Data, settings: TrainingSettings, seed: int) -> None:
+        self.data, self.settings = data, settings
+        weights, self.order, self.draws = (_generator(seed, purpose) for purpose in (_WEIGHTS, _ORDER, _AUGMENT))
+        self.module = Module(network, weights, settings.drop_path_keep).to(data.device)
+        self.optimiser = _optimiser(self.module, settings)
+        self.batch = min(settings.batch, len(data.train_y))
+        self.batches = len(data.train_y) // self.batch
+        self.steps, self.epoch = 0, -1
+        self.curve: list[float] = []
+        self.losses: list[float] = []
+        self.train_losses: list[float] = []
+
+    def go(self, deadline: float, after: Callable[[int, float], bool] | None) -> int:
+        """All epochs; the status."""
+        best: dict[str, Tensor] = {}
+        for epoch in range(self.settings.epochs):
+            mean = 0.0
+            for loss in self._epoch():
+                if not math.isfinite(loss):
+                    return DIVERGED
+                if time.perf_counter() > deadline:
+                    return TIMED_OUT
+                mean += loss / self.batches
+            accuracy, valid = score(self.module, self.data.valid_x, self.data.valid_y)
+            if not math.isfinite(valid):
+                return DIVERGED
+            self.curve.append(accuracy), self.losses.append(valid), self.train_losses.append(mean)
+            if self.settings.report == "last" or accuracy > self.curve[self.epoch] or epoch == 0:
+                self.epoch = epoch
+                best = {name: value.clone() for name, value in self.module.state_dict().items()} if self.settings.report == "best" else {}
+            if after is not None and not after(epoch, accuracy):
+                break
+        self.module.load_state_dict(best or self.module.state_dict())
+        return OK
+
+    def _epoch(self) -> Iterator[float]:
+        """One pass over the training images; the loss of every step."""
+        self.module.train()
+        order = torch.randperm(len(self.data.train_y), generator=self.order).to(self.data.device)
+        for number in range(self.batches):
+            at = order[number * self.batch : (number + 1) * self.batch]
+            yield self._step(self.data.train_x.index_select(0, at), self.data.train_y.index_select(0, at))
+
+    def _step(self, x: Tensor, y: Tensor) -> float:
+        """One step on images [N, H, W, C]; its loss."""
+        settings, total = self.settings, self.settings.epochs * self.batches
+        self.module.set_progress(self.steps / total)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(settings, self.steps, total)
+        x = augmented(x, settings, self.draws).permute(0, 3, 1, 2)
+        logits, side = self.module(x)
+        loss = total_loss = functional.cross_entropy(logits, y, label_smoothing=settings.label_smoothing)
+        if side is not None:
+            total_loss = loss + settings.auxiliary_weight * functional.cross_entropy(side, y, label_smoothing=settings.label_smoothing)
+        self.optimiser.zero_grad()
+        total_loss.backward()
+        if settings.clip:
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip)
+        self.optimiser.step()
+        self.steps += 1
+        return float(loss.detach())
+
+
+def learning_rate(settings: TrainingSettings, step: int, total: int) -> float:
+    """The rate at a step of `total`, counted from 0."""
+    if settings.schedule == "cosine":
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * step / total))
+    if settings.schedule == "step":
+        return settings.lr * settings.decay_factor ** (step * settings.epochs // total // settings.decay_epochs)
+    return settings.lr
+
+
+def augmented(x: Tensor, settings: TrainingSettings, generator: torch.Generator) -> Tensor:
+    """Images [N, H, W, C] moved, mirrored and cut as the settings say; the same ones where they say nothing. What moves in is the mean, zero."""
+    count, height, width, _ = x.shape
+    if settings.shift or settings.flip:
+        down, right = (torch.randint(-settings.shift, settings.shift + 1, (2, count, 1), generator=generator)) if settings.shift else (0, 0)
+        rows, columns = (torch.arange(height) + down).expand(count, -1), (torch.arange(width) + right).expand(count, -1)
+        if settings.flip:
+            mirrored = torch.rand(count, 1, generator=generator) < 0.5
+            columns = torch.where(mirrored, width - 1 - columns, columns)
+        inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+        flat = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
+        flat = (torch.arange(count)[:, None, None] * height * width + flat).flatten().to(x.device)
+        x = x.reshape(-1, x.shape[3]).index_select(0, flat).reshape(x.shape)
+        if settings.shift:
+            x = x * inside[..., None].to(x.device)
+    if settings.cutout:
+        middle = torch.stack([torch.randint(side, (count, 1), generator=generator) for side in (height, width)])
+        first = middle - settings.cutout // 2
+        rows, columns = (
+            (torch.arange(side) >= at) & (torch.arange(side) < at + settings.cutout) for side, at in zip((height, width), first)
+        )
+        x = x * ~(rows[:, :, None] & columns[:, None, :])[..., None].to(x.device)
+    return x
+
+
+@torch.no_grad()
+def score(module: Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Accuracy and mean loss on images [N, H, W, C]. Leaves the module in evaluation mode."""
+    module.eval()
+    right, loss = 0, 0.0
+    for images, labels in zip(x.split(VALIDATION_BATCH), y.split(VALIDATION_BATCH), strict=True):
+        logits, _ = module(images.permute(0, 3, 1, 2))
+        right += int((logits.argmax(1) == labels).sum())
+        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+    return right / len(y), loss / len(y)
+
+
+def latency(module: Module, repeats: int = 20) -> float:
+    """Seconds of a forward pass of one image, the median of `repeats`, on this machine."""
+    channels, height, width = module.network.inputs
+    image = torch.zeros(1, channels, height, width, device=module.linear.weight.device).to(memory_format=torch.channels_last)
+    times = []
+    with torch.inference_mode():
+        module.eval()
+        for _ in range(repeats + 3):
+            began = time.perf_counter()
+            float(module(image)[0][0, 0])
+            times.append(time.perf_counter() - began)
+    return float(np.median(times[3:]))
+
+
+def _optimiser(module: Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    if settings.optimiser == "adam":
+        return torch.optim.Adam(module.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.SGD(
+        module.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay, nesterov=settings.momentum > 0, fused=True
+    )
+
+
+def _generator(seed: int, purpose: int) -> torch.Generator:
+    derived = outputs(np.array([seed % 2**64], np.uint64), np.array([purpose]))[0]
+    return torch.Generator().manual_seed(int(derived) >> 1)
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Deterministic algorithms where there are some; torch's own settings as they were afterwards."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]

@@ -1,0 +1,80 @@
+"""What the commands say of architectures: the best of a search, and the winner's test beside baselines."""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evoml.config import Config
+from evoml.problem import Problem
+from evoml.report import console
+from evoml.runs import Result
+
+
+def print_result(problem: Problem, result: Result) -> None:
+    """The end of a search, and what to do next."""
+    out = console()
+    failed = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result.counts.items() if name not in ("candidates", "ok"))
+    rate = f"{result.evaluations:,} candidates in {result.seconds:.1f} s, ended by {result.reason}" + (f"; {failed}" if failed else "")
+    if result.best is None:
+        out.print(f"no candidate could be evaluated; {rate}\nrun: {result.run}", soft_wrap=True)
+        return
+    scores = ", ".join(f"{name} {shown(name, value)}" for name, value in result.best["objectives"].items())
+    out.print(f"\nThe best architecture (candidate {result.best['id']}): {scores} in search\n")
+    print(result.best["text"].rstrip())
+    if result.test is not None:
+        out.print("\n" + ", ".join(f"{name} {shown(name, value)}" for name, value in result.test.items() if isinstance(value, float)))
+    out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
+    if problem.trains:
+        out.print(
+            f"train it at full size and test it: evoml evaluate {result.run} --preset final\nthe network itself: evoml export {result.run} --to torch -o network",
+            soft_wrap=True,
+        )
+
+
+def shown(objective: str, value: float) -> str:
+    """A value as its objective is read."""
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if objective in ("parameters", "multiply_adds") else f"{value:.4f}"
+
+
+def best_table(rows: list[dict[str, Any]], objectives: tuple[str, ...]) -> Table:
+    """Candidates with all their objectives."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("candidate", "key"):
+        table.add_column(title)
+    for title in (*objectives, "seconds"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        values = [shown(name, row["objectives"][name]) for name in objectives]
+        table.add_row(str(row["id"]), row["key"], *values, f"{row['seconds'] or 0.0:.1f}")
+    return table
+
+
+def print_scores(out: Console, problem: Problem, name: str, scores: dict[str, float], baselines: dict[str, float]) -> None:
+    """The winner's test accuracy beside baselines."""
+    data = problem.test_tasks
+    out.print(f"\ntest accuracy on {len(data.valid_y):,} images that the search never saw ({problem.config.name('task')})")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("method")
+    for title in ("accuracy", "parameters", "multiply-adds"):
+        table.add_column(title, justify="right")
+    table.add_row(
+        Text(name, "bold"),
+        Text(shown("accuracy", scores["test_accuracy"]), "bold"),
+        shown("parameters", scores["parameters"]),
+        shown("multiply_adds", scores["multiply_adds"]),
+    )
+    for title, value in baselines.items():
+        table.add_row(title, shown("accuracy", value))
+    out.print(table)
+
+
+def settings_line(config: Config) -> str:
+    """What a final training was done with, in a line."""
+    evaluator, skeleton = config.part("evaluator"), getattr(config.part("space"), "skeleton", None)
+    size = ", ".join(f"{name} {value}" for name, value in (skeleton.model_dump() if skeleton else {}).items())
+    return f"trained for {evaluator.epochs} epochs on training and validation images; {size}"

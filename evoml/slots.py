@@ -1,0 +1,236 @@
+"""Costly candidates in parallel: N slots, each a process of its own that evaluates one candidate after the other.
+
+One pool of N workers is no substitute: it breaks as a whole when one worker is killed and cannot stop a task that runs. Here a slot that crashes costs one
+candidate, which is tried once more with the same id and stream; one that overruns is killed alone and replaced; all end with their parent, since a worker
+whose standard input closes ends at once. What crosses is JSON, a line a message.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from queue import Empty, Queue
+from tempfile import TemporaryFile
+from typing import Any, Protocol
+
+from evoml.config import Config, build
+from evoml.errors import InputError
+from evoml.evaluators import Outcome
+from evoml.genes import Genotype
+from evoml.population import CRASHED, TIMED_OUT
+from evoml.problem import Problem
+
+GRACE = (
+    10.0  # seconds beyond its time limit after which a candidate's process is killed; until then it should have ended the candidate itself
+)
+ATTEMPTS = 2
+
+
+@dataclass
+class Job:
+    """A candidate to evaluate."""
+
+    id: int
+    genotype: Genotype
+    stream: int
+    attempts: int = field(default=0, compare=False)
+
+
+class Executor(Protocol):
+    """Where candidates are evaluated."""
+
+    def submit(self, job: Job) -> None: ...
+    def next(self, seconds: float) -> tuple[int, Outcome] | None: ...
+    def close(self) -> None: ...
+
+
+class Inline:
+    """In this process, one at a time, without isolation: a crash ends the search, which can be resumed."""
+
+    def __init__(self, evaluator: Any) -> None:
+        self.evaluator = evaluator
+        self.jobs: deque[Job] = deque()
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def next(self, seconds: float) -> tuple[int, Outcome] | None:
+        """Evaluate the first that was submitted."""
+        if not self.jobs:
+            return None
+        job = self.jobs.popleft()
+        return job.id, self.evaluator.outcomes([job.genotype], [job.stream])[0]
+
+    def close(self) -> None:
+        self.jobs.clear()
+
+
+class Slots:
+    """`count` processes. `limit`: seconds that a candidate may take; 0: no limit."""
+
+    def __init__(self, problem: Problem, count: int, limit: float, worst: tuple[float, ...]) -> None:
+        self.problem, self.limit, self.worst = problem, limit, worst
+        self.values = json.dumps(problem.config.complete() | {"backend": problem.backend, "system": "custom", "start": []})
+        self.jobs: deque[Job] = deque()
+        self.done: Queue[tuple[_Slot, str | None]] = Queue()
+        self.slots = [_Slot(self.values, self.done) for _ in range(count)]
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+        self._start()
+
+    def _start(self) -> None:
+        for slot in self.slots:
+            if slot.job is None and self.jobs:
+                job = self.jobs.popleft()
+                job.attempts += 1
+                slot.start(job, self.problem.space.schema.plain(job.genotype))
+
+    def next(self, seconds: float) -> tuple[int, Outcome] | None:
+        """The next candidate that is done, or None after so many seconds. Raises InputError where a worker refuses the configuration."""
+        self._kill_overdue()
+        try:
+            slot, line = self.done.get(timeout=seconds)
+        except Empty:
+            return None
+        if slot not in self.slots:
+            return None  # replaced meanwhile
+        out = self._crashed(slot) if line is None else self._answered(slot, json.loads(line))
+        self._start()
+        return out
+
+    def _answered(self, slot: "_Slot", message: dict[str, Any]) -> tuple[int, Outcome] | None:
+        if "refused" in message:
+            raise InputError(message["refused"])
+        if "ready" in message:
+            slot.began = time.monotonic()
+            return None
+        job, slot.job = slot.job, None
+        assert job is not None
+        return job.id, Outcome(tuple(message["objectives"]), message["status"], message["seconds"], tuple(message["curve"]))
+
+    def _crashed(self, slot: "_Slot") -> tuple[int, Outcome] | None:
+        """A process that ended: replaced; its candidate tried once more, or given up."""
+        job, spent = slot.job, time.monotonic() - slot.began
+        overdue = slot.killed
+        slot.kill()
+        if job is None and not slot.ready:
+            raise InputError(f"workers: a process ended before it could evaluate anything ({slot.last_words()})")
+        self.slots[self.slots.index(slot)] = _Slot(self.values, self.done)
+        if job is None:
+            return None
+        if job.attempts < ATTEMPTS and not overdue:
+            self.jobs.appendleft(job)
+            return None
+        return job.id, Outcome(self.worst, TIMED_OUT if overdue else CRASHED, spent)
+
+    def _kill_overdue(self) -> None:
+        if self.limit:
+            for slot in self.slots:
+                if slot.job is not None and slot.ready and time.monotonic() - slot.began > self.limit + GRACE:
+                    slot.killed = True
+                    slot.kill()
+
+    def close(self) -> None:
+        for slot in self.slots:
+            slot.kill()
+        self.jobs.clear()
+
+
+class _Slot:
+    """One process, and the candidate that it has."""
+
+    def __init__(self, values: str, done: "Queue[tuple[_Slot, str | None]]") -> None:
+        self.job: Job | None = None
+        self.began = time.monotonic()
+        self.ready = self.killed = False
+        self.words = TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "evoml.slots"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, start_new_session=True,
+            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
+        )  # fmt: skip
+        self._send(values)
+        threading.Thread(target=self._listen, args=(done,), daemon=True).start()
+
+    def _send(self, text: str) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):  # the process is gone: the listener says so
+            self.process.stdin.write(text.encode() + b"\n")
+            self.process.stdin.flush()
+
+    def _listen(self, done: "Queue[tuple[_Slot, str | None]]") -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.ready = True
+            done.put((self, line.decode()))
+        done.put((self, None))
+
+    def start(self, job: Job, plain: dict[str, Any]) -> None:
+        self.job, self.began = job, time.monotonic()
+        self._send(json.dumps({"id": job.id, "genotype": plain, "stream": job.stream}))
+
+    def kill(self) -> None:
+        """End the process and whatever it started."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def last_words(self) -> str:
+        """The last line that the process wrote to standard error."""
+        self.words.seek(0)
+        lines = self.words.read().decode(errors="replace").split("\n")
+        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+# -- the worker ------------------------------------------------------------------------------------------------------------------
+
+
+def _lines() -> Iterator[str]:
+    """Lines of standard input, read by a thread, so that the end of the parent ends this process whatever it is doing."""
+    inbox: Queue[str] = Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            inbox.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield inbox.get()
+
+
+def work() -> None:
+    """Read a configuration, then candidates; answer each with its outcome."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever prints does not get between the answers
+
+    def answer(**message: Any) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    lines = _lines()
+    try:
+        config: Config = build(("run.toml", json.loads(next(lines))))
+        problem = Problem(config)
+        evaluator = problem.evaluator(problem.task.search(0))
+        evaluator.warm()
+    except InputError as error:
+        answer(refused=str(error))
+        return
+    answer(ready=True)
+    schema = problem.space.schema
+    for line in lines:
+        job = json.loads(line)
+        genotype = schema.from_plain(job["genotype"], f"candidate {job['id']}")
+        answer(id=job["id"], **asdict(evaluator.outcomes([genotype], [job["stream"]])[0]))
+
+
+if __name__ == "__main__":
+    work()

@@ -1,0 +1,256 @@
+"""The loop for costly candidates: a steady state. A child starts as soon as a slot is free, and every candidate is an archived row.
+
+Candidate i is bred from exactly the state after results 0 .. i - W were told, in the order of their ids, whatever the order in which they end; W is
+`search.window`, a setting of the run and not the number of workers. So the archive depends on neither the number of workers nor their speed, and slots never
+wait for a straggler unless it is W candidates behind. What was asked is in the checkpoint before it is submitted and what is finished before it is told, so
+a run killed at any instant loses nothing but the work on candidates that were in flight, and resumed ends with the same rows.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evoml.config import Config
+from evoml.errors import InputError
+from evoml.evaluators import Outcome
+from evoml.islands import whole
+from evoml.population import OK, STATUS, Population
+from evoml.registry import load
+from evoml.runs import Progress, Result, Run, Show, cores
+from evoml.slots import Executor, Inline, Job, Slots
+from evoml.streams import TRAIN, streams
+from evoml.toolbox import toolbox
+
+DURABLE = 1.0  # seconds: work that took longer is in a checkpoint before anything builds on it
+TRIES = 500  # candidates in a row that may be over a cap before the search gives up
+WINDOW = 16
+EXHAUSTED = "exhausted"
+
+
+class Steady(Run):
+    """One population, candidates one by one."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        settings = config.part("strategy")
+        alive = getattr(settings, "population", 4 * WINDOW)
+        costly = load("evaluators", config.name("evaluator")).Evaluator.costly
+        window = config.search.window or (max(1, min(WINDOW, alive // 4)) if costly else 1)
+        super().__init__(config.model_copy(update={"search": config.search.model_copy(update={"window": window})}), folder)
+        if config.search.islands > 1:
+            raise InputError(
+                f"search.islands: {config.search.islands}: candidates that are trained one by one have one population; leave it at 1"
+            )
+        self.window, self.costly = window, costly
+        self.evaluator = self.problem.evaluator(self.problem.task.search(0))
+        self.toolbox = toolbox(self.problem.space, self.evaluator, self.weights)
+        strategy = load("strategies", config.name("strategy"))
+        self.strategy = strategy.Strategy(self.toolbox, settings, config.search.seed, self.given)
+        self.asked = self.told = 0
+        self.cost = 0.0  # seconds of training of all that were told, as the evaluator gives them
+        self.tally = dict.fromkeys(STATUS[1:], 0)
+        self.waiting: dict[int, Population] = {}  # asked and not told, each a population of one
+        self.finished: dict[int, Outcome] = {}  # of those
+        self.rows: list[tuple[Population, Outcome]] = []  # told and in no part yet
+        self._since = time.monotonic()
+
+    @property
+    def evaluations(self) -> int:
+        return self.told
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Candidates by how they ended."""
+        return {"candidates": self.told, **{name: count for name, count in self.tally.items() if count}}
+
+    # -- state -------------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Make a checkpoint. Raises archive.DiskError."""
+        waiting = [{"population": self.waiting[id].state(), **_plain(self.finished.get(id))} for id in sorted(self.waiting)]
+        rows = [{"population": population.state(), **_plain(outcome)} for population, outcome in self.rows]
+        self._save(
+            {
+                "asked": self.asked, "told": self.told, "cost": self.cost, "tally": self.tally, "waiting": waiting, "rows": rows,
+                "strategy": self.strategy.state_dict(),
+            }
+        )  # fmt: skip
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.asked, self.told = whole(state, "asked"), whole(state, "told")
+        self.cost, self.tally = float(state["cost"]), {name: whole(state["tally"], name) for name in self.tally}
+        for each in state["waiting"]:
+            population = self._one(each)
+            self.waiting[int(population.ids[0])] = population
+            if each["outcome"] is not None:
+                self.finished[int(population.ids[0])] = self._outcome(each)
+        if sorted(self.waiting) != list(range(self.told, self.asked)):
+            raise ValueError("not the candidates that were asked and not told")
+        self.rows = [(self._one(each), self._outcome(each)) for each in state["rows"]]
+        self.strategy.load_state_dict(state["strategy"])
+
+    def _one(self, each: dict[str, Any]) -> Population:
+        population = Population.from_state(self.problem.space.schema, each["population"], self.weights)
+        if len(population) != 1:
+            raise ValueError("not one candidate")
+        return population
+
+    def _outcome(self, each: dict[str, Any]) -> Outcome:
+        objectives, status, seconds, curve = each["outcome"]
+        if len(objectives) != len(self.weights) or not 0 < int(status) < len(STATUS):
+            raise ValueError("not an outcome")
+        return Outcome(tuple(map(float, objectives)), int(status), float(seconds), tuple(map(float, curve)))
+
+    def prepare(self) -> None:
+        self._saved = time.monotonic()
+        if self.asked == 0:
+            self.save()
+        nobody = Population(self.problem.space.schema, 0)
+        self.problem.space.schema.to_arrow(nobody.tables, nobody.sizes)  # pyarrow imports pandas where it is installed
+        self.workers = min(self.config.workers or cores(), self.window)
+        if not self.costly or self.workers == 1:
+            self.evaluator.warm()
+
+    # -- the loop ----------------------------------------------------------------------------------------------------------
+
+    def run(self, show: Show = lambda progress: None, stop: threading.Event | None = None) -> Result:
+        stop = stop or threading.Event()
+        limit = float(getattr(self.evaluator.settings, "timeout", 0.0))
+        slots: Executor = (
+            Slots(self.problem, self.workers, limit, self.evaluator.worst) if self.costly and self.workers > 1 else Inline(self.evaluator)
+        )
+        try:
+            for id in sorted(self.waiting):
+                if id not in self.finished:
+                    self._submit(slots, id)
+            reason = self._search(slots, show, stop)
+        finally:
+            slots.close()
+        if reason == "interrupted":
+            self.save()
+            return self._result(reason, self.counts)
+        return self._end(reason)
+
+    def _search(self, slots: Executor, show: Show, stop: threading.Event) -> str:
+        """Ask, wait, tell, until something ends it: what."""
+        began, shown = time.monotonic() - self.seconds, 0.0
+        while not stop.is_set():
+            self._advance(slots)
+            self.seconds = time.monotonic() - began
+            if reason := self._finished():
+                return reason
+            if not self.waiting:
+                return EXHAUSTED
+            done = slots.next(0.2)
+            self.seconds = time.monotonic() - began
+            if done is not None:
+                id, outcome = done
+                self.finished[id] = outcome
+                if time.monotonic() - self._saved > DURABLE:
+                    self._keep(full=time.monotonic() - self._since > self.config.archive.interval or len(self.rows) > 1000)
+            if self.told and (time.monotonic() - shown > 0.1):
+                shown = time.monotonic()
+                show(self._progress())
+        return "interrupted"
+
+    def _advance(self, slots: Executor) -> None:
+        """Tell what is finished, in order, and behind every one breed what may be bred then."""
+        fresh = self._ask()
+        while self.told in self.finished and not self._finished():
+            self._tell()
+            fresh += self._ask()
+        if fresh and self.costly and time.monotonic() - self._saved > DURABLE:
+            self.save()
+        for id in fresh:
+            self._submit(slots, id)
+
+    def _ask(self) -> list[int]:
+        """Breed as many as the window allows, also beyond the budget: with a larger one they would have been bred now."""
+        fresh = []
+        while self.asked - self.told < self.window:
+            population = self.strategy.ask(np.array([self.asked]))
+            if not len(population):
+                break  # it has to be told more first
+            self.waiting[self.asked] = population
+            fresh.append(self.asked)
+            self.asked += 1
+        return fresh
+
+    def _submit(self, slots: Executor, id: int) -> None:
+        budget = self.config.search.budget
+        if not budget or id < budget:
+            stream = int(streams(self.config.search.seed, TRAIN, np.array([id]))[0])
+            slots.submit(Job(id, self.waiting[id].genotype(0), stream))
+
+    def _tell(self) -> None:
+        """Tell the next candidate."""
+        population, outcome = self.waiting.pop(self.told), self.finished.pop(self.told)
+        population.fitness[0], population.status[0] = outcome.objectives, outcome.status
+        self.strategy.tell(population)
+        self.told += 1
+        self.cost += outcome.seconds
+        self.tally[STATUS[outcome.status]] += 1
+        self.rows.append((population, outcome))
+        if outcome.status == OK:
+            self._notice(population)
+        if self.tally["over_budget"] == self.told == TRIES:
+            self._keep(full=True)
+            caps = {name: value for name, value in self.evaluator.settings.model_dump().items() if name.startswith("max_") and value}
+            shown = ", ".join(f"{name} = {value:,}" for name, value in caps.items())
+            raise InputError(
+                f"evaluator: none of the first {TRIES} candidates is within {shown}; allow more, or make space.skeleton smaller"
+            )
+
+    def _notice(self, population: Population) -> None:
+        individual = population.individual(0)
+        self.halloffame.update([individual])
+        if self.champion is None or individual.fitness.wvalues[0] > self.champion.fitness.wvalues[0]:
+            self.champion = individual
+            score = float(population.fitness[0, 0])
+            self.archive.log("improvement", id=individual.id, score=score, evaluations=self.told, seconds=self.seconds, cost=self.cost)
+            self.logbook.record(gen=self.told, nevals=self.told, max=score)
+
+    def _keep(self, full: bool) -> None:
+        """Make a checkpoint; `full`: with a part of all rows there are."""
+        if full:
+            for population, outcome in self.rows:
+                keys = self.problem.space.keys(population)
+                self.archive.add(population, keys, "candidate", 0, 0, int(population.ids[0]) + 1, [outcome.seconds], [list(outcome.curve)])
+            self.rows, self._since = [], time.monotonic()
+        self.save()
+
+    def _finished(self) -> str:
+        """Why the search is over, or an empty string."""
+        search = self.config.search
+        best = None if self.champion is None else self.champion.fitness.values[0]
+        if best is not None and (best - self.config.stop_at) * self.weights[0] > 0:
+            return "stop_at"
+        if search.budget and self.told >= search.budget:
+            return "budget"
+        if search.training_seconds and self.cost >= search.training_seconds:
+            return "training_seconds"
+        return "seconds" if search.seconds and self.seconds >= search.seconds else ""
+
+    def _end(self, reason: str) -> Result:
+        self._keep(full=True)
+        self.archive.log("end", reason=reason, evaluations=self.told)
+        self.archive.flush()
+        result = self._result(reason, self.counts)
+        if self.champion is not None and not self.costly:
+            result.test = self.evaluator.test(self.champion.genotype)
+        self._store_result(result)
+        return result
+
+    def _progress(self) -> Progress:
+        space = self.problem.space
+        best = float("nan") if self.champion is None else self.champion.fitness.values[0]
+        text = "" if self.champion is None else space.format(self.champion.genotype)
+        alive = self.strategy.fitness
+        mean = float(np.mean(alive[np.isfinite(alive)])) if np.isfinite(alive).any() else float("nan")
+        return Progress(self.told, self.seconds, 0, best, best, text, mean, self.counts)
+
+
+def _plain(outcome: Outcome | None) -> dict[str, Any]:
+    return {"outcome": None if outcome is None else [list(outcome.objectives), outcome.status, outcome.seconds, list(outcome.curve)]}

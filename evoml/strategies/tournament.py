@@ -1,0 +1,98 @@
+"""Tournament selection in a population from which nobody goes (hierarchical NAS).
+
+Liu, Simonyan, Vinyals, Fernando, Kavukcuoglu 2018, "Hierarchical Representations for Efficient Architecture Search", ICLR, arXiv 1711.00436: the fittest of a random 5 % of
+the population is mutated and its child added. The first population is what the space calls initial. Departure: entrants are drawn with replacement.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from deap import base
+from pydantic import Field
+
+from evoml import settings
+from evoml.genes import Genotype
+from evoml.population import Population
+from evoml.strategies import check_counts
+from evoml.strategies.aging_evolution import select
+from evoml.streams import INITIAL, MIGRATE, SELECT, VARY, streams
+
+
+class Settings(settings.Settings):
+    """The first population, and the share of all that a tournament draws."""
+
+    population: int = Field(200, ge=2, le=1_000_000, description="individuals before the first child")
+    share: float = Field(0.05, gt=0, le=1, description="of everyone so far, drawn for a tournament, at least two")
+
+    @property
+    def candidates(self) -> int:
+        return 1
+
+
+class Strategy:
+    """Children of tournament winners, in a population that grows."""
+
+    block = 1
+
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
+        self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
+        self.room: Population = toolbox.empty(settings.population)
+        self.asked = self.told = 0
+
+    @property
+    def population(self) -> Population:
+        """Everyone, oldest first."""
+        return self.room[: self.told]
+
+    alive = population
+
+    @property
+    def fitness(self) -> np.ndarray:
+        """The first objective of everyone."""
+        return self.room.fitness[: self.told, 0]
+
+    def ask(self, ids: np.ndarray) -> Population:
+        """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
+        first = min(self.settings.population - self.asked, len(ids))
+        if first > 0:
+            ids = ids[:first]
+            turn = self.asked % len(self.given) if self.given else 0
+            out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids), [*self.given[turn:], *self.given[:turn]])
+        else:
+            entrants = max(2, round(self.settings.share * self.told))
+            parents = select(self.population, streams(self.seed, SELECT, ids), entrants)
+            out = self.toolbox.vary(self.room, parents, streams(self.seed, VARY, ids))
+            out.parents[:, 0] = self.room.ids[parents]
+        self.asked += len(ids)
+        out.ids[:] = ids
+        return out
+
+    def tell(self, evaluated: Population) -> None:
+        """Add evaluated individuals."""
+        evaluated.birth[:] = self.told + np.arange(len(evaluated))
+        if self.told + len(evaluated) > len(self.room):
+            larger = self.toolbox.empty(2 * (self.told + len(evaluated)))
+            larger.put(np.arange(self.told), self.population)
+            self.room = larger
+        self.room.put(evaluated.birth, evaluated)
+        self.told += len(evaluated)
+
+    def migrants(self, count: int, number: int) -> Population:
+        """Winners of tournaments, to be sent elsewhere."""
+        count = min(count, self.told // 2)
+        draws = streams(self.seed, MIGRATE, number * count + np.arange(count))
+        return self.population.take(select(self.population, draws, 2)) if count else self.room[:0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"asked": self.asked, "told": self.told, "arrays": self.population.state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.asked, told = check_counts(state["asked"], state["told"])
+        members = Population.from_state(self.room.schema, state["arrays"], self.room.weights)
+        if len(members) != told:
+            raise ValueError("not the members of this population")
+        self.told = 0
+        births = members.birth.copy()
+        self.tell(members)
+        self.room.birth[:told] = births

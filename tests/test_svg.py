@@ -1,0 +1,150 @@
+"""Pictures of genotypes: well-formed, everything named, no text over a box or outside the picture."""
+
+import re
+from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evoml.export.svg import drawn, svg
+from evoml.registry import load, names
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+FILES = sorted(path for path in PROGRAMS.glob("*/*") if path.parent.name in names("spaces"))
+Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def opened(path: Path) -> tuple[Any, Any]:
+    return load("spaces", path.parent.name).open_text(path.read_text(), path.name)
+
+
+def picture(graph: nx.MultiDiGraph, title: str = "title") -> str:
+    return svg(SimpleNamespace(graphs=lambda genotype: {"graph": graph}), None, title)  # type: ignore[arg-type]
+
+
+def rectangles(text: str) -> tuple[list[Rectangle], list[Rectangle], tuple[float, float]]:
+    """Of boxes, of texts, and the picture's size. Texts take up their `textLength` and a line of 12 pixels a unit of scale."""
+    root = ElementTree.fromstring(text)
+    boxes: list[Rectangle] = []
+    texts: list[Rectangle] = []
+
+    def walk(element: ElementTree.Element, x: float, y: float) -> None:
+        if move := re.fullmatch(r"translate\(([-\d.]+) ([-\d.]+)\)", element.get("transform", "")):
+            x, y = x + float(move[1]), y + float(move[2])
+        tag = element.tag.split("}")[1]
+        if tag == "rect" and element.get("class") != "paper":
+            left, top = x + float(element.attrib["x"]), y + float(element.attrib["y"])
+            boxes.append((left, top, left + float(element.attrib["width"]), top + float(element.attrib["height"])))
+        if tag == "text":
+            half, base, size = float(element.attrib["textLength"]) / 2, y + float(element.attrib["y"]), float(element.get("font-size", 12))
+            middle = x + float(element.attrib["x"])
+            texts.append((middle - half, base - size * 0.8, middle + half, base + size * 0.3))
+        for child in element:
+            walk(child, x, y)
+
+    walk(root, 0.0, 0.0)
+    return boxes, texts, (float(root.attrib["width"]), float(root.attrib["height"]))
+
+
+def check(text: str) -> None:
+    boxes, texts, (width, height) = rectangles(text)
+    for left, top, right, bottom in boxes + texts:
+        assert left >= 0 and top >= 0 and right <= width and bottom <= height
+    for one, other in combinations(boxes, 2):
+        assert apart(one, other)
+    for label in texts:
+        touched = [box for box in boxes if not apart(label, box)]
+        assert len(touched) <= 1
+        assert all(box[0] <= label[0] and label[2] <= box[2] for box in touched)
+    for one, other in combinations(texts, 2):
+        assert apart(one, other)
+
+
+def apart(one: Rectangle, other: Rectangle) -> bool:
+    return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_published_genotypes_are_drawn_whole(path: Path) -> None:
+    space, genotype = opened(path)
+    text = svg(space, genotype, path.stem)
+    check(text)
+    shown = [element.text for element in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]
+    for name, graph in drawn(space, genotype).items():
+        assert name in shown or not name
+        for _, label in graph.nodes(data="label"):
+            assert label is None or label in shown
+        for _, _, label in graph.edges(data="label"):
+            assert not label or label in shown
+
+
+@pytest.mark.parametrize("name", sorted(names("spaces")))
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_genotypes_of_every_space(name: str, seed: int) -> None:
+    module = load("spaces", name)
+    space = module.Space(module.Settings())
+    genotype = space.random(np.array([seed], np.uint64)).genotype(0)
+    check(svg(space, genotype, name))
+
+
+@given(st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=20), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_any_graph_is_drawn_also_with_cycles(edges: set[tuple[int, int]], labelled: bool) -> None:
+    graph = nx.MultiDiGraph()
+    graph.add_nodes_from(range(3))
+    graph.add_edges_from((a, b, {"label": f"operation {a}{b}"} if labelled else {}) for a, b in sorted(edges))
+    text = picture(graph)
+    check(text)
+    arrows = re.findall(r'<path d="M[^"]*" fill="none"', text)
+    assert len(arrows) == len(edges) + sum(labelled or a == b for a, b in edges)
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=60, deadline=None)
+def test_titles_hold_any_characters(title: str) -> None:
+    graph = nx.MultiDiGraph([(0, 1)])
+    text = picture(graph, title)
+    text.encode()
+    check(text)
+
+
+def test_markup_in_a_title_is_text() -> None:
+    text = picture(nx.MultiDiGraph([(0, 1)]), '<script>alert("x")</script> & more')
+    assert "<script" not in text
+    assert ElementTree.fromstring(text).findtext("{http://www.w3.org/2000/svg}title") == '<script>alert("x")</script> & more'
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    space, genotype = opened(PROGRAMS / "cell" / "nasnet_a.toml")
+    text = svg(space, genotype, "NASNet-A")
+    assert "href" not in text and "@import" not in text and "url(http" not in text
+    assert text == svg(space, genotype, "NASNet-A")
+
+
+def test_lines_pass_boxes_at_a_distance() -> None:
+    """A long edge has a place of its own in every layer that it passes."""
+    graph = nx.MultiDiGraph([(0, 1), (1, 2), (2, 3), (0, 3)])
+    text = picture(graph)
+    boxes, _, _ = rectangles(text)
+    route = next(path for path in re.findall(r'<path d="(M[^"]*)" fill="none"', text) if "V" in path)
+    points = [tuple(map(float, pair)) for pair in re.findall(r"([-\d.]+),([-\d.]+)", route)]
+    offsets = [float(value) for value in re.findall(r"translate\(([-\d.]+)", text)]
+    passing = {x + offsets[0] for x, _ in points[3:-2]}
+    assert all(x <= left or x >= right for x in passing for left, _, right, _ in boxes[1:3])
+
+
+def test_what_does_not_reach_the_output_is_dotted() -> None:
+    graph = nx.MultiDiGraph()
+    graph.add_node("in", kind="input")
+    graph.add_node("out", kind="output")
+    graph.add_edge("in", "out", label="used")
+    graph.add_edge("in", "dead", label="unused")
+    text = picture(graph)
+    assert len(re.findall(r'<rect[^>]*stroke-dasharray="1 3"', text)) == 2  # the node and its operation
