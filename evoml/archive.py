@@ -324,7 +324,8 @@ class Archive:
                 out[keys[place]] = row | {"genotype": genotype}
         result = read_result(self.folder)
         known = result["best"].get("id") if result and isinstance(result["best"], dict) else None
-        if known is not None and known not in [row["id"] for row in out.values() if row["event"] == "selected"]:
+        chosen = [row["id"] for row in out.values() if row["event"] == ("candidate" if self.curves else "selected")]
+        if known is not None and known not in chosen:
             problems.append(f"{self.folder}: its best, candidate {known} in result.json, is in no part that could be read")
         return list(out.values()), problems
 

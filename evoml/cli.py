@@ -22,7 +22,7 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key, such as search.islands=2; may be repeated."),
 ]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
-RunOrFile = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a program file.")]
+RunOrFile = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a genotype's file.")]
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -137,14 +137,17 @@ def evaluate(
 @app.command()
 def export(
     run: RunOrFile,
-    to: Annotated[str, typer.Option("--to", help="text, or python: a module that needs only NumPy.")] = "text",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file. Default standard output.")] = None,
-    task: Annotated[str | None, typer.Option(help="The task a program file is for; a run knows its own.")] = None,
+    to: Annotated[
+        str, typer.Option("--to", help="text; svg, a drawing; python: a program for NumPy alone; torch or onnx: the trained network.")
+    ] = "text",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, or a folder for torch. Default standard output.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task a file is for; a run knows its own.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A data file for the task of a file.")] = None,
 ) -> None:
-    """Write the best candidate of a run, or a program file, in another form."""
+    """Write the best candidate of a run, or a file, in another form."""
     from evoml.report.session import export as export_
 
-    export_(run, to, output, task)
+    export_(run, to, output, task, data)
 
 
 def _lists(axis: str) -> None:

@@ -39,7 +39,7 @@ def cache_folder() -> Path:
             *(package / f"{name}.py" for name in ("instructions", "population", "streams", "compiled")),
             *package.glob("backends/*.py"),
             *package.glob("_[a-z]*.py"),
-            *package.glob("[es]*/_[a-z]*.py"),
+            *package.glob("[ens]*/_[a-z]*.py"),
         ]
     ):
         digest.update(source.name.encode() + source.read_bytes())

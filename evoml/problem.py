@@ -84,9 +84,11 @@ class Problem:
 
     @cached_property
     def data_digest(self) -> str:
-        """A hash of the data file, empty without one."""
+        """A hash of the data, empty where the task brings its own."""
         if self.config.data is None:
             return ""
+        if not self.config.data.is_file() and hasattr(self.task, "fingerprint"):
+            return str(self.task.fingerprint)
         try:
             return digest(self.config.data.read_bytes())
         except OSError as error:

@@ -70,7 +70,7 @@ class Run:
         self.archive = self.problem.archive(folder)
         self.given = self.problem.given()
         self.champion: Individual | None = None  # the first that had the best score
-        self.halloffame = tools.HallOfFame(10)
+        self.halloffame = tools.HallOfFame(10) if len(self.weights) == 1 else tools.ParetoFront()
         self.logbook = tools.Logbook()
         self.seconds = 0.0
 
@@ -108,7 +108,7 @@ class Run:
         packages = ("evoml", "numpy", "numba", "deap", "pyarrow", "torch")
         versions = {name: _version(name) for name in packages} | {"python": platform.python_version()}
         values = self.config.complete()
-        if self.config.data is not None:
+        if self.config.data is not None and self.config.data.exists():
             values["task"]["data"] = str(self.config.data.resolve())
         names = [Path(name).name for name in self.config.start]
         # Not auto: on another machine that may be another backend, whose results differ in the last bits.

@@ -140,11 +140,13 @@ def test_lines_pass_boxes_at_a_distance() -> None:
     assert all(x <= left or x >= right for x in passing for left, _, right, _ in boxes[1:3])
 
 
-def test_what_does_not_reach_the_output_is_dotted() -> None:
+def test_what_is_on_no_path_to_the_output_is_dotted() -> None:
     graph = nx.MultiDiGraph()
     graph.add_node("in", kind="input")
     graph.add_node("out", kind="output")
     graph.add_edge("in", "out", label="used")
-    graph.add_edge("in", "dead", label="unused")
+    graph.add_edge("in", "unread", label="unused")
+    graph.add_node("alone", kind="node")
+    graph.add_edge("alone", "out", label="of nothing")
     text = picture(graph)
-    assert len(re.findall(r'<rect[^>]*stroke-dasharray="1 3"', text)) == 2  # the node and its operation
+    assert len(re.findall(r'<rect[^>]*stroke-dasharray="1 3"', text)) == 4  # two nodes and an operation of each

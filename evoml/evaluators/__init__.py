@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 LARGER_IS_BETTER = ("fitness", "accuracy")
 
 

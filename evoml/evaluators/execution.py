@@ -72,6 +72,8 @@ class Evaluator:
         memory = getattr(space, "memory", None)
         if not isinstance(memory, Memory):
             raise InputError("evaluator: execution runs programs, which this space does not make; space automl_zero does")
+        if not isinstance(tasks, TaskSet):
+            raise InputError("evaluator: execution needs tasks of feature vectors, which this task does not give; projected_binary does")
         self.settings, self.tasks, self.memory = settings, tasks, memory
         self.rules = Rules(tasks.train_y.shape[1], tasks.valid_y.shape[1], settings.epochs, settings.max_abs_error, settings.dtype)
         self._make = load("backends", backend).Backend

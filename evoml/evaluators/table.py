@@ -61,7 +61,9 @@ class Evaluator:
         self._accuracy = tasks.feedback[feedback]
         self._seeds = (~np.isnan(self._accuracy)).sum(1) if self._accuracy.ndim == 2 else None
         self._seconds = tasks.seconds[feedback]
-        self._others = np.stack([tasks.columns[name] for name in self.objectives[1:]], 1) if self.objectives[1:] else np.zeros((len(tasks), 0))
+        self._others = (
+            np.stack([tasks.columns[name] for name in self.objectives[1:]], 1) if self.objectives[1:] else np.zeros((len(tasks), 0))
+        )
 
     def __call__(self, genotypes: Sequence[Genotype]) -> Evaluation:
         """Objectives of every genotype, [n, O]; a genotype's stream comes from its digest."""

@@ -6,8 +6,8 @@ gets the worst value of every objective, so that it is on no Pareto front, and a
 """
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -60,7 +60,7 @@ class Evaluator:
         self.objectives: tuple[str, ...] = tuple(settings.objectives)
         self.weights = tuple(1.0 if name == "accuracy" else -1.0 for name in self.objectives)
         self.worst = tuple(0.0 if name == "accuracy" else math.inf for name in self.objectives)
-        self.counts = {name: 0 for name in ("candidates", *_COUNTED.values(), "steps")}
+        self.counts = dict.fromkeys(("candidates", *_COUNTED.values(), "steps"), 0)
         self._data: Data | None = None
 
     def __call__(self, genotypes: Sequence[Genotype]) -> Evaluation:
@@ -89,13 +89,13 @@ class Evaluator:
             return self._without(trained.status, trained)
         return Outcome(tuple(values[name] for name in self.objectives), OK, trained.seconds, trained.curve)
 
-    def test(self, genotype: Genotype, stream: int) -> tuple[dict[str, float], "Trained"]:
+    def test(self, genotype: Genotype, stream: int, after: Callable[[int, float], bool] | None = None) -> tuple[dict[str, float], "Trained"]:
         """Train a candidate and measure everything, `test_accuracy` and `test_loss` on the validation part of this evaluator's images. Raises InputError."""
         try:
             network = self._network(genotype)
         except ValueError as error:
             raise InputError(f"genotype: {error}") from None
-        trained, values = self._train(network, stream)
+        trained, values = self._train(network, stream, after)
         given = {"test_accuracy": trained.accuracy, "test_loss": trained.loss}
         return given | values | {"parameters": network.parameters, "multiply_adds": network.multiply_adds}, trained
 
@@ -130,13 +130,13 @@ class Evaluator:
         parameters, multiply_adds = self.settings.max_parameters or math.inf, self.settings.max_multiply_adds or math.inf
         return network.parameters <= parameters and network.multiply_adds <= multiply_adds
 
-    def _train(self, network: Network, stream: int) -> tuple["Trained", dict[str, float]]:
+    def _train(self, network: Network, stream: int, after: Callable[[int, float], bool] | None = None) -> tuple["Trained", dict[str, float]]:
         from evoml.networks.training import Data, latency, train
 
         with self._threads():
             if self._data is None:
                 self._data = Data(self.tasks, self.settings.device)
-            trained = train(network, self._data, self.settings, stream, timeout=self.settings.timeout)
+            trained = train(network, self._data, self.settings, stream, timeout=self.settings.timeout, after=after)
             values = {"accuracy": trained.accuracy, "loss": trained.loss}
             values |= {"parameters": float(network.parameters), "multiply_adds": float(network.multiply_adds)}
             if "latency" in self.objectives and trained.module is not None:

@@ -33,7 +33,7 @@ class Box:
 
     text: str | None
     kind: str  # input, output, node, operation, line
-    dead: bool = False  # nothing of it reaches the output
+    dead: bool = False  # on no path from an input to the output
     layer: int = 0
     x: float = 0.0
     y: float = 0.0
@@ -71,15 +71,14 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
             out += [f'<g transform="translate({left:.1f} {top:.1f})">', *_draw(panel), "</g>"]
             left += panel.width
         top += max([panel.height for panel in row], default=0.0)
-    return "\n".join([_HEAD.format(width=width, height=top + MARGIN).rstrip(), f"<title>{escape(_printable(title))}</title>", *out, "</svg>\n"])
+    return "\n".join(
+        [_HEAD.format(width=width, height=top + MARGIN).rstrip(), f"<title>{escape(_printable(title))}</title>", *out, "</svg>\n"]
+    )
 
 
 def drawn(space: Any, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
     """The graphs of a genotype by name, nodes and edges with `label`: the space's `graphs`, or its one `graph`."""
-    if hasattr(space, "graphs"):
-        graphs = space.graphs(genotype)
-    else:
-        graphs = {"": space.graph(genotype)}
+    graphs = space.graphs(genotype) if hasattr(space, "graphs") else {"": space.graph(genotype)}
     return {name: nx.MultiDiGraph(graph) for name, graph in graphs.items()}
 
 
@@ -123,13 +122,18 @@ def _panel(name: str, graph: nx.MultiDiGraph) -> Panel:
 
 
 def _nodes(graph: nx.MultiDiGraph) -> dict[Hashable, Box]:
-    """A box a node. Where the graph says which node is the output, the others that do not reach it are dead."""
-    outputs = [node for node, kind in graph.nodes(data="kind") if kind == "output"]
-    live = set(outputs).union(*(nx.ancestors(graph, node) for node in outputs)) if outputs else set(graph)
+    """A box a node. Where the graph says which nodes are inputs and which is the output, those on no path between them are dead."""
+    inputs, outputs = ([node for node, kind in graph.nodes(data="kind") if kind == wanted] for wanted in ("input", "output"))
+    live = set(graph)
+    if inputs and outputs:
+        live = set(inputs).union(*(nx.descendants(graph, node) for node in inputs))
+        live &= set(outputs).union(*(nx.ancestors(graph, node) for node in outputs))
     out = {}
     for node, data in graph.nodes(data=True):
-        kind = data.get("kind") or ("input" if not graph.in_degree(node) else "output" if not graph.out_degree(node) and not outputs else "node")
-        out[node] = Box(_printable(str(data.get("label", node))), kind, node not in live)
+        kind = data.get("kind") or (
+            "input" if not graph.in_degree(node) else "output" if not graph.out_degree(node) and not outputs else "node"
+        )
+        out[node] = Box(_printable(str(data.get("label", node))), kind, node not in live and kind == "node")
     return out
 
 
@@ -139,7 +143,7 @@ def _links(graph: nx.MultiDiGraph, boxes: dict[Hashable, Box]) -> tuple[list[tup
     for source, target, data in graph.edges(data=True):
         label = data.get("label", data.get("address"))
         if label or source == target:
-            box = Box(_printable(str(label or "")), "operation", boxes[target].dead)
+            box = Box(_printable(str(label or "")), "operation", boxes[source].dead or boxes[target].dead)
             operations.append(box)
             links += [(boxes[source], box), (box, boxes[target])]
         else:
@@ -219,7 +223,9 @@ def _place(panel: Panel, layers: list[list[Box]]) -> None:
         _spread(layer, [0.0] * len(layer))
     for sweep in range(SWEEPS):
         near = (above, below)[sweep % 2] if sweep < SWEEPS // 2 else {box: above.get(box, []) + below.get(box, []) for box in panel.boxes}
-        straight = {box: _mean([each.x for each in path], 0.0) for path in panel.paths for box in path[1:-1]} if sweep >= SWEEPS // 2 else {}
+        straight = (
+            {box: _mean([each.x for each in path], 0.0) for path in panel.paths for box in path[1:-1]} if sweep >= SWEEPS // 2 else {}
+        )
         for layer in layers if sweep % 2 == 0 else layers[::-1]:
             _spread(layer, [straight.get(box, _mean([each.x for each in near.get(box, ())], box.x)) for box in layer])
     left = min((box.x - box.width / 2 for box in panel.boxes), default=0.0)

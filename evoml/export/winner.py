@@ -1,6 +1,7 @@
 """The winner of a search, trained at full size and tested on images that the search never saw; its weights are kept in the run."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from torch import nn
 
 from evoml.archive import write_atomically
 from evoml.config import build, final_settings, settings_digest
-from evoml.errors import InputError
+from evoml.errors import InputError, cannot_write
 from evoml.genes import Genotype
 from evoml.network import Network
 from evoml.networks.module import Module
-from evoml.population import OK
+from evoml.population import OK, STATUS
 from evoml.problem import Problem
 from evoml.streams import TRAIN, streams
 
@@ -47,17 +48,16 @@ def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], pr
     return Problem(build(("run.toml", values), ("final", final), *layers))
 
 
-def train_final(problem: Problem, genotype: Genotype, folder: Path | None) -> Trained:
-    """Train a genotype on all images but the test part, and test it. Kept in `folder`, and taken from there where it is the same training."""
-    known = _load(problem, genotype, folder)
+def train_final(problem: Problem, genotype: Genotype, folder: Path | None, after: Callable[[int, float], bool] | None = None) -> Trained:
+    """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and taken from there where it is the same training."""
+    known = None if folder is None else kept(folder, genotype, problem)
     if known is not None:
         return known
     data = problem.test_tasks
-    evaluator = problem.evaluator(data, exact=True)
     stream = int(streams(problem.config.search.seed, TRAIN, np.array([2**32]))[0])
-    scores, trained = evaluator.test(genotype, stream)
+    scores, trained = problem.evaluator(data, exact=True).test(genotype, stream, after)
     if trained.module is None or trained.status != OK:
-        raise InputError("evaluate: the training did not end well (diverged, or out of memory or time); try a smaller evaluator.lr")
+        raise InputError(f"evaluate: the training {STATUS[trained.status].replace('_', ' ')}; try a smaller evaluator.lr or space.skeleton")
     network = problem.space.network(genotype, data.size, len(data.classes))
     out = Trained(trained.module, network, scores, data.classes, data.mean, data.deviation, tuple(trained.curve), trained.seconds)
     if folder is not None:
@@ -65,34 +65,43 @@ def train_final(problem: Problem, genotype: Genotype, folder: Path | None) -> Tr
     return out
 
 
-def _identity(problem: Problem, genotype: Genotype) -> str:
-    return f"{genotype.digest()} {settings_digest(problem.config.complete())} {problem.data_digest}"
-
-
 def _store(problem: Problem, genotype: Genotype, folder: Path, trained: Trained) -> None:
-    (folder / FINAL).mkdir(exist_ok=True)
-    about = {"identity": _identity(problem, genotype), "scores": trained.scores, "curve": list(trained.curve), "seconds": trained.seconds}
+    place = folder / FINAL
+    try:
+        place.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(place, error) from None
+    about = {
+        "genotype": genotype.digest(), "config": problem.config.complete(), "data": problem.data_digest, "scores": trained.scores,
+        "classes": trained.classes, "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(), "size": problem.test_tasks.size,
+        "curve": trained.curve, "seconds": trained.seconds,
+    }  # fmt: skip
     tensors = {name: tensor.contiguous() for name, tensor in trained.module.state_dict().items()}
-    write_atomically(folder / FINAL / "weights.safetensors", save(tensors, {"evoml": json.dumps(about)}))
-    (folder / FINAL / "genotype.toml").write_text(problem.space.format(genotype))
+    write_atomically(place / "weights.safetensors", save(tensors, {"evoml": json.dumps(about)}))
+    write_atomically(place / "genotype.toml", problem.space.format(genotype).encode())
 
 
-def _load(problem: Problem, genotype: Genotype, folder: Path | None) -> Trained | None:
-    """What an earlier call kept, if it is of this training."""
-    path = None if folder is None else folder / FINAL / "weights.safetensors"
-    if path is None or not path.is_file():
+def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Trained | None:
+    """The network that a run folder holds, if it is of this genotype and, where a problem is given, was trained for that; else None."""
+    path = folder / FINAL / "weights.safetensors"
+    if not path.is_file():
         return None
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["evoml"])
-            if about["identity"] != _identity(problem, genotype):
-                return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-        data = problem.test_tasks
-        network = problem.space.network(genotype, data.size, len(data.classes))
+        config = build(("weights.safetensors", about["config"] | {"system": "custom"}))
+        same = problem is None or (settings_digest(config.complete()), about["data"]) == (
+            settings_digest(problem.config.complete()), problem.data_digest,
+        )  # fmt: skip
+        if about["genotype"] != genotype.digest() or not same:
+            return None
+        size, classes = tuple(map(int, about["size"])), tuple(map(str, about["classes"]))
+        network = Problem(config).space.network(genotype, size, len(classes))
         module = Module(network)
         module.load_state_dict(tensors)
         scores = {str(name): float(value) for name, value in about["scores"].items()}
-        return Trained(module.eval(), network, scores, data.classes, data.mean, data.deviation, tuple(about["curve"]), about["seconds"])
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
+        mean, deviation = (np.array(about[name], np.float64) for name in ("mean", "deviation"))
+        return Trained(module.eval(), network, scores, classes, mean, deviation, tuple(about["curve"]), float(about["seconds"]))
+    except (SafetensorError, InputError, KeyError, TypeError, ValueError, RuntimeError, OSError):
         return None

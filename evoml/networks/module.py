@@ -1,125 +1,176 @@
-"""One torch module that runs any `Network`: with a scheduled drop path and an auxiliary head, in the layout and order that is fastest on a CPU.
+"""One torch module that runs any `Network`, with a scheduled drop path and an auxiliary head in training.
 
-What it computes is what `plain` computes. ScheduledDropPath: Zoph et al. 2018 (NASNet), arXiv 1707.07012, in its later form, where the chance to drop a path
-grows with depth and with the step. The auxiliary head is theirs with pooling to 2x2 at any image size. Weights start after He et al. 2015, arXiv 1502.01852.
+What it computes is what `plain` computes, quicker: on a CPU training runs as one operation (`_tape`), and evaluation folds normalisations into convolutions.
+ScheduledDropPath: Zoph et al. 2018 (NASNet), arXiv 1707.07012, in its later form, where the chance to drop a path grows with depth and with the step. The
+auxiliary head is theirs with pooling to 2x2 at any image size. Weights start after He et al. 2015, arXiv 1502.01852.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from evoml.layers import Primitive
-from evoml.network import Edge, Network
-from evoml.networks._depthwise import weight_gradient
-from evoml.networks.plain import layer, padded
+from evoml.network import Network
+from evoml.networks._tape import EPSILON, MOMENTUM, Step, Train, Weights, halves, plan
+from evoml.networks.plain import Plain, padded
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the weights of one step lie in the flat parameter, and those of a normalisation in the running moments."""
+
+    primitive: Primitive
+    start: int
+    running: int
+
+    def view(self, flat: Tensor) -> Tensor:
+        """[outputs, inputs, height, width] in the layout channels_last; of a normalisation scale and shift, [2, C]."""
+        p = self.primitive
+        part = flat[self.start : self.start + p.parameters]
+        if p.kind == "bn":
+            return part.view(2, p.outputs)
+        return part.view(p.outputs, *p.kernel, 1 if p.kind == "dw" else p.inputs).permute(0, 3, 1, 2)
+
+    def moments(self, running: Tensor) -> Tensor:
+        """Running mean and variance, [2, C]."""
+        return running[self.running : self.running + 2 * self.primitive.outputs].view(2, -1)
 
 
 class Module(nn.Module):
-    """Images [N, C, H, W] to class scores. Parameters are named `nodes.<node>.<edge>.<step>.weight`, as in `plain.Plain`."""
+    """Images [N, C, H, W] to class scores [N, K]. The weights of all layers are one parameter, which makes for quick optimisers."""
+
+    running: Tensor
 
     def __init__(self, network: Network, generator: torch.Generator | None = None, drop_path_keep: float = 1.0) -> None:
-        """`generator` draws the initial weights and, in training, the paths that are dropped; without one both are the same for every module."""
+        """`generator`, on the CPU, draws the initial weights and, in training, the paths that are dropped; without one it is new, with seed 0."""
         super().__init__()
         self.network, self.keep, self.progress = network, drop_path_keep, 0.0
         self.generator = generator or torch.Generator().manual_seed(0)
-        channels = [size[0] for size in network.sizes]
-        with nn.utils.skip_init_context() if hasattr(nn.utils, "skip_init_context") else torch.random.fork_rng(devices=[]):
-            self.nodes = nn.ModuleList(
-                nn.ModuleList(nn.Sequential(*map(layer, network.primitives(edge, channels[edge.source]))) for edge in node.edges)
-                for node in network.nodes
-            )
-            self.linear = nn.Linear(channels[network.output], network.classes)
+        self.plan = plan(network, drop_path_keep < 1)
+        self._places, weights, moments = _places(network)
+        self._made: tuple[tuple[int, int], Weights, Weights] | None = None
+        self.weights = nn.Parameter(torch.randn(weights, generator=self.generator))
+        self.register_buffer("running", torch.zeros(moments))
+        with torch.random.fork_rng(devices=[]):  # which torch's constructors draw from, in vain
+            self.linear = nn.Linear(network.sizes[network.output][0], network.classes)
             self.auxiliary = Auxiliary(network) if network.auxiliary >= 0 else None
-        initialise(self, self.generator)
-        for node, layers in zip(network.nodes, self.nodes, strict=True):
-            for edge, steps in zip(node.edges, layers, strict=True):
-                for step, primitive in zip(steps, network.primitives(edge, channels[edge.source]), strict=True):
-                    step.primitive = primitive
-        self.to(memory_format=torch.channels_last)
-        self._plan = [list(zip(node.edges, map(list, layers))) for node, layers in zip(network.nodes, self.nodes, strict=True)]
-        self._dropped = [edge for node in network.nodes for edge in node.edges if edge.depth > 0 and not _is_identity(network, edge)]
+        self._initialise()
 
     def set_progress(self, share: float) -> None:
         """How far training is, 0 to 1: the chance to drop a path grows with it."""
         self.progress = share
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Class scores [N, K] of the output, and of the auxiliary head in training where there is one."""
-        values, rectified = [images], {}
-        scale = self._paths(len(images)) if self.training else {}
-        for node, edges, (_, height, width) in zip(self.network.nodes[1:], self._plan[1:], self.network.sizes[1:], strict=True):
-            parts = []
-            for edge, steps in edges:
-                x = values[edge.source]
-                if isinstance(steps[0], nn.ReLU):
-                    if edge.source not in rectified:
-                        rectified[edge.source] = functional.relu(x)
-                    x = rectified[edge.source]
-                    steps = steps[1:]
-                for step in steps:
-                    x = apply(step, x)
-                if id(edge) in scale:
-                    x = x * scale[id(edge)]
-                parts.append(padded(x, height, width))
-            values.append(torch.cat(parts, 1) if node.merge == "concat" else sum(parts[1:], start=parts[0]))
-        logits = self.linear(functional.relu(values[self.network.output]).mean((2, 3)))
-        side = self.auxiliary(values[self.network.auxiliary]) if self.training and self.auxiliary is not None else None
-        return logits, side
+        """Class scores of the output, and in training of the auxiliary head, where there is one."""
+        auxiliary = self.auxiliary if self.training else None
+        nodes = [self.network.output, *([self.network.auxiliary] if auxiliary is not None else [])]
+        values = self._train(images, nodes) if self.training and images.device.type == "cpu" else self._run(images, nodes)
+        logits = self.linear(functional.relu(values[0]).mean((2, 3)))
+        return logits, auxiliary(values[1]) if auxiliary is not None else None
 
-    def _paths(self, images: int) -> dict[int, Tensor]:
-        """For every path that may be dropped, 0 or 1/keep an image, [N, 1, 1, 1]."""
-        if self.keep == 1 or not self._dropped or not self.progress:
-            return {}
-        device = self.linear.weight.device
-        keep = 1 - (1 - self.keep) * self.progress * torch.tensor([edge.depth for edge in self._dropped])[:, None]
-        drawn = torch.rand(len(self._dropped), images, generator=self.generator)
-        scale = ((drawn < keep) / keep).to(device)[:, :, None, None, None]
-        return {id(edge): scale[index] for index, edge in enumerate(self._dropped)}
+    def plain(self) -> Plain:
+        """The same network as a plain loop over torch's modules, with copies of these weights, in evaluation mode."""
+        with torch.random.fork_rng(devices=[]):
+            out = Plain(self.network).eval()
+        out.load_state_dict(self.state_dict(), strict=False)
+        return out
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Weights and running moments by the names that `Plain` gives them, `nodes.<node>.<edge>.<step>.weight`, and the heads'; not copied."""
+        out: dict[str, Tensor] = {}
+        for name, place in self._places.items():
+            view = place.view(self.weights.detach())
+            if place.primitive.kind == "bn":
+                mean, variance = place.moments(self.running)
+                out |= {f"nodes.{name}.{key}": part for key, part in zip(_NORMALISATION, (*view, mean, variance), strict=True)}
+            else:
+                out[f"nodes.{name}.weight"] = view
+        heads = {"linear": self.linear} | ({"auxiliary": self.auxiliary} if self.auxiliary is not None else {})
+        return out | {f"{name}.{key}": value for name, head in heads.items() for key, value in head.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Copy what `state_dict` gave. Raises ValueError for other names or shapes."""
+        mine = self.state_dict()
+        wrong = sorted(mine.keys() ^ state.keys()) or sorted(name for name in mine if mine[name].shape != state[name].shape)
+        if wrong:
+            raise ValueError(f"weights do not fit this network: {wrong[0]}")
+        for name, value in mine.items():
+            value.copy_(state[name])
+
+    def _train(self, images: Tensor, nodes: list[int]) -> tuple[Tensor, ...]:
+        """The values of some nodes, normalised by the batch."""
+        weights, gradient = self._tensors()
+        out: tuple[Tensor, ...] = Train.apply(self.weights, images, self.plan, nodes, weights, gradient, self._scales(len(images)))
+        return out
+
+    def _run(self, images: Tensor, nodes: list[int]) -> tuple[Tensor, ...]:
+        """The same in torch's own operations, on any device; in evaluation with the running moments."""
+        scales = self._scales(len(images)) if self.training else None
+        weights = {name: place.view(self.weights) for name, place in self._places.items()}
+        values, folded = {0: images.to(memory_format=torch.channels_last)}, -1
+        for step, following in zip_longest(self.plan.steps, self.plan.steps[1:]):
+            parts = [values[source] for source in step.sources]
+            if step.to == folded:
+                out = parts[0]
+            elif step.kind == "bn":
+                moments = self._places[step.weight].moments(self.running)
+                out = functional.batch_norm(parts[0], *moments, *weights[step.weight], self.training, MOMENTUM, EPSILON)
+            elif step.kind in ("conv", "dw", "fr") and not self.training and following is not None and following.kind == "bn":
+                folded = following.to
+                mean, variance = self._places[following.weight].moments(self.running)
+                scale, shift = weights[following.weight]
+                scale = scale * (variance + EPSILON).rsqrt()
+                out = convolve(step, parts[0], weights[step.weight] * scale[:, None, None, None], shift - mean * scale)
+            else:
+                out = compute(step, parts, weights.get(step.weight), scales)
+            values[step.to] = functional.relu(out) if step.rectified else out
+        return tuple(values[self.plan.nodes[node]] for node in nodes)
+
+    def _tensors(self) -> tuple[Weights, Weights]:
+        """Weights, and a buffer for their gradient, as a pass takes them; made again where the weights have moved."""
+        where = (self.weights.data_ptr(), self.running.data_ptr())
+        if self._made is None or self._made[0] != where:
+            flat, gradient = self.weights.detach(), torch.zeros_like(self.weights.detach())
+            weights, gradients = (
+                Weights(whole, {name: place.view(whole) for name, place in self._places.items()}, moments)
+                for moments in [{name: p.moments(self.running).numpy() for name, p in self._places.items() if p.primitive.kind == "bn"}]
+                for whole in (flat, gradient)
+            )
+            self._made = where, weights, gradients
+        return self._made[1:]
+
+    def _scales(self, images: int) -> Tensor | None:
+        """For every path that may be dropped, 0 or 1/keep an image, [paths, N]."""
+        if self.keep == 1 or not self.plan.paths or not self.progress:
+            return None
+        keep = 1 - (1 - self.keep) * self.progress * torch.tensor(self.plan.paths)[:, None]
+        return ((torch.rand(len(keep), images, generator=self.generator) < keep) / keep).to(self.weights.device)
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Weights of deviation sqrt(2 / inputs) before a ReLU, sqrt(1 / inputs) in linear layers; normalisations of scale 1 and shift 0."""
+        for place in self._places.values():
+            view, p = place.view(self.weights), place.primitive
+            if p.kind == "bn":
+                view.copy_(torch.tensor([[1.0], [0.0]]))
+                place.moments(self.running)[1].fill_(1.0)
+            else:
+                view.mul_(math.sqrt(2 * p.outputs / p.parameters))
+        heads = [self.linear, *([self.auxiliary] if self.auxiliary is not None else [])]
+        for name, value in (pair for head in heads for pair in head.named_parameters()):
+            if value.dim() < 2:
+                value.fill_(float(name.endswith("bn.weight")))
+            else:
+                value.normal_(0.0, math.sqrt((2 if value.dim() == 4 else 1) / value[0].numel()), generator=self.generator)
 
 
-def apply(step: nn.Module, x: Tensor) -> Tensor:
-    p = getattr(step, "primitive", None)
-    if p is not None and p.kind == "dw" and (p.kernel != (3, 3) or p.dilation > 1) and x.device.type == "cpu" and torch.is_grad_enabled():
-        return Depthwise.apply(x, step.weight, p)
-    if PW and p is not None and p.kind == "conv" and p.kernel == (1, 1) and p.stride == (1, 1) and x.shape[2]*x.shape[3] <= PW:
-        return functional.linear(x.permute(0, 2, 3, 1), step.weight[:, :, 0, 0]).permute(0, 3, 1, 2)
-    return step(x)
-
-import os
-PW=int(os.environ.get("PW","0"))
-
-class Depthwise(torch.autograd.Function):
-    """A depthwise convolution on a CPU, with a quicker gradient where oneDNN has none of its own: for large or dilated kernels."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, step: Primitive) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(x, weight)
-        ctx.step = step
-        return functional.conv2d(x, weight, None, step.stride, step.padding, step.dilation, step.inputs)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
-        (x, weight), step, g = ctx.saved_tensors, ctx.step, grads[0]
-        spread = g
-        if step.stride != (1, 1):
-            spread = torch.zeros_like(x)
-            spread[:, :, :: step.stride[0], :: step.stride[1]] = g
-        to_x = functional.conv2d(spread, weight.flip(2, 3), None, 1, step.padding, step.dilation, step.inputs)
-        to_weight = torch.empty(step.kernel[0] * step.kernel[1], step.inputs)
-        weight_gradient(_rows(x), _rows(g), step.kernel, step.stride, step.dilation, step.padding, to_weight.numpy())
-        return to_x, to_weight.t().reshape(weight.shape), None
-
-
-def _rows(x: Tensor) -> np.ndarray:
-    """[N, C, H, W] as [N, H, W * C]."""
-    return x.detach().permute(0, 2, 3, 1).flatten(2).contiguous().numpy()
+_NORMALISATION = ("weight", "bias", "running_mean", "running_var")
 
 
 class Auxiliary(nn.Module):
@@ -137,20 +188,57 @@ class Auxiliary(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = functional.avg_pool2d(functional.relu(x), self.kernel, self.stride)
         x = functional.relu(self.narrow_bn(self.narrow(x)))
-        return self.linear(functional.relu(self.wide_bn(self.wide(x))).flatten(1))
+        out: Tensor = self.linear(functional.relu(self.wide_bn(self.wide(x))).flatten(1))
+        return out
 
 
-def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Normal weights of deviation sqrt(2 / inputs) for what a ReLU follows, sqrt(1 / inputs) for linear layers; normalisation to scale 1 and shift 0."""
-    with torch.no_grad():
-        for name, value in module.named_parameters():
-            if value.dim() < 2:
-                value.fill_(float(name.endswith("weight")))
-            else:
-                gain = 2.0 if value.dim() == 4 else 1.0
-                value.normal_(0.0, math.sqrt(gain / value[0].numel()), generator=generator)
+def compute(step: Step, parts: Sequence[Tensor], weight: Tensor | None, scales: Tensor | None) -> Tensor:
+    """One step other than a normalisation, in torch's own operations."""
+    x, p = parts[0], step.primitive
+    match step.kind:
+        case "relu":
+            return functional.relu(x)
+        case "max":
+            return functional.max_pool2d(x, p.kernel, p.stride, p.padding)
+        case "avg":
+            return functional.avg_pool2d(x, p.kernel, p.stride, p.padding, count_include_pad=False)
+        case "zero":
+            return x.new_zeros(len(x), p.outputs, *p.after(*x.shape[2:]))
+        case "drop":
+            return x if scales is None else x * scales[step.path, :, None, None, None]
+        case "pad":
+            return padded(x, *step.size)
+        case "add":
+            return sum(parts[1:], start=x)
+        case "concat":
+            return torch.cat(list(parts), 1)
+    assert weight is not None
+    return convolve(step, x, weight, None)
 
 
-def _is_identity(network: Network, edge: Edge) -> bool:
-    steps: Sequence = network.primitives(edge, network.sizes[edge.source][0])
-    return [step.kind for step in steps] == ["id"]
+def convolve(step: Step, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution, depthwise convolution or factorised reduction."""
+    p = step.primitive
+    if step.kind != "fr":
+        return functional.conv2d(x, weight, bias, p.stride, p.padding, p.dilation, p.inputs if step.kind == "dw" else 1)
+    inputs = (x, functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:])
+    biases = [bias[at] if bias is not None else None for _, at in halves(p)]
+    return torch.cat([functional.conv2d(inputs[n], weight[at], b, p.stride) for (n, at), b in zip(halves(p), biases, strict=True)], 1)
+
+
+def _places(network: Network) -> tuple[dict[str, _Place], int, int]:
+    """Where weights lie, by `<node>.<edge>.<step>`; how many there are, and how many running moments."""
+    places, start, running = {}, 0, 0
+    for number, which, place, primitive in _primitives(network):
+        if primitive.parameters:
+            places[f"{number}.{which}.{place}"] = _Place(primitive, start, running)
+            start += primitive.parameters
+            running += 2 * primitive.outputs if primitive.kind == "bn" else 0
+    return places, start, running
+
+
+def _primitives(network: Network) -> Iterator[tuple[int, int, int, Primitive]]:
+    for number, node in enumerate(network.nodes):
+        for which, edge in enumerate(node.edges):
+            for place, primitive in enumerate(network.primitives(edge, network.sizes[edge.source][0])):
+                yield number, which, place, primitive

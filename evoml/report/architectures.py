@@ -1,5 +1,7 @@
 """What the commands say of architectures: the best of a search, and the winner's test beside baselines."""
 
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evoml.config import Config
+from evoml.population import Individual
 from evoml.problem import Problem
 from evoml.report import console
 from evoml.runs import Result
@@ -24,8 +27,11 @@ def print_result(problem: Problem, result: Result) -> None:
     scores = ", ".join(f"{name} {shown(name, value)}" for name, value in result.best["objectives"].items())
     out.print(f"\nThe best architecture (candidate {result.best['id']}): {scores} in search\n")
     print(result.best["text"].rstrip())
+    if len(problem.objectives) > 1:
+        out.print(f"\nthe Pareto front, {len(result.hall_of_fame)} candidates:")
+        out.print(front_table(result.hall_of_fame, problem.objectives))
     if result.test is not None:
-        out.print("\n" + ", ".join(f"{name} {shown(name, value)}" for name, value in result.test.items() if isinstance(value, float)))
+        out.print("\nwhat the table reports of it: " + tested(result.test))
     out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
     if problem.trains:
         out.print(
@@ -34,11 +40,27 @@ def print_result(problem: Problem, result: Result) -> None:
         )
 
 
+def tested(scores: dict[str, Any]) -> str:
+    """What a table reports of a candidate after its full training."""
+    return ", ".join(f"test {name} {shown(name, value)}" for name, value in scores.items() if isinstance(value, float))
+
+
 def shown(objective: str, value: float) -> str:
     """A value as its objective is read."""
     if not np.isfinite(value):
         return "-"
     return f"{value:,.0f}" if objective in ("parameters", "multiply_adds") else f"{value:.4f}"
+
+
+def front_table(front: Iterable[Individual], objectives: tuple[str, ...]) -> Table:
+    """The candidates that none is better than in everything, best first by the first objective."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("candidate")
+    for name in objectives:
+        table.add_column(name, justify="right")
+    for each in sorted(front, key=lambda each: each.fitness.wvalues, reverse=True):
+        table.add_row(str(each.id), *(shown(name, value) for name, value in zip(objectives, each.fitness.values, strict=True)))
+    return table
 
 
 def best_table(rows: list[dict[str, Any]], objectives: tuple[str, ...]) -> Table:
@@ -77,4 +99,18 @@ def settings_line(config: Config) -> str:
     """What a final training was done with, in a line."""
     evaluator, skeleton = config.part("evaluator"), getattr(config.part("space"), "skeleton", None)
     size = ", ".join(f"{name} {value}" for name, value in (skeleton.model_dump() if skeleton else {}).items())
-    return f"trained for {evaluator.epochs} epochs on training and validation images; {size}"
+    return f"training for {evaluator.epochs} epochs on training and validation images; {size}"
+
+
+def epochs(err: Console, quiet: bool = False) -> Callable[[int, float], bool]:
+    """Says how a long training goes, at most every ten seconds; to be called after every epoch with its number and accuracy. Always goes on."""
+    spoke = time.monotonic()
+
+    def after(epoch: int, accuracy: float) -> bool:
+        nonlocal spoke
+        if not quiet and time.monotonic() - spoke > 10:
+            spoke = time.monotonic()
+            err.print(f"  epoch {epoch + 1}: test accuracy {accuracy:.4f}")
+        return True
+
+    return after

@@ -17,7 +17,11 @@ from evoml.runs import Progress
 class Display:
     """Call it with a `Progress` after every round; use as a context manager."""
 
-    def __init__(self, title: str, objective: str, budget: int, seconds: float, console: Console, quiet: bool = False) -> None:
+    def __init__(
+        self, title: str, objective: str, budget: int, seconds: float, console: Console, quiet: bool = False, steady: bool = False
+    ) -> None:
+        """steady: candidates are evaluated one by one, so that there are few and none is selected elsewhere."""
+        self.steady = steady
         self.title, self.objective, self.budget, self.limit = title, objective, budget, seconds
         self.console, self.quiet = console, quiet
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal and not quiet else None
@@ -42,6 +46,12 @@ class Display:
             self.console.print(self._line(progress), soft_wrap=True)
 
     def _line(self, p: Progress) -> str:
+        if self.steady:
+            done = f" of {self.budget:,}" if self.budget else ""
+            return (
+                f"{p.seconds:7.1f} s  {p.evaluations:>7,}{done} candidates  {p.evaluations / max(p.seconds, 1e-9) * 3600:>9,.0f}/hour  "
+                f"{self.objective} best {p.best:.4f}, population mean {p.mean:.4f}"
+            )
         return (
             f"{p.seconds:7.1f} s  {p.evaluations:>11,} candidates  {p.evaluations / max(p.seconds, 1e-9):>9,.0f}/s  experiment {p.experiment}  "
             f"{self.objective} in search {p.best:.4f}, selected {p.selected:.4f}"
@@ -51,6 +61,8 @@ class Display:
         numbers = Table.grid(padding=(0, 3))
         done = f" of {self.budget:,}" if self.budget else ""
         left = f" of {self.limit:,.0f} s" if self.limit else " s"
+        if self.steady:
+            return self._steady_panel(p, numbers, done, left)
         n = max(p.counts.get("candidates", 0), 1)
         numbers.add_row("candidates", f"{p.evaluations:,}{done}", "a second", f"{p.evaluations / max(p.seconds, 1e-9):,.0f}")
         numbers.add_row("time", f"{p.seconds:,.0f}{left}", "experiment", f"{p.experiment}")
@@ -61,6 +73,17 @@ class Display:
         body = (
             Syntax(p.champion.rstrip(), "python", background_color="default") if p.champion else Text("nothing selected yet", style="dim")
         )
+        return self._framed(numbers, body)
+
+    def _steady_panel(self, p: Progress, numbers: Table, done: str, left: str) -> Panel:
+        failed = p.evaluations - p.counts.get("ok", 0)
+        numbers.add_row("candidates", f"{p.evaluations:,}{done}", "an hour", f"{p.evaluations / max(p.seconds, 1e-9) * 3600:,.0f}")
+        numbers.add_row("time", f"{p.seconds:,.0f}{left}", "failed", f"{failed:,}")
+        numbers.add_row(f"{self.objective}, best", f"[bold green]{p.best:.4f}[/]", "population mean", f"{p.mean:.4f}")
+        body = Syntax(p.champion.rstrip(), "toml", background_color="default") if p.champion else Text("nothing yet", style="dim")
+        return self._framed(numbers, body)
+
+    def _framed(self, numbers: Table, body: Syntax | Text) -> Panel:
         return Panel(
             Group(numbers, Text(), body), title=self.title, title_align="left", border_style="cyan", width=min(self.console.width, 110)
         )

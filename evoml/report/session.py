@@ -26,6 +26,7 @@ from evoml.search import open_search, resume
 from evoml.spaces import open_file
 from evoml.spaces._architectures import ArchitectureSpace
 
+TARGETS = ("text", "python", "svg", "torch", "onnx")
 UNSEEN = "test tasks that the search never saw"
 EVALUATION = ("task", "evaluator", "backend", "search.seed")  # the settings that an evaluation takes
 
@@ -69,6 +70,8 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
             announce_compilation(err)
     interrupts.advise(f"go on with: evoml resume {folder}")
     search.prepare()
+    if not as_json:
+        _remark_on_workers(search, err)
     with interrupts.stopping() as stop, _display(search, err, as_json) as display:
         result = search.run(display, stop)
         interrupted = stop.is_set()
@@ -103,10 +106,16 @@ def _remark(search: Run, err: Console) -> None:
         err.print(f"note: a budget of {budget:,} does not fill the populations of {alive:,}, so nothing will evolve")
 
 
+def _remark_on_workers(search: Run, err: Console) -> None:
+    """One worker trains in this process, without isolation; said after `prepare`, which decides."""
+    if search.problem.trains and getattr(search, "workers", 0) == 1:
+        err.print("note: one worker trains in this process; a crash there ends the search, to be resumed")
+
+
 def _display(search: Run, console: Console, quiet: bool) -> Display:
     settings = search.config.search
     title = f"{search.config.system} on {search.config.name('task')}, seed {settings.seed}"
-    return Display(title, search.problem.objective, settings.budget, settings.seconds, console, quiet)
+    return Display(title, search.problem.objective, settings.budget, settings.seconds, console, quiet, search.problem.steady)
 
 
 def _summary(problem: Problem, result: Result) -> dict[str, Any]:
@@ -265,18 +274,20 @@ def _evaluate_architecture(
         raise InputError(f"evaluate: --preset {preset}: must be final")
     if problem is not None and not problem.trains and preset is None:
         scores = problem.evaluator(problem.task.search(0)).test(genotype)
-        print_json({"objectives": scores}) if as_json else console().print(
-            ", ".join(f"{name} {architectures.shown(name, value)}" for name, value in scores.items())
-        )
+        if as_json:
+            print_json({"objectives": scores})
+        else:
+            console().print(architectures.tested(scores))
         return
     about = problem or Problem(build(("file", {"space": {"name": space.name, **space.settings.model_dump(mode="json")}})))
     from evoml.export.winner import final_problem, train_final
+    from evoml.tasks._image_sets import baseline_scores
 
     final = final_problem(about, layers, preset)
     if not as_json:
-        console(stderr=True).print(f"training candidate of {path} in full: {architectures.settings_line(final.config)}", soft_wrap=True)
-    trained = train_final(final, genotype, path if problem is not None else None)
-    baselines = load("tasks", final.config.name("task")).baseline_scores(final.test_tasks)
+        console(stderr=True).print(f"{path}: {architectures.settings_line(final.config)}", soft_wrap=True)
+    trained = train_final(final, genotype, path if problem is not None else None, architectures.epochs(console(stderr=True), as_json))
+    baselines = baseline_scores(final.test_tasks)
     if as_json:
         print_json({"objectives": trained.scores, "key": space.key(genotype), "baselines": baselines, "curve": list(trained.curve)})
         return
@@ -308,23 +319,25 @@ def _task_of_file(task: str | None) -> Problem:
     return Problem(build(("flags", {"task": {"name": task}})))
 
 
-def export(path: Path, to: str, output: Path | None, task: str | None) -> None:
+def export(path: Path, to: str, output: Path | None, task: str | None, data: Path | None) -> None:
     """Write a genotype in another form."""
+    if to not in TARGETS:
+        raise InputError(f"export: --to {to}: must be one of {', '.join(TARGETS)}")
     problem, space, genotype, problems = _open(path)
     _warn(problems)
     if problem is not None and task is not None:
-        raise InputError("export: --task is for a program file; a run knows its own")
+        raise InputError("export: --task is for a file; a run knows its own")
+    if to in ("torch", "onnx"):
+        _export_network(path, to, output, problem, space, genotype, task, data)
+        return
     if to == "text":
         text = text_source(space, genotype)
-    elif to == "python":
-        from evoml.export.python import source
+    elif to == "svg":
+        from evoml.export.svg import svg
 
-        about = problem or _task_of_file(task)
-        family = load("tasks", about.config.name("task")).Task
-        features, classify = about.config.part("task").features, family.kind == "classification"
-        text = source(genotype, features, classify, memory_of(space), str(path), _training(about))
+        text = svg(space, genotype, str(path))
     else:
-        raise InputError(f"export: --to {to}: must be text or python")
+        text = _export_program(path, problem, space, genotype, task)
     if output is None:
         print(text, end="")
         return
@@ -332,6 +345,54 @@ def export(path: Path, to: str, output: Path | None, task: str | None) -> None:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise cannot_write(output, error) from None
+
+
+def _export_program(path: Path, problem: Problem | None, space: Any, genotype: Genotype, task: str | None) -> str:
+    from evoml.export.python import source
+
+    memory = memory_of(space)
+    about = problem or _task_of_file(task)
+    family = load("tasks", about.config.name("task")).Task
+    features, classify = about.config.part("task").features, family.kind == "classification"
+    return source(genotype, features, classify, memory, str(path), _training(about))
+
+
+def _export_network(
+    path: Path, to: str, output: Path | None, problem: Problem | None, space: Any, genotype: Genotype, task: str | None, data: Path | None
+) -> None:
+    """The trained winner, as `evaluate` left it in the run; trained now where it did not."""
+    if not isinstance(space, ArchitectureSpace):
+        raise InputError(f"export: --to {to} needs an architecture, which this is not; --to python writes a program")
+    if output is None:
+        raise InputError(f"export: --to {to} needs --output, a {'folder' if to == 'torch' else 'file'} to write")
+    if problem is None and task is None:
+        raise InputError(f"export: --to {to} of a file needs --task, to be trained on; `evoml tasks` lists them")
+    from evoml.export.winner import final_problem, kept, train_final
+
+    trained = kept(path, genotype) if problem is not None else None
+    if trained is None:
+        final = final_problem(_about(problem, space), _layers(task, data, None, []), "final")
+        console(stderr=True).print(f"not trained at full size yet: {architectures.settings_line(final.config)} ...", soft_wrap=True)
+        trained = train_final(final, genotype, path if problem is not None else None, architectures.epochs(console(stderr=True)))
+    title = f"{path}, test accuracy {trained.scores['test_accuracy']:.4f}"
+    if to == "torch":
+        from evoml.export.torch import write
+
+        written = write(trained, output, title)
+    else:
+        from evoml.export.onnx import write as write_onnx
+
+        written = [write_onnx(trained, output) or output]
+    console(stderr=True).print(
+        f"wrote {', '.join(map(str, written))} (test accuracy {trained.scores['test_accuracy']:.4f})", soft_wrap=True
+    )
+
+
+def _about(problem: Problem | None, space: Any) -> Problem:
+    """The problem of a run, or one for a file's space."""
+    if problem is not None:
+        return problem
+    return Problem(build(("file", {"space": {"name": space.name, **space.settings.model_dump(mode="json", exclude_none=True)}})))
 
 
 def _training(problem: Problem) -> str:

@@ -6,8 +6,8 @@ from hashlib import blake2b
 from random import Random
 from typing import Any, ClassVar
 
-import numpy as np
 import networkx as nx
+import numpy as np
 from pydantic import Field
 
 from evoml import settings

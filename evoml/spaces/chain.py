@@ -10,8 +10,8 @@ from functools import cached_property
 from random import Random
 from typing import Annotated, Any, Self
 
-import numpy as np
 import networkx as nx
+import numpy as np
 from pydantic import Field, model_validator
 
 from evoml import settings

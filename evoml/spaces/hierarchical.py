@@ -13,8 +13,8 @@ from math import prod
 from random import Random
 from typing import Annotated, Any
 
-import numpy as np
 import networkx as nx
+import numpy as np
 from pydantic import Field, field_validator
 
 from evoml import settings
@@ -185,9 +185,9 @@ class Space(ArchitectureSpace):
         for level, (name, (_, nodes)) in reversed(list(enumerate(self.levels.items(), 2))):
             rows, names = genotype.tables[name].tolist(), self._operations[name]
             for motif in sorted(needed):
-                title = "cell" if level == len(self.levels) + 1 else f"motif_{motif}" if len(self.levels) == 2 else f"level {level}: motif_{motif}"
+                part = f"motif_{motif}" if len(self.levels) < 3 else f"level {level}: motif_{motif}"
                 edges = [(source, target, names[code]) for each, source, target, code in rows if each == motif and code != NONE]
-                out[title] = _drawn_motif(nodes, edges)
+                out["cell" if level > len(self.levels) else part] = _drawn_motif(nodes, edges)
             needed = {code for each, _, _, code in rows if each in needed} - {NONE}
         return out
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-import numpy as np
 import networkx as nx
+import numpy as np
 from pydantic import Field
 
 from evoml import settings
@@ -21,7 +21,6 @@ from evoml.layers import Size
 from evoml.network import Builder, Edge, Network
 from evoml.population import Population
 from evoml.spaces._architectures import ArchitectureSpace, read_genotype
-from evoml.streams import mix
 
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 LAYERS = ("conv_3x3_bn_relu", "conv_1x1_bn_relu", "max_pool_3x3")
@@ -39,10 +38,10 @@ SCHEMA = Schema(
         ),
     )
 )
-_SET_BITS = np.array([bits.bit_count() for bits in range(2**VERTICES)])
-_FORWARD, _BACKWARD, _WHOLE = (np.uint64(value) for value in (0x6A09E667F3BCC909, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B))
+_WORD, _FORWARD, _BACKWARD, _OWN = 2**64 - 1, 0x6A09E667F3BCC909, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B
 CROSSINGS = 20  # tries for children that are valid, after which they are copies
-CHUNK = 65_536  # cells that are hashed at once
+CHUNK = 16_384  # cells that are hashed at once
+FEW = 16  # cells that are hashed sooner one by one
 
 
 class Skeleton(settings.Settings):
@@ -165,8 +164,9 @@ class Space(ArchitectureSpace):
     def table_codes(self, genotypes: Sequence[Genotype]) -> np.ndarray:
         """The numbers by which cells are found in a benchmark's table, [n] uint64: hashes of their graphs."""
         rows = [genotype.tables["vertices"] for genotype in genotypes]
-        inputs = np.array([each["inputs"] for each in rows], np.int64).reshape(-1, VERTICES)
-        return hashes(inputs, np.array([each["op"] for each in rows], np.uint8).reshape(-1, VERTICES))
+        if len(rows) < FEW:
+            return np.array([graph_hash(pruned(each["inputs"].tolist()), each["op"].tolist()) for each in rows], np.uint64)
+        return hashes(np.array([each["inputs"] for each in rows]), np.array([each["op"] for each in rows]))
 
     def row_codes(self, cells: Mapping[str, np.ndarray]) -> np.ndarray:
         """The same of a table's rows. cells: as `unpacked` takes them."""
@@ -203,29 +203,40 @@ def valid(inputs: Sequence[int]) -> bool:
     return kept[OUTPUT] != 0 and sum(mask.bit_count() for mask in kept) <= MOST_EDGES
 
 
-def hashes(inputs: np.ndarray, ops: np.ndarray) -> np.ndarray:
-    """Equal for equal cells however their vertices are ordered, and different for all cells of the benchmark. inputs, ops: [n, 7]; [n] uint64.
+def graph_hash(kept: Sequence[Any], ops: Sequence[Any]) -> Any:
+    """Equal for equal pruned cells however their vertices are ordered, and different for all cells of the benchmark; 64 bits.
 
-    A vertex is hashed with all that leads to it, then with all that it leads to; sums make both independent of order.
+    kept, ops: one a vertex, integers or uint64 arrays of them. A vertex is hashed with all that leads to it, then with all that it leads to; sums make
+    both independent of order.
     """
-    parts = [_hashes(inputs[at : at + CHUNK], ops[at : at + CHUNK]) for at in range(0, len(inputs), CHUNK)]
-    return np.concatenate([np.zeros(0, np.uint64), *parts])
+    colours = [_mix(1), *(_mix(ops[vertex] + 3) for vertex in range(1, OUTPUT)), _mix(2)]
+    sent: list[Any] = []
+    for vertex in range(1, VERTICES):
+        sent.append(_mix(colours[vertex - 1] ^ _FORWARD))
+        colours[vertex] = _mix(colours[vertex] + sum((kept[vertex] >> source & 1) * sent[source] for source in range(vertex)) & _WORD)
+    sent = [0] * VERTICES
+    for vertex in range(OUTPUT, -1, -1):
+        later = sum((kept[target] >> vertex & 1) * sent[target] for target in range(vertex + 1, VERTICES))
+        colours[vertex] = _mix((colours[vertex] * _OWN & _WORD) + later & _WORD)
+        sent[vertex] = _mix(colours[vertex] ^ _BACKWARD)
+    return _mix(colours[0] + sum((kept[vertex] != 0) * colours[vertex] for vertex in range(1, VERTICES)) & _WORD)
 
 
-def _hashes(inputs: np.ndarray, ops: np.ndarray) -> np.ndarray:
-    kept = np.stack(pruned(list(inputs.astype(np.int64).T)), 1)  # [n, 7]
-    edges = (kept[:, :, None] >> np.arange(VERTICES) & 1).astype(np.uint64)  # [n, target, source]
-    there = (kept != 0) | (np.arange(VERTICES) == 0)
-    labels = ops.astype(np.uint64) + np.uint64(3)
-    labels[:, 0], labels[:, OUTPUT] = 1, 2
-    colours = mix(labels)
-    with np.errstate(over="ignore"):
-        for vertex in range(1, VERTICES):
-            colours[:, vertex] = mix(colours[:, vertex] + (edges[:, vertex, :vertex] * mix(colours[:, :vertex] ^ _FORWARD)).sum(1))
-        for vertex in range(OUTPUT - 1, -1, -1):
-            later = edges[:, vertex + 1 :, vertex] * mix(colours[:, vertex + 1 :] ^ _BACKWARD)
-            colours[:, vertex] = mix(colours[:, vertex] * _WHOLE + later.sum(1))
-        return mix((mix(colours ^ _WHOLE) * there).sum(1))
+def _mix(z: Any) -> Any:
+    """SplitMix64's finaliser, of integers too."""
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _WORD
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & _WORD
+    return z ^ z >> 31
+
+
+def hashes(inputs: np.ndarray, ops: np.ndarray) -> np.ndarray:
+    """`graph_hash` of cells that are not pruned. inputs, ops: [n, 7]; [n] uint64."""
+    parts = [np.zeros(0, np.uint64)]
+    for at in range(0, len(inputs), CHUNK):
+        kept = pruned(list(np.ascontiguousarray(inputs[at : at + CHUNK].T, np.int64)))
+        columns = np.ascontiguousarray(ops[at : at + CHUNK].T, np.uint64)
+        parts.append(graph_hash([masks.astype(np.uint64) for masks in kept], list(columns)))
+    return np.concatenate(parts)
 
 
 def unpacked(cells: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ from functools import cache
 from random import Random
 from typing import Any, Literal
 
-import numpy as np
 import networkx as nx
+import numpy as np
 from pydantic import Field
 
 from evoml import settings
@@ -74,9 +74,9 @@ class Space(ArchitectureSpace):
         out.sizes[:] = 6
         return out
 
-    def cell(self, ops: Sequence[int]) -> Genotype:
+    def cell(self, ops: Sequence[int] | np.ndarray) -> Genotype:
         """The cell with these six operations."""
-        return self.population(np.array([ops], np.uint8)).genotype(0)
+        return self.population(np.asarray(ops, np.uint8)[None]).genotype(0)
 
     def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
         """One edge, uniform over six, gets one of the four other operations."""

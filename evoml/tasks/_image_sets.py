@@ -129,9 +129,8 @@ def divide(images: Pictures, settings: ImageSettings, tested: bool) -> Division:
         rows = np.random.default_rng([settings.split_seed, place]).permutation(np.flatnonzero(images.labels == place))
         valid = _share(keep, settings.valid, keep - 1)
         pieces.append(np.split(rows, [test, test + keep - valid, test + keep])[:3])
-    mix = np.random.default_rng(
-        [settings.split_seed, len(counts)]
-    )  # of classes, so that the first images of a part are a fair sample of it
+    # Classes are mixed, so that the first images of a part are a fair sample of it; the test part first, as it must not depend on `examples`.
+    mix = np.random.default_rng([settings.split_seed, len(counts)])
     test_rows, train_rows, valid_rows = (mix.permutation(np.concatenate(part)) for part in zip(*pieces, strict=True))
     return Division(train_rows, valid_rows, test_rows)
 

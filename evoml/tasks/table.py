@@ -32,7 +32,9 @@ class Table:
     space: str  # whose cells they are
     where: str  # the file
     cells: dict[str, np.ndarray]  # arrays that the space knows the cells by, [R, ...]
-    feedback: dict[str, np.ndarray]  # validation accuracy in 0..1, by training; the first is the usual one. [R], or [R, seeds] with NaN behind the last
+    feedback: dict[
+        str, np.ndarray
+    ]  # validation accuracy in 0..1, by training; the first is the usual one. [R], or [R, seeds] with NaN behind the last
     seconds: dict[str, np.ndarray]  # [R] a query of each feedback
     report: str  # name of the accuracy to report
     reported: np.ndarray  # [R] in 0..1
@@ -81,11 +83,7 @@ def _nasbench201(where: str, arrays: dict[str, np.ndarray]) -> Table:
     rows = _check(where, "ops", arrays["ops"], (None, 6), 4)
     for name in ("val12", "test200", "train_time200", "latency", "params_m"):
         _numbers(where, name, arrays[name], rows, 100.0 if name in ("val12", "test200") else np.inf)
-    seeds = arrays["val200"].astype(np.float64) / 100
-    known = ~np.isnan(seeds)
-    if seeds.ndim != 2 or len(seeds) != rows or not known[:, 0].all() or (known[:, 1:] & ~known[:, :-1]).any():
-        raise InputError(f"{where}: val200: {shown(arrays['val200'])}; it must be [{rows}, seeds], with NaN only behind the seeds there are")
-    _numbers(where, "val200", np.nan_to_num(arrays["val200"][:, 0]), rows, 100.0)
+    seeds = _seeds(where, arrays["val200"], rows)
     epoch = arrays["train_time200"].astype(np.float64) / 200
     columns = {"parameters": np.round(arrays["params_m"].astype(np.float64) * 1e6), "latency": arrays["latency"].astype(np.float64)}
     return Table(
@@ -94,6 +92,17 @@ def _nasbench201(where: str, arrays: dict[str, np.ndarray]) -> Table:
         {"val12": epoch * (12 + 1 / 3), "val200": epoch * 200, "val200_seed": epoch * 200},
         "test200", arrays["test200"].astype(np.float64) / 100, columns | _hardware(where, arrays, rows),
     )  # fmt: skip
+
+
+def _seeds(where: str, array: np.ndarray, rows: int) -> np.ndarray:
+    """Accuracies of every seed as shares, [R, seeds]."""
+    if array.ndim == 2 and array.shape[0] == rows and array.shape[1] and array.dtype.kind in "iuf":
+        known = ~np.isnan(array)
+        if known[:, 0].all() and (known[:, 1:] <= known[:, :-1]).all():
+            for column in array.T:
+                _numbers(where, "val200", np.nan_to_num(column), rows, 100.0)
+            return array.astype(np.float64) / 100
+    raise InputError(f"{where}: val200: {shown(array)}; must be numbers of shape [{rows}, seeds], with NaN only behind the seeds there are")
 
 
 def _hardware(where: str, arrays: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
