@@ -4,23 +4,28 @@ A row is a sequence of primitives:
 
     relu  bn                       activation, batch normalisation
     conv3  conv1x7  conv3d2        convolution to the layer's channels: kernel, and dilation behind `d`
+    conv1/4  conv1x3*3/8           the same to a quarter, to three eighths of them, rounded down, one at least: a bottleneck
     dw3  dw5d2                     depthwise convolution
     max3  avg3                     pooling; padding does not count in the mean
     fr                             factorised reduction: two strided 1x1 convolutions, one of them shifted by a pixel, side by side
     id  zero  cut                  the input as it is; nothing; its first channels
 
-The first dense convolution goes from the input's channels to the layer's. A stride belongs to the first primitive with a kernel; of a kernel 1xk with a kx1
-behind it, each strides along its own axis. Sources: Zoph and Le 2017 (NAS-RL), arXiv 1611.01578; Zoph et al. 2018 (NASNet), 1707.07012; Real et al. 2019
-(AmoebaNet), 1802.01548; Liu et al. 2018 (PNAS), 1712.00559; Pham et al. 2018 (ENAS), 1802.03268; Liu et al. 2019 (DARTS), 1806.09055; Liu et al. 2018
-(HNAS), 1711.00436.
+A dense convolution goes from whatever channels there are to the layer's. A stride belongs to the first primitive whose kernel is larger than one, along each
+axis by itself: of a kernel 1xk with a kx1 behind it each strides along its own, and the 1x1 convolution in front of a bottleneck not at all. Where no kernel is
+larger, the first one strides. Sources: Zoph and Le 2017 (NAS-RL), arXiv 1611.01578; Zoph et al. 2018 (NASNet), 1707.07012; Real et al. 2019 (AmoebaNet),
+1802.01548; Liu et al. 2018 (PNAS), 1712.00559; Pham et al. 2018 (ENAS), 1802.03268; Liu et al. 2019 (DARTS), 1806.09055; Liu et al. 2018 (HNAS), 1711.00436.
+
+The dense kernels of NASNet, AmoebaNet and PNAS are the bottlenecks of AmoebaNet's release (TensorFlow TPU models), which has the code for all of them; NASNet's
+and PNAS's have only what their best cells need. Departure: with fewer than four channels the release leaves the bottleneck out; here it is one channel wide.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 Size = tuple[int, int, int]  # channels, height, width
-_SPATIAL = ("conv", "dw", "max", "avg", "fr")
+_SPATIAL = ("conv", "dw", "max", "avg", "fr", "zero")
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,31 @@ def _separable(kernel: int) -> str:
     return f"relu dw{kernel} conv1 bn relu dw{kernel} conv1 bn"
 
 
+def _bottleneck(*kernels: str, part: str = "/4") -> str:
+    inner = "".join(f"relu conv{kernel}{part} bn " for kernel in ("1", *kernels))
+    return f"{inner}relu conv1 bn"
+
+
 ROWS = (
     Row("none", "zero"),
     Row("identity", "id", "relu conv1 bn"),
     Row("skip_connect", "id", "relu fr bn"),  # DARTS
+    Row("factorized_identity", "id", "fr bn"),  # ENAS
     Row("factorized_reduction", "relu fr bn"),
+    Row("linear_reduction", "fr bn"),
+    Row("linear_1x1", "conv1 bn"),
     Row("conv_1x1", "relu conv1 bn"),
     Row("conv_3x3", "relu conv3 bn"),
-    Row("conv_1x3_3x1", "relu conv1x3 bn relu conv3x1 bn"),
-    Row("conv_1x7_7x1", "relu conv1x7 bn relu conv7x1 bn"),
+    Row("bottleneck_3x3", _bottleneck("3")),
+    Row("conv_1x3_3x1", _bottleneck("1x3", "3x1", part="*3/8")),
+    Row("conv_1x7_7x1", _bottleneck("1x7", "7x1")),
     Row("conv_7x1_1x7", "relu conv1x7 conv7x1 bn"),  # DARTS
     Row("sep_conv_3x3", _separable(3)),
     Row("sep_conv_5x5", _separable(5)),
     Row("sep_conv_7x7", _separable(7)),
     Row("dil_conv_3x3", "relu dw3d2 conv1 bn"),  # DARTS: separable
     Row("dil_conv_5x5", "relu dw5d2 conv1 bn"),
-    Row("dil_dense_3x3", "relu conv3d2 bn"),  # NASNet and PNAS: dense
+    Row("dil_dense_3x3", _bottleneck("3d2")),  # NASNet and PNAS: dense
     Row("dil_sep_conv_3x3", "relu dw3d2 conv1 bn relu dw3d2 conv1 bn"),  # AmoebaNet
     Row("avg_pool_3x3", "avg3", "avg3 conv1 bn"),
     Row("max_pool_3x3", "max3", "max3 conv1 bn"),
@@ -72,7 +86,7 @@ LAYERS = {row.name: row for row in ROWS}
 OPERATIONS: dict[str, tuple[str, ...]] = {  # the lists that published spaces draw from
     "nasnet": (
         "identity", "conv_1x3_3x1", "conv_1x7_7x1", "dil_dense_3x3", "avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7",
-        "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+        "conv_1x1", "bottleneck_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
     ),
     "amoebanet": (
         "identity", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "avg_pool_3x3", "max_pool_3x3", "dil_sep_conv_3x3", "conv_1x7_7x1",
@@ -83,7 +97,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {  # the lists that published spaces dr
     "darts": (
         "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
     ),
-    "enas": ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity"),
+    "enas": ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "factorized_identity"),
 }  # fmt: skip
 
 
@@ -102,6 +116,11 @@ class Primitive:
     def padding(self) -> tuple[int, int]:
         height, width = self.kernel
         return (self.dilation * (height - 1) // 2, self.dilation * (width - 1) // 2)
+
+    @property
+    def overhangs(self) -> bool:
+        """Whether the last window of a pooling may hang over the border: an even kernel is not padded."""
+        return self.kernel[0] % 2 == 0
 
     @property
     def parameters(self) -> int:
@@ -129,26 +148,44 @@ def primitives(name: str, inputs: int, outputs: int, stride: int = 1) -> tuple[P
     """A layer as primitives, from `inputs` to `outputs` channels. Raises KeyError for no layer, ValueError where it cannot change the channels."""
     row = LAYERS[name]
     text = row.reduced if row.reduced and (inputs != outputs or (stride > 1 and row.text == "id")) else row.text
+    tokens = [_token(token) for token in text.split()]
+    striding = [_striding(tokens, axis) for axis in (0, 1)]
     out: list[Primitive] = []
-    channels, left = inputs, [stride, stride]
-    tokens = text.split()
-    last = max((index for index, token in enumerate(tokens) if token.startswith(_SPATIAL)), default=-1)
+    channels = inputs
     for index, token in enumerate(tokens):
-        match = re.fullmatch(r"([a-z]+)(\d+)?(?:x(\d+))?(?:d(\d+))?", token)
-        assert match is not None, token
-        kind, height, width, dilation = match[1], int(match[2] or 1), int(match[3] or match[2] or 1), int(match[4] or 1)
-        new = outputs if kind in ("conv", "fr", "zero", "cut") else channels
-        strides = [1, 1]
-        if kind in _SPATIAL or kind == "zero":
-            later = [index != last and _along(height, width, axis) for axis in (0, 1)]
-            strides, left = [1 if later[axis] else left[axis] for axis in (0, 1)], [left[axis] if later[axis] else 1 for axis in (0, 1)]
-        out.append(Primitive(kind, channels, new, (height, width), dilation, (strides[0], strides[1])))
+        new = inner(outputs, token.part) if token.kind in ("conv", "fr", "zero", "cut") else channels
+        strides = (stride if index == striding[0] else 1, stride if index == striding[1] else 1)
+        out.append(Primitive(token.kind, channels, new, token.kernel, token.dilation, strides))
         channels = new
     if channels != outputs:
         raise ValueError(f"{name} keeps its {inputs} channels; it cannot give {outputs}")
     return tuple(out)
 
 
-def _along(height: int, width: int, axis: int) -> bool:
-    """Whether a kernel of one dimension leaves the stride of this axis to the next one."""
-    return (height == 1 and width > 1 and axis == 0) or (width == 1 and height > 1 and axis == 1)
+def inner(outputs: int, part: tuple[int, int]) -> int:
+    """This part of a layer's channels."""
+    times, parts = part
+    return max(1, outputs * times // parts)
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    kernel: tuple[int, int]
+    dilation: int
+    part: tuple[int, int]  # of the layer's channels, numerator and denominator
+
+
+@cache
+def _token(text: str) -> _Token:
+    match = re.fullmatch(r"([a-z]+)(\d+)?(?:x(\d+))?(?:d(\d+))?(?:\*(\d+))?(?:/(\d+))?", text)
+    assert match is not None, text
+    height, width, dilation, times, parts = match.group(2, 3, 4, 5, 6)
+    return _Token(match[1], (int(height or 1), int(width or height or 1)), int(dilation or 1), (int(times or 1), int(parts or 1)))
+
+
+def _striding(tokens: Sequence[_Token], axis: int) -> int:
+    """Which token the stride along an axis belongs to; -1: none."""
+    spatial = [index for index, token in enumerate(tokens) if token.kind in _SPATIAL]
+    large = [index for index in spatial if tokens[index].kernel[axis] > 1]
+    return min(large or spatial, default=-1)

@@ -1,7 +1,7 @@
 """A trained network as a folder that needs only torch: `network.py`, straight-line code to read, and `weights.safetensors`.
 
 What reaches only the auxiliary head is left out, and so is what a `none` layer adds. Sizes are fixed, since the zeros that even out unequal sizes are counted
-when the code is written. The layout in memory is evoml's (channels last), so that the scores are the same to the bit on the same machine.
+when the code is written.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,15 @@ from evoml.archive import write_atomically
 from evoml.errors import InputError, cannot_write
 from evoml.export.python import _escaped
 from evoml.export.winner import Trained
-from evoml.layers import LAYERS, Primitive, primitives
+from evoml.layers import LAYERS, Primitive, inner, primitives
 from evoml.network import Edge, Network
 
 CODE, WEIGHTS = "network.py", "weights.safetensors"
 _MARK = "# evoml export --to torch"  # how a folder of this exporter is known
 _WIDTH = 140
 _A, _B, _S = 1_000_003, 1_000_033, 1_000_037  # channels and stride that stand for any: no layer's numbers
-_NAMES = {_A: "inputs", _B: "outputs", _S: "stride"}
+_INNER = {inner(_B, (1, 4)): "max(1, outputs // 4)", inner(_B, (3, 8)): "max(1, outputs * 3 // 8)"}  # of bottlenecks
+_NAMES = {_A: "inputs", _B: "outputs", _S: "stride"} | _INNER
 
 _MODULE = Template('''\
 $mark
@@ -90,11 +91,11 @@ def predict(images, network=None):
 
 def prepared(images):
     """Normalised images [N, $dimensions], float32. images: $shapes; bytes, or floats in 0..1."""
-    x, (channels, height, width) = torch.as_tensor(images), INPUT
+    x = torch.as_tensor(images)
     if x.dtype != torch.uint8 and not (x.is_floating_point() and (x.numel() == 0 or (x.min() >= 0 and x.max() <= 1))):
         raise ValueError("images must be bytes (uint8), or floats in 0..1")
     x = x / 255 if x.dtype == torch.uint8 else x.float()
-    if x.dim() == 3 and channels == 1:
+    if x.dim() == 3 and INPUT[0] == 1:
         x = x[:, None]
     elif x.dim() == 4 and tuple(x.shape[1:]) != INPUT:
         x = x.permute(0, 3, 1, 2)
@@ -112,9 +113,7 @@ def read_weights(path):
     for name, about in json.loads(data[8:start]).items():
         if name != "__metadata__":
             begin, end = about["data_offsets"]
-            dtype = {"F32": torch.float32, "I64": torch.int64}[about["dtype"]]
-            flat = torch.frombuffer(data[start + begin : start + end], dtype=dtype)
-            tensors[name] = flat.reshape(about["shape"])
+            tensors[name] = torch.frombuffer(data[start + begin : start + end], dtype=torch.float32).reshape(about["shape"])
     return tensors
 
 
@@ -151,11 +150,11 @@ def write(trained: Trained, folder: Path, title: str) -> list[Path]:
     """
     try:
         _claim(folder)
-        files = {folder / CODE: source(trained, title).encode(), folder / WEIGHTS: save(weights(trained))}
-        for path, content in files.items():
-            write_atomically(path, content)
     except OSError as error:
         raise cannot_write(folder, error) from None
+    files = {folder / CODE: source(trained, title).encode(), folder / WEIGHTS: save(weights(trained))}
+    for path, content in files.items():
+        write_atomically(path, content)
     return list(files)
 
 
@@ -176,7 +175,7 @@ def weights(trained: Trained) -> dict[str, Tensor]:
     prefixes = {"linear.": "linear."} | {layer.prefix: f"{layer.name}." for layer in _Code(trained.network).layers}
     for name, tensor in state.items():
         old = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
-        if old is not None:
+        if old is not None and not name.endswith("num_batches_tracked"):  # which matters in training alone
             out[prefixes[old] + name[len(old) :]] = tensor.detach().cpu().contiguous()
     return out
 
@@ -187,10 +186,10 @@ def source(trained: Trained, title: str) -> str:
     shapes = ([f"[N, {height}, {width}]"] if channels == 1 else []) + [
         f"[N, {height}, {width}, {channels}]", f"[N, {channels}, {height}, {width}]",
     ]  # fmt: skip
-    names = [repr(str(name)) for name in trained.classes]
+    names = ['"' + "".join(map(_escaped, name)) + '"' for name in trained.classes]
     return _MODULE.substitute(
         mark=_MARK,
-        title="".join(map(_escaped, title)),
+        title="".join(map(_escaped, title.strip())),
         size=f"{channels} channel{'s' * (channels > 1)} of {height} x {width} pixels",
         dimensions=f"{channels}, {height}, {width}",
         scores=_scores(trained),
@@ -209,7 +208,9 @@ def source(trained: Trained, title: str) -> str:
 
 def _scores(trained: Trained) -> str:
     network, scores = trained.network, trained.scores
-    accuracy = f"Accuracy {scores['test_accuracy']:.4f} on test images that neither search nor training saw. " if "test_accuracy" in scores else ""
+    accuracy = (
+        f"Accuracy {scores['test_accuracy']:.4f} on test images that neither search nor training saw. " if "test_accuracy" in scores else ""
+    )
     return f"{accuracy}{network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds an image."
 
 
@@ -293,9 +294,17 @@ class _Code:
             if heading:
                 yield heading
             node, name = self.network.nodes[number], f"node{number} = "
-            parts = [self._part(number, place) for place, edge in enumerate(node.edges) if node.merge == "concat" or self._kind(edge) != "zero"]
-            value = self._sum(parts or [self._part(number, 0)], len(name)) if node.merge == "add" else f"torch.cat({_call('', parts, 20, '[]')}, 1)"
-            yield from f"{name}{value}  # {' x '.join(map(str, self.network.sizes[number]))}".replace("\n", "\n        ").split("\n" + " " * 8)
+            parts = [
+                self._part(number, place) for place, edge in enumerate(node.edges) if node.merge == "concat" or self._kind(edge) != "zero"
+            ]
+            value = (
+                self._sum(parts or [self._part(number, 0)], len(name))
+                if node.merge == "add"
+                else f"torch.cat({_call('', parts, 20, '[]')}, 1)"
+            )
+            yield from f"{name}{value}  # {' x '.join(map(str, self.network.sizes[number]))}".replace("\n", "\n        ").split(
+                "\n" + " " * 8
+            )
         output = f"node{self.network.output}" if self.network.output else "images"
         yield f"return self.linear(functional.relu({output}).mean((2, 3)))"
 
@@ -316,7 +325,7 @@ class _Code:
             given = f"self.{self._layers[number, place].name}({given})"
         high, wide = self.network.sizes[edge.source][1:]
         for step in self._steps(edge):
-            high, wide = step.after(high, wide)
+            high, wide = _given(step, high, wide)
         return given if (high, wide) == (height, width) else f"padded({given}, {width - wide}, {height - high})"
 
     def _sections(self) -> Iterator[tuple[str, int]]:
@@ -336,10 +345,25 @@ class _Code:
         own = [order.index(depth) for depth in depths]
         cells = list(own)
         for number in self.alive:
-            readers = [own[reader] for reader in self.alive if own[reader] and number in {edge.source for edge in self.network.nodes[reader].edges}]
+            readers = [
+                own[reader] for reader in self.alive if own[reader] and number in {edge.source for edge in self.network.nodes[reader].edges}
+            ]
             if not own[number]:
-                cells[number] = min(readers) if readers else max((cells[edge.source] for edge in self.network.nodes[number].edges), default=0)
-        return {number: f"cell {cells[number]} of {len(order) - 1}" if cells[number] else "stem" for number in self.alive} if len(order) > 1 else {}
+                cells[number] = (
+                    min(readers) if readers else max((cells[edge.source] for edge in self.network.nodes[number].edges), default=0)
+                )
+        return (
+            {number: f"cell {cells[number]} of {len(order) - 1}" if cells[number] else "stem" for number in self.alive}
+            if len(order) > 1
+            else {}
+        )
+
+
+def _given(step: Primitive, height: int, width: int) -> tuple[int, int]:
+    """What a step's module gives: a pixel less than `after` says where a window of even size moves by single pixels."""
+    less = step.kind in ("max", "avg") and step.kernel[0] % 2 == 0
+    high, wide = step.after(height, width)
+    return high - (less and step.stride[0] == 1), wide - (less and step.stride[1] == 1)
 
 
 def _general(edge: Edge, channels: int) -> tuple[str, tuple[Primitive, ...], tuple[int, ...]]:

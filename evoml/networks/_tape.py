@@ -246,7 +246,7 @@ def _fr_back(run: Pass, step: Step, g: Tensor) -> None:
 
 
 def _max(run: Pass, step: Step, x: Tensor) -> Tensor:
-    out, where = _aten.max_pool2d_with_indices(x.permute(0, 3, 1, 2), *_window(step.primitive))
+    out, where = _aten.max_pool2d_with_indices(x.permute(0, 3, 1, 2), *_window(step.primitive), (1, 1), step.primitive.overhangs)
     run.kept[step.to] = where
     return out.permute(0, 2, 3, 1).contiguous()
 
@@ -254,19 +254,19 @@ def _max(run: Pass, step: Step, x: Tensor) -> Tensor:
 def _max_back(run: Pass, step: Step, g: Tensor) -> None:
     x, p = run.values[step.sources[0]], step.primitive
     to_x = _aten.max_pool2d_with_indices_backward(
-        g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), *_window(p), (1, 1), False, run.kept[step.to]
+        g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), *_window(p), (1, 1), p.overhangs, run.kept[step.to]
     )
     run.give(step.sources[0], to_x.permute(0, 2, 3, 1).contiguous())
 
 
 def _avg(run: Pass, step: Step, x: Tensor) -> Tensor:
-    out: Tensor = _aten.avg_pool2d(x.permute(0, 3, 1, 2), *_window(step.primitive), False, False)
+    out: Tensor = _aten.avg_pool2d(x.permute(0, 3, 1, 2), *_window(step.primitive), step.primitive.overhangs, False)
     return out.permute(0, 2, 3, 1).contiguous()
 
 
 def _avg_back(run: Pass, step: Step, g: Tensor) -> None:
     x, p = run.values[step.sources[0]], step.primitive
-    to_x = _aten.avg_pool2d_backward(g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), *_window(p), False, False, None)
+    to_x = _aten.avg_pool2d_backward(g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), *_window(p), p.overhangs, False, None)
     run.give(step.sources[0], to_x.permute(0, 2, 3, 1).contiguous())
 
 
@@ -276,6 +276,14 @@ def _window(p: Primitive) -> tuple[tuple[int, int], tuple[int, int], tuple[int, 
 
 def _zero(run: Pass, step: Step, x: Tensor) -> Tensor:
     return x.new_zeros(len(x), *step.primitive.after(x.shape[1], x.shape[2]), step.primitive.outputs)
+
+
+def _cut(run: Pass, step: Step, x: Tensor) -> Tensor:
+    return x[..., : step.primitive.outputs].contiguous()
+
+
+def _cut_back(run: Pass, step: Step, g: Tensor) -> None:
+    run.give(step.sources[0], functional.pad(g, (0, step.primitive.inputs - step.primitive.outputs)))
 
 
 def _drop(run: Pass, step: Step, x: Tensor) -> Tensor:
@@ -320,7 +328,7 @@ def _concat_back(run: Pass, step: Step, g: Tensor) -> None:
 STEPS: dict[str, tuple[Callable[..., Tensor], Callable[[Pass, Step, Tensor], None]]] = {
     "relu": (_relu, _relu_back), "bn": (_bn, _bn_back), "conv": (_conv, _conv_back), "dw": (_dw, _dw_back), "fr": (_fr, _fr_back),
     "max": (_max, _max_back), "avg": (_avg, _avg_back), "zero": (_zero, lambda run, step, g: None), "drop": (_drop, _drop_back),
-    "pad": (_pad, _pad_back), "add": (_add, _add_back), "concat": (_concat, _concat_back),
+    "cut": (_cut, _cut_back), "pad": (_pad, _pad_back), "add": (_add, _add_back), "concat": (_concat, _concat_back),
 }  # fmt: skip
 
 

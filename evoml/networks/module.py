@@ -199,11 +199,13 @@ def compute(step: Step, parts: Sequence[Tensor], weight: Tensor | None, scales: 
         case "relu":
             return functional.relu(x)
         case "max":
-            return functional.max_pool2d(x, p.kernel, p.stride, p.padding)
+            return functional.max_pool2d(x, p.kernel, p.stride, p.padding, ceil_mode=p.overhangs)
         case "avg":
-            return functional.avg_pool2d(x, p.kernel, p.stride, p.padding, count_include_pad=False)
+            return functional.avg_pool2d(x, p.kernel, p.stride, p.padding, p.overhangs, count_include_pad=False)
         case "zero":
             return x.new_zeros(len(x), p.outputs, *p.after(*x.shape[2:]))
+        case "cut":
+            return x[:, : p.outputs]
         case "drop":
             return x if scales is None else x * scales[step.path, :, None, None, None]
         case "pad":

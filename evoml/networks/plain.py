@@ -45,7 +45,6 @@ class Cut(nn.Module):
 
 def layer(step: Primitive) -> nn.Module:
     """The module of a primitive."""
-    even = step.kernel[0] % 2 == 0  # nothing is padded then: the last window of an odd size is cut off at the border
     match step.kind:
         case "relu":
             return nn.ReLU()
@@ -57,9 +56,9 @@ def layer(step: Primitive) -> nn.Module:
                 step.inputs, step.outputs, step.kernel, step.stride, step.padding, step.dilation, groups=groups, bias=False
             )  # fmt: skip
         case "max":
-            return nn.MaxPool2d(step.kernel, step.stride, step.padding, ceil_mode=even)
+            return nn.MaxPool2d(step.kernel, step.stride, step.padding, ceil_mode=step.overhangs)
         case "avg":
-            return nn.AvgPool2d(step.kernel, step.stride, step.padding, ceil_mode=even, count_include_pad=False)
+            return nn.AvgPool2d(step.kernel, step.stride, step.padding, ceil_mode=step.overhangs, count_include_pad=False)
         case "fr":
             return FactorisedReduction(step)
         case "zero":

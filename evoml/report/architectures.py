@@ -70,9 +70,10 @@ def best_table(rows: list[dict[str, Any]], objectives: tuple[str, ...]) -> Table
         table.add_column(title)
     for title in (*objectives, "seconds"):
         table.add_column(title, justify="right")
+    table.add_column("status")
     for row in rows:
         values = [shown(name, row["objectives"][name]) for name in objectives]
-        table.add_row(str(row["id"]), row["key"], *values, f"{row['seconds'] or 0.0:.1f}")
+        table.add_row(str(row["id"]), row["key"], *values, f"{row['seconds'] or 0.0:.1f}", row["status"].replace("_", " "))
     return table
 
 

@@ -26,9 +26,24 @@ COMBINE = ("add", "concat")
 
 
 class CellSkeleton(Skeleton):
-    """Stages of N normal cells, with a reduction cell between two stages."""
+    """Stages of N normal cells and the reduction cells that part them."""
 
     stem: int = Field(3, ge=1, le=16, description="channels of the stem, in multiples of F")
+    placement: Literal["between", "first"] = Field(
+        "between", description="a reduction cell stands between two stages (NASNet, AmoebaNet, ENAS, DARTS) or is the first of a later stage's N (PNAS)"
+    )
+    start: Literal["projected", "stem"] = Field(
+        "projected",
+        description="the first cell's cell before last: the stem behind a 1x1 convolution (ENAS, DARTS) or as it is (NASNet, AmoebaNet, PNAS)",
+    )
+    twice: bool = Field(False, description="the last cell's output goes through two 1x1 convolutions instead of one (ENAS)")
+
+    @property
+    def plan(self) -> tuple[str, ...]:
+        """The cells from stem to output, by name."""
+        stage = ("normal",) * self.cells
+        later = stage[1:] if self.placement == "first" else stage
+        return stage + ("reduction", *later) * self.reductions
 
 
 class Settings(settings.Settings):
@@ -153,39 +168,44 @@ class Space(ArchitectureSpace):
     def network(self, genotype: Genotype, inputs: Size, classes: int) -> Network:
         skeleton = self.settings.skeleton
         build = Builder(inputs)
-        filters = skeleton.filters
+        filters, plan = skeleton.filters, skeleton.plan
         stem = build.layer(0, "stem_3x3", skeleton.stem * filters)
-        plan = (["normal"] * skeleton.cells + ["reduction"]) * skeleton.reductions + ["normal"] * skeleton.cells
         before, last, halved, auxiliary = stem, stem, False, -1
         for index, name in enumerate(plan):
             filters *= 2 if name == "reduction" else 1
             depth = (index + 1) / len(plan)
+            as_it_is = index == 0 and skeleton.start == "stem"
             states = [
-                build.layer(before, "factorized_reduction" if halved else "conv_1x1", filters, 2 if halved else 1),
+                stem if as_it_is else build.layer(before, "factorized_reduction" if halved else "conv_1x1", filters, 2 if halved else 1),
                 build.layer(last, "conv_1x1", filters),
             ]
+            if skeleton.twice:
+                states[1] = build.layer(states[1], "conv_1x1", filters)
             before, last, halved = last, self._cell(build, genotype, name, states, filters, depth), name == "reduction"
             if index == 2 * len(plan) // 3:
                 auxiliary = last
         return build.network(last, classes, auxiliary if skeleton.auxiliary else -1)
 
     def _cell(self, build: Builder, genotype: Genotype, name: str, states: list[int], filters: int, depth: float) -> int:
-        """One cell on two states of `filters` channels; the node of its output."""
+        """One cell on two states, the second of `filters` channels; the node of its output."""
         stride = 2 if name == "reduction" else 1
         for a, op_a, b, op_b, combine in genotype.tables[name].tolist():
             pair = [Edge(states[at], NAMES[op], filters, stride if at < 2 else 1, depth) for at, op in ((a, op_a), (b, op_b))]
             block = build.node(pair, "add" if COMBINE[combine] == "add" else "concat")
             states.append(block if COMBINE[combine] == "add" else build.layer(block, "conv_1x1", filters))
-        outputs = [
-            build.layer(states[state], "factorized_reduction", filters, 2) if stride == 2 and state < 2 else states[state]
-            for state in self.outputs(genotype, name)
-        ]
-        return build.concat(outputs)
+        return build.concat(self._sized(build, state, states[state], filters, stride) for state in self.outputs(genotype, name))
+
+    @staticmethod
+    def _sized(build: Builder, state: int, node: int, filters: int, stride: int) -> int:
+        """A hidden state as part of the cell's output: one of the cell's inputs is made as large as the others."""
+        if state < 2 and stride > 1:
+            return build.layer(node, "linear_reduction", filters, stride)
+        return node if build.channels[node] == filters else build.layer(node, "linear_1x1", filters)
 
     def header(self) -> dict[str, Any]:
         keys = ("blocks", "operations", "output", "normal_output", "reduction_output")
         given = self.settings.model_dump(mode="json", include=set(keys))
-        defaults = {"normal_output": [], "reduction_output": []}
+        defaults: dict[str, list[int]] = {"normal_output": [], "reduction_output": []}
         return {key: given[key] for key in keys if given[key] != defaults.get(key)}
 
 

@@ -1,0 +1,122 @@
+"""A trained network as an ONNX file, from normalised images to class scores, with any number of images at a time.
+
+What onnxruntime computes from the file is compared with torch before the file is kept. The class names, and the mean and deviation that images are normalised
+with, are in its metadata as JSON. The exporter's own notes, which name files of this machine, are taken out.
+"""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evoml.archive import write_atomically
+from evoml.errors import InputError
+from evoml.export.winner import Trained
+from evoml.networks.module import Module
+from evoml.networks.plain import Plain
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+TOLERANCE = 1e-4  # largest difference of a score, against the largest score
+_BATCHES = (1, 2, 5)  # images at a time in the comparison
+
+
+def write(trained: Trained, path: Path) -> None:
+    """Write the network: `images` [N, C, H, W], normalised, to `logits` [N, K]; both float32.
+
+    Raises InputError where a package is missing, or where the exported network cannot be made or computes something else, and InputError or DiskError where the file
+    cannot be written; then nothing is.
+    """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise InputError(f"export: --to onnx needs {', '.join(missing)}: pip install 'evoml[onnx]'")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: cannot write ({'no permission' if path.parent.is_dir() else 'no such folder'})")
+    state = {name: tensor.detach().cpu() for name, tensor in trained.module.state_dict().items()}
+    try:
+        content = _exported(trained, state)
+        differences = [_difference(trained, state, content, count) for count in _BATCHES]
+    except Exception as error:  # whatever exporter and runtime say of a network that they do not take
+        raise InputError(f"{path}: torch.onnx or onnxruntime failed ({' '.join(str(error).split())[:200]}); nothing was written") from None
+    if not all(difference <= TOLERANCE for difference in differences):  # NaN too
+        raise InputError(f"{path}: onnxruntime's scores differ from torch's by {max(differences):.1e} of their size; nothing was written")
+    write_atomically(path, content)
+
+
+def _exported(trained: Trained, state: dict[str, Tensor]) -> bytes:
+    """The file's content."""
+    network = trained.network
+    with torch.random.fork_rng(devices=[]):
+        plain = Plain(network).eval()
+    plain.load_state_dict(state, strict=False)  # without the auxiliary head
+    with _quiet():
+        program = torch.onnx.export(
+            plain,
+            (torch.zeros(2, *network.inputs),),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        model: Any = program.model_proto
+    graph = model.graph
+    for each in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        each.ClearField("metadata_props")
+        each.ClearField("doc_string")
+    about = {
+        "classes": list(trained.classes),
+        "mean": trained.mean.tolist(),
+        "deviation": trained.deviation.tolist(),
+        "scores": trained.scores,
+    }
+    for key, value in about.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value)
+    import_module("onnx").checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+@torch.no_grad()
+def _difference(trained: Trained, state: dict[str, Tensor], content: bytes, count: int) -> float:
+    """Largest difference between onnxruntime's and torch's scores of random images, against the largest score."""
+    images = torch.randn(count, *trained.network.inputs, generator=torch.Generator().manual_seed(count))
+    module = Module(trained.network)
+    module.load_state_dict(state)
+    expected, _ = module.eval()(images)
+    runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    given = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    if given.shape != expected.shape:
+        raise ValueError(f"scores of shape {list(given.shape)} where torch has {list(expected.shape)}")
+    difference, scale = float((given - expected).abs().max()), float(expected.abs().max())
+    return difference / (scale or 1.0)
+
+
+@contextmanager
+def _quiet(names: Sequence[str] = ("torch.onnx", "onnxscript", "onnx_ir")) -> Iterator[None]:
+    """Without the exporter's remarks on packages that it does not need."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
