@@ -31,31 +31,31 @@ CELL = {"name": "cell", "blocks": 3, "skeleton": {"cells": 1, "filters": 6, "ste
 MOTIFS = {"name": "hierarchical", "levels": [[4, 3], [1, 4]], "skeleton": {"cells": 1, "filters": 16, "reductions": 1}}
 LAYERS = {"name": "chain", "most": 8, "kernels": [1, 3, 5], "filters": [16, 24, 32, 48], "strides": [1, 2]}
 
-# Space, strategy, and what the winner's network has more of than the candidates'.
+# Space, strategy, and the winner's skeleton where it is larger than the candidates': cells have the fewest parameters.
 METHODS: dict[str, dict[str, Any]] = {
     "random search": {"space": CELL, "strategy": {"name": "random_search", "population": 15, "block": 1}, "final": {"filters": 12}},
     "aging evolution": {"space": CELL, "strategy": AGING, "final": {"filters": 12}},
     "HNAS tournament": {
-        "space": MOTIFS, "strategy": {"name": "tournament", "population": 15, "share": 0.1}, "final": {"filters": 32},
+        "space": MOTIFS, "strategy": {"name": "tournament", "population": 15, "share": 0.1}, "final": {},
     },
-    "chain evolution": {"space": LAYERS, "strategy": AGING, "final": {"width": 1.5}},
+    "chain evolution": {"space": LAYERS, "strategy": AGING, "final": {}},
 }  # fmt: skip
 # Cheaper trainings for the search, and the training of the winner.
 SETS: dict[str, dict[str, Any]] = {
     "digits": {
-        "task": {"name": "digits", "valid": 0.3}, "evaluator": ADAM | {"epochs": 4}, "final": {"evaluator": {"epochs": 40}},
+        "task": {"name": "digits", "valid": 0.3}, "evaluator": ADAM | {"epochs": 4}, "final": {"evaluator": {"epochs": 30}},
     },
     "mnist": {
         "task": {"name": "images", "data": "mnist_train20k.npz", "test_data": "mnist_test10k.npz", "size": 14, "examples": 2500, "valid": 0.4},
         "evaluator": ADAM | {"epochs": 2, "batch": 32},
-        "final": {"task": {"examples": 0}, "evaluator": {"epochs": 3, "batch": 64}},
+        "final": {"task": {"examples": 0}, "evaluator": {"epochs": 2, "batch": 64}},
     },
     "cifar10": {
         "task": {
             "name": "images", "data": "cifar10_train10k.npz", "test_data": "cifar10_test1k.npz", "size": 16, "examples": 2500, "valid": 0.4
         },
         "evaluator": ADAM | {"epochs": 2, "batch": 32},
-        "final": {"task": {"examples": 0}, "evaluator": {"epochs": 8, "batch": 64, "flip": True, "shift": 1}},
+        "final": {"task": {"examples": 0}, "evaluator": {"epochs": 4, "batch": 64, "flip": True}},
     },
 }  # fmt: skip
 
@@ -96,7 +96,7 @@ def searched(values: dict[str, Any], run: Path) -> Run:
     return search
 
 
-def history(search: Run) -> dict[str, list[float]]:
+def history(search: Run) -> dict[str, list[float | None]]:
     """What every candidate came to, in their order: the objectives and the seconds of training."""
     names = [*search.problem.objectives, "seconds"]
     rows = search.archive.table(["id", *names])[0].sort_by("id")
@@ -151,10 +151,11 @@ def results(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
-def arguments(text: str | None) -> argparse.ArgumentParser:
+def arguments(text: str | None, with_data: bool = True) -> argparse.ArgumentParser:
     """What the benchmarks with searches in run folders have in common."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", metavar="DATA", type=Path)
+    if with_data:
+        parser.add_argument("folder", metavar="DATA", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=2)
     return parser

@@ -6,7 +6,7 @@ python benchmarks/readme.py
 import json
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +121,53 @@ def throughput(data: dict[str, Any]) -> str:
     )
 
 
+def architectures(data: dict[str, Any]) -> str:
+    rows = data["rows"]
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    titles = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
+    columns: dict[str, Callable[[dict[str, Any]], float]] = {
+        "validation, best of the search": lambda row: max(value or 0.0 for value in row["accuracy"]),
+        "test, winner trained anew": lambda row: row.get("test_accuracy", 0.0),
+        "parameters of the winner": lambda row: row.get("parameters", 0.0),
+        "minutes a search": lambda row: sum(value or 0.0 for value in row["seconds"]) / 60,
+    }
+    body = []
+    for name in names:
+        for method in dict.fromkeys(row["method"] for row in rows):
+            values = [[column(row) for column in columns.values()] for row in rows if (row["data"], row["method"]) == (name, method)]
+            if values:
+                valid, test, parameters, minutes = zip(*values, strict=True)
+                scores = [_spread(valid), _spread(test), f"{statistics.median(parameters):,.0f}", f"{statistics.mean(minutes):.1f}"]
+                body.append([f"{titles[name]} ({len(values)} seeds)", method, *scores])
+        body += [[titles[name], f"*{title}*", "-", f"{score:.4f}", "-", "-"] for title, score in data["baselines"].get(name, {}).items()]
+    return table(["data", "method", *columns], body) + "\n\n![](benchmarks/results/architectures.png)"
+
+
+def pareto(data: dict[str, Any]) -> str:
+    body = []
+    for method in dict.fromkeys(row["method"] for row in data["rows"]):
+        rows = [row for row in data["rows"] if row["method"] == method]
+        best = [max(accuracy for accuracy, _ in row["front"]) for row in rows]
+        sizes = statistics.mean(len(row["front"]) for row in rows)
+        smallest = [min((p for a, p in row["front"] if a >= 0.95), default=None) for row in rows]
+        known = [value for value in smallest if value is not None]
+        found = f"{statistics.median(known):,.0f} ({len(known)} of {len(rows)} seeds)" if known else "-"
+        body.append([f"{method} ({len(rows)} seeds)", _spread([row["hypervolume"] for row in rows]), f"{sizes:.1f}", _spread(best), found])
+    header = ["", "hypervolume", "candidates on the front", "best validation accuracy", "fewest parameters with 0.95 or more (median)"]
+    return table(header, body) + "\n\n![](benchmarks/results/pareto.png)"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    return f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
+
+
 def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
     makers: dict[str, Callable[[dict[str, Any]], str]] = {
         "solve_linear": solve_linear, "real_data": real_data, "cifar10_hour": cifar10_hour, "performance": performance,
-        "throughput": throughput,
+        "throughput": throughput, "architectures": architectures, "pareto": pareto,
     }  # fmt: skip
     blocks = {
         name: make(json.loads((RESULTS / f"{name}.json").read_text()))

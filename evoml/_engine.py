@@ -29,7 +29,9 @@ class Engine:
         """Whether these parts are the ones that this loop is compiled for."""
         modules = [type(part).__module__ for part in (space, strategy, evaluator)]
         known = ["evoml.spaces.automl_zero", "evoml.strategies.aging_evolution", "evoml.evaluators.execution"]
-        return modules == known and len(evaluator._stages) == 1 and isinstance(evaluator._stages[0], Backend)
+        if modules != known or strategy.settings.replace != "oldest":
+            return False
+        return len(evaluator._stages) == 1 and isinstance(evaluator._stages[0], Backend)
 
     def __init__(self, space: Any, strategy: Any, evaluator: Any, island: int, islands: int) -> None:
         self.strategy, self.evaluator = strategy, evaluator

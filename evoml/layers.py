@@ -50,7 +50,7 @@ ROWS = (
     Row("none", "zero"),
     Row("identity", "id", "relu conv1 bn"),
     Row("skip_connect", "id", "relu fr bn"),  # DARTS
-    Row("factorized_identity", "id", "fr bn"),  # ENAS
+    Row("identity_fr", "id", "fr bn"),  # ENAS
     Row("factorized_reduction", "relu fr bn"),
     Row("linear_reduction", "fr bn"),
     Row("linear_1x1", "conv1 bn"),
@@ -97,7 +97,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {  # the lists that published spaces dr
     "darts": (
         "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
     ),
-    "enas": ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "factorized_identity"),
+    "enas": ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity_fr"),
 }  # fmt: skip
 
 

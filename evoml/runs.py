@@ -45,7 +45,7 @@ class Result:
     run: Path
     evaluations: int
     seconds: float
-    reason: str  # budget, seconds, training_seconds, stop_at, exhausted, interrupted
+    reason: str  # budget, seconds, training_seconds, stop_at, exhausted, caps, interrupted
     best: dict[str, Any] | None  # id, key, objectives, text
     counts: dict[str, int]
     test: dict[str, Any] | None

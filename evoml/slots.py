@@ -31,6 +31,7 @@ GRACE = (
     10.0  # seconds beyond its time limit after which a candidate's process is killed; until then it should have ended the candidate itself
 )
 ATTEMPTS = 2
+STILLBORN = 10  # processes in a row that may end before they are ready
 
 
 @dataclass
@@ -81,6 +82,7 @@ class Slots:
         self.jobs: deque[Job] = deque()
         self.done: Queue[tuple[_Slot, str | None]] = Queue()
         self.slots = [_Slot(self.values, self.done) for _ in range(count)]
+        self.stillborn = 0  # processes in a row that ended before they were ready
 
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
@@ -88,14 +90,15 @@ class Slots:
 
     def _start(self) -> None:
         for slot in self.slots:
-            if slot.job is None and self.jobs:
+            if slot.job is None and not slot.killed and self.jobs:
                 job = self.jobs.popleft()
                 job.attempts += 1
                 slot.start(job, self.problem.space.schema.plain(job.genotype))
 
     def next(self, seconds: float) -> tuple[int, Outcome] | None:
         """The next candidate that is done, or None after so many seconds. Raises InputError where a worker refuses the configuration."""
-        self._kill_overdue()
+        if self.done.empty():  # else an answer that is only waiting to be read could be taken for none
+            self._kill_overdue()
         try:
             slot, line = self.done.get(timeout=seconds)
         except Empty:
@@ -110,7 +113,7 @@ class Slots:
         if "refused" in message:
             raise InputError(message["refused"])
         if "ready" in message:
-            slot.began = time.monotonic()
+            slot.ready, slot.began, self.stillborn = True, time.monotonic(), 0
             return None
         job, slot.job = slot.job, None
         assert job is not None
@@ -119,22 +122,24 @@ class Slots:
     def _crashed(self, slot: "_Slot") -> tuple[int, Outcome] | None:
         """A process that ended: replaced; its candidate tried once more, or given up."""
         job, spent = slot.job, time.monotonic() - slot.began
-        overdue = slot.killed
         slot.kill()
-        if job is None and not slot.ready:
-            raise InputError(f"workers: a process ended before it could evaluate anything ({slot.last_words()})")
+        if not slot.ready:  # no candidate's fault
+            self.stillborn += 1
+            if self.stillborn > STILLBORN:
+                raise InputError(f"workers: processes end before they can evaluate anything ({slot.last_words})")
         self.slots[self.slots.index(slot)] = _Slot(self.values, self.done)
         if job is None:
             return None
-        if job.attempts < ATTEMPTS and not overdue:
+        job.attempts -= not slot.ready
+        if job.attempts < ATTEMPTS and not slot.killed:
             self.jobs.appendleft(job)
             return None
-        return job.id, Outcome(self.worst, TIMED_OUT if overdue else CRASHED, spent)
+        return job.id, Outcome(self.worst, TIMED_OUT if slot.killed else CRASHED, spent)
 
     def _kill_overdue(self) -> None:
         if self.limit:
             for slot in self.slots:
-                if slot.job is not None and slot.ready and time.monotonic() - slot.began > self.limit + GRACE:
+                if slot.job is not None and slot.ready and not slot.killed and time.monotonic() - slot.began > self.limit + GRACE:
                     slot.killed = True
                     slot.kill()
 
@@ -150,7 +155,9 @@ class _Slot:
     def __init__(self, values: str, done: "Queue[tuple[_Slot, str | None]]") -> None:
         self.job: Job | None = None
         self.began = time.monotonic()
-        self.ready = self.killed = False
+        self.ready = False  # it has said so
+        self.killed = False  # for being overdue
+        self.last_words = "it said nothing"  # the last line that it wrote to standard error, once it has ended
         self.words = TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "evoml.slots"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, start_new_session=True,
@@ -167,9 +174,10 @@ class _Slot:
 
     def _listen(self, done: "Queue[tuple[_Slot, str | None]]") -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.ready = True
-            done.put((self, line.decode()))
+        with self.process.stdout as lines:
+            for line in lines:
+                if line.endswith(b"\n"):  # else it was killed over it
+                    done.put((self, line.decode()))
         done.put((self, None))
 
     def start(self, job: Job, plain: dict[str, Any]) -> None:
@@ -177,16 +185,19 @@ class _Slot:
         self._send(json.dumps({"id": job.id, "genotype": plain, "stream": job.stream}))
 
     def kill(self) -> None:
-        """End the process and whatever it started."""
+        """End the process and whatever it started, once: its number may be another's afterwards."""
+        if self.process.returncode is not None:
+            return
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-    def last_words(self) -> str:
-        """The last line that the process wrote to standard error."""
-        self.words.seek(0)
-        lines = self.words.read().decode(errors="replace").split("\n")
-        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "it said nothing")
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        with self.words as words:
+            words.seek(0)
+            lines = [line.strip() for line in words.read().decode(errors="replace").split("\n")]
+        self.last_words = next((line[:200] for line in reversed(lines) if line), self.last_words)
 
 
 # -- the worker ------------------------------------------------------------------------------------------------------------------

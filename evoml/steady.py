@@ -8,6 +8,7 @@ a run killed at any instant loses nothing but the work on candidates that were i
 
 import threading
 import time
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from evoml.config import Config
 from evoml.errors import InputError
 from evoml.evaluators import Outcome
 from evoml.islands import whole
-from evoml.population import OK, STATUS, Population
+from evoml.population import OK, OVER_BUDGET, STATUS, Population
 from evoml.registry import load
 from evoml.runs import Progress, Result, Run, Show, cores
 from evoml.slots import Executor, Inline, Job, Slots
@@ -25,9 +26,9 @@ from evoml.streams import TRAIN, streams
 from evoml.toolbox import toolbox
 
 DURABLE = 1.0  # seconds: work that took longer is in a checkpoint before anything builds on it
-TRIES = 500  # candidates in a row that may be over a cap before the search gives up
+TRIES = 500  # first candidates that may all be over a cap before the search gives up
 WINDOW = 16
-EXHAUSTED = "exhausted"
+EXHAUSTED, CAPS = "exhausted", "caps"
 
 
 class Steady(Run):
@@ -86,9 +87,13 @@ class Steady(Run):
             self.waiting[int(population.ids[0])] = population
             if each["outcome"] is not None:
                 self.finished[int(population.ids[0])] = self._outcome(each)
-        if sorted(self.waiting) != list(range(self.told, self.asked)):
+        if sorted(self.waiting) != list(range(self.told, self.asked)) or len(state["waiting"]) != len(self.waiting):
             raise ValueError("not the candidates that were asked and not told")
         self.rows = [(self._one(each), self._outcome(each)) for each in state["rows"]]
+        if [int(population.ids[0]) for population, _ in self.rows] != list(range(self.told - len(self.rows), self.told)):
+            raise ValueError("not the last candidates that were told")
+        if sum(self.tally.values()) != self.told:
+            raise ValueError("not how the candidates that were told ended")
         self.strategy.load_state_dict(state["strategy"])
 
     def _one(self, each: dict[str, Any]) -> Population:
@@ -99,9 +104,10 @@ class Steady(Run):
 
     def _outcome(self, each: dict[str, Any]) -> Outcome:
         objectives, status, seconds, curve = each["outcome"]
-        if len(objectives) != len(self.weights) or not 0 < int(status) < len(STATUS):
+        objectives = tuple(map(float, objectives))
+        if len(objectives) != len(self.weights) or any(map(isnan, objectives)) or not 0 < int(status) < len(STATUS):
             raise ValueError("not an outcome")
-        return Outcome(tuple(map(float, objectives)), int(status), float(seconds), tuple(map(float, curve)))
+        return Outcome(objectives, int(status), float(seconds), tuple(map(float, curve)))
 
     def prepare(self) -> None:
         self._saved = time.monotonic()
@@ -195,13 +201,6 @@ class Steady(Run):
         self.rows.append((population, outcome))
         if outcome.status == OK:
             self._notice(population)
-        if self.tally["over_budget"] == self.told == TRIES:
-            self._keep(full=True)
-            caps = {name: value for name, value in self.evaluator.settings.model_dump().items() if name.startswith("max_") and value}
-            shown = ", ".join(f"{name} = {value:,}" for name, value in caps.items())
-            raise InputError(
-                f"evaluator: none of the first {TRIES} candidates is within {shown}; allow more, or make space.skeleton smaller"
-            )
 
     def _notice(self, population: Population) -> None:
         individual = population.individual(0)
@@ -229,11 +228,19 @@ class Steady(Run):
             return "stop_at"
         if search.budget and self.told >= search.budget:
             return "budget"
+        if self.told >= TRIES and self._hopeless:
+            return CAPS
         if search.training_seconds and self.cost >= search.training_seconds:
             return "training_seconds"
         return "seconds" if search.seconds and self.seconds >= search.seconds else ""
 
+    @property
+    def _hopeless(self) -> bool:
+        """Whether everyone so far was over a cap."""
+        return 0 < self.told == self.tally[STATUS[OVER_BUDGET]]
+
     def _end(self, reason: str) -> Result:
+        """Archive what is left and say how it ended. Raises InputError where no candidate is within the caps."""
         self._keep(full=True)
         self.archive.log("end", reason=reason, evaluations=self.told)
         self.archive.flush()
@@ -241,6 +248,11 @@ class Steady(Run):
         if self.champion is not None and not self.costly:
             result.test = self.evaluator.test(self.champion.genotype)
         self._store_result(result)
+        if self._hopeless:
+            caps = [f"{name} = {value:,}" for name, value in self.evaluator.settings.model_dump().items() if name.startswith("max_") and value]
+            raise InputError(
+                f"evaluator: none of the first {self.told:,} candidates is within {', '.join(caps)}; allow more, or make space.skeleton smaller"
+            )
         return result
 
     def _progress(self) -> Progress:

@@ -149,6 +149,8 @@ def test_every_genotype_has_a_network(space: ArchitectureSpace, genotypes: list[
 
 
 def test_equal_keys_mean_equal_counts(space: ArchitectureSpace, genotypes: list[Genotype]) -> None:
+    if not space.tells_networks_apart:
+        pytest.skip("its keys are of functions: networks of one key may have idle layers")
     counts: dict[str, tuple[int, int]] = {}
     for genotype in [*genotypes, *(each for one in genotypes[:3] for each in space.neighbours(one))]:
         network = space.network(genotype, (3, 8, 8), 10)
@@ -348,7 +350,9 @@ def test_kernels_filters_strides_and_unequal_sizes() -> None:
 
 def test_strides_of_one_dimensional_kernels() -> None:
     assert [step.stride for step in primitives("conv_1x7_bn_relu", 3, 3, 2)] == [(2, 2), (1, 1), (1, 1)]
-    assert [step.stride for step in primitives("conv_1x7_7x1", 3, 3, 2) if step.kind == "conv"] == [(1, 2), (2, 1)]
+    assert [step.stride for step in primitives("conv_1x7_7x1", 3, 3, 2) if step.kind == "conv"] == [(1, 1), (1, 2), (2, 1), (1, 1)]
+    assert [step.stride for step in primitives("conv_7x1_1x7", 3, 3, 2) if step.kind == "conv"] == [(1, 2), (2, 1)]
+    assert [step.stride for step in primitives("dil_dense_3x3", 3, 3, 2) if step.kind == "conv"] == [(1, 1), (2, 2), (1, 1)]
     assert primitives("conv_5x7_bn_relu", 3, 4)[0].padding == (2, 3)
 
 

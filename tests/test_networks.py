@@ -27,6 +27,15 @@ from evoml.spaces import automl_zero, cell
 from evoml.tasks import ImageSet
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads of so little work would wait for each other wherever the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def space(operations: str = "amoebanet", **skeleton: object) -> cell.Space:
     return cell.Space(cell.Settings.model_validate({"operations": operations, "skeleton": {"filters": 4, **skeleton}}))
 
@@ -100,8 +109,8 @@ def test_every_layer(layer: str, inputs: int, outputs: int, stride: int) -> None
         steps = primitives(layer, inputs, outputs, stride)
     except ValueError:
         return  # this one keeps its channels
-    if stride == 1 and any(step.kernel[0] % 2 == 0 for step in steps):
-        return  # an even kernel is for reductions
+    if stride == 1 and any(step.overhangs for step in steps) or any(step.kind == "cut" and step.outputs > step.inputs for step in steps):
+        return  # an even kernel is for reductions, a cut for fewer channels
     build = Builder((2, 7, 6))
     start = build.layer(0, "stem_3x3", inputs)
     there = build.layer(start, layer, outputs, stride)
@@ -224,7 +233,6 @@ def test_weights_that_do_not_fit() -> None:
 
 
 def learn(net: Network | None = None, data: ImageSet | None = None, seed: int = 0, **values: object):
-    torch.set_num_threads(1)
     chosen = TrainingSettings.model_validate({"epochs": 3, "batch": 32, **values})
     return train(net or network(0, filters=4), data or images(), chosen, seed)
 
@@ -238,7 +246,8 @@ def test_it_learns_and_repeats_itself(values) -> None:
     torch.manual_seed(77), torch.rand(3), np.random.seed(5)
     learn(seed=9)  # what ran before does not matter
     other = learn(**values)
-    assert one.status == OK and one.accuracy > 0.6 and len(one.curve) == values.get("epochs", 3)
+    assert one.status == OK and one.train_losses[-1] < 0.9 * one.train_losses[0] and one.accuracy > 0.4
+    assert len(one.curve) == len(one.losses) == values.get("epochs", 3) and one.steps == 6 * len(one.curve)
     assert (one.curve, one.losses, one.train_losses) == (other.curve, other.losses, other.train_losses)
     assert all(torch.equal(a, b) for a, b in zip(one.module.state_dict().values(), other.module.state_dict().values(), strict=True))
     assert learn(seed=1, **values).losses != one.losses
@@ -355,7 +364,9 @@ def test_a_candidates_own_fault_is_a_status(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_parts_that_do_not_fit() -> None:
-    with pytest.raises(InputError, match="evaluator: training trains networks, which space automl_zero does not make; cell, hierarchical, chain do"):
+    with pytest.raises(
+        InputError, match="evaluator: training trains networks, which space automl_zero does not make; cell, hierarchical, chain do"
+    ):
         Evaluator(EvaluatorSettings(), images(), automl_zero.Space(automl_zero.Settings()), "")
     with pytest.raises(InputError, match="training trains on images"):
         Evaluator(EvaluatorSettings(), np.zeros(3), space(), "")

@@ -89,7 +89,9 @@ class Evaluator:
             return self._without(trained.status, trained)
         return Outcome(tuple(values[name] for name in self.objectives), OK, trained.seconds, trained.curve)
 
-    def test(self, genotype: Genotype, stream: int, after: Callable[[int, float], bool] | None = None) -> tuple[dict[str, float], "Trained"]:
+    def test(
+        self, genotype: Genotype, stream: int, after: Callable[[int, float], bool] | None = None
+    ) -> tuple[dict[str, float], "Trained"]:
         """Train a candidate and measure everything, `test_accuracy` and `test_loss` on the validation part of this evaluator's images. Raises InputError."""
         try:
             network = self._network(genotype)
@@ -130,7 +132,9 @@ class Evaluator:
         parameters, multiply_adds = self.settings.max_parameters or math.inf, self.settings.max_multiply_adds or math.inf
         return network.parameters <= parameters and network.multiply_adds <= multiply_adds
 
-    def _train(self, network: Network, stream: int, after: Callable[[int, float], bool] | None = None) -> tuple["Trained", dict[str, float]]:
+    def _train(
+        self, network: Network, stream: int, after: Callable[[int, float], bool] | None = None
+    ) -> tuple["Trained", dict[str, float]]:
         from evoml.networks.training import Data, latency, train
 
         with self._threads():

@@ -196,7 +196,7 @@ def source(trained: Trained, title: str) -> str:
         input=(channels, height, width),
         shapes=f"{', '.join(shapes[:-1])} or {shapes[-1]}",
         classes=len(names),
-        names=_call("", [*names, ""] if len(names) == 1 else names, len("CLASSES = ")),
+        names=_listed(names),
         mean=[float(value) for value in trained.mean],
         deviation=[float(value) for value in trained.deviation],
         weights=WEIGHTS,
@@ -293,25 +293,13 @@ class _Code:
         for heading, number in self._sections():
             if heading:
                 yield heading
-            node, name = self.network.nodes[number], f"node{number} = "
-            parts = [
-                self._part(number, place) for place, edge in enumerate(node.edges) if node.merge == "concat" or self._kind(edge) != "zero"
-            ]
-            value = (
-                self._sum(parts or [self._part(number, 0)], len(name))
-                if node.merge == "add"
-                else f"torch.cat({_call('', parts, 20, '[]')}, 1)"
-            )
-            yield from f"{name}{value}  # {' x '.join(map(str, self.network.sizes[number]))}".replace("\n", "\n        ").split(
-                "\n" + " " * 8
-            )
+            node, size = self.network.nodes[number], " x ".join(map(str, self.network.sizes[number]))
+            adds = node.merge == "add"
+            places = [place for place, edge in enumerate(node.edges) if not adds or self._kind(edge) != "zero"] or [0]
+            parts = [self._part(number, place) for place in places]
+            yield from f"node{number} = {_added(parts) if adds else f'torch.cat({_listed(parts)}, 1)'}  # {size}".split("\n")
         output = f"node{self.network.output}" if self.network.output else "images"
         yield f"return self.linear(functional.relu({output}).mean((2, 3)))"
-
-    @staticmethod
-    def _sum(parts: list[str], indent: int) -> str:
-        line = " + ".join(parts)
-        return line if len(line) + indent + 30 <= _WIDTH else "(\n    " + "\n    + ".join(parts) + "\n)"
 
     def _part(self, number: int, place: int) -> str:
         """What an edge gives to its node."""
@@ -325,7 +313,7 @@ class _Code:
             given = f"self.{self._layers[number, place].name}({given})"
         high, wide = self.network.sizes[edge.source][1:]
         for step in self._steps(edge):
-            high, wide = _given(step, high, wide)
+            high, wide = step.after(high, wide)
         return given if (high, wide) == (height, width) else f"padded({given}, {width - wide}, {height - high})"
 
     def _sections(self) -> Iterator[tuple[str, int]]:
@@ -357,13 +345,6 @@ class _Code:
             if len(order) > 1
             else {}
         )
-
-
-def _given(step: Primitive, height: int, width: int) -> tuple[int, int]:
-    """What a step's module gives: a pixel less than `after` says where a window of even size moves by single pixels."""
-    less = step.kind in ("max", "avg") and step.kernel[0] % 2 == 0
-    high, wide = step.after(height, width)
-    return high - (less and step.stride[0] == 1), wide - (less and step.stride[1] == 1)
 
 
 def _general(edge: Edge, channels: int) -> tuple[str, tuple[Primitive, ...], tuple[int, ...]]:
@@ -408,7 +389,7 @@ def _step(step: Primitive, names: dict[int, str]) -> str:
         given += [f"dilation={step.dilation}"] * (step.dilation > 1) + [f"groups={inputs}"] * (step.kind == "dw")
         return f"nn.Conv2d({', '.join([*given, 'bias=False'])})"
     if step.kind in ("max", "avg"):
-        window += ["ceil_mode=True"] * (step.kernel[0] % 2 == 0) + ["count_include_pad=False"] * (step.kind == "avg")
+        window += ["ceil_mode=True"] * (step.overhangs) + ["count_include_pad=False"] * (step.kind == "avg")
         return f"nn.{step.kind.capitalize()}Pool2d({', '.join(window)})"
     return {"relu": "nn.ReLU()", "bn": f"nn.BatchNorm2d({outputs})", "fr": f"FactorisedReduction({inputs}, {outputs}, {stride})"}[step.kind]
 
@@ -418,9 +399,13 @@ def _pair(values: tuple[object, object]) -> str:
     return str(values[0]) if values[0] == values[1] else f"({values[0]}, {values[1]})"
 
 
-def _call(name: str, parts: list[str], indent: int, brackets: str = "()") -> str:
-    """A call or a sequence, on one line where there is room."""
-    line = f"{name}{brackets[0]}{', '.join(parts)}{brackets[1]}".replace(", )", ",)")
-    if len(line) + indent + 30 <= _WIDTH:
-        return line
-    return f"{name}{brackets[0]}\n" + "".join(f"    {part},\n" for part in parts if part) + brackets[1]
+def _added(parts: list[str]) -> str:
+    """A sum, on one line where there is room."""
+    line = " + ".join(parts)
+    return line if len(line) + 50 <= _WIDTH else "(\n    " + "\n    + ".join(parts) + "\n)"
+
+
+def _listed(parts: list[str]) -> str:
+    """A list, on one line where there is room."""
+    line = f"[{', '.join(parts)}]"
+    return line if len(line) + 50 <= _WIDTH else "[\n" + "".join(f"    {part},\n" for part in parts) + "]"

@@ -91,7 +91,9 @@ class Weights:
     arrays: Mapping[str, np.ndarray] = field(init=False)  # the views for compiled code
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "arrays", {name: view.flatten(1).numpy() for name, view in self.views.items() if view.dim() == 2 or view.shape[1] == 1})
+        object.__setattr__(
+            self, "arrays", {name: view.flatten(1).numpy() for name, view in self.views.items() if view.dim() == 2 or view.shape[1] == 1}
+        )
 
 
 class Pass:
@@ -158,7 +160,9 @@ def _bn_back(run: Pass, step: Step, g: Tensor) -> None:
 
 
 def _convolve(x: Tensor, weight: Tensor, step: Primitive, groups: int = 1) -> Tensor:
-    return torch.conv2d(x.permute(0, 3, 1, 2), weight, None, step.stride, step.padding, step.dilation, groups).permute(0, 2, 3, 1).contiguous()
+    return (
+        torch.conv2d(x.permute(0, 3, 1, 2), weight, None, step.stride, step.padding, step.dilation, groups).permute(0, 2, 3, 1).contiguous()
+    )
 
 
 def _conv(run: Pass, step: Step, x: Tensor) -> Tensor:

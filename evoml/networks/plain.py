@@ -31,7 +31,7 @@ class Zero(nn.Module):
         self.step = step
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.new_zeros(len(x), self.step.outputs, *self.step.after(*x.shape[2:]))
+        return x.new_zeros(x.shape[0], self.step.outputs, *self.step.after(*x.shape[2:]))  # len(x) would be a constant to exporters
 
 
 class Cut(nn.Module):

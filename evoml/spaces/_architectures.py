@@ -71,6 +71,11 @@ class ArchitectureSpace(Space):
             out.add_edges_from((edge.source, number, {"label": "" if edge.layer == "identity" else edge.layer}) for edge in node.edges)
         return {"": out}
 
+    @property
+    def tells_networks_apart(self) -> bool:
+        """Whether genotypes of equal keys have equal counts of parameters and multiply-adds; if not, they are only of the same use."""
+        return True
+
     def keys(self, population: Population) -> list[str]:
         return [self.key(population.genotype(index)) for index in range(len(population))]
 

@@ -2,8 +2,12 @@
 
 Zoph, Vasudevan, Shlens, Le 2018, "Learning Transferable Architectures for Scalable Image Recognition", CVPR, arXiv 1707.07012. A block applies an operation to
 each of two hidden states and combines the results; hidden states that nothing reads are concatenated. Mutations are those of AmoebaNet (Real et al. 2019,
-arXiv 1802.01548). Departures: blocks that are combined by concatenation are brought back to the cell's filters by a 1x1 convolution; only states that the cell
-made itself are concatenated, not an unused input; a ReLU stands before the global pooling of every network, also of those published without.
+arXiv 1802.01548). The skeletons of the releases differ in three settings, which for the networks as published are: start "stem" for NASNet, AmoebaNet and PNAS,
+placement "first" for PNAS, twice for ENAS, none for DARTS.
+
+Departures: blocks that are combined by concatenation are brought back to the cell's filters by a 1x1 convolution; only states that the cell made itself are
+concatenated, not an unused input; a ReLU stands before the global pooling of every network, also of those published without; the auxiliary head is where DARTS
+has it, which in NASNet, AmoebaNet and PNAS is one cell earlier and in ENAS one later.
 """
 
 from collections.abc import Sequence
@@ -30,7 +34,8 @@ class CellSkeleton(Skeleton):
 
     stem: int = Field(3, ge=1, le=16, description="channels of the stem, in multiples of F")
     placement: Literal["between", "first"] = Field(
-        "between", description="a reduction cell stands between two stages (NASNet, AmoebaNet, ENAS, DARTS) or is the first of a later stage's N (PNAS)"
+        "between",
+        description="a reduction cell stands between two stages (NASNet, AmoebaNet, ENAS, DARTS) or is the first of a later stage's N (PNAS)",
     )
     start: Literal["projected", "stem"] = Field(
         "projected",

@@ -6,7 +6,7 @@ population before it, so that they can be bred and scored in one compiled call; 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from deap import algorithms, base, tools
@@ -24,6 +24,9 @@ class Settings(settings.Settings):
 
     population: int = Field(100, ge=2, le=1_000_000, description="P, individuals alive")
     tournament: int = Field(10, ge=1, le=10_000, description="T, drawn with replacement from the whole population")
+    replace: Literal["oldest", "worst"] = Field(
+        "oldest", description="who goes when a newcomer comes; worst, the oldest of equals, is evolution without aging"
+    )
     block: int = Field(0, ge=0, description="children bred from one state of the population; 0: a tenth of it, at most 100")
 
     @property
@@ -43,6 +46,8 @@ class Strategy(Ring):
         """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
         asked = max(self.asked, self.told)
         first = min(self.settings.population - asked, len(ids))
+        if first <= 0 and not self.told:
+            return self.population[:0]
         self.asked = asked + (first if first > 0 else len(ids))
         if first > 0:
             turn = asked % len(self.given) if self.given else 0
@@ -50,11 +55,34 @@ class Strategy(Ring):
             out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids[:first]), given)
             out.ids[:] = ids[:first]
             return out
-        parents = select(self.members, streams(self.seed, SELECT, ids), self.settings.tournament)
+        parents = select(self.population, streams(self.seed, SELECT, ids), self.settings.tournament, self.told)
         out = self.toolbox.vary(self.population, parents, streams(self.seed, VARY, ids))
         out.ids[:] = ids
         out.parents[:, 0] = self.population.ids[parents]
         return out
+
+    def tell(self, evaluated: Population) -> None:
+        """Take in evaluated individuals, each in place of the oldest or of the worst."""
+        if self.settings.replace == "oldest":
+            return super().tell(evaluated)
+        evaluated.birth[:] = self.told + np.arange(len(evaluated))
+        for index in range(len(evaluated)):
+            self.population.put(np.array([self._place()]), evaluated[index : index + 1])
+            self.told += 1
+
+    def _place(self) -> int:
+        """The first that is free, else that of the worst, the oldest of equals."""
+        if self.told < len(self.population):
+            return self.told
+        quality = self.population.quality
+        worst = np.flatnonzero(quality == quality.min())
+        return int(worst[self.population.birth[worst].argmin()])
+
+    @property
+    def alive(self) -> Population:
+        """The population, oldest first."""
+        members = self.members
+        return super().alive if self.settings.replace == "oldest" else members.take(np.argsort(members.birth))
 
     def migrants(self, count: int, number: int) -> Population:
         """At most `count` winners of tournaments, to be sent elsewhere. number: tells apart the draws of different migrations."""
@@ -63,9 +91,12 @@ class Strategy(Ring):
         return self.population.take(select(self.population, draws, self.settings.tournament))
 
 
-def select(population: Population, draws: np.ndarray, tournament: int) -> np.ndarray:
-    """Winners of one tournament a stream, as indices [n]: the best weighted fitness of `tournament` draws, the first drawn of equals."""
-    entrants = below(draws, tournament, len(population))
+def select(population: Population, draws: np.ndarray, tournament: int, among: int | None = None) -> np.ndarray:
+    """Winners of one tournament a stream, as indices [n]: the best weighted fitness of `tournament` draws, the first drawn of equals.
+
+    among: how many members, the first ones, may be drawn; default all.
+    """
+    entrants = below(draws, tournament, len(population) if among is None else min(among, len(population)))
     return entrants[np.arange(len(draws)), population.quality[entrants].argmax(1)]
 
 

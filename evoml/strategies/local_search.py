@@ -13,7 +13,7 @@ from pydantic import Field
 
 from evoml import settings
 from evoml.genes import Genotype
-from evoml.population import Population
+from evoml.population import OK, Population
 from evoml.strategies import check_counts
 from evoml.streams import INITIAL, SELECT, generator, outputs, streams
 
@@ -37,7 +37,8 @@ class Strategy:
 
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
         self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
-        self.known: dict[str, float] = {}  # quality by key; NaN while it is asked and not told
+        self.known: dict[str, list[float]] = {}  # id and objectives by key; the id alone while it is asked and not told
+        self.starts = 0  # given genotypes that were taken for one
         self.point: Population = toolbox.empty(0)  # where the search stands
         self.around: Population = toolbox.empty(0)  # its neighbours that are known by now
         self.queue: Population = toolbox.empty(0)  # its neighbours to ask for
@@ -54,16 +55,17 @@ class Strategy:
         else:
             out = self._start(int(ids[0]))
         if len(out):
-            self.known[self.toolbox.keys(out)[0]] = float("nan")
+            self.known[self.toolbox.keys(out)[0]] = [int(ids[0])]
             out.ids[:] = ids[0]
             self.asked += 1
         return out
 
     def _start(self, id: int) -> Population:
-        """A given genotype, or a random one, that is not known."""
-        for draw in range(DRAWS):
+        """A given genotype, or a random one, that is not known; nobody where there seems to be none."""
+        for draw in range(DRAWS + len(self.given)):
             stream = outputs(streams(self.seed, INITIAL, np.array([id])), np.array([draw]))
-            given = self.given[len(self.known) :][:1]
+            given = self.given[self.starts :][:1]
+            self.starts += len(given)
             out: Population = self.toolbox.initial(stream, given) if given else self.toolbox.random(stream)
             if self.toolbox.keys(out)[0] not in self.known:
                 return out
@@ -94,16 +96,16 @@ class Strategy:
         self.queue.parents[:, 0] = self.point.ids[0]
         self.around = everyone.take(np.array(seen, np.int64))
         for place, index in enumerate(seen):
-            self.around.fitness[place, 0] = self.known[keys[index]] * self.around.weights[0]
-        self.around.status[:] = 1
+            self.around.ids[place], *self.around.fitness[place] = self.known[keys[index]]
+        self.around.status[:] = OK
         if not len(self.queue):
             self._move(id)
 
     def tell(self, evaluated: Population) -> None:
         """Remember what a candidate scored."""
         evaluated.birth[:] = self.told + np.arange(len(evaluated))
-        for key, quality in zip(self.toolbox.keys(evaluated), evaluated.quality, strict=True):
-            self.known[key] = float(quality)
+        for key, id, objectives in zip(self.toolbox.keys(evaluated), evaluated.ids.tolist(), evaluated.fitness.tolist(), strict=True):
+            self.known[key] = [id, *objectives]
         joined: Population = self.toolbox.empty(len(self.around) + len(evaluated))
         joined.put(np.arange(len(self.around)), self.around)
         joined.put(len(self.around) + np.arange(len(evaluated)), evaluated)
@@ -126,11 +128,14 @@ class Strategy:
 
     def state_dict(self) -> dict[str, Any]:
         people = {name: getattr(self, name).state() for name in ("point", "around", "queue")}
-        return {"asked": self.asked, "told": self.told, "known": dict(self.known), **people}
+        return {"asked": self.asked, "told": self.told, "starts": self.starts, "known": dict(self.known), **people}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.asked, self.told = check_counts(state["asked"], state["told"])
-        self.known = {str(key): float(value) for key, value in state["known"].items()}
+        _, self.starts = check_counts(0, state["starts"])
         schema, weights = self.point.schema, self.point.weights
+        self.known = {str(key): [int(id), *map(float, objectives)] for key, (id, *objectives) in state["known"].items()}
+        if any(len(each) not in (1, 1 + len(weights)) or np.isnan(each).any() for each in self.known.values()):
+            raise ValueError("not objectives")
         for name in ("point", "around", "queue"):
             setattr(self, name, Population.from_state(schema, state[name], weights))

@@ -40,7 +40,7 @@ class Strategy:
         self.parents: Population = toolbox.empty(0)
         self.children: Population = toolbox.empty(0)
         self.asked = self.told = 0
-        self._rank()
+        self._order: np.ndarray | None = None
 
     def ask(self, ids: np.ndarray) -> Population:
         """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
@@ -49,8 +49,10 @@ class Strategy:
             ids = ids[: size - self.asked]
             turn = self.asked % len(self.given) if self.given else 0
             out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids), [*self.given[turn:], *self.given[:turn]])
+        elif not self.told:
+            return self.parents
         else:
-            pool = self.parents if len(self.parents) else self.children
+            pool = self.alive
             pairs = self._select(streams(self.seed, SELECT, ids))
             out = self.toolbox.vary(pool, pairs[:, 0], streams(self.seed, VARY, ids))
             out.parents[:, 0] = pool.ids[pairs[:, 0]]
@@ -67,23 +69,22 @@ class Strategy:
 
     def _select(self, draws: np.ndarray) -> np.ndarray:
         """Two winners of binary tournaments each, [n, 2]: the lower front, then the less crowded."""
-        entrants = below(draws, 4, len(self.order)).reshape(-1, 2, 2)
-        return entrants.min(axis=2) if not len(self.order) else self.order[self._place[entrants].min(axis=2)]
+        ranks = below(draws, 4, len(self.order)).reshape(-1, 2, 2)  # of the entrants: a draw of ranks is a draw of members
+        winners: np.ndarray = self.order[ranks.min(axis=2)]
+        return winners
 
-    def _rank(self) -> None:
-        """`order`: members that may be parents, best first; `_place` its inverse."""
-        pool = self.parents if len(self.parents) else self.children
-        people = individuals(pool)
-        for front in tools.sortNondominated(people, len(people)) if people else []:
-            tools.emo.assignCrowdingDist(front)
-            for member in front:
-                member.fitness.front = front
-        ranks = {
-            id(member): rank for rank, front in enumerate(tools.sortNondominated(people, len(people)) if people else []) for member in front
-        }
-        key = [(ranks[id(member)], -member.fitness.crowding_dist, index) for index, member in enumerate(people)]
-        self.order = np.array([index for *_, index in sorted(key)], np.int64)
-        self._place = np.argsort(self.order)
+    @property
+    def order(self) -> np.ndarray:
+        """Everyone alive, best first."""
+        if self._order is None:
+            people = individuals(self.alive)
+            place = {id(member): index for index, member in enumerate(people)}
+            ranked: list[tuple[int, float, int]] = []
+            for rank, front in enumerate(tools.sortNondominated(people, len(people))):
+                tools.emo.assignCrowdingDist(front)
+                ranked += [(rank, -member.fitness.crowding_dist, place[id(member)]) for member in front]
+            self._order = np.array([index for *_, index in sorted(ranked)], np.int64)
+        return self._order
 
     def tell(self, evaluated: Population) -> None:
         """Take in children; when a generation of them is there, parents and children compete."""
@@ -97,9 +98,7 @@ class Strategy:
             place = {id(member): index for index, member in enumerate(people)}
             self.parents = everyone.take(np.array(sorted(place[id(member)] for member in tools.selNSGA2(people, size))))
             self.children = self.toolbox.empty(0)
-            self._rank()
-        elif not len(self.parents):
-            self._rank()
+        self._order = None
 
     @property
     def alive(self) -> Population:
@@ -124,7 +123,7 @@ class Strategy:
         self.parents, self.children = (Population.from_state(schema, state[name], weights) for name in ("parents", "children"))
         if len(self.parents) not in (0, self.settings.population) or len(self.children) >= self.settings.population:
             raise ValueError("not the members of this population")
-        self._rank()
+        self._order = None
 
 
 def individuals(population: Population) -> list[Any]:

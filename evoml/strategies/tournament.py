@@ -59,9 +59,11 @@ class Strategy:
             ids = ids[:first]
             turn = self.asked % len(self.given) if self.given else 0
             out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids), [*self.given[turn:], *self.given[:turn]])
+        elif not self.told:
+            return self.room[:0]
         else:
             entrants = max(2, round(self.settings.share * self.told))
-            parents = select(self.population, streams(self.seed, SELECT, ids), entrants)
+            parents = select(self.room, streams(self.seed, SELECT, ids), entrants, self.told)
             out = self.toolbox.vary(self.room, parents, streams(self.seed, VARY, ids))
             out.parents[:, 0] = self.room.ids[parents]
         self.asked += len(ids)
@@ -82,7 +84,7 @@ class Strategy:
         """Winners of tournaments, to be sent elsewhere."""
         count = min(count, self.told // 2)
         draws = streams(self.seed, MIGRATE, number * count + np.arange(count))
-        return self.population.take(select(self.population, draws, 2)) if count else self.room[:0]
+        return self.room.take(select(self.room, draws, 2, self.told)) if count else self.room[:0]
 
     def state_dict(self) -> dict[str, Any]:
         return {"asked": self.asked, "told": self.told, "arrays": self.population.state()}
