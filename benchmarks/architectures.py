@@ -145,6 +145,7 @@ def parallel(function: Callable[[Any], Any], jobs: Iterable[Any], processes: int
 
 def results(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     """What is in a result file already. Exits where it is of other settings."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"settings": about, "rows": []}
     if known["settings"] != json.loads(json.dumps(about)):
         raise SystemExit(f"{path}: of other settings; move it away, or name another with --result")

@@ -32,7 +32,7 @@ def at_seconds(row: dict[str, Any], seconds: np.ndarray) -> np.ndarray:
     """[len(seconds)]: the best validation accuracy after so much training; NaN before the first candidate and after the last."""
     spent = np.cumsum([value or 0.0 for value in row["seconds"]])
     place = np.searchsorted(spent, seconds, side="right")
-    return np.where((place > 0) & (seconds <= spent[-1]), best_so_far(row)[np.maximum(place - 1, 0)], np.nan)
+    return np.where((place > 0) & (seconds <= spent[-1] * (1 + 1e-9)), best_so_far(row)[np.maximum(place - 1, 0)], np.nan)
 
 
 def architectures(data: dict[str, Any]) -> plt.Figure:
@@ -49,8 +49,10 @@ def architectures(data: dict[str, Any]) -> plt.Figure:
             _band(above, np.arange(1, curves.shape[1] + 1), curves, colour, method)
             # As far as every seed got, and from where every seed had a candidate.
             end = min(np.sum([value or 0.0 for value in row["seconds"]]) for row in rows)
-            seconds = np.geomspace(max(row["seconds"][0] or 1e-3 for row in rows), end, 200)
-            _band(below, seconds, np.array([at_seconds(row, seconds) for row in rows]), colour, method)
+            begin = max(row["seconds"][0] or 1e-3 for row in rows)
+            if begin < end:
+                seconds = np.geomspace(begin, end, 200)
+                _band(below, seconds, np.array([at_seconds(row, seconds) for row in rows]), colour, method)
             floor.append(float(np.median(curves, axis=0)[min(4, curves.shape[1] - 1)]))
         above.set_title(TITLES.get(name, name))
         above.set_xlabel("candidates")

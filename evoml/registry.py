@@ -24,7 +24,13 @@ def names(axis: str) -> tuple[str, ...]:
         for entry in files(f"evoml.{axis}").iterdir()
         if entry.name.endswith(".py") and not entry.name.startswith("_")
     }
-    return tuple(sorted(own | {point.name for point in entry_points(group=f"evoml.{axis}")}))
+    return tuple(sorted(own | set(installed(axis))))
+
+
+@cache
+def installed(axis: str) -> dict[str, str]:
+    """Modules of third parties' parts of one axis, by the part's name."""
+    return {point.name: point.value for point in entry_points(group=f"evoml.{axis}")}
 
 
 def load(axis: str, name: str) -> ModuleType:
@@ -33,10 +39,7 @@ def load(axis: str, name: str) -> ModuleType:
         near = get_close_matches(name, names(axis), n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names(axis))}"
         raise InputError(f"{axis}: no {name!r}; {hint}")
-    for point in entry_points(group=f"evoml.{axis}"):
-        if point.name == name:
-            return import_module(point.value)
-    return import_module(f"evoml.{axis}.{name}")
+    return import_module(installed(axis).get(name, f"evoml.{axis}.{name}"))
 
 
 def summary(axis: str, name: str) -> str:

@@ -123,6 +123,8 @@ class Steady(Run):
 
     def run(self, show: Show = lambda progress: None, stop: threading.Event | None = None) -> Result:
         stop = stop or threading.Event()
+        if reason := self._finished():
+            return self._end(reason)
         limit = float(getattr(self.evaluator.settings, "timeout", 0.0))
         slots: Executor = (
             Slots(self.problem, self.workers, limit, self.evaluator.worst) if self.costly and self.workers > 1 else Inline(self.evaluator)
@@ -249,7 +251,9 @@ class Steady(Run):
             result.test = self.evaluator.test(self.champion.genotype)
         self._store_result(result)
         if self._hopeless:
-            caps = [f"{name} = {value:,}" for name, value in self.evaluator.settings.model_dump().items() if name.startswith("max_") and value]
+            caps = [
+                f"{name} = {value:,}" for name, value in self.evaluator.settings.model_dump().items() if name.startswith("max_") and value
+            ]
             raise InputError(
                 f"evaluator: none of the first {self.told:,} candidates is within {', '.join(caps)}; allow more, or make space.skeleton smaller"
             )

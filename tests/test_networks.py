@@ -109,7 +109,7 @@ def test_every_layer(layer: str, inputs: int, outputs: int, stride: int) -> None
         steps = primitives(layer, inputs, outputs, stride)
     except ValueError:
         return  # this one keeps its channels
-    if stride == 1 and any(step.overhangs for step in steps) or any(step.kind == "cut" and step.outputs > step.inputs for step in steps):
+    if (stride == 1 and any(step.overhangs for step in steps)) or any(step.kind == "cut" and step.outputs > step.inputs for step in steps):
         return  # an even kernel is for reductions, a cut for fewer channels
     build = Builder((2, 7, 6))
     start = build.layer(0, "stem_3x3", inputs)
@@ -298,7 +298,7 @@ def test_augmentation() -> None:
             padded = torch.nn.functional.pad(source, (0, 0, 1, 1, 1, 1))
             assert any(torch.equal(image, padded[i : i + 4, j : j + 5]) for i in range(3) for j in range(3))
         gone = (go(x, seed, cutout=3) == 0).all(3)
-        assert 4 <= gone.sum((1, 2)).min() and gone.sum((1, 2)).max() <= 9
+        assert gone.sum((1, 2)).min() >= 4 and gone.sum((1, 2)).max() <= 9
     many = torch.ones(400, 4, 4, 1).cumsum(2)
     assert 120 < (go(many, flip=True)[:, 0, 0, 0] == 4).sum() < 280
 

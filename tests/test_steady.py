@@ -29,7 +29,7 @@ from evoml.errors import InputError
 from evoml.evaluators import Outcome
 from evoml.population import STATUS
 from evoml.problem import Problem, stored_config
-from evoml.registry import load, names
+from evoml.registry import installed, load, names
 from evoml.runs import Result
 from evoml.search import open_search, resume
 from evoml.slots import Job, Slots
@@ -117,9 +117,15 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.setenv("PYTHONPATH", str(folder), os.pathsep)
-        names.cache_clear()
+        _forget()
         yield
+    _forget()
+
+
+def _forget() -> None:
+    """What the registry remembers of what is installed."""
     names.cache_clear()
+    installed.cache_clear()
 
 
 def small(strategy: str) -> list[str]:
@@ -218,7 +224,7 @@ def test_a_run_that_is_interrupted_again_and_again_ends_as_one_that_was_not(
     monkeypatch.setattr(steady, "DURABLE", 0.0)
     chance = random.Random(len(objectives))
     search, folder = started(tmp_path / "run", *sets), tmp_path / "run"
-    while shuffled(search, monkeypatch, 3, chance.randrange(100), chance.randrange(1, 12)).reason == "interrupted":
+    while shuffled(search, monkeypatch, 3, chance.randrange(100), chance.randrange(2, 20)).reason == "interrupted":
         told = search.told
         search = resumed(folder)
         assert search.told == told

@@ -6,6 +6,7 @@ read the same tensor (ReLU, pooling) are computed once for all edges, a ReLU beh
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ _FEW_PIXELS = 8192  # of a whole batch, up to which a matrix product is quicker 
 _aten = torch.ops.aten
 
 
+_NONE = Primitive("id", 0, 0)
+
+
 @dataclass(frozen=True)
 class Step:
     """One step: reads tensors, writes tensor `to`."""
@@ -29,7 +33,7 @@ class Step:
     kind: str  # a key of STEPS
     sources: tuple[int, ...]
     to: int
-    primitive: Primitive = Primitive("id", 0, 0)
+    primitive: Primitive = _NONE
     weight: str = ""  # the name of its weights: `<node>.<edge>.<step>`
     size: tuple[int, int] = (0, 0)  # that `pad` gives
     rectified: bool = False  # a ReLU follows, in a `bn`
@@ -44,12 +48,19 @@ class Plan:
     nodes: tuple[int, ...]
     paths: tuple[float, ...]  # depth of every path that may be dropped
 
+    @cached_property
+    def done(self) -> tuple[tuple[int, ...], ...]:
+        """For every step, the tensors that no later step reads."""
+        last = {source: index for index, step in enumerate(self.steps) for source in step.sources}
+        return tuple(tuple(source for source in set(step.sources) if last[source] == index) for index, step in enumerate(self.steps))
+
 
 def plan(network: Network, drop: bool) -> Plan:
     """The steps of `network`. drop: whether paths may be dropped."""
     steps: list[Step] = []
     known: dict[Any, int] = {}
-    nodes, paths, count = [0], [], 1
+    nodes, count = [0], 1
+    paths: list[float] = []
 
     def add(kind: str, sources: tuple[int, ...], **how: Any) -> int:
         nonlocal count
@@ -118,6 +129,7 @@ class Pass:
             g = self.grads.pop(step.to, None)
             if g is not None:
                 STEPS[step.kind][1](self, step, g)
+            self.values.pop(step.to)
 
     def give(self, source: int, g: Tensor, own: bool = True) -> None:
         """Add to the gradient of a tensor. own: nobody else reads `g`, so that it may be written to."""
@@ -340,7 +352,7 @@ class Train(torch.autograd.Function):
     """A pass as one operation of torch's autograd: flat weights and images to the values of some nodes, [N, C, H, W] each."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, flat: Tensor, images: Tensor, plan: Plan, nodes: Sequence[int], weights: Weights, gradients: Weights,
         scales: Tensor | None,
     ) -> tuple[Tensor, ...]:  # fmt: skip
@@ -350,7 +362,7 @@ class Train(torch.autograd.Function):
         return tuple(run.values[at].permute(0, 3, 1, 2) for at in ctx.at)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         ctx.gradients.flat.zero_()
         for at, g in zip(ctx.at, grads, strict=True):
             ctx.run.give(at, g.permute(0, 2, 3, 1).contiguous(), False)

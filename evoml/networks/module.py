@@ -81,7 +81,7 @@ class Module(nn.Module):
         out.load_state_dict(self.state_dict(), strict=False)
         return out
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """Weights and running moments by the names that `Plain` gives them, `nodes.<node>.<edge>.<step>.weight`, and the heads'; not copied."""
         out: dict[str, Tensor] = {}
         for name, place in self._places.items():
@@ -114,13 +114,14 @@ class Module(nn.Module):
         scales = self._scales(len(images)) if self.training else None
         weights = {name: place.view(self.weights) for name, place in self._places.items()}
         values, folded = {0: images.to(memory_format=torch.channels_last)}, -1
-        for step, following in zip_longest(self.plan.steps, self.plan.steps[1:]):
+        wanted = {self.plan.nodes[node] for node in nodes}
+        for step, following, done in zip_longest(self.plan.steps, self.plan.steps[1:], self.plan.done):
             parts = [values[source] for source in step.sources]
             if step.to == folded:
                 out = parts[0]
             elif step.kind == "bn":
-                moments = self._places[step.weight].moments(self.running)
-                out = functional.batch_norm(parts[0], *moments, *weights[step.weight], self.training, MOMENTUM, EPSILON)
+                (mean, variance), (scale, shift) = self._places[step.weight].moments(self.running), weights[step.weight]
+                out = functional.batch_norm(parts[0], mean, variance, scale, shift, self.training, MOMENTUM, EPSILON)
             elif step.kind in ("conv", "dw", "fr") and not self.training and following is not None and following.kind == "bn":
                 folded = following.to
                 mean, variance = self._places[following.weight].moments(self.running)
@@ -130,6 +131,8 @@ class Module(nn.Module):
             else:
                 out = compute(step, parts, weights.get(step.weight), scales)
             values[step.to] = functional.relu(out) if step.rectified else out
+            for tensor in set(done) - wanted:  # memory is short where nothing is kept for gradients
+                del values[tensor]
         return tuple(values[self.plan.nodes[node]] for node in nodes)
 
     def _tensors(self) -> tuple[Weights, Weights]:

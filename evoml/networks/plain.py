@@ -16,12 +16,12 @@ class FactorisedReduction(nn.Module):
 
     def __init__(self, step: Primitive) -> None:
         super().__init__()
-        self.half, self.stride = step.outputs // 2, step.stride
+        self.first, self.stride = step.outputs // 2, step.stride
         self.weight = nn.Parameter(torch.empty(step.outputs, step.inputs, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         shifted = functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-        parts = [(x, self.weight[: self.half]), (shifted, self.weight[self.half :])]
+        parts = [(x, self.weight[: self.first]), (shifted, self.weight[self.first :])]
         return torch.cat([functional.conv2d(given, weight, stride=self.stride) for given, weight in parts if len(weight)], 1)
 
 
@@ -84,7 +84,7 @@ class Plain(nn.Module):
         """Images [N, C, H, W] to class scores [N, K]."""
         values = [images]
         for node, layers, (_, height, width) in zip(self.network.nodes[1:], list(self.nodes)[1:], self.network.sizes[1:], strict=True):
-            parts = [padded(run(values[edge.source]), height, width) for edge, run in zip(node.edges, layers, strict=True)]
+            parts = [padded(run(values[edge.source]), height, width) for edge, run in zip(node.edges, layers.children(), strict=True)]
             values.append(torch.cat(parts, 1) if node.merge == "concat" else sum(parts[1:], start=parts[0]))
         return self.linear(functional.relu(values[self.network.output]).mean((2, 3)))
 

@@ -22,7 +22,7 @@ from evoml.population import CRASHED, DIVERGED, OK, TIMED_OUT
 from evoml.streams import outputs
 from evoml.tasks import ImageSet
 
-VALIDATION_BATCH = 500
+VALIDATION_PIXELS = 2**18  # of a batch: enough to be quick, not so many that they leave the processor's caches
 _WEIGHTS, _ORDER, _AUGMENT = range(1, 4)  # what a generator is for
 
 
@@ -79,7 +79,7 @@ def train(
     seconds = time.perf_counter() - began
     if run is None or status == CRASHED:
         return Trained(None, (), (), (), -1, seconds, run.steps if run else 0, CRASHED, error)
-    curves = tuple(tuple(curve) for curve in (run.curve, run.losses, run.train_losses))
+    curves = tuple(run.curve), tuple(run.losses), tuple(run.train_losses)
     return Trained(run.module.eval(), *curves, run.epoch, seconds, run.steps, status)
 
 
@@ -112,7 +112,8 @@ class _Run:
             accuracy, valid = score(self.module, self.data.valid_x, self.data.valid_y)
             if not math.isfinite(valid):
                 return DIVERGED
-            self.curve.append(accuracy), self.losses.append(valid), self.train_losses.append(mean)
+            for curve, value in ((self.curve, accuracy), (self.losses, valid), (self.train_losses, mean)):
+                curve.append(value)
             if self.settings.report == "last" or accuracy > self.curve[self.epoch] or epoch == 0:
                 self.epoch = epoch
                 best = {name: value.clone() for name, value in self.module.state_dict().items()} if self.settings.report == "best" else {}
@@ -187,8 +188,8 @@ def augmented(x: Tensor, settings: TrainingSettings, generator: torch.Generator)
 def score(module: Module, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Accuracy and mean loss on images [N, H, W, C]. Leaves the module in evaluation mode."""
     module.eval()
-    right, loss = 0, 0.0
-    for images, labels in zip(x.split(VALIDATION_BATCH), y.split(VALIDATION_BATCH), strict=True):
+    right, loss, batch = 0, 0.0, max(VALIDATION_PIXELS // (x.shape[1] * x.shape[2]), 16)
+    for images, labels in zip(x.split(batch), y.split(batch), strict=True):
         logits, _ = module(images.permute(0, 3, 1, 2))
         right += int((logits.argmax(1) == labels).sum())
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))

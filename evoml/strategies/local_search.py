@@ -37,7 +37,7 @@ class Strategy:
 
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
         self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
-        self.known: dict[str, list[float]] = {}  # id and objectives by key; the id alone while it is asked and not told
+        self.known: dict[str, list[float]] = {}  # id and objectives by key, of everyone who was told
         self.starts = 0  # given genotypes that were taken for one
         self.point: Population = toolbox.empty(0)  # where the search stands
         self.around: Population = toolbox.empty(0)  # its neighbours that are known by now
@@ -55,7 +55,6 @@ class Strategy:
         else:
             out = self._start(int(ids[0]))
         if len(out):
-            self.known[self.toolbox.keys(out)[0]] = [int(ids[0])]
             out.ids[:] = ids[0]
             self.asked += 1
         return out
@@ -135,7 +134,7 @@ class Strategy:
         _, self.starts = check_counts(0, state["starts"])
         schema, weights = self.point.schema, self.point.weights
         self.known = {str(key): [int(id), *map(float, objectives)] for key, (id, *objectives) in state["known"].items()}
-        if any(len(each) not in (1, 1 + len(weights)) or np.isnan(each).any() for each in self.known.values()):
+        if any(len(each) != 1 + len(weights) or np.isnan(each).any() for each in self.known.values()):
             raise ValueError("not objectives")
         for name in ("point", "around", "queue"):
             setattr(self, name, Population.from_state(schema, state[name], weights))

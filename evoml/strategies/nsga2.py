@@ -49,8 +49,8 @@ class Strategy:
             ids = ids[: size - self.asked]
             turn = self.asked % len(self.given) if self.given else 0
             out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids), [*self.given[turn:], *self.given[:turn]])
-        elif not self.told:
-            return self.parents
+        elif not len(self.alive):
+            return self.alive
         else:
             pool = self.alive
             pairs = self._select(streams(self.seed, SELECT, ids))
@@ -97,8 +97,9 @@ class Strategy:
             people = individuals(everyone)
             place = {id(member): index for index, member in enumerate(people)}
             self.parents = everyone.take(np.array(sorted(place[id(member)] for member in tools.selNSGA2(people, size))))
-            self.children = self.toolbox.empty(0)
-        self._order = None
+            self.children, self._order = self.toolbox.empty(0), None
+        elif not len(self.parents):
+            self._order = None
 
     @property
     def alive(self) -> Population:
