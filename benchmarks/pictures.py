@@ -86,7 +86,7 @@ def pareto(data: dict[str, Any]) -> plt.Figure:
             axis.plot([p for _, p in row["front"]], [a for a, _ in row["front"]], color=colour, drawstyle="steps-post", linewidth=1)
         axis.plot([], [], color=colour, label=f"{method}, fronts of {len(rows)} seeds")
     best = [accuracy for row in data["rows"] for accuracy, _ in row["front"]]
-    axis.set_ylim(min(best) - 0.02, max(best) + 0.005)
+    axis.set_ylim(max(min(best) - 0.02, max(best) - 0.25), max(best) + 0.005)  # the smallest candidates are far below
     axis.set_xlabel("parameters")
     axis.set_ylabel("validation accuracy, digits")
     axis.legend(loc="lower right")

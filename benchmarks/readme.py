@@ -121,6 +121,48 @@ def throughput(data: dict[str, Any]) -> str:
     )
 
 
+def tables(data: dict[str, Any]) -> str:
+    body = []
+    for title, row in data.items():
+        for key in ("end", "150", "300", "500", "optimum"):
+            if key not in row:
+                continue
+            found = row[key]
+            percent = key != "optimum"
+            shown = f"{found['mean']:.2f} ± {found['deviation']:.2f}" if percent else f"{found['mean']:.1f} queries"
+            reference = f"{found['reference']:g}" if "reference" in found else "-"
+            off = f"{found['off']:+.1f}" if "off" in found else "-"
+            benchmark, _, method = title.partition(": ")
+            name = benchmark.replace("nasbench201_cifar", "NB201 CIFAR-").replace("nasbench101_cifar", "NB101 CIFAR-")
+            body.append([name, method + (f", {key} queries" if key.isdigit() else ""), shown, reference, off])
+    return table(["table", "protocol", "evoml", "reference", "standard errors apart"], body)
+
+
+def training(data: dict[str, Any]) -> str:
+    titles = {"digits": "digits, 1 x 8 x 8, F = 8", "cifar10": "CIFAR-10, 3 x 32 x 32, F = 16"}
+    body = []
+    for name, row in data.items():
+        rates, hours = row["images_a_cpu_second"], row["candidates_an_hour"]
+        body.append(
+            [
+                titles[name], f"{rates['plain']:,.0f}", f"{rates['plain, channels_last']:,.0f}", f"{rates['module']:,.0f}",
+                f"{rates['module: ratio']:.2f}", f"{hours['2 x 1']:,}", f"{hours['1 x 2']:,}",
+            ]
+        )  # fmt: skip
+    return table(
+        [
+            "",
+            "plain loop",
+            "the same, channels_last",
+            "evoml",
+            "times faster",
+            "candidates an hour, 2 workers of 1 thread",
+            "1 worker of 2 threads",
+        ],
+        body,
+    )
+
+
 def architectures(data: dict[str, Any]) -> str:
     rows = data["rows"]
     names = list(dict.fromkeys(row["data"] for row in rows))
@@ -168,6 +210,7 @@ def main() -> None:
     makers: dict[str, Callable[[dict[str, Any]], str]] = {
         "solve_linear": solve_linear, "real_data": real_data, "cifar10_hour": cifar10_hour, "performance": performance,
         "throughput": throughput, "architectures": architectures, "pareto": pareto,
+        "tables": tables, "training": training,
     }  # fmt: skip
     blocks = {
         name: make(json.loads((RESULTS / f"{name}.json").read_text()))

@@ -64,7 +64,8 @@ class Strategy(Ring):
     def tell(self, evaluated: Population) -> None:
         """Take in evaluated individuals, each in place of the oldest or of the worst."""
         if self.settings.replace == "oldest":
-            return super().tell(evaluated)
+            super().tell(evaluated)
+            return
         evaluated.birth[:] = self.told + np.arange(len(evaluated))
         for index in range(len(evaluated)):
             self.population.put(np.array([self._place()]), evaluated[index : index + 1])
