@@ -1,6 +1,6 @@
 """How fast is child training beside a plain loop over modules, and what is better on two cores: two workers of one thread or one of two?
 
-    taskset -c 0,1 python benchmarks/training.py [--rounds 5] [--seconds 1.0]
+    taskset -c 0,1 python benchmarks/training.py [--rounds 5] [--seconds 1.0] [--only digits|cifar10]
 
 Images a second of this process's CPU time, one thread, batches of 64, with SGD and a clipped gradient: four random cells of AmoebaNet's operations with
 N = 1, each way of training in turn, the median of the rounds. Then candidates an hour of wall-clock time. Writes benchmarks/results/training.json.
@@ -123,22 +123,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--only", choices=SIZES, help="the other size keeps its figures")
     parser.add_argument("--work", nargs=3, metavar=("SIZE", "THREADS", "COUNT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         print(work(options.work[0], int(options.work[1]), int(options.work[2])))
         return
     torch.set_num_threads(1)
-    results = {}
-    for name, (_, _, wanted) in SIZES.items():
+    results = json.loads(RESULT.read_text()) if options.only and RESULT.exists() else {}
+    for name in [options.only] if options.only else SIZES:
         cells = [compare(network, options.rounds, options.seconds * (1 if name == "digits" else 2)) for network in networks(name)]
         found = {key: round(statistics.median(row[key] for row in cells), 2) for key in cells[0]}
         ratios = [round(row["module: ratio"], 2) for row in cells]
         hour = {f"{processes} x {threads}": round(candidates_an_hour(name, processes, threads)) for processes, threads in ((2, 1), (1, 2))}
-        results[name] = {"wanted": wanted, "ratios": ratios, "images_a_cpu_second": found, "candidates_an_hour": hour}
+        results[name] = {"wanted": SIZES[name][2], "ratios": ratios, "images_a_cpu_second": found, "candidates_an_hour": hour}
         for way in WAYS:
             print(f"{name:8} {way:24} {found[way]:8.0f} images a CPU second, {found[f'{way}: ratio']:.2f} times plain")
-        print(f"{name:8} ratios of the cells {ratios}, wanted {wanted}; candidates an hour, processes x threads: {hour}", flush=True)
+        print(
+            f"{name:8} ratios of the cells {ratios}, wanted {SIZES[name][2]}; candidates an hour, processes x threads: {hour}", flush=True
+        )
         RESULT.write_text(json.dumps(results, indent=1) + "\n")
 
 

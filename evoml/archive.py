@@ -163,11 +163,12 @@ class Archive:
         if not len(population):
             return
         n = len(population)
+        nothing: Any = [None] * n
         parents = [[int(parent) for parent in pair if parent >= 0] for pair in population.parents]
         columns = [
-            population.ids, keys, parents, population.birth, [STATUS[code] for code in population.status], seconds or [None] * n,
+            population.ids, keys, parents, population.birth, [STATUS[code] for code in population.status], seconds or nothing,
             *population.fitness.T.copy(), [event] * n, np.full(n, island, np.int32), np.full(n, experiment, np.int32),
-            np.full(n, evaluations, np.int64), *([curves or [None] * n] if self.curves else []),
+            np.full(n, evaluations, np.int64), *([curves or nothing] if self.curves else []),
         ]  # fmt: skip
         arrays = [pa.array(column, kind) for column, kind in zip(columns, self.arrow.types, strict=False)]
         arrays.append(self.schema.to_arrow(population.tables, population.sizes))

@@ -88,9 +88,11 @@ def search(
         "task": _given(name=task, data=None if data is None else str(data)),
         **_given(system=system, workers=workers, backend=backend, preset=preset, start=None if not start else [str(path) for path in start]),
     }  # fmt: skip
-    file = read_toml(config) if config else {}
-    named = system or file.get("system") or (None if space else "automl-zero")
-    layers = [("system", _given(system=named)), (str(config), file), *(("--set", assign(text)) for text in sets or []), ("flags", flags)]
+    given = [(str(config), read_toml(config) if config else {}), *(("--set", assign(text)) for text in sets or [])]
+    system_of_settings = next((layer["system"] for _, layer in reversed(given) if "system" in layer), None)
+    own_space = space or any("name" in layer.get("space", {}) for _, layer in given if isinstance(layer.get("space", {}), dict))
+    named = system or system_of_settings or (None if own_space else "automl-zero")
+    layers = [("system", _given(system=named)), *given, ("flags", flags)]
     raise typer.Exit(new_run(build(*layers), run, json_))
 
 

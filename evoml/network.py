@@ -11,7 +11,7 @@ from typing import Literal
 
 import networkx as nx
 
-from evoml.layers import Size, primitives
+from evoml.layers import Primitive, Size, primitives
 
 Merge = Literal["add", "concat"]
 
@@ -67,7 +67,7 @@ class Network:
         return tuple(out)
 
     @staticmethod
-    def primitives(edge: Edge, inputs: int) -> tuple:  # type: ignore[type-arg]
+    def primitives(edge: Edge, inputs: int) -> tuple[Primitive, ...]:
         """The steps of one edge's layer."""
         return primitives(edge.layer, inputs, edge.channels, edge.stride)
 
@@ -88,7 +88,7 @@ class Network:
                 height, width = step.after(height, width)
         return total
 
-    def _steps(self) -> Iterable:  # type: ignore[type-arg]
+    def _steps(self) -> Iterable[tuple[Edge, Primitive]]:
         for node in self.nodes:
             for edge in node.edges:
                 for step in self.primitives(edge, self.sizes[edge.source][0]):

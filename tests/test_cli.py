@@ -97,7 +97,7 @@ def test_start_up_imports_nothing_heavy() -> None:
     ("sets", "says"),
     [
         (["strategy.tournament=0"], "strategy.tournament: 0: "),
-        (["strategy.tournamnet=5"], "strategy.tournamnet: no such setting; there are block, population, tournament"),
+        (["strategy.tournamnet=5"], "strategy.tournamnet: no such setting; there are block, population, replace, tournament"),
         (["space.mutations=insert"], "space.mutations: 'insert': input should be a list, such as [1, 2]"),
         (["evaluator.hurdle.tasks=16"], "evaluator.hurdle.tasks: 16: there are 16 search tasks"),
         (["workers=9999999"], "workers: 9999999: "),
@@ -199,7 +199,7 @@ def test_a_run_s_own_configuration_repeats_it(run: Path, tmp_path: Path) -> None
 def test_what_a_command_would_ignore_is_refused(run: Path, tmp_path: Path) -> None:
     refused("evaluate", run, "--set", "search.islands=2", says="--set search.islands: an evaluation takes task.*")
     refused("evaluate", run, "--set", "space.scalars=9", says="--set space.scalars: an evaluation takes task.*")
-    refused("export", run, "--to", "python", "--task", "linear_regression", says="--task is for a program file")
+    refused("export", run, "--to", "python", "--task", "linear_regression", says="--task is for a file")
     refused("resume", run, "--budget", "100", says="--budget 100: the run has had")
     refused("search", "--budgt", "5", says="No such option: --budgt")
     refused("serch", says="No such command 'serch'")

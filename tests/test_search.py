@@ -81,7 +81,9 @@ def test_another_seed_gives_other_rows(uninterrupted: Path, tmp_path: Path) -> N
     assert not same(rows(tmp_path / "run"), rows(uninterrupted))
 
 
-@pytest.mark.parametrize("strategy", [name for name in names("strategies") if "population" in load("strategies", name).Settings.model_fields])
+@pytest.mark.parametrize(
+    "strategy", [name for name in names("strategies") if "population" in load("strategies", name).Settings.model_fields]
+)
 @pytest.mark.parametrize("keep", ["all", "improvements"])
 def test_a_resumed_run_ends_as_the_uninterrupted_one(strategy: str, keep: str, tmp_path: Path) -> None:
     sets = [f"strategy.name={strategy}", f"archive.keep={keep}", "search.budget=4000", "search.round=300"]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from evoml.errors import InputError
 from evoml.evaluators import Evaluation, Outcome
@@ -42,6 +42,13 @@ class Settings(TrainingSettings):
     )
     threads: int = Field(1, ge=1, le=1024, description="that torch uses for one candidate; results depend on it")
     device: str = Field("cpu", description="cpu, or cuda where there is one")
+
+    @field_validator("objectives")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("names an objective twice")
+        return names
 
 
 class Evaluator:
@@ -103,8 +110,8 @@ class Evaluator:
 
     @staticmethod
     def exact(settings: Settings) -> Settings:
-        """The same training for selection and test, without caps."""
-        return settings.model_copy(update={"max_parameters": 0, "max_multiply_adds": 0, "timeout": 0.0})
+        """The same training for the winner, without caps, and of the last epoch: the best one would be chosen by the test images."""
+        return settings.model_copy(update={"max_parameters": 0, "max_multiply_adds": 0, "timeout": 0.0, "report": "last"})
 
     def warm(self) -> None:
         """Import torch and run it once."""

@@ -87,7 +87,10 @@ def _values(field: Any) -> str:
 
 
 def _print_operations(module: Any) -> None:
-    operations = getattr(module, "OPS", ())
+    """The instructions of a space of programs, or the lists of layers that a space of cells draws from."""
+    for title, names_ in getattr(module, "OPERATIONS", {}).items():
+        print(f"\noperations {title}: {', '.join(names_)}")
+    operations = [op for op in getattr(module, "OPS", ()) if hasattr(op, "ins")]
     if operations:
         table = Table(title="Operations", title_justify="left", box=None, pad_edge=False)
         for column in ("Name", "Inputs", "Output", "Text"):

@@ -382,7 +382,8 @@ def _export_network(
     else:
         from evoml.export.onnx import write as write_onnx
 
-        written = [write_onnx(trained, output) or output]
+        write_onnx(trained, output)
+        written = [output]
     console(stderr=True).print(
         f"wrote {', '.join(map(str, written))} (test accuracy {trained.scores['test_accuracy']:.4f})", soft_wrap=True
     )
