@@ -48,14 +48,14 @@ SETS: dict[str, dict[str, Any]] = {
     "mnist": {
         "task": {"name": "images", "data": "mnist_train20k.npz", "test_data": "mnist_test10k.npz", "size": 14, "examples": 2500, "valid": 0.4},
         "evaluator": ADAM | {"epochs": 2, "batch": 32},
-        "final": {"task": {"examples": 0}, "evaluator": {"epochs": 2, "batch": 64}},
+        "final": {"task": {"examples": 0, "size": 14}, "evaluator": {"epochs": 2, "batch": 64}},
     },
     "cifar10": {
         "task": {
             "name": "images", "data": "cifar10_train10k.npz", "test_data": "cifar10_test1k.npz", "size": 16, "examples": 2500, "valid": 0.4
         },
         "evaluator": ADAM | {"epochs": 2, "batch": 32},
-        "final": {"task": {"examples": 0}, "evaluator": {"epochs": 4, "batch": 64, "flip": True}},
+        "final": {"task": {"examples": 0, "size": 16}, "evaluator": {"epochs": 4, "batch": 64, "flip": True}},
     },
 }  # fmt: skip
 

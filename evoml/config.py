@@ -137,13 +137,15 @@ def read_system(name: str) -> dict[str, Any]:
 def final_settings(config: Config) -> dict[str, Any]:
     """What lies over a run's settings where its winner is trained: the system's `[final]`, else the evaluator's. Raises InputError."""
     default: dict[str, Any] = getattr(load("evaluators", config.name("evaluator")), "FINAL", {})
-    own = read_system(config.system).get("final", {}) if config.system in systems() else {}
-    same = {
-        part
-        for part in PARTS
-        if part != "space" or (own and read_system(config.system).get("space", {}).get("name") == config.name("space"))
+    system = read_system(config.system) if config.system in systems() else {}
+    own = {
+        key: value
+        for key, value in system.get("final", {}).items()
+        if key not in PARTS or _group(system, key).get("name") == config.name(key)  # not those of a part that was replaced
     }
-    return _merge(default, {key: value for key, value in own.items() if key not in PARTS or key in same})
+    out = _merge(default, own)
+    known = load("tasks", config.name("task")).Settings.model_fields
+    return out | {"task": {key: value for key, value in out.get("task", {}).items() if key in known}}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

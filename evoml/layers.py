@@ -30,11 +30,15 @@ _SPATIAL = ("conv", "dw", "max", "avg", "fr", "zero")
 
 @dataclass(frozen=True)
 class Row:
-    """One layer. `reduced`: what it is where it changes the number of channels, and for an identity where it strides, if not the same."""
+    """One layer. `reduced`: what it is where it changes the number of channels, and for an identity where it strides, if not the same.
+
+    `kept`: drop path leaves it alone whatever it is made of; it never drops what is `id` or `zero`.
+    """
 
     name: str
     text: str
     reduced: str = ""
+    kept: bool = False
 
 
 def _separable(kernel: int) -> str:
@@ -48,9 +52,9 @@ def _bottleneck(*kernels: str, part: str = "/4") -> str:
 
 ROWS = (
     Row("none", "zero"),
-    Row("identity", "id", "relu conv1 bn"),
+    Row("identity", "id", "relu conv1 bn", kept=True),
     Row("skip_connect", "id", "relu fr bn"),  # DARTS
-    Row("identity_fr", "id", "fr bn"),  # ENAS
+    Row("identity_fr", "id", "fr bn", kept=True),  # ENAS
     Row("factorized_reduction", "relu fr bn"),
     Row("linear_reduction", "fr bn"),
     Row("linear_1x1", "conv1 bn"),
@@ -145,7 +149,7 @@ class Primitive:
 
 @cache
 def primitives(name: str, inputs: int, outputs: int, stride: int = 1) -> tuple[Primitive, ...]:
-    """A layer as primitives, from `inputs` to `outputs` channels. Raises KeyError for no layer, ValueError where it cannot change the channels."""
+    """A layer as primitives, from `inputs` to `outputs` channels. Raises KeyError for no layer, ValueError where it cannot be so."""
     row = LAYERS[name]
     text = row.reduced if row.reduced and (inputs != outputs or (stride > 1 and row.text == "id")) else row.text
     tokens = [_token(token) for token in text.split()]
@@ -154,8 +158,12 @@ def primitives(name: str, inputs: int, outputs: int, stride: int = 1) -> tuple[P
     channels = inputs
     for index, token in enumerate(tokens):
         new = inner(outputs, token.part) if token.kind in ("conv", "fr", "zero", "cut") else channels
+        if token.kind == "cut" and new > channels:
+            raise ValueError(f"{name} only takes channels away; it cannot give {outputs} of {inputs}")
         strides = (stride if index == striding[0] else 1, stride if index == striding[1] else 1)
         out.append(Primitive(token.kind, channels, new, token.kernel, token.dilation, strides))
+        if out[-1].overhangs and 1 in strides:
+            raise ValueError(f"{name} is for strides from two on: an even kernel has no middle to keep the size with")
         channels = new
     if channels != outputs:
         raise ValueError(f"{name} keeps its {inputs} channels; it cannot give {outputs}")

@@ -110,6 +110,8 @@ class Run:
         values = self.config.complete()
         if self.config.data is not None and self.config.data.exists():
             values["task"]["data"] = str(self.config.data.resolve())
+        if values["task"].get("test_data") and Path(values["task"]["test_data"]).exists():
+            values["task"]["test_data"] = str(Path(values["task"]["test_data"]).resolve())
         names = [Path(name).name for name in self.config.start]
         # Not auto: on another machine that may be another backend, whose results differ in the last bits.
         values["backend"] = self.problem.backend

@@ -53,7 +53,7 @@ class Executor(Protocol):
 
 
 class Inline:
-    """In this process, one at a time, without isolation: a crash ends the search, which can be resumed."""
+    """In this process, one at a time, without isolation: what ends the process ends the search, which can be resumed."""
 
     def __init__(self, evaluator: Any) -> None:
         self.evaluator = evaluator
@@ -67,7 +67,12 @@ class Inline:
         if not self.jobs:
             return None
         job = self.jobs.popleft()
-        return job.id, self.evaluator.outcomes([job.genotype], [job.stream])[0]
+        try:
+            return job.id, self.evaluator.outcomes([job.genotype], [job.stream])[0]
+        except InputError:
+            raise
+        except Exception:  # a result with a status, as where a process of its own ends
+            return job.id, Outcome(self.evaluator.worst, CRASHED)
 
     def close(self) -> None:
         self.jobs.clear()

@@ -46,6 +46,8 @@ class Steady(Run):
             )
         self.window, self.costly = window, costly
         self.evaluator = self.problem.evaluator(self.problem.task.search(0))
+        if config.search.training_seconds and not getattr(self.evaluator, "timed", True):
+            raise InputError("search.training_seconds: this table has no training times; give --budget")
         self.toolbox = toolbox(self.problem.space, self.evaluator, self.weights)
         strategy = load("strategies", config.name("strategy"))
         self.strategy = strategy.Strategy(self.toolbox, settings, config.search.seed, self.given)
@@ -143,7 +145,7 @@ class Steady(Run):
 
     def _search(self, slots: Executor, show: Show, stop: threading.Event) -> str:
         """Ask, wait, tell, until something ends it: what."""
-        began, shown = time.monotonic() - self.seconds, 0.0
+        began, shown, unsaved = time.monotonic() - self.seconds, 0.0, 0.0  # seconds of training that are in no checkpoint
         while not stop.is_set():
             self._advance(slots)
             self.seconds = time.monotonic() - began
@@ -156,8 +158,10 @@ class Steady(Run):
             if done is not None:
                 id, outcome = done
                 self.finished[id] = outcome
-                if time.monotonic() - self._saved > DURABLE:
-                    self._keep(full=time.monotonic() - self._since > self.config.archive.interval or len(self.rows) > 1000)
+                unsaved += outcome.seconds if self.costly else 0.0
+            if unsaved > DURABLE or (done is not None and time.monotonic() - self._saved > DURABLE):
+                self._keep(full=time.monotonic() - self._since > self.config.archive.interval or len(self.rows) > 1000)
+                unsaved = 0.0
             if self.told and (time.monotonic() - shown > 0.1):
                 shown = time.monotonic()
                 show(self._progress())

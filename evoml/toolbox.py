@@ -101,7 +101,7 @@ def cross(space: Space, population: Population, pairs: np.ndarray, streams: np.n
 def neighbours(space: Space, genotype: Genotype) -> Population:
     """Everything that differs from a genotype in one gene. Raises InputError for a space that does not list it."""
     if not hasattr(space, "neighbours"):
-        raise InputError("strategy: local_search needs a space that lists neighbours, which this one does not; nasbench201 and cell do")
+        raise InputError("strategy: local_search needs a space that lists neighbours, which this one does not; spaces of architectures do")
     return Population.of(space.schema, space.neighbours(genotype))
 
 

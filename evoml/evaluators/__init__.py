@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LARGER_IS_BETTER = ("fitness", "accuracy")
+LARGER_IS_BETTER = ("fitness", "accuracy", "eyeriss_arithmetic_intensity")
 
 
 def weight(objective: str) -> float:

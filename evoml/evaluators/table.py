@@ -1,7 +1,8 @@
 """Answers from a benchmark's table: what a candidate scored when it was trained, and how long that took.
 
 Ying et al. 2019, "NAS-Bench-101", arXiv 1902.09635; Dong et al. 2021, "NATS-Bench", arXiv 2009.00437. The time is simulated: with `search.training_seconds` a search
-ends as if it had trained. NATS-Bench's protocol is 20,000 s on CIFAR-10 and 40,000 s on CIFAR-100 with `val12`. What `test` reports, no search sees.
+ends as if it had trained. NATS-Bench's protocol is 20,000 s on CIFAR-10 and 40,000 s on CIFAR-100 with `val12`. What `test` reports, no search sees, but for NAS-Bench-101, whose file
+holds one accuracy: the search sees what is reported.
 """
 
 from collections.abc import Sequence
@@ -61,6 +62,7 @@ class Evaluator:
         self._accuracy = tasks.feedback[feedback]
         self._seeds = (~np.isnan(self._accuracy)).sum(1) if self._accuracy.ndim == 2 else None
         self._seconds = tasks.seconds[feedback]
+        self.timed = bool(self._seconds.any())
         self._others = (
             np.stack([tasks.columns[name] for name in self.objectives[1:]], 1) if self.objectives[1:] else np.zeros((len(tasks), 0))
         )

@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from evoml.errors import InputError
-from evoml.evaluators import Evaluation, Outcome
+from evoml.evaluators import Evaluation, Outcome, weight
 from evoml.genes import Genotype
-from evoml.network import Network
+from evoml.network import Builder, Network
 from evoml.networks import TrainingSettings
 from evoml.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
 from evoml.tasks import ImageSet
@@ -24,7 +24,7 @@ from evoml.tasks import ImageSet
 if TYPE_CHECKING:
     from evoml.networks.training import Data, Trained
 
-FINAL = {"evaluator": {"epochs": 60}}  # what lies over a run's settings where its winner is trained
+FINAL = {"evaluator": {"epochs": 60}, "task": {"examples": 0, "size": 0}}  # what lies over a run's settings where its winner is trained
 Objective = Literal["accuracy", "loss", "parameters", "multiply_adds", "latency"]
 _COUNTED = {DIVERGED: "diverged", TIMED_OUT: "timed_out", CRASHED: "crashed", OVER_BUDGET: "over_budget"}
 
@@ -33,7 +33,9 @@ class Settings(TrainingSettings):
     """How networks are trained and what they are judged by."""
 
     objectives: tuple[Objective, ...] = Field(
-        ("accuracy",), min_length=1, description="the first is optimised by a strategy with one objective"
+        ("accuracy",),
+        min_length=1,
+        description="the first is optimised by a strategy with one objective; latency is measured on this machine, so that a run with it cannot be repeated bit for bit",
     )
     max_parameters: int = Field(0, ge=0, description="a network with more is not trained; 0: no limit")
     max_multiply_adds: int = Field(0, ge=0, description="of one image; a network with more is not trained; 0: no limit")
@@ -65,7 +67,7 @@ class Evaluator:
             raise InputError("evaluator: training trains on images, which this task does not give; digits does")
         self.settings, self.tasks, self.space = settings, tasks, space
         self.objectives: tuple[str, ...] = tuple(settings.objectives)
-        self.weights = tuple(1.0 if name == "accuracy" else -1.0 for name in self.objectives)
+        self.weights = tuple(weight(name) for name in self.objectives)
         self.worst = tuple(0.0 if name == "accuracy" else math.inf for name in self.objectives)
         self.counts = dict.fromkeys(("candidates", *_COUNTED.values(), "steps"), 0)
         self._data: Data | None = None
@@ -114,11 +116,15 @@ class Evaluator:
         return settings.model_copy(update={"max_parameters": 0, "max_multiply_adds": 0, "timeout": 0.0, "report": "last"})
 
     def warm(self) -> None:
-        """Import torch and run it once."""
-        import torch
+        """Import torch and train something tiny, so that nothing is compiled while a candidate's time is counted."""
+        from evoml.networks.training import train
 
+        build = Builder((1, 4, 4))
+        network = build.network(build.layer(build.layer(0, "stem_3x3", 2), "sep_conv_3x3", 2), 2)
+        images, labels = np.zeros((4, 1, 4, 4), np.float32), np.array([0, 1, 0, 1])
+        data = ImageSet(images, labels, images, labels, ("0", "1"), np.zeros(1), np.ones(1))
         with self._threads():
-            torch.nn.functional.conv2d(torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 3, 3))
+            train(network, data, self.settings.model_copy(update={"epochs": 1, "batch": 2}), 0, device=self.settings.device)
 
     def state_dict(self) -> dict[str, Any]:
         return {"counts": dict(self.counts), "arrays": {}}

@@ -111,7 +111,7 @@ def source(genotype: Genotype, features: int, classify: bool, memory: Memory, ti
     used = {"s0", "s1", "v0", *re.findall(r"\b[svm]\d+\b", functions)}
     addresses = [name for kind, count in counts.items() for name in (f"{kind}{index}" for index in range(count)) if name in used]
     return _MODULE.format(
-        title="".join(_escaped(character) for character in title),
+        title="".join(escaped(character) for character in title),
         trained=trained,
         labels="Labels are 0 or 1." if classify else "Labels are numbers.",
         imports=f"from numpy import {', '.join(imports)}\n" if imports else "",
@@ -125,7 +125,7 @@ def source(genotype: Genotype, features: int, classify: bool, memory: Memory, ti
     )
 
 
-def _escaped(character: str) -> str:
+def escaped(character: str) -> str:
     """A character inside a string literal."""
     if character in '"\\':
         return f"\\{character}"

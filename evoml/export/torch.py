@@ -15,7 +15,7 @@ from torch import Tensor
 
 from evoml.archive import write_atomically
 from evoml.errors import InputError, cannot_write
-from evoml.export.python import _escaped
+from evoml.export.python import escaped
 from evoml.export.winner import Trained
 from evoml.layers import LAYERS, Primitive, inner, primitives
 from evoml.network import Edge, Network
@@ -51,7 +51,8 @@ from torch.nn import functional
 
 INPUT = $input  # channels, height, width
 CLASSES = $names
-MEAN = $mean  # of the pixels in 0..1, a number a channel
+BYTES = $coded  # whether pixels of the training images were bytes, which are divided by 255; else they were floats, taken as they come
+MEAN = $mean  # of those, a number a channel
 DEVIATION = $deviation
 
 
@@ -90,11 +91,11 @@ def predict(images, network=None):
 
 
 def prepared(images):
-    """Normalised images [N, $dimensions], float32. images: $shapes; bytes, or floats in 0..1."""
+    """Normalised images [N, $dimensions], float32. images: $shapes; $pixels."""
     x = torch.as_tensor(images)
-    if x.dtype != torch.uint8 and not (x.is_floating_point() and (x.numel() == 0 or (x.min() >= 0 and x.max() <= 1))):
+    if BYTES and x.dtype != torch.uint8 and not (x.is_floating_point() and (x.numel() == 0 or (x.min() >= 0 and x.max() <= 1))):
         raise ValueError("images must be bytes (uint8), or floats in 0..1")
-    x = x / 255 if x.dtype == torch.uint8 else x.float()
+    x = x / 255 if BYTES and x.dtype == torch.uint8 else x.float()
     if x.dim() == 3 and INPUT[0] == 1:
         x = x[:, None]
     elif x.dim() == 4 and tuple(x.shape[1:]) != INPUT:
@@ -186,10 +187,10 @@ def source(trained: Trained, title: str) -> str:
     shapes = ([f"[N, {height}, {width}]"] if channels == 1 else []) + [
         f"[N, {height}, {width}, {channels}]", f"[N, {channels}, {height}, {width}]",
     ]  # fmt: skip
-    names = ['"' + "".join(map(_escaped, name)) + '"' for name in trained.classes]
+    names = ['"' + "".join(map(escaped, name)) + '"' for name in trained.classes]
     return _MODULE.substitute(
         mark=_MARK,
-        title="".join(map(_escaped, title.strip())),
+        title="".join(map(escaped, title.strip())),
         size=f"{channels} channel{'s' * (channels > 1)} of {height} x {width} pixels",
         dimensions=f"{channels}, {height}, {width}",
         scores=_scores(trained),
@@ -197,6 +198,8 @@ def source(trained: Trained, title: str) -> str:
         shapes=f"{', '.join(shapes[:-1])} or {shapes[-1]}",
         classes=len(names),
         names=_listed(names),
+        coded=trained.coded,
+        pixels="bytes, or floats in 0..1" if trained.coded else "numbers on the scale of the images that it was trained on",
         mean=[float(value) for value in trained.mean],
         deviation=[float(value) for value in trained.deviation],
         weights=WEIGHTS,

@@ -34,6 +34,7 @@ class Trained:
     classes: tuple[str, ...]
     mean: np.ndarray
     deviation: np.ndarray
+    coded: bool = True  # whether raw pixels are bytes, which are divided by 255; else they are floats as they come
     curve: tuple[float, ...] = ()
     seconds: float = 0.0
 
@@ -41,10 +42,15 @@ class Trained:
 def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], preset: str | None) -> Problem:
     """The problem that the winner is trained for: the run's, with the system's final settings where they are wanted, under these layers."""
     values = {key: value for key, value in problem.config.complete().items() if key not in ("system", "start", "preset")}
-    final = final_settings(problem.config) if preset == "final" else {}
     task = next((layer["task"]["name"] for _, layer in reversed(layers) if layer.get("task", {}).get("name")), None)
+    if not problem.trains:
+        if task is None:
+            raise InputError("evaluate: cells of a table are trained on images: give --task, such as --task digits")
+        values["evaluator"] = {"name": problem.space.evaluator}
     if task is not None and task != values["task"]["name"]:
         values["task"] = {"name": task}
+    about = build(("run.toml", values), *layers).model_copy(update={"system": problem.config.system})
+    final = final_settings(about) if preset == "final" else {}
     return Problem(build(("run.toml", values), ("final", final), *layers))
 
 
@@ -59,7 +65,7 @@ def train_final(problem: Problem, genotype: Genotype, folder: Path | None, after
     if trained.module is None or trained.status != OK:
         raise InputError(f"evaluate: the training {STATUS[trained.status].replace('_', ' ')}; try a smaller evaluator.lr or space.skeleton")
     network = problem.space.network(genotype, data.size, len(data.classes))
-    out = Trained(trained.module, network, scores, data.classes, data.mean, data.deviation, tuple(trained.curve), trained.seconds)
+    out = Trained(trained.module, network, scores, data.classes, data.mean, data.deviation, data.coded, tuple(trained.curve), trained.seconds)
     if folder is not None:
         _store(problem, genotype, folder, out)
     return out
@@ -67,13 +73,15 @@ def train_final(problem: Problem, genotype: Genotype, folder: Path | None, after
 
 def _store(problem: Problem, genotype: Genotype, folder: Path, trained: Trained) -> None:
     place = folder / FINAL
+    if place.is_symlink():
+        raise InputError(f"{place}: is a link; a run keeps its network in its own folder")
     try:
         place.mkdir(exist_ok=True)
     except OSError as error:
         raise cannot_write(place, error) from None
     about = {
         "genotype": genotype.digest(), "config": problem.config.complete(), "data": problem.data_digest, "scores": trained.scores,
-        "classes": trained.classes, "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(), "size": problem.test_tasks.size,
+        "classes": trained.classes, "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(), "coded": trained.coded, "size": problem.test_tasks.size,
         "curve": trained.curve, "seconds": trained.seconds,
     }  # fmt: skip
     tensors = {name: tensor.contiguous() for name, tensor in trained.module.state_dict().items()}
@@ -98,10 +106,16 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
             return None
         size, classes = tuple(map(int, about["size"])), tuple(map(str, about["classes"]))
         network = Problem(config).space.network(genotype, size, len(classes))
+        held = sum(tensor.numel() for tensor in tensors.values())
+        if not network.parameters <= held <= 3 * network.parameters + 10_000 or not {"test_accuracy", "parameters", "multiply_adds"} <= set(about["scores"]):
+            return None
         module = Module(network)
         module.load_state_dict(tensors)
         scores = {str(name): float(value) for name, value in about["scores"].items()}
         mean, deviation = (np.array(about[name], np.float64) for name in ("mean", "deviation"))
-        return Trained(module.eval(), network, scores, classes, mean, deviation, tuple(about["curve"]), float(about["seconds"]))
+        if mean.shape != (size[0],) or deviation.shape != mean.shape:
+            return None
+        coded = bool(about["coded"])
+        return Trained(module.eval(), network, scores, classes, mean, deviation, coded, tuple(about["curve"]), float(about["seconds"]))
     except (SafetensorError, InputError, KeyError, TypeError, ValueError, RuntimeError, OSError):
         return None

@@ -7,6 +7,7 @@ read the same tensor (ReLU, pooling) are computed once for all edges, a ReLU beh
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evoml.layers import Primitive
+from evoml.layers import LAYERS, Primitive
 from evoml.network import Network
 from evoml.networks._kernels import depthwise_backward, normalise, normalise_backward
 
@@ -54,6 +55,18 @@ class Plan:
         last = {source: index for index, step in enumerate(self.steps) for source in step.sources}
         return tuple(tuple(source for source in set(step.sources) if last[source] == index) for index, step in enumerate(self.steps))
 
+    @cached_property
+    def folds(self) -> frozenset[int]:
+        """Results of convolutions that the next step normalises, and nothing else reads."""
+        return frozenset(
+            step.to
+            for step, following in pairwise(self.steps)
+            if step.kind in ("conv", "dw", "fr")
+            and following.kind == "bn"
+            and following.sources == (step.to,)
+            and step.to not in self.nodes
+        )
+
 
 def plan(network: Network, drop: bool) -> Plan:
     """The steps of `network`. drop: whether paths may be dropped."""
@@ -82,7 +95,7 @@ def plan(network: Network, drop: bool) -> Plan:
                     shown = replace(primitive, inputs=0, outputs=0) if primitive.kind in ("relu", "max", "avg") else primitive
                     at = add(primitive.kind, (at,), primitive=shown, weight=f"{number}.{which}.{place}")
                 height, width = primitive.after(height, width)
-            if drop and edge.depth > 0 and any(primitive.kind not in ("id", "zero") for primitive in primitives):
+            if drop and edge.depth > 0 and not LAYERS[edge.layer].kept and any(each.kind not in ("id", "zero") for each in primitives):
                 at = add("drop", (at,), path=len(paths))
                 paths.append(edge.depth)
             if (height, width) != network.sizes[number][1:]:

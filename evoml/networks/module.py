@@ -122,7 +122,7 @@ class Module(nn.Module):
             elif step.kind == "bn":
                 (mean, variance), (scale, shift) = self._places[step.weight].moments(self.running), weights[step.weight]
                 out = functional.batch_norm(parts[0], mean, variance, scale, shift, self.training, MOMENTUM, EPSILON)
-            elif step.kind in ("conv", "dw", "fr") and not self.training and following is not None and following.kind == "bn":
+            elif not self.training and following is not None and step.to in self.plan.folds:
                 folded = following.to
                 mean, variance = self._places[following.weight].moments(self.running)
                 scale, shift = weights[following.weight]

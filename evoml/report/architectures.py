@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evoml.config import Config
 from evoml.population import Individual
 from evoml.problem import Problem
 from evoml.report import console
@@ -96,11 +95,13 @@ def print_scores(out: Console, problem: Problem, name: str, scores: dict[str, fl
     out.print(table)
 
 
-def settings_line(config: Config) -> str:
-    """What a final training was done with, in a line."""
-    evaluator, skeleton = config.part("evaluator"), getattr(config.part("space"), "skeleton", None)
-    size = ", ".join(f"{name} {value}" for name, value in (skeleton.model_dump() if skeleton else {}).items())
-    return f"training for {evaluator.epochs} epochs on training and validation images; {size}"
+def training_line(problem: Problem) -> str:
+    """What a final training is done with, in a line."""
+    data, skeleton = problem.test_tasks, getattr(problem.config.part("space"), "skeleton", None)
+    named = ("cells", "filters", "reductions", "width")
+    size = ", ".join(f"{name} {value}" for name, value in (skeleton.model_dump() if skeleton else {}).items() if name in named)
+    images = f"{len(data.train_y):,} training and validation images of {data.size[1]} x {data.size[2]}"
+    return f"training for {problem.config.part('evaluator').epochs} epochs on {images}; {size}"
 
 
 def epochs(err: Console, quiet: bool = False) -> Callable[[int, float], bool]:

@@ -272,7 +272,7 @@ def _evaluate_architecture(
     """Train a winner, or a file's architecture, and test it; a table is asked for what it reports."""
     if preset not in (None, "final"):
         raise InputError(f"evaluate: --preset {preset}: must be final")
-    if problem is not None and not problem.trains and preset is None:
+    if problem is not None and not problem.trains and preset is None and not any("task" in layer and layer["task"] for _, layer in layers):
         scores = problem.evaluator(problem.task.search(0)).test(genotype)
         if as_json:
             print_json({"objectives": scores})
@@ -285,13 +285,19 @@ def _evaluate_architecture(
 
     final = final_problem(about, layers, preset)
     if not as_json:
-        console(stderr=True).print(f"{path}: {architectures.settings_line(final.config)}", soft_wrap=True)
-    trained = train_final(final, genotype, path if problem is not None else None, architectures.epochs(console(stderr=True), as_json))
+        console(stderr=True).print(f"{path}: {architectures.training_line(final)}", soft_wrap=True)
+    own = problem is not None and problem.trains and preset == "final" and _on_same_images(problem, final)
+    trained = train_final(final, genotype, path if own else None, architectures.epochs(console(stderr=True), as_json))
     baselines = baseline_scores(final.test_tasks)
     if as_json:
         print_json({"objectives": trained.scores, "key": space.key(genotype), "baselines": baselines, "curve": list(trained.curve)})
         return
     architectures.print_scores(console(), final, "found architecture" if problem else path.name, trained.scores, baselines)
+
+
+def _on_same_images(problem: Problem, final: Problem) -> bool:
+    """Whether a training is on the run's own data, so that the run may keep it as its network."""
+    return (problem.config.task["name"], problem.data_digest) == (final.config.task["name"], final.data_digest)
 
 
 def _edited(path: Path, problem: Problem) -> list[str]:
@@ -372,7 +378,7 @@ def _export_network(
     trained = kept(path, genotype) if problem is not None else None
     if trained is None:
         final = final_problem(_about(problem, space), _layers(task, data, None, []), "final")
-        console(stderr=True).print(f"not trained at full size yet: {architectures.settings_line(final.config)} ...", soft_wrap=True)
+        console(stderr=True).print(f"not trained at full size yet: {architectures.training_line(final)} ...", soft_wrap=True)
         trained = train_final(final, genotype, path if problem is not None else None, architectures.epochs(console(stderr=True)))
     title = f"{path}, test accuracy {trained.scores['test_accuracy']:.4f}"
     if to == "torch":

@@ -1,10 +1,10 @@
 """What spaces of architectures share: lowering to `Network`, keys by graph, files that say which space they are of."""
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import networkx as nx
 import numpy as np
@@ -71,11 +71,6 @@ class ArchitectureSpace(Space):
             out.add_edges_from((edge.source, number, {"label": "" if edge.layer == "identity" else edge.layer}) for edge in node.edges)
         return {"": out}
 
-    @property
-    def tells_networks_apart(self) -> bool:
-        """Whether genotypes of equal keys have equal counts of parameters and multiply-adds; if not, they are only of the same use."""
-        return True
-
     def keys(self, population: Population) -> list[str]:
         return [self.key(population.genotype(index)) for index in range(len(population))]
 
@@ -120,6 +115,15 @@ def read_genotype(text: str, where: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not TOML ({' '.join(str(error).split())[:200]})") from None
+
+
+S = TypeVar("S", bound=ArchitectureSpace)
+
+
+def opened(space: Callable[[Any], S], values: type[settings.Settings], text: str, where: str) -> tuple[S, Genotype]:
+    """What a space's `open_text` gives: the space that a genotype's file names, made of its settings `values`, and the genotype. Raises InputError."""
+    made = space(values.read(read_header(text, where), f"{where}: space"))
+    return made, made.parse(text, where)
 
 
 def read_header(text: str, where: str) -> dict[str, Any]:

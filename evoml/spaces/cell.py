@@ -22,7 +22,7 @@ from evoml import settings
 from evoml.genes import Choice, Column, Genotype, Reference, Schema, Table
 from evoml.layers import OPERATIONS, Size
 from evoml.network import Builder, Edge, Network
-from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest, read_header
+from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest, opened
 
 CELLS = ("normal", "reduction")
 NAMES = tuple(dict.fromkeys(name for operations in OPERATIONS.values() for name in operations))
@@ -88,13 +88,14 @@ class Space(ArchitectureSpace):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._drawn = tuple(NAMES.index(name) for name in OPERATIONS[settings.operations])
+        self._combine = tuple(COMBINE.index(name) for name in dict.fromkeys(settings.combine))
 
     @cached_property
     def schema(self) -> Schema:  # type: ignore[override]
         state, operation = Reference(inputs=2), Choice(NAMES, self._drawn)
         columns = (
             Column("input_a", state), Column("op_a", operation), Column("input_b", state), Column("op_b", operation),
-            Column("combine", Choice(COMBINE, tuple(COMBINE.index(name) for name in self.settings.combine))),
+            Column("combine", Choice(COMBINE, self._combine)),
         )  # fmt: skip
         return Schema(tuple(Table(name, columns, self.settings.blocks, self.settings.blocks) for name in CELLS))
 
@@ -102,19 +103,20 @@ class Space(ArchitectureSpace):
         return {name: [{} for _ in range(self.settings.blocks)] for name in CELLS}
 
     def vary(self, rng: Random, genotype: Genotype) -> Genotype:
-        """Identity, a hidden state mutation or an operation mutation, the last two as likely; of one element of one block of one cell."""
+        """Identity, or as likely a hidden state, an operation or, where there are several, a combination mutation: one element of one block of one cell.
+
+        Each draws another value than the one that is there. The paper draws the operation from the whole list, as recalled, so that some children are copies.
+        """
         if rng.random() < self.settings.identity:
             return genotype
         name = rng.choice(CELLS)
         rows = genotype.tables[name].copy()
         block, side = rng.randrange(len(rows)), rng.choice("ab")
         row = rows[block]
-        if rng.random() < 0.5:
-            others = [state for state in range(2 + block) if state != row[f"input_{side}"]]
-            row[f"input_{side}"] = rng.choice(others)
-        else:
-            others = [code for code in self._drawn if code != row[f"op_{side}"]]
-            row[f"op_{side}"] = rng.choice(others) if others else row[f"op_{side}"]
+        kinds = [(f"input_{side}", range(2 + block)), (f"op_{side}", self._drawn), ("combine", self._combine)]
+        column, values = kinds[int(rng.random() * (3 if len(self._combine) > 1 else 2))]
+        others = [value for value in values if value != row[column]]
+        row[column] = rng.choice(others) if others else row[column]
         return Genotype(self.schema, genotype.tables | {name: rows})
 
     def mate(self, rng: Random, one: Genotype, other: Genotype) -> tuple[Genotype, Genotype]:
@@ -216,5 +218,4 @@ class Space(ArchitectureSpace):
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:
     """A genotype's file with the space that it names. Raises InputError."""
-    space = Space(Settings.read(read_header(text, where), f"{where}: space"))
-    return space, space.parse(text, where)
+    return opened(Space, Settings, text, where)

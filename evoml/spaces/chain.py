@@ -18,7 +18,7 @@ from evoml import settings
 from evoml.genes import Column, Genotype, Listed, Schema, Subset, Table, members
 from evoml.layers import LAYERS, Size
 from evoml.network import Builder, Network
-from evoml.spaces._architectures import ArchitectureSpace, graph_digest, read_header
+from evoml.spaces._architectures import ArchitectureSpace, graph_digest, opened
 from evoml.streams import generator
 
 Rows = list[tuple[int, int, int, int, int]]  # kernel_height, kernel_width, filters, stride, anchors as a bit mask
@@ -193,5 +193,4 @@ def _layer(height: int, width: int) -> str:
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:
     """A genotype's file with the space that it names. Raises InputError."""
-    space = Space(Settings.read(read_header(text, where), f"{where}: space"))
-    return space, space.parse(text, where)
+    return opened(Space, Settings, text, where)

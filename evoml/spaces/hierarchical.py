@@ -9,6 +9,7 @@ does; a whole cell that gives nothing is the identity, so that every genotype ha
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from math import prod
 from random import Random
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from evoml.genes import Choice, Column, Genotype, Integer, Schema, Table
 from evoml.layers import Size
 from evoml.network import Builder, Network
 from evoml.population import Population
-from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest, read_header
+from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest, opened
 from evoml.streams import generator
 
 PRIMITIVES = ("conv_1x1_bn_relu", "dw_conv_3x3_bn_relu", "sep_conv_3x3_bn_relu", "max_pool_3x3", "avg_pool_3x3", "identity")
@@ -120,11 +121,11 @@ class Space(ArchitectureSpace):
         return Population.of(self.schema, [self._diverse(generator(stream)) for stream in streams])
 
     def _diverse(self, rng: Random) -> Genotype:
-        codes = {name: rows["operation"].tolist() for name, rows in self.trivial().tables.items()}
-        for _ in range(self.settings.mutations):
-            name, row, code = self._mutation(rng, codes)
-            codes[name][row] = code
-        return self._genotype(codes)
+        codes, others = list(self._trivial), self._others
+        for gene in rng.choices(range(len(codes)), cum_weights=self._shares, k=self.settings.mutations):
+            codes[gene] = _another(rng, codes[gene], others[gene])
+        rest = iter(codes)
+        return self._genotype({name: [next(rest) for _ in keys] for name, keys in self._keys.items()})
 
     def _genotype(self, codes: dict[str, list[int]]) -> Genotype:
         tables = {}
@@ -135,19 +136,34 @@ class Space(ArchitectureSpace):
 
     def vary(self, rng: Random, genotype: Genotype) -> Genotype:
         """One edge of one motif of one level gets another operation: an edge is added, altered or removed."""
-        name, row, code = self._mutation(rng, {name: rows["operation"] for name, rows in genotype.tables.items()})
+        gene = rng.choices(range(len(self._genes)), cum_weights=self._shares)[0]
+        name, row = self._genes[gene]
         rows = genotype.tables[name].copy()
-        rows["operation"][row] = code
+        rows["operation"][row] = _another(rng, int(rows["operation"][row]), self._others[gene])
         return Genotype(self.schema, genotype.tables | {name: rows})
 
-    def _mutation(self, rng: Random, codes: Any) -> tuple[str, int, int]:
-        """Level, motif, node and a node before it, each uniform, and an operation that is not there: as table, row and code."""
-        name = rng.choice(list(self.levels))
-        motifs, nodes = self.levels[name]
-        motif, target = rng.randrange(motifs), rng.randrange(1, nodes)
-        row = motif * nodes * (nodes - 1) // 2 + target * (target - 1) // 2 + rng.randrange(target)
-        code = rng.randrange(len(self._operations[name]) - 1)
-        return name, row, code + (code >= codes[name][row])
+    @cached_property
+    def _genes(self) -> list[tuple[str, int]]:
+        """Table and row of every operation of a genotype."""
+        return [(name, row) for name, keys in self._keys.items() for row in range(len(keys))]
+
+    @cached_property
+    def _shares(self) -> list[float]:
+        """How often a mutation changes each of them, added up: the level, a motif, a node and a node before it are uniform."""
+        shares = []
+        for name, keys in self._keys.items():
+            motifs, nodes = self.levels[name]
+            shares += [1 / (len(self.levels) * motifs * (nodes - 1) * (target - 1)) for _, _, target in keys]
+        return list(accumulate(shares))
+
+    @cached_property
+    def _others(self) -> list[int]:
+        """How many operations each of them may become."""
+        return [len(self._operations[name]) - 1 for name, _ in self._genes]
+
+    @cached_property
+    def _trivial(self) -> list[int]:
+        return [code for rows in self.trivial().tables.values() for code in rows["operation"].tolist()]
 
     @cached_property
     def _operations(self) -> dict[str, tuple[str, ...]]:
@@ -285,6 +301,12 @@ def _append(out: list[Node], label: str, *sources: int) -> int:
     return len(out) - 1
 
 
+def _another(rng: Random, code: int, others: int) -> int:
+    """A code other than this one, of `others` that there are."""
+    drawn = int(rng.random() * others)
+    return drawn + (drawn >= code)
+
+
 def _between(nodes: int, edges: list[tuple[int, int, Operation]]) -> Motif | None:
     """The motif of these edges (source, target, operation); None where its last node is not reached."""
     forward, backward = {1}, {nodes}
@@ -320,5 +342,4 @@ def _build(build: Builder, cell: Expanded, start: int, filters: int) -> int:
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:
     """A genotype's file with the space that it names. Raises InputError."""
-    space = Space(Settings.read(read_header(text, where), f"{where}: space"))
-    return space, space.parse(text, where)
+    return opened(Space, Settings, text, where)

@@ -20,7 +20,7 @@ from evoml.genes import Choice, Column, Genotype, Given, Schema, Subset, Table, 
 from evoml.layers import Size
 from evoml.network import Builder, Edge, Network
 from evoml.population import Population
-from evoml.spaces._architectures import ArchitectureSpace, read_header
+from evoml.spaces._architectures import ArchitectureSpace, opened
 
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 LAYERS = ("conv_3x3_bn_relu", "conv_1x1_bn_relu", "max_pool_3x3")
@@ -286,5 +286,4 @@ def _link(vertex: int, width: int, wanted: int) -> str:
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:
     """A genotype's file with the space that it names. Raises InputError."""
-    space = Space(Settings.read(read_header(text, where), f"{where}: space"))
-    return space, space.parse(text, where)
+    return opened(Space, Settings, text, where)

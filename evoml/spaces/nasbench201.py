@@ -20,7 +20,7 @@ from evoml.genes import Choice, Column, Genotype, Integer, Schema, Table
 from evoml.layers import Size
 from evoml.network import Builder, Edge, Network
 from evoml.population import Population
-from evoml.spaces._architectures import ArchitectureSpace, read_header
+from evoml.spaces._architectures import ArchitectureSpace, opened
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 LAYERS = ("none", "skip_connect", "conv_1x1", "conv_3x3", "avg_pool_3x3")
@@ -56,10 +56,6 @@ class Space(ArchitectureSpace):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-
-    @property
-    def tells_networks_apart(self) -> bool:
-        return self.settings.identity == "cell"
 
     def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
         return {"edges": [{"source": source, "target": target} for source, target in EDGES]}
@@ -195,5 +191,4 @@ def _codes(ops: np.ndarray) -> np.ndarray:
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:
     """A genotype's file with the space that it names. Raises InputError."""
-    space = Space(Settings.read(read_header(text, where), f"{where}: space"))
-    return space, space.parse(text, where)
+    return opened(Space, Settings, text, where)

@@ -6,11 +6,16 @@ to ask for at once), `ask(ids)` (which may give fewer, and none where it has to 
 `backend = "auto"` is decided.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from deap import base
 
+from evoml import settings
+from evoml.genes import Genotype
 from evoml.population import Population
+from evoml.streams import INITIAL, streams
 
 
 def check_counts(asked: Any, told: Any) -> tuple[int, int]:
@@ -18,6 +23,57 @@ def check_counts(asked: Any, told: Any) -> tuple[int, int]:
     if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in (asked, told)):
         raise ValueError("not counts")
     return asked, told
+
+
+def founders(toolbox: base.Toolbox, seed: int, ids: np.ndarray, given: Sequence[Genotype], asked: int) -> Population:
+    """Members of the first population with these ids, `asked` of which are there already: the given genotypes in turn, else what the space says."""
+    turn = asked % len(given) if given else 0
+    out: Population = toolbox.initial(streams(seed, INITIAL, ids), [*given[turn:], *given[:turn]])
+    out.ids[:] = ids
+    return out
+
+
+def joined(toolbox: base.Toolbox, *parts: Population) -> Population:
+    """Populations one after the other."""
+    out: Population = toolbox.empty(sum(map(len, parts)))
+    start = 0
+    for part in parts:
+        out.put(np.arange(start, start + len(part)), part)
+        start += len(part)
+    return out
+
+
+class SingleSettings(settings.Settings):
+    """Of strategies that are asked for one candidate at a time."""
+
+    @property
+    def candidates(self) -> int:
+        return 1
+
+
+class Single:
+    """What those share: all that they are made of, and counts of individuals that ever were proposed, and that ever were told."""
+
+    block = 1
+
+    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, given: Sequence[Genotype] = ()) -> None:
+        self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
+        self.asked = self.told = 0
+
+    @property
+    def alive(self) -> Population:
+        """What a snapshot shows."""
+        raise NotImplementedError
+
+    @property
+    def fitness(self) -> np.ndarray:
+        """The first objective of everyone alive."""
+        return self.alive.fitness[:, 0]
+
+    def _entered(self, evaluated: Population) -> None:
+        """Number those who are told in the order of their birth."""
+        evaluated.birth[:] = self.told + np.arange(len(evaluated))
+        self.told += len(evaluated)
 
 
 class Ring:

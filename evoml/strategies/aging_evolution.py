@@ -15,8 +15,8 @@ from pydantic import Field
 from evoml import settings
 from evoml.genes import Genotype
 from evoml.population import Population
-from evoml.strategies import Ring
-from evoml.streams import INITIAL, MIGRATE, SELECT, VARY, below, streams
+from evoml.strategies import Ring, founders
+from evoml.streams import MIGRATE, SELECT, VARY, below, streams
 
 
 class Settings(settings.Settings):
@@ -50,13 +50,9 @@ class Strategy(Ring):
             return self.population[:0]
         self.asked = asked + (first if first > 0 else len(ids))
         if first > 0:
-            turn = asked % len(self.given) if self.given else 0
-            given = [*self.given[turn:], *self.given[:turn]]
-            out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids[:first]), given)
-            out.ids[:] = ids[:first]
-            return out
+            return founders(self.toolbox, self.seed, ids[:first], self.given, asked)
         parents = select(self.population, streams(self.seed, SELECT, ids), self.settings.tournament, self.told)
-        out = self.toolbox.vary(self.population, parents, streams(self.seed, VARY, ids))
+        out: Population = self.toolbox.vary(self.population, parents, streams(self.seed, VARY, ids))
         out.ids[:] = ids
         out.parents[:, 0] = self.population.ids[parents]
         return out

@@ -11,38 +11,32 @@ import numpy as np
 from deap import base
 from pydantic import Field
 
-from evoml import settings
 from evoml.genes import Genotype
 from evoml.population import OK, Population
-from evoml.strategies import check_counts
+from evoml.strategies import Single, SingleSettings, check_counts, joined
 from evoml.streams import INITIAL, SELECT, generator, outputs, streams
 
 DRAWS = 200  # of a random start that is not known yet; then the space counts as exhausted
 
 
-class Settings(settings.Settings):
+class Settings(SingleSettings):
     """The number of neighbours that are looked at."""
 
     neighbours: int = Field(0, ge=0, description="most neighbours of a point to evaluate, in random order; 0: all")
 
-    @property
-    def candidates(self) -> int:
-        return 1
 
-
-class Strategy:
+class Strategy(Single):
     """One point and its neighbours."""
 
-    block = 1
+    settings: Settings
 
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
+        super().__init__(toolbox, settings, seed, given)
         self.known: dict[str, list[float]] = {}  # id and objectives by key, of everyone who was told
         self.starts = 0  # given genotypes that were taken for one
         self.point: Population = toolbox.empty(0)  # where the search stands
         self.around: Population = toolbox.empty(0)  # its neighbours that are known by now
         self.queue: Population = toolbox.empty(0)  # its neighbours to ask for
-        self.asked = self.told = 0
 
     def ask(self, ids: np.ndarray) -> Population:
         """The next neighbour, or a random start; nothing while what was asked has to be told first."""
@@ -102,24 +96,15 @@ class Strategy:
 
     def tell(self, evaluated: Population) -> None:
         """Remember what a candidate scored."""
-        evaluated.birth[:] = self.told + np.arange(len(evaluated))
+        self._entered(evaluated)
         for key, id, objectives in zip(self.toolbox.keys(evaluated), evaluated.ids.tolist(), evaluated.fitness.tolist(), strict=True):
             self.known[key] = [id, *objectives]
-        joined: Population = self.toolbox.empty(len(self.around) + len(evaluated))
-        joined.put(np.arange(len(self.around)), self.around)
-        joined.put(len(self.around) + np.arange(len(evaluated)), evaluated)
-        self.around = joined
-        self.told += len(evaluated)
+        self.around = joined(self.toolbox, self.around, evaluated)
 
     @property
     def alive(self) -> Population:
         """The point and what is known around it."""
         return self.point if len(self.point) else self.around
-
-    @property
-    def fitness(self) -> np.ndarray:
-        """The first objective of those."""
-        return self.alive.fitness[:, 0]
 
     def migrants(self, count: int, number: int) -> Population:
         """Nothing: every search climbs its own hill."""

@@ -12,34 +12,28 @@ import numpy as np
 from deap import base, tools
 from pydantic import Field
 
-from evoml import settings
 from evoml.genes import Genotype
 from evoml.population import OK, Population
-from evoml.strategies import check_counts
-from evoml.streams import INITIAL, SELECT, VARY, below, outputs, streams
+from evoml.strategies import Single, SingleSettings, check_counts, founders, joined
+from evoml.streams import SELECT, VARY, below, outputs, streams
 
 
-class Settings(settings.Settings):
+class Settings(SingleSettings):
     """Population and crossover."""
 
     population: int = Field(40, ge=4, le=100_000, description="parents that survive a generation, and children in it")
     crossover: float = Field(0.5, ge=0, le=1, description="share of children that have two parents; all are mutated")
 
-    @property
-    def candidates(self) -> int:
-        return 1
 
-
-class Strategy:
+class Strategy(Single):
     """Generations of parents and children."""
 
-    block = 1
+    settings: Settings
 
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
+        super().__init__(toolbox, settings, seed, given)
         self.parents: Population = toolbox.empty(0)
         self.children: Population = toolbox.empty(0)
-        self.asked = self.told = 0
         self._order: np.ndarray | None = None
 
     def ask(self, ids: np.ndarray) -> Population:
@@ -47,8 +41,7 @@ class Strategy:
         size = self.settings.population
         if self.asked < size:
             ids = ids[: size - self.asked]
-            turn = self.asked % len(self.given) if self.given else 0
-            out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids), [*self.given[turn:], *self.given[:turn]])
+            out = founders(self.toolbox, self.seed, ids, self.given, self.asked)
         elif not len(self.alive):
             return self.alive
         else:
@@ -88,12 +81,11 @@ class Strategy:
 
     def tell(self, evaluated: Population) -> None:
         """Take in children; when a generation of them is there, parents and children compete."""
-        evaluated.birth[:] = self.told + np.arange(len(evaluated))
-        self.told += len(evaluated)
-        self.children = join(self.toolbox.empty(len(self.children) + len(evaluated)), self.children, evaluated)
+        self._entered(evaluated)
+        self.children = joined(self.toolbox, self.children, evaluated)
         size = self.settings.population
         if len(self.children) >= size:
-            everyone = join(self.toolbox.empty(len(self.parents) + len(self.children)), self.parents, self.children)
+            everyone = joined(self.toolbox, self.parents, self.children)
             people = individuals(everyone)
             place = {id(member): index for index, member in enumerate(people)}
             self.parents = everyone.take(np.array(sorted(place[id(member)] for member in tools.selNSGA2(people, size))))
@@ -105,11 +97,6 @@ class Strategy:
     def alive(self) -> Population:
         """The parents, or the first population as far as it is known."""
         return self.parents if len(self.parents) else self.children
-
-    @property
-    def fitness(self) -> np.ndarray:
-        """The first objective of everyone alive."""
-        return self.alive.fitness[:, 0]
 
     def migrants(self, count: int, number: int) -> Population:
         """The best of the first front."""
@@ -138,10 +125,3 @@ def individuals(population: Population) -> list[Any]:
         if population.status[index] != OK or not np.isfinite(population.fitness[index]).all():
             member.fitness.values = tuple(worst)
     return people
-
-
-def join(out: Population, one: Population, other: Population) -> Population:
-    """Both, one after the other, in `out`, which has room for them."""
-    for start, part in ((0, one), (len(one), other)):
-        out.put(np.arange(start, start + len(part)), part)
-    return out

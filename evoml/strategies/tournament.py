@@ -11,34 +11,28 @@ import numpy as np
 from deap import base
 from pydantic import Field
 
-from evoml import settings
 from evoml.genes import Genotype
 from evoml.population import Population
-from evoml.strategies import check_counts
+from evoml.strategies import Single, SingleSettings, check_counts, founders
 from evoml.strategies.aging_evolution import select
-from evoml.streams import INITIAL, MIGRATE, SELECT, VARY, streams
+from evoml.streams import MIGRATE, SELECT, VARY, streams
 
 
-class Settings(settings.Settings):
+class Settings(SingleSettings):
     """The first population, and the share of all that a tournament draws."""
 
     population: int = Field(200, ge=2, le=1_000_000, description="individuals before the first child")
     share: float = Field(0.05, gt=0, le=1, description="of everyone so far, drawn for a tournament, at least two")
 
-    @property
-    def candidates(self) -> int:
-        return 1
 
-
-class Strategy:
+class Strategy(Single):
     """Children of tournament winners, in a population that grows."""
 
-    block = 1
+    settings: Settings
 
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
+        super().__init__(toolbox, settings, seed, given)
         self.room: Population = toolbox.empty(settings.population)
-        self.asked = self.told = 0
 
     @property
     def population(self) -> Population:
@@ -47,18 +41,12 @@ class Strategy:
 
     alive = population
 
-    @property
-    def fitness(self) -> np.ndarray:
-        """The first objective of everyone."""
-        return self.room.fitness[: self.told, 0]
-
     def ask(self, ids: np.ndarray) -> Population:
         """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
         first = min(self.settings.population - self.asked, len(ids))
         if first > 0:
             ids = ids[:first]
-            turn = self.asked % len(self.given) if self.given else 0
-            out: Population = self.toolbox.initial(streams(self.seed, INITIAL, ids), [*self.given[turn:], *self.given[:turn]])
+            out = founders(self.toolbox, self.seed, ids, self.given, self.asked)
         elif not self.told:
             return self.room[:0]
         else:
@@ -72,13 +60,12 @@ class Strategy:
 
     def tell(self, evaluated: Population) -> None:
         """Add evaluated individuals."""
-        evaluated.birth[:] = self.told + np.arange(len(evaluated))
         if self.told + len(evaluated) > len(self.room):
             larger = self.toolbox.empty(2 * (self.told + len(evaluated)))
             larger.put(np.arange(self.told), self.population)
             self.room = larger
+        self._entered(evaluated)
         self.room.put(evaluated.birth, evaluated)
-        self.told += len(evaluated)
 
     def migrants(self, count: int, number: int) -> Population:
         """Winners of tournaments, to be sent elsewhere."""

@@ -44,6 +44,7 @@ class ImageSet:
     classes: tuple[str, ...]  # [K]
     mean: np.ndarray  # [C] of the raw pixels in 0..1
     deviation: np.ndarray  # [C]
+    coded: bool = True  # whether the raw pixels were bytes, divided by 255; else floats, taken as they come
 
     @property
     def size(self) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from evoml import settings
 from evoml.errors import InputError
+from evoml.evaluators import weight
 from evoml.tasks._images import read_arrays, shown
 
 NASBENCH201 = ("ops", "val12", "val200", "test200", "train_time200", "latency", "params_m", "hw", "hw_names")
@@ -114,7 +115,7 @@ def _hardware(where: str, arrays: dict[str, np.ndarray], rows: int) -> dict[str,
         raise InputError(f"{where}: hw: {shown(values)}, hw_names: {shown(names)}; they must be numbers [{rows}, k] and k names")
     for name, column in zip(names.tolist(), values.T, strict=True):
         _numbers(where, f"hw: {name}", np.maximum(column, 0), rows)
-    return {str(name): np.where(column < 0, np.inf, column.astype(np.float64)) for name, column in zip(names, values.T, strict=True)}
+    return {str(name): np.where(column < 0, -np.inf * weight(str(name)), column.astype(np.float64)) for name, column in zip(names, values.T, strict=True)}
 
 
 def _nasbench101(where: str, arrays: dict[str, np.ndarray]) -> Table:

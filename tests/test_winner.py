@@ -1,0 +1,117 @@
+"""The winner trained at full size: what it is trained with, where its weights are kept, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evoml.config import build
+from evoml.errors import InputError
+from evoml.export.winner import FINAL, final_problem, kept, train_final
+from evoml.problem import Problem, stored_config
+from evoml.search import open_search
+
+TINY = {
+    "system": "amoebanet",
+    "search": {"budget": 3},
+    "workers": 1,
+    "space": {"blocks": 1, "skeleton": {"cells": 0, "filters": 2}},
+    "strategy": {"population": 2, "tournament": 1},
+    "evaluator": {"epochs": 1},
+    "task": {"examples": 120, "size": 4},
+}
+SMALL = ("test", {"space": {"skeleton": {"cells": 0, "filters": 2}}, "evaluator": {"epochs": 1}})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("winner") / "run"
+    search = open_search(build(("test", TINY)), folder)
+    search.create()
+    search.prepare()
+    search.run()
+    return folder
+
+
+@pytest.fixture
+def problem(run: Path) -> Problem:
+    return Problem(stored_config(run))
+
+
+def winner(problem: Problem, run: Path):  # type: ignore[no-untyped-def]
+    return problem.archive(run).best(1)[0][0]["genotype"]
+
+
+def test_full_size_is_full_size(problem: Problem) -> None:
+    """Epochs and skeleton of the system's final settings, and none of the proxies on data."""
+    final = final_problem(problem, [], "final").config
+    assert final.part("evaluator").epochs == 60 and final.part("space").skeleton.filters == 16
+    assert final.part("task").examples == final.part("task").size == 0
+    assert final_problem(problem, [], None).config.part("task").examples == 120
+
+
+def test_settings_given_lie_over_the_final_ones(problem: Problem) -> None:
+    assert final_problem(problem, [("--set", {"evaluator": {"epochs": 3}})], "final").config.part("evaluator").epochs == 3
+
+
+def test_trained_on_all_but_the_test_part(problem: Problem, run: Path) -> None:
+    final = final_problem(problem, [SMALL], "final")
+    searched, tested = problem.task.search(0), final.test_tasks
+    assert len(tested.train_y) > len(searched.train_y) + len(searched.valid_y)
+    pixels = {image.tobytes() for image in tested.train_x}
+    assert sum(image.tobytes() in pixels for image in tested.valid_x) < len(tested.valid_x) // 20  # a few digits are there twice
+    trained = train_final(final, winner(problem, run), None)
+    assert 0 <= trained.scores["test_accuracy"] <= 1 and trained.scores["parameters"] == trained.network.parameters
+
+
+def test_the_last_epoch_counts_whatever_the_run_reports(problem: Problem, run: Path) -> None:
+    final = final_problem(problem, [SMALL, ("test", {"evaluator": {"epochs": 4, "report": "best"}})], "final")
+    trained = train_final(final, winner(problem, run), None)
+    assert trained.scores["test_accuracy"] == trained.curve[-1]
+
+
+def test_weights_are_kept_and_found_again(problem: Problem, run: Path) -> None:
+    genotype, final = winner(problem, run), final_problem(problem, [SMALL], "final")
+    trained = train_final(final, genotype, run)
+    again = kept(run, genotype)
+    assert again is not None and again.scores == trained.scores and kept(run, genotype, final) is not None
+    for name, tensor in trained.module.state_dict().items():
+        assert np.array_equal(tensor, again.module.state_dict()[name])
+    other = final_problem(problem, [SMALL, ("test", {"evaluator": {"epochs": 2}})], "final")
+    assert kept(run, genotype, other) is None
+    changed = problem.space.mutate(problem.space.random(np.arange(1, dtype=np.uint64)), np.array([0]), np.array([5], np.uint64)).genotype(0)
+    assert changed == genotype or kept(run, changed) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_damaged_weights_are_none(content: bytes, problem: Problem, run: Path, tmp_path: Path) -> None:
+    (tmp_path / FINAL).mkdir()
+    (tmp_path / FINAL / "weights.safetensors").write_bytes(content)
+    assert kept(tmp_path, winner(problem, run)) is None
+
+
+def test_a_link_is_not_written_through(problem: Problem, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / FINAL).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="link"):
+        train_final(final_problem(problem, [SMALL], "final"), winner(problem, run), tmp_path)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_another_test_part_is_another_training(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (60, 4, 4), np.uint8), np.arange(60) % 3
+    np.savez(tmp_path / "train.npz", images=images, labels=labels)
+    np.savez(tmp_path / "test.npz", images=images[::-1], labels=labels)
+    values = TINY | {"task": {"name": "images", "data": str(tmp_path / "train.npz"), "test_data": str(tmp_path / "test.npz")}}
+    before = Problem(build(("test", values))).data_digest
+    np.savez(tmp_path / "test.npz", images=images[::-1], labels=labels[::-1])
+    assert Problem(build(("test", values))).data_digest != before
+
+
+def test_a_table_run_is_trained_on_images_that_are_named(data_folder: Path) -> None:
+    values = {"space": {"name": "nasbench201"}, "evaluator": {"name": "table"}, "task": {"data": str(data_folder / "nasbench201_cifar10.npz")}}
+    problem = Problem(build(("test", values)))
+    with pytest.raises(InputError, match="--task"):
+        final_problem(problem, [], "final")
+    assert final_problem(problem, [("flags", {"task": {"name": "digits"}})], "final").config.name("evaluator") == "training"
