@@ -1,6 +1,7 @@
 """Where the real data is."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,13 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is not a folder; set EVOML_DATA to one")
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tests that run networks: threads of so little work would wait for each other wherever the machine is busy."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -15,6 +15,7 @@ from evoml import registry
 from evoml.errors import InputError
 from evoml.genes import Choice, Column, Genotype, Given, Place, Reference, Schema, Subset, Table
 from evoml.layers import primitives
+from evoml.network import Network
 from evoml.population import Population
 from evoml.spaces import cell, chain, hierarchical
 from evoml.spaces._architectures import ArchitectureSpace, read_genotype
@@ -148,17 +149,36 @@ def test_every_genotype_has_a_network(space: ArchitectureSpace, genotypes: list[
         assert network.output == len(network.nodes) - 1 or network.auxiliary == len(network.nodes) - 1
 
 
-def test_equal_keys_mean_equal_counts(space: ArchitectureSpace, genotypes: list[Genotype]) -> None:
-    if not space.tells_networks_apart:
-        pytest.skip("its keys are of functions: networks of one key may have idle layers")
-    counts: dict[str, tuple[int, int]] = {}
+NOTHING = -1
+
+
+def expression(network: Network, known: dict[Any, int]) -> int:
+    """The number of what a network computes, in `known`: the same however its nodes are ordered and shared, and whatever idles."""
+    values = [0]
+    for node, size in zip(network.nodes[1:], network.sizes[1:], strict=True):
+        parts = []
+        for edge in node.edges:
+            part, (channels, *sides) = values[edge.source], network.sizes[edge.source]
+            for step in network.primitives(edge, channels):
+                sides = list(step.after(*sides))
+                if step.kind == "zero":
+                    part = NOTHING
+                elif step.kind != "id" and part != NOTHING:
+                    part = known.setdefault((step, part), len(known) + 1)
+            if part != NOTHING or node.merge == "concat":
+                parts.append(part if sides == list(size[1:]) else known.setdefault((size[1:], part), len(known) + 1))
+        value = parts[0] if len(parts) == 1 else known.setdefault((node.merge, *sorted(parts)), len(known) + 1)
+        values.append(value if parts else NOTHING)
+    return values[network.output]
+
+
+def test_equal_keys_mean_networks_of_equal_expressions(space: ArchitectureSpace, genotypes: list[Genotype]) -> None:
+    known: dict[Any, int] = {}
+    found: dict[str, int] = {}
     for genotype in [*genotypes, *(each for one in genotypes[:3] for each in space.neighbours(one))]:
-        network = space.network(genotype, (3, 8, 8), 10)
-        assert counts.setdefault(space.key(genotype), (network.parameters, network.multiply_adds)) == (
-            network.parameters,
-            network.multiply_adds,
-        )
-    assert len(counts) > 1
+        value = expression(space.network(genotype, (3, 8, 8), 10), known)
+        assert found.setdefault(space.key(genotype), value) == value
+    assert len(set(found.values())) > 1
 
 
 def test_bad_files_are_refused_in_one_line(module: ModuleType, space: ArchitectureSpace, genotypes: list[Genotype]) -> None:
@@ -188,6 +208,26 @@ def test_blocks_of_cells_may_be_listed_in_any_order() -> None:
     swapped = [rows[1], rows[0], (3, 1, 2, 1, 0)]
     one, other = (Genotype(space.schema, {"normal": each, "reduction": rows}) for each in (rows, swapped))
     assert one != other and space.key(one) == space.key(other)
+
+
+@pytest.mark.parametrize("combine", [("add",), ("add", "concat")])
+def test_every_kind_of_mutation_of_a_cell_is_as_likely(combine: tuple[Any, ...]) -> None:
+    space = cell.Space(cell.Settings(combine=combine, identity=0))
+    parent, rng, kinds = space.random(STREAMS[:1]).genotype(0), Random(1), []
+    for _ in range(900):
+        changed = differing(parent, space.vary(rng, parent), space.schema)
+        kinds += [column.name.split("_")[0] for _, _, column in changed]
+        assert len(changed) == 1
+    share = {kind: kinds.count(kind) / 900 for kind in set(kinds)}
+    wanted = {"input", "op", "combine"} if len(combine) > 1 else {"input", "op"}
+    assert share == pytest.approx(dict.fromkeys(wanted, 1 / len(wanted)), abs=0.05)
+
+
+def test_paths_may_be_dropped_by_the_depth_of_their_cell() -> None:
+    space = cell.Space(cell.Settings(skeleton={"filters": 4, "cells": 2, "reductions": 1}))  # type: ignore[arg-type]
+    network = space.network(space.random(STREAMS[:1]).genotype(0), (3, 8, 8), 10)
+    depths = [edge.depth for node in network.nodes for edge in node.edges if edge.depth]
+    assert depths == sorted(depths) and sorted(set(depths)) == pytest.approx([1 / 5, 2 / 5, 3 / 5, 4 / 5, 1])
 
 
 # hierarchical motifs
@@ -279,6 +319,25 @@ def test_a_mutation_changes_one_edge_at_any_level() -> None:
         assert len(changed) == 1 and changed[0][2].name == "operation"
         levels.append(changed[0][0])
     assert 150 < levels.count("level2") < 250, "levels are drawn uniformly, whatever their size"
+
+
+def test_the_first_population_is_what_as_many_mutations_make() -> None:
+    """However it is drawn: shares of every operation on every edge after a few mutations."""
+    space = hierarchy(levels=[[2, 3], [1, 2]], mutations=5)
+    drawn = space.random(np.arange(4000, dtype=np.uint64))
+    mutated, rng = np.zeros((2, 4000, 6), np.int64), Random(0)
+    for at in range(4000):
+        genotype = space.trivial()
+        for _ in range(5):
+            genotype = space.vary(rng, genotype)
+        mutated[0, at], mutated[1, at, :1] = (genotype.tables[name]["operation"] for name in ("level2", "level3"))
+    for table in (0, 1):
+        edges = drawn.tables[table]["operation"].shape[1]
+        for edge in range(edges):
+            shares = [
+                np.bincount(each, minlength=7) / 4000 for each in (drawn.tables[table]["operation"][:, edge], mutated[table, :, edge])
+            ]
+            assert np.abs(shares[0] - shares[1]).max() < 0.04
 
 
 def test_the_first_population_is_diverse_and_holds_every_operation() -> None:

@@ -255,7 +255,9 @@ WINNER = trained(around([("conv_1x1", 4, 1)]))
 
 def lint(path: Path) -> str:
     """What ruff says by its defaults."""
-    ran = subprocess.run(["ruff", "check", "--isolated", "--no-cache", str(path)], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", str(path)], capture_output=True, text=True, check=False
+    )
     return "" if ran.returncode == 0 else ran.stdout + ran.stderr
 
 

@@ -26,14 +26,7 @@ from evoml.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
 from evoml.spaces import automl_zero, cell
 from evoml.tasks import ImageSet
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Threads of so little work would wait for each other wherever the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def space(operations: str = "amoebanet", **skeleton: object) -> cell.Space:
@@ -103,18 +96,41 @@ def test_same_as_plain(operations: str, size) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize(("inputs", "outputs", "stride"), [(3, 3, 1), (3, 3, 2), (3, 5, 1), (4, 1, 2)])
+@pytest.mark.parametrize(("inputs", "outputs", "stride"), [(3, 3, 1), (3, 3, 2), (3, 5, 1), (4, 1, 2), (3, 3, 3)])
 def test_every_layer(layer: str, inputs: int, outputs: int, stride: int) -> None:
     try:
-        steps = primitives(layer, inputs, outputs, stride)
+        primitives(layer, inputs, outputs, stride)
     except ValueError:
-        return  # this one keeps its channels
-    if (stride == 1 and any(step.overhangs for step in steps)) or any(step.kind == "cut" and step.outputs > step.inputs for step in steps):
-        return  # an even kernel is for reductions, a cut for fewer channels
+        return  # it cannot change its channels so, or not keep its size
     build = Builder((2, 7, 6))
     start = build.layer(0, "stem_3x3", inputs)
     there = build.layer(start, layer, outputs, stride)
     agree(build.network(build.concat([there, build.layer(start, "conv_3x3", 2, 2)]), 3))
+
+
+def test_layers_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="truncate only takes channels away; it cannot give 5 of 3"):
+        primitives("truncate", 3, 5)
+    for layer in ("max_pool_2x2", "avg_pool_2x2_conv_1x1"):
+        with pytest.raises(ValueError, match=f"{layer} is for strides from two on"):
+            primitives(layer, 3, 3, 1)
+    with pytest.raises(ValueError, match="max_pool_2x2 keeps its 3 channels"):
+        primitives("max_pool_2x2", 3, 5, 2)
+
+
+@pytest.mark.parametrize("normalised", ["start", "down"])
+def test_a_convolution_is_folded_with_its_own_normalisation_only(normalised: str) -> None:
+    """Where another one follows, or something else reads the convolution too, it stays as it is."""
+    build = Builder((2, 7, 6))
+    start = build.layer(0, "stem_3x3", 3)
+    nodes = {"start": start, "down": build.layer(start, "avg_pool_2x2_conv_1x1", 3, 2)}
+    normal = build.layer(nodes[normalised], "batch_norm", 3)
+    net = build.network(build.concat([nodes["down"], normal]), 3)
+    module = Module(net)
+    with torch.no_grad():
+        module.running.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(4, *net.inputs)
+    assert torch.allclose(module.eval()(x)[0], module.plain()(x), atol=1e-5)
 
 
 def test_merges_of_unequal_sizes() -> None:
@@ -188,6 +204,33 @@ def test_drop_path() -> None:
     assert same.plan.paths == () and same._scales(5) is None
 
 
+@pytest.mark.parametrize(("layer", "inputs", "stride", "dropped"), [
+    ("identity", 2, 1, False), ("identity", 2, 2, False), ("identity", 3, 1, False), ("identity_fr", 2, 1, False), ("identity_fr", 2, 2, False),
+    ("skip_connect", 2, 1, False), ("skip_connect", 2, 2, True), ("none", 2, 2, False), ("max_pool_3x3", 2, 1, True), ("conv_1x1", 2, 1, True),
+])  # fmt: skip
+def test_identities_are_never_dropped_also_where_they_are_projected(layer: str, inputs: int, stride: int, dropped: bool) -> None:
+    """What DARTS calls skip_connect is a factorised reduction where it strides, and dropped as DARTS does."""
+    nodes = (
+        Node(()),
+        Node((Edge(0, "stem_3x3", inputs),)),
+        Node((Edge(1, layer, 2, stride, depth=1.0), Edge(1, "sep_conv_3x3", 2, stride))),
+    )
+    net = Network((1, 4, 4), 2, nodes, 2)
+    assert Module(net, drop_path_keep=0.5).plan.paths == ((1.0,) if dropped else ())
+
+
+def test_the_chance_to_drop_a_path_grows_with_depth_and_step() -> None:
+    net = network(7, cells=1, reductions=1)
+    module = Module(net, drop_path_keep=0.4)
+    assert set(module.plan.paths) == {1 / 3, 2 / 3, 1.0}
+    for step, total in ((1, 4), (3, 4)):
+        module.set_progress(step / total)
+        for depth, scales in zip(module.plan.paths, module._scales(20_000), strict=True):
+            chance = (1 - 0.4) * depth * step / total
+            assert (scales == 0).float().mean().item() == pytest.approx(chance, abs=0.015)
+            assert scales.max().item() == pytest.approx(1 / (1 - chance))
+
+
 def test_drop_path_in_both_paths_is_the_same() -> None:
     module = Module(network(7), drop_path_keep=0.5).train()
     module.set_progress(1.0)
@@ -259,6 +302,37 @@ def test_the_auxiliary_head_is_trained() -> None:
     assert done.status == OK and done.losses != learn(network(0, auxiliary=True), auxiliary_weight=0.0).losses
 
 
+@pytest.mark.parametrize("values", [
+    {"drop_path_keep": 0.5}, {"shift": 1}, {"flip": True}, {"cutout": 3}, {"label_smoothing": 0.1}, {"clip": 0.1}, {"weight_decay": 0.1},
+    {"momentum": 0.5}, {"schedule": "constant"}, {"schedule": "step", "decay_epochs": 1}, {"optimiser": "adam"}, {"lr": 0.04}, {"batch": 50},
+], ids=str)  # fmt: skip
+def test_every_part_of_the_recipe_counts(values: dict[str, object]) -> None:
+    """Each changed alone gives another training."""
+    net = network(7, filters=2, cells=0)
+    usual, other = (learn(net, epochs=2, **each) for each in ({}, values))
+    assert usual.status == other.status == OK and usual.train_losses != other.train_losses
+    assert not torch.equal(usual.module.weights, other.module.weights)
+
+
+def test_progress_is_the_share_of_steps_that_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(Module, "set_progress", lambda module, share: told.append(share))
+    steps = learn(epochs=3, batch=50).steps
+    assert steps == 12 and told == [step / steps for step in range(steps)]
+
+
+def test_label_smoothing_spreads_a_share_over_all_classes() -> None:
+    """The loss of a single step on everything, which leaves the weights almost as they are."""
+    net, data = network(0), images()
+    done = learn(net, data, epochs=1, batch=200, lr=1e-9, label_smoothing=0.2)
+    labels = torch.from_numpy(data.train_y)
+    with torch.no_grad():
+        logits = done.module.train()(torch.from_numpy(data.train_x))[0]
+    shares = torch.nn.functional.one_hot(labels, net.classes) * 0.8 + 0.2 / net.classes
+    assert done.train_losses[0] == pytest.approx(-(logits.log_softmax(1) * shares).sum(1).mean().item(), rel=1e-4)
+    assert done.train_losses[0] == pytest.approx(torch.nn.CrossEntropyLoss(label_smoothing=0.2)(logits, labels).item(), rel=1e-4)
+
+
 def test_best_epoch() -> None:
     best, last = learn(report="best", lr=0.5, schedule="constant", epochs=5), learn(lr=0.5, schedule="constant", epochs=5)
     assert best.curve == last.curve and best.accuracy == max(best.curve) and best.epoch == int(np.argmax(best.curve)) and last.epoch == 4
@@ -269,8 +343,8 @@ def test_best_epoch() -> None:
 def test_divergence_time_and_memory() -> None:
     done = learn(lr=1000.0, clip=0.0, momentum=0.0, weight_decay=10.0, epochs=20)
     assert done.status == DIVERGED and done.module is not None and all(map(math.isfinite, done.losses))
-    late = train(network(0), images(), TrainingSettings(epochs=100), 0, timeout=0.2)
-    assert late.status == TIMED_OUT and late.seconds < 2
+    late = train(network(0), images(), TrainingSettings(epochs=100), 0, timeout=1e-9)
+    assert (late.status, late.steps, late.curve, late.accuracy) == (TIMED_OUT, 1, (), 0.0) and late.module is not None
     crashed = train(replace(network(0), inputs=(1, 8, 8)), images(size=(2, 8, 8)), TrainingSettings(), 0)
     assert crashed.status == CRASHED and crashed.module is None and crashed.error and crashed.accuracy == 0
 
@@ -303,8 +377,24 @@ def test_augmentation() -> None:
     assert 120 < (go(many, flip=True)[:, 0, 0, 0] == 4).sum() < 280
 
 
+def test_cutout_is_a_square_or_what_of_it_lies_inside() -> None:
+    gone = (augmented(torch.ones(300, 9, 8, 2), TrainingSettings(cutout=3), torch.Generator().manual_seed(0)) == 0).all(3)
+    whole = 0
+    for image in gone:
+        rows, columns = image.any(1), image.any(0)
+        assert torch.equal(image, rows[:, None] & columns[None, :])
+        for side in (rows, columns):
+            at = side.nonzero().flatten()
+            assert at[-1] - at[0] + 1 == len(at) and (len(at) == 3 or (len(at) == 2 and (side[0] or side[-1])))
+        whole += int(image.sum()) == 9
+    assert whole > 150, "its middle lies anywhere"
+
+
 def test_latency() -> None:
-    assert 0 < latency(Module(network(0)), 3) < 1
+    module, passes = Module(network(0)).train(), []
+    module.register_forward_pre_hook(lambda module, given: passes.append(given[0].shape))
+    assert latency(module, 3) > 0 and not module.training
+    assert len(passes) >= 3 and set(passes) == {(1, *module.network.inputs)}
 
 
 # the evaluator

@@ -48,6 +48,7 @@ def test_a_file_is_what_its_space_writes(path: Path) -> None:
     assert path.read_text().startswith("# ")
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("path", FILES, ids=ids)
 def test_one_image_goes_through(path: Path) -> None:
     torch = pytest.importorskip("torch")

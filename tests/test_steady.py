@@ -3,6 +3,7 @@
 Where the loop is the point, candidates are scored by an evaluator that is installed as a third party's would be: worker processes find it by its entry point.
 """
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -406,9 +408,11 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
 # -- how it ends -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_seconds_end_a_run_that_goes_on_as_if_they_had_not(undisturbed: Path, tmp_path: Path) -> None:
+def test_the_seconds_end_a_run_that_goes_on_as_if_they_had_not(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(steady, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
     folder = tmp_path / "run"
-    search = started(folder, *TOY, *small("aging_evolution"), "evaluator.sleep=0.05", "search.seconds=0.2")
+    search = started(folder, *TOY, *small("aging_evolution"), "search.seconds=0.3")
     assert search.run().reason == "seconds"
     assert 0 < search.told < 40
     assert rows(folder) == rows(undisturbed)[: search.told]

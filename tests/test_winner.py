@@ -110,7 +110,11 @@ def test_another_test_part_is_another_training(tmp_path: Path) -> None:
 
 
 def test_a_table_run_is_trained_on_images_that_are_named(data_folder: Path) -> None:
-    values = {"space": {"name": "nasbench201"}, "evaluator": {"name": "table"}, "task": {"data": str(data_folder / "nasbench201_cifar10.npz")}}
+    values = {
+        "space": {"name": "nasbench201"},
+        "evaluator": {"name": "table"},
+        "task": {"data": str(data_folder / "nasbench201_cifar10.npz")},
+    }
     problem = Problem(build(("test", values)))
     with pytest.raises(InputError, match="--task"):
         final_problem(problem, [], "final")

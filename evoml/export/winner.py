@@ -65,7 +65,9 @@ def train_final(problem: Problem, genotype: Genotype, folder: Path | None, after
     if trained.module is None or trained.status != OK:
         raise InputError(f"evaluate: the training {STATUS[trained.status].replace('_', ' ')}; try a smaller evaluator.lr or space.skeleton")
     network = problem.space.network(genotype, data.size, len(data.classes))
-    out = Trained(trained.module, network, scores, data.classes, data.mean, data.deviation, data.coded, tuple(trained.curve), trained.seconds)
+    out = Trained(
+        trained.module, network, scores, data.classes, data.mean, data.deviation, data.coded, tuple(trained.curve), trained.seconds
+    )
     if folder is not None:
         _store(problem, genotype, folder, out)
     return out
@@ -107,7 +109,9 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
         size, classes = tuple(map(int, about["size"])), tuple(map(str, about["classes"]))
         network = Problem(config).space.network(genotype, size, len(classes))
         held = sum(tensor.numel() for tensor in tensors.values())
-        if not network.parameters <= held <= 3 * network.parameters + 10_000 or not {"test_accuracy", "parameters", "multiply_adds"} <= set(about["scores"]):
+        if not network.parameters <= held <= 3 * network.parameters + 10_000 or not {"test_accuracy", "parameters", "multiply_adds"} <= set(
+            about["scores"]
+        ):
             return None
         module = Module(network)
         module.load_state_dict(tensors)

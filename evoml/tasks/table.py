@@ -115,7 +115,10 @@ def _hardware(where: str, arrays: dict[str, np.ndarray], rows: int) -> dict[str,
         raise InputError(f"{where}: hw: {shown(values)}, hw_names: {shown(names)}; they must be numbers [{rows}, k] and k names")
     for name, column in zip(names.tolist(), values.T, strict=True):
         _numbers(where, f"hw: {name}", np.maximum(column, 0), rows)
-    return {str(name): np.where(column < 0, -np.inf * weight(str(name)), column.astype(np.float64)) for name, column in zip(names, values.T, strict=True)}
+    return {
+        str(name): np.where(column < 0, -np.inf * weight(str(name)), column.astype(np.float64))
+        for name, column in zip(names, values.T, strict=True)
+    }
 
 
 def _nasbench101(where: str, arrays: dict[str, np.ndarray]) -> Table:
