@@ -9,14 +9,18 @@ _MODULES = {
     "Archive": "evoml.archive",
     "Config": "evoml.config",
     "Genotype": "evoml.genes",
+    "ImageSet": "evoml.tasks",
     "Individual": "evoml.population",
     "InputError": "evoml.errors",
+    "Network": "evoml.network",
     "Population": "evoml.population",
     "Problem": "evoml.problem",
     "Schema": "evoml.genes",
     "Search": "evoml.search",
+    "Steady": "evoml.steady",
     "build": "evoml.config",
     "eaAging": "evoml.strategies.aging_evolution",
+    "open_search": "evoml.search",
     "resume": "evoml.search",
 }
 __all__ = ["__version__", *_MODULES]

@@ -279,11 +279,10 @@ def _evaluate_architecture(
         else:
             console().print(architectures.tested(scores))
         return
-    about = problem or Problem(build(("file", {"space": {"name": space.name, **space.settings.model_dump(mode="json")}})))
     from evoml.export.winner import final_problem, train_final
     from evoml.tasks._image_sets import baseline_scores
 
-    final = final_problem(about, layers, preset)
+    final = final_problem(_about(problem, space), layers, preset)
     if not as_json:
         console(stderr=True).print(f"{path}: {architectures.training_line(final)}", soft_wrap=True)
     own = problem is not None and problem.trains and preset == "final" and _on_same_images(problem, final)
