@@ -68,9 +68,9 @@ def search(
     seconds: Annotated[float | None, typer.Option(help="Seconds to search; 0: no limit.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same archive, whatever the number of workers.")] = None,
     run: Annotated[Path | None, typer.Option(help="Run folder. Default populations/<system>-<task>-<seed>.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads. Default one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads, or processes for architectures. Default one a core.")] = None,
     backend: Annotated[str | None, typer.Option(help="With what programs run; `evoml backends` lists them.")] = None,
-    preset: Annotated[str | None, typer.Option(help="desk (default) or paper: which of the system's values.")] = None,
+    preset: Annotated[str | None, typer.Option(help="desk (default), paper or final: which of the system's values.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     sets: Sets = None,
     start: Annotated[

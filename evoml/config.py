@@ -204,7 +204,10 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
 
 
 def _part_names(*layers: Mapping[str, Any]) -> dict[str, str]:
-    """The name of every part: from the first layer that has one, else what fits the parts before it. Raises InputError for a name of none."""
+    """The name of every part: from the first layer that has one, else what fits the parts before it. Raises InputError for a name of none.
+
+    A task that brings its own data gives way to the one that takes data, where the first layer gives some and names no task.
+    """
     out: dict[str, str] = {}
     for part, axis in PARTS.items():
         named = [name for layer in layers if (name := _group(layer, part).get("name")) is not None]
@@ -218,6 +221,8 @@ def _part_names(*layers: Mapping[str, Any]) -> dict[str, str]:
             out[part] = _DEFAULT_PART[part]
         if out[part] not in names(axis):
             load(axis, out[part])  # raises with a hint
+    if "name" not in _group(layers[0], "task") and _group(layers[0], "task").get("data"):
+        out["task"] = getattr(load("tasks", out["task"]).Task, "with_data", out["task"])
     return out
 
 

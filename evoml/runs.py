@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,12 @@ class Run:
         self.halloffame = tools.HallOfFame(10) if len(self.weights) == 1 else tools.ParetoFront()
         self.logbook = tools.Logbook()
         self.seconds = 0.0
+
+    @property
+    def _above_target(self) -> bool:
+        """Whether the best is better than `search.stop_at`."""
+        target = self.config.stop_at
+        return self.champion is not None and isfinite(target) and (self.champion.fitness.values[0] - target) * self.weights[0] > 0
 
     # -- what a loop gives -------------------------------------------------------------------------------------------------
 

@@ -208,8 +208,8 @@ class Search(Run):
 
     def _finished(self) -> str:
         """Why the search is over, or an empty string."""
-        search, score = self.config.search, self._score()
-        if score is not None and (score - self.config.stop_at) * self.weights[0] > 0:
+        search = self.config.search
+        if self._above_target:
             return "stop_at"
         if search.budget and self.evaluations >= search.budget and not any(island.done for island in self.islands):
             return "budget"

@@ -139,7 +139,7 @@ class Steady(Run):
         finally:
             slots.close()
         if reason == "interrupted":
-            self.save()
+            self._keep(full=True)
             return self._result(reason, self.counts)
         return self._end(reason)
 
@@ -229,8 +229,7 @@ class Steady(Run):
     def _finished(self) -> str:
         """Why the search is over, or an empty string."""
         search = self.config.search
-        best = None if self.champion is None else self.champion.fitness.values[0]
-        if best is not None and (best - self.config.stop_at) * self.weights[0] > 0:
+        if self._above_target:
             return "stop_at"
         if search.budget and self.told >= search.budget:
             return "budget"

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("evoml", deadline=None)  # a busy machine is no failure
+settings.load_profile("evoml")
 
 
 @pytest.fixture(scope="session")

@@ -84,10 +84,11 @@ def test_weights_are_kept_and_found_again(problem: Problem, run: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\x08\0\0\0\0\0\0\0{}      "])
-def test_damaged_weights_are_none(content: bytes, problem: Problem, run: Path, tmp_path: Path) -> None:
+def test_damaged_weights_are_refused(content: bytes, problem: Problem, run: Path, tmp_path: Path) -> None:
     (tmp_path / FINAL).mkdir()
     (tmp_path / FINAL / "weights.safetensors").write_bytes(content)
-    assert kept(tmp_path, winner(problem, run)) is None
+    with pytest.raises(InputError, match="weights"):
+        kept(tmp_path, winner(problem, run))
 
 
 def test_a_link_is_not_written_through(problem: Problem, run: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Settings(TrainingSettings):
         0.0, ge=0, description="seconds after which a training is given up, which makes results depend on the machine; 0: none"
     )
     threads: int = Field(1, ge=1, le=1024, description="that torch uses for one candidate; results depend on it")
-    device: str = Field("cpu", description="cpu, or cuda where there is one")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, or cuda where there is one")
 
     @field_validator("objectives")
     @classmethod

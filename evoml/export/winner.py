@@ -1,6 +1,7 @@
 """The winner of a search, trained at full size and tested on images that the search never saw; its weights are kept in the run."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,8 @@ def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], pr
 
 def train_final(problem: Problem, genotype: Genotype, folder: Path | None, after: Callable[[int, float], bool] | None = None) -> Trained:
     """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and taken from there where it is the same training."""
+    if folder is not None and not os.access(folder, os.W_OK):
+        folder = None  # a run that can be read only: trained, and not kept
     known = None if folder is None else kept(folder, genotype, problem)
     if known is not None:
         return known
@@ -92,7 +95,7 @@ def _store(problem: Problem, genotype: Genotype, folder: Path, trained: Trained)
 
 
 def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Trained | None:
-    """The network that a run folder holds, if it is of this genotype and, where a problem is given, was trained for that; else None."""
+    """The network that a run folder holds, if it is of this genotype and, where a problem is given, was trained for that; else None. Raises InputError for a damaged one."""
     path = folder / FINAL / "weights.safetensors"
     if not path.is_file():
         return None
@@ -112,14 +115,15 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
         if not network.parameters <= held <= 3 * network.parameters + 10_000 or not {"test_accuracy", "parameters", "multiply_adds"} <= set(
             about["scores"]
         ):
-            return None
+            raise ValueError("tensors or scores are missing")
         module = Module(network)
         module.load_state_dict(tensors)
         scores = {str(name): float(value) for name, value in about["scores"].items()}
         mean, deviation = (np.array(about[name], np.float64) for name in ("mean", "deviation"))
         if mean.shape != (size[0],) or deviation.shape != mean.shape:
-            return None
+            raise ValueError("mean and deviation do not fit the images")
         coded = bool(about["coded"])
         return Trained(module.eval(), network, scores, classes, mean, deviation, coded, tuple(about["curve"]), float(about["seconds"]))
-    except (SafetensorError, InputError, KeyError, TypeError, ValueError, RuntimeError, OSError):
-        return None
+    except (SafetensorError, InputError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise InputError(f"{path}: not as evoml wrote it ({why}); remove it to train the winner again") from None

@@ -102,6 +102,13 @@ def _remark(search: Run, err: Console) -> None:
     """Warn of settings that are allowed and seldom meant."""
     budget = search.config.search.budget
     alive = search.config.search.islands * getattr(search.config.part("strategy"), "population", 0)
+    if (
+        not budget
+        and not search.config.search.seconds
+        and not search.config.search.training_seconds
+        and search.config.search.stop_at == "none"
+    ):
+        err.print("note: no limit is set (--budget, --seconds), so it goes on until Ctrl-C")
     if 0 < budget <= alive:
         err.print(f"note: a budget of {budget:,} does not fill the populations of {alive:,}, so nothing will evolve")
 
@@ -171,6 +178,8 @@ def _open(path: Path) -> tuple[Problem | None, Any, Genotype, list[str]]:
         problems += _edited(path, problem)
         if not best:
             raise InputError(f"{path}: no candidate has been archived yet" + "".join(f"; {line}" for line in problems))
+        if problem.steady and best[0]["status"] != "ok":
+            raise InputError(f"{path}: no candidate was evaluated; the best one's status is {best[0]['status'].replace('_', ' ')}")
         return problem, problem.space, best[0]["genotype"], problems
     space, genotype = open_file(path)
     return None, space, genotype, []

@@ -71,7 +71,7 @@ class Space:
 def open_file(path: Path) -> tuple[Any, Genotype]:
     """A genotype's file with the space that it is of: Python is a program, TOML says which space. Raises InputError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except ValueError:

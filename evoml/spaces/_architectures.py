@@ -34,6 +34,7 @@ class ArchitectureSpace(Space):
 
     evaluator = "training"
     name: ClassVar[str]  # its module's
+    meaning: ClassVar[tuple[str, ...]] = ()  # settings without which a genotype is another network
     settings: Any
 
     def network(self, genotype: Genotype, inputs: Size, classes: int) -> Network:
@@ -95,6 +96,11 @@ class ArchitectureSpace(Space):
         given = tables.pop("space", {"name": self.name})
         if not isinstance(given, dict) or given.get("name") != self.name:
             raise InputError(f"{where}: space.name: {given.get('name') if isinstance(given, dict) else given!r}: must be {self.name}")
+        default = type(self.settings)().model_dump(mode="json")
+        mine = {key: self.settings.model_dump(mode="json")[key] for key in self.meaning}
+        for key, value in mine.items():
+            if given.get(key, default[key]) != value:
+                raise InputError(f"{where}: space.{key}: {given.get(key)!r}: must be {value!r}, as here; else set space.{key}")
         genotype = self.from_plain(tables, where)
         if problem := self.problem(genotype):
             raise InputError(f"{where}: {problem}")

@@ -84,6 +84,7 @@ class Space(ArchitectureSpace):
     """Pairs of cells."""
 
     name = "cell"
+    meaning = ("output", "normal_output", "reduction_output")
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

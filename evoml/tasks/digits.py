@@ -20,6 +20,8 @@ class Settings(ImageSettings):
 class Task(ImageTask):
     """Digits to classify."""
 
+    with_data = "images"  # what takes its place where data is given and no task is named
+
     inputs = (
         "Pixels were in 0..1 (0..16 over 16), channels first, less the mean and over the deviation of their channel in the training part."
     )
