@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from evoml.errors import InputError
 from evoml.registry import load, names
 from evoml.tasks import ImageSet, _image_sets, _pictures, digits, images
+from evoml.tasks._image_sets import baseline_scores
 
 FAMILIES = [name for name in names("tasks") if load("tasks", name).Task.kind == "images"]
 ARRAYS = ("train_x", "train_y", "valid_x", "valid_y", "mean", "deviation")
@@ -115,13 +116,13 @@ def test_digits() -> None:
 
 
 def test_baselines() -> None:
-    scores = images.baseline_scores(digits.Task(digits.Settings(), None, 0).test())
+    scores = baseline_scores(digits.Task(digits.Settings(), None, 0).test())
     assert set(scores) == {"logistic regression", "5 nearest neighbours"} and min(scores.values()) > 0.94
 
 
 def test_baselines_with_few_images(tmp_path: Path) -> None:
     task = make(saved(tmp_path / "a.npz", **picture_set((3, 3))))
-    assert all(0 <= score <= 1 for data in (task.search(), task.test()) for score in images.baseline_scores(data).values())
+    assert all(0 <= score <= 1 for data in (task.search(), task.test()) for score in baseline_scores(data).values())
 
 
 # parts
@@ -543,4 +544,4 @@ def test_real_images(
     small = make(data_folder / f"{train}.npz", test_data=str(data_folder / f"{test}.npz"), examples=1000, size=8)
     assert small.search().size == (size[0], 8, 8) and len(small.search().train_x) + len(small.search().valid_x) == 1000
     if size[0] == 1:
-        assert min(images.baseline_scores(small.test()).values()) > 0.8
+        assert min(baseline_scores(small.test()).values()) > 0.8

@@ -24,6 +24,8 @@ class TrainingSettings(settings.Settings):
     cutout: int = Field(0, ge=0, description="side of the square that is set to the mean, in pixels; 0: none")
     shift: int = Field(0, ge=0, description="most pixels that an image is moved by, either way along both axes; 0: none")
     flip: bool = Field(False, description="mirror half of the images")
-    drop_path_keep: float = Field(1.0, gt=0, le=1, description="share of paths kept at the last step, in the last cell (ScheduledDropPath)")
+    drop_path_keep: float = Field(
+        1.0, gt=0, le=1, description="share of paths kept at the last step, in the last cell (ScheduledDropPath); paths of space cell only"
+    )
     auxiliary_weight: float = Field(0.4, ge=0, description="of the auxiliary head's loss, where the skeleton has one")
     report: Literal["last", "best"] = Field("last", description="the epoch whose accuracy and weights count")

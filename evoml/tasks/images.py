@@ -16,10 +16,8 @@ from pathlib import Path
 from pydantic import Field
 
 from evoml.errors import InputError
-from evoml.tasks._image_sets import ImageSettings, ImageTask, baseline_scores
+from evoml.tasks._image_sets import ImageSettings, ImageTask
 from evoml.tasks._pictures import Parts, read
-
-__all__ = ["Settings", "Task", "baseline_scores"]
 
 
 class Settings(ImageSettings):
