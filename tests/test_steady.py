@@ -503,12 +503,14 @@ def test_an_edited_window_is_refused(undisturbed: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def halted(plugin: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Interrupted runs, by strategy, with candidates in flight, finished and told in the checkpoint."""
+    """Killed runs, by strategy, with candidates in flight, finished and told in the checkpoint."""
     out = {}
     with pytest.MonkeyPatch.context() as patch:
         for strategy in STRATEGIES:
             out[strategy] = tmp_path_factory.mktemp("halted") / strategy
             search = started(out[strategy], *TOY, *small(strategy), "archive.interval=1000")
+            keep = search._keep
+            patch.setattr(search, "_keep", lambda full, keep=keep: keep(full=False))  # as a kill leaves it: rows in the checkpoint alone
             assert shuffled(search, patch, 5, 3, 21).reason == "interrupted"
             assert search.rows and search.waiting and search.finished
     return out
