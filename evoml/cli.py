@@ -10,7 +10,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Evolve learning algorithms and architectures. `evoml search automl-zero` discovers a learning algorithm from empty programs.",
+    help="Evolve learning algorithms and architectures. `evoml search automl-zero` discovers a learning algorithm from empty programs, "
+    "`evoml search amoebanet --data images.npz` a network for your images.",
 )
 
 # Click's exception for wrong usage; Typer has carried its own copy of Click since 0.20 and exports subclasses only.
