@@ -22,8 +22,8 @@ from common import rate, search
 
 from evoml.backends import Rules
 from evoml.backends.numba import Backend
+from evoml.errors import read_text
 from evoml.population import Population
-from evoml.problem import read_text
 from evoml.programs import Programs
 from evoml.report.baselines import programs_folder
 from evoml.search import Search

@@ -8,7 +8,7 @@ from evoml.archive import Archive, read_config
 from evoml.backends import missing
 from evoml.config import NOT_SETTINGS, Config, build, settings_digest
 from evoml.digests import digest
-from evoml.errors import InputError
+from evoml.errors import InputError, read_text
 from evoml.evaluators import weight
 from evoml.genes import Genotype
 from evoml.population import Population
@@ -101,16 +101,6 @@ def automatic(config: Config) -> str:
     candidates = getattr(config.part("strategy"), "candidates", 0)
     tasks = getattr(getattr(config.part("task"), "search", None), "tasks", 0)
     return "cuda" if candidates * tasks >= cuda.LEAST and not cuda.missing() else "numba"
-
-
-def read_text(path: Path) -> str:
-    """A text file's content. Raises InputError."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
-    except ValueError:
-        raise InputError(f"{path}: not a text file") from None
 
 
 def edited(folder: Path, config: Config) -> bool:

@@ -18,9 +18,9 @@ from deap import tools
 from evoml.archive import read_config, write_atomically
 from evoml.config import Config, settings_digest
 from evoml.digests import digest
-from evoml.errors import InputError
+from evoml.errors import InputError, read_text
 from evoml.population import Individual, Population
-from evoml.problem import Problem, read_text
+from evoml.problem import Problem
 
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError)  # what a strange checkpoint raises
 

@@ -10,6 +10,8 @@ One with an attribute `costly` is used by the steady state: `outcomes(genotypes,
 """
 
 from dataclasses import dataclass
+from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -38,3 +40,25 @@ class Outcome:
     status: int  # a position in `population.STATUS`
     seconds: float = 0.0  # of training and validation, or simulated by a table
     curve: tuple[float, ...] = ()  # validation accuracy after every epoch
+
+
+class Single:
+    """What evaluators of the steady state share: what a failure is worth, and a state that is counters alone."""
+
+    counts: dict[str, int]
+    weights: tuple[float, ...]
+
+    @property
+    def worst(self) -> tuple[float, ...]:
+        """The objectives of a candidate that failed, [O]."""
+        return tuple(0.0 if each > 0 else inf for each in self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"counts": dict(self.counts), "arrays": {}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError for a state that does not fit."""
+        try:
+            self.counts = {name: int(state["counts"][name]) for name in self.counts}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a {type(self).__module__.rpartition('.')[2]} evaluator's state: {error}") from None

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from evoml import settings
 from evoml.errors import InputError
-from evoml.evaluators import Evaluation, Outcome, weight
+from evoml.evaluators import Evaluation, Outcome, Single, weight
 from evoml.genes import Genotype
 from evoml.population import OK
 from evoml.streams import below
@@ -33,7 +33,7 @@ class Settings(settings.Settings):
     )
 
 
-class Evaluator:
+class Evaluator(Single):
     """Look-ups in one table."""
 
     costly = False
@@ -49,7 +49,6 @@ class Evaluator:
         self.settings, self.tasks, self.space = settings, tasks, space
         self.objectives = _objectives(settings, tasks)
         self.weights = tuple(map(weight, self.objectives))
-        self.worst = tuple(0.0 if weight > 0 else float("inf") for weight in self.weights)
         feedback = next(iter(tasks.feedback)) if settings.feedback == "auto" else settings.feedback
         if feedback not in tasks.feedback:
             raise InputError(f"evaluator.feedback: {feedback}: not in {tasks.where}; there are {', '.join(tasks.feedback)}")
@@ -109,16 +108,6 @@ class Evaluator:
 
     def warm(self) -> None:
         """Nothing is compiled."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"counts": dict(self.counts), "arrays": {}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError for a state that does not fit."""
-        try:
-            self.counts = {name: int(state["counts"][name]) for name in self.counts}
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a table evaluator's state: {error}") from None
 
 
 def _objectives(settings: Settings, table: Table) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from evoml.errors import InputError
-from evoml.evaluators import Evaluation, Outcome, weight
+from evoml.evaluators import Evaluation, Outcome, Single, weight
 from evoml.genes import Genotype
 from evoml.network import Builder, Network
 from evoml.networks import TrainingSettings
@@ -53,7 +53,7 @@ class Settings(TrainingSettings):
         return names
 
 
-class Evaluator:
+class Evaluator(Single):
     """Trains networks on one set of images. One training at a time: the number of threads is the process's."""
 
     costly = True
@@ -68,7 +68,6 @@ class Evaluator:
         self.settings, self.tasks, self.space = settings, tasks, space
         self.objectives: tuple[str, ...] = tuple(settings.objectives)
         self.weights = tuple(weight(name) for name in self.objectives)
-        self.worst = tuple(0.0 if name == "accuracy" else math.inf for name in self.objectives)
         self.counts = dict.fromkeys(("candidates", *_COUNTED.values(), "steps"), 0)
         self._data: Data | None = None
 
@@ -125,16 +124,6 @@ class Evaluator:
         data = ImageSet(images, labels, images, labels, ("0", "1"), np.zeros(1), np.ones(1))
         with self._threads():
             train(network, data, self.settings.model_copy(update={"epochs": 1, "batch": 2}), 0, device=self.settings.device)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"counts": dict(self.counts), "arrays": {}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError for a state that does not fit."""
-        try:
-            self.counts = {name: int(state["counts"][name]) for name in self.counts}
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a training evaluator's state: {error}") from None
 
     def _network(self, genotype: Genotype) -> Network:
         network: Network = self.space.network(genotype, self.tasks.size, len(self.tasks.classes))

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from evoml.errors import InputError
+from evoml.errors import InputError, read_text
 from evoml.population import Population
-from evoml.problem import Problem, read_text
+from evoml.problem import Problem
 from evoml.programs import Memory
 from evoml.registry import load
 from evoml.tasks import TaskSet

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evoml.errors import InputError
+from evoml.errors import InputError, read_text
 from evoml.genes import Frame, Genotype, Schema
 from evoml.population import Population
 from evoml.registry import load
@@ -70,12 +70,7 @@ class Space:
 
 def open_file(path: Path) -> tuple[Any, Genotype]:
     """A genotype's file with the space that it is of: Python is a program, TOML says which space. Raises InputError."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
-    except ValueError:
-        raise InputError(f"{path}: not a text file") from None
+    text = read_text(path, "utf-8-sig")
     name = "automl_zero"
     if path.suffix == ".toml":
         try:
