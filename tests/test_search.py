@@ -1,6 +1,5 @@
 """Determinism and faults: same seed, same archive, whatever the workers; a killed and resumed run ends as the uninterrupted one."""
 
-import json
 import os
 import random
 import shutil
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from safetensors import safe_open
+from checkpoints import tampered
 from safetensors.numpy import save as save_safetensors
 
 from evoml.archive import DiskError, read_result
@@ -198,14 +197,6 @@ def test_a_refused_resume_changes_nothing(uninterrupted: Path, tmp_path: Path) -
     assert {path.name for path in folder.iterdir() if path.is_file()} == set(before)
 
 
-def _tampered(folder: Path, change: Callable[[dict[str, np.ndarray], dict[str, Any]], None]) -> None:
-    path = folder / "checkpoint" / "state.safetensors"
-    with safe_open(path, "numpy") as file:
-        arrays, state = {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])  # noqa: SIM118
-    change(arrays, state)
-    path.write_bytes(save_safetensors(arrays, {"state": json.dumps(state)}))
-
-
 _RING = "/islands/0/strategy/arrays"
 TAMPERING: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], None]] = {
     "sizes": lambda arrays, state: arrays[f"{_RING}/sizes"].fill(10**6),
@@ -229,7 +220,7 @@ TAMPERING: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], None]] = 
 def test_a_hostile_checkpoint_is_refused_in_one_line(what: str, steady: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(steady, folder)
-    _tampered(folder, TAMPERING[what])
+    tampered(folder, TAMPERING[what])
     with pytest.raises(InputError) as error:
         resume(folder)
     assert "\n" not in str(error.value)

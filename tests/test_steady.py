@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints import tampered
 from safetensors import safe_open
-from safetensors.numpy import save as save_safetensors
 
 from evoml import slots, steady
 from evoml.archive import read_config, read_result
@@ -516,14 +516,6 @@ def halted(plugin: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return out
 
 
-def _damaged(folder: Path, change: Callable[[dict[str, np.ndarray], dict[str, Any]], None]) -> None:
-    path = folder / "checkpoint" / "state.safetensors"
-    with safe_open(path, "numpy") as file:
-        arrays, state = {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])  # noqa: SIM118
-    change(arrays, state)
-    path.write_bytes(save_safetensors(arrays, {"state": json.dumps(state)}))
-
-
 DAMAGE: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], Any]] = {
     "asked": lambda arrays, state: state.update(asked=3),
     "told": lambda arrays, state: state.update(told="x"),
@@ -554,7 +546,7 @@ DAMAGE: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], Any]] = {
 def test_a_damaged_checkpoint_is_refused_in_one_line(what: str, halted: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(halted["aging_evolution"], folder)
-    _damaged(folder, DAMAGE[what])
+    tampered(folder, DAMAGE[what])
     with pytest.raises(InputError) as error:
         resume(folder)
     assert "\n" not in str(error.value)
@@ -578,7 +570,7 @@ def test_another_strategys_state_is_refused(strategy: str, halted: dict[str, Pat
             arrays.update(states[other][0])
             state["strategy"] = states[other][1]
 
-        _damaged(folder, exchange)
+        tampered(folder, exchange)
         with pytest.raises(InputError, match="damaged"):
             resume(folder)
 
