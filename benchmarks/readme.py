@@ -199,6 +199,68 @@ def pareto(data: dict[str, Any]) -> str:
     return table(header, body) + "\n\n![](benchmarks/results/pareto.png)"
 
 
+_PUBLISHED = {  # the paper's evaluations (Stanley and Miikkulainen 2002; Gomez et al. 2008 for the double poles), neat-python 2.0.0's where they were measured
+    "xor": ("XOR", "4,755; 100 of 100; 2.35 hidden nodes", "79 generations, 17 of 20"),
+    "double_pole": ("double pole with velocities", "3,600", "9,292, 8 of 10"),
+    "double_pole_without_velocities": ("double pole without velocities", "33,184; generalisation 286", "-"),
+}
+
+
+def neat_published(data: dict[str, Any]) -> str:
+    body = []
+    for task, (title, paper, peer) in _PUBLISHED.items():
+        rows = [row for row in data["rows"] if row["task"] == task]
+        solved = [row for row in rows if row["solved"]]
+        counts = [row["evaluations"] for row in solved]
+        cpu = [row["seconds"]["cpu"] for row in rows]
+        more = f", generalisation {statistics.mean(row['selected'] for row in solved):.0f}" if "without" in task else ""
+        body.append(
+            [title, paper, peer, f"{len(solved)} of {len(rows)}", f"{statistics.mean(counts):,.0f} ± {statistics.stdev(counts):,.0f}{more}",
+             f"{statistics.mean(row['generations'] for row in solved):.1f}", f"{statistics.mean(row['hidden'] for row in solved):.2f}", f"{statistics.median(cpu):.2f}"]
+        )  # fmt: skip
+    header = [
+        "",
+        "paper, evaluations",
+        "neat-python 2.0.0",
+        "solved",
+        "evaluations of those",
+        "generations",
+        "hidden nodes",
+        "CPU s (median)",
+    ]
+    out = table(header, body)
+    gym = [row for row in data["rows"] if row["task"].startswith("gym:")]
+    body = []
+    for task in dict.fromkeys(row["task"] for row in gym):
+        returns = [row["test"]["return"] for row in gym if row["task"] == task]
+        counts = [row["evaluations"] for row in gym if row["task"] == task]
+        body.append(
+            [task.removeprefix("gym:"), str(len(returns)), f"{statistics.mean(counts):,.0f}", ", ".join(f"{each:.1f}" for each in returns)]
+        )
+    return out + (
+        "\n\n" + table(["environment", "seeds", "networks tried (mean)", "mean return of 100 fresh episodes, each seed"], body)
+        if body
+        else ""
+    )
+
+
+def neat_speed(data: dict[str, Any]) -> str:
+    return table(
+        ["1,000 networks of 60 links on 256 inputs, one core", "network evaluations a second", "evoml is faster by"],
+        [[row["column"], f"{row['median']:,.0f}", f"{row['ratio']:,.1f}"] for row in data["rows"]],
+    )
+
+
+def neat_breeding(data: dict[str, Any]) -> str:
+    return table(
+        ["members", "links", "species", "microseconds a child", "of them breeding", "of them speciation"],
+        [
+            [row["what"], f"{row['links']:.0f}", f"{row['species']:,}", f"{row['child']:,.1f}", *(f"{row[name]:.1f}" if name in row else "-" for name in ("ask", "tell"))]
+            for row in data["rows"]
+        ],
+    )  # fmt: skip
+
+
 def _spread(values: Sequence[float]) -> str:
     """Mean and standard deviation."""
     return f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
@@ -210,7 +272,7 @@ def main() -> None:
     makers: dict[str, Callable[[dict[str, Any]], str]] = {
         "solve_linear": solve_linear, "real_data": real_data, "cifar10_hour": cifar10_hour, "performance": performance,
         "throughput": throughput, "architectures": architectures, "pareto": pareto,
-        "tables": tables, "training": training,
+        "tables": tables, "training": training, "neat_published": neat_published, "neat_speed": neat_speed, "neat_breeding": neat_breeding,
     }  # fmt: skip
     blocks = {
         name: make(json.loads((RESULTS / f"{name}.json").read_text()))

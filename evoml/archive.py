@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from shutil import rmtree
 from types import MappingProxyType
 from typing import Any
@@ -134,7 +135,9 @@ class Archive:
         folder = self.folder
         try:
             if (folder / "run.toml").exists():
-                raise InputError(f"{folder}: already a run; go on with `evoml resume {folder}` or name another folder with --run")
+                raise InputError(
+                    f"{folder}: already a run; go on with `evoml resume {quote(str(folder))}` or name another folder with --run"
+                )
             if folder.is_symlink() and not folder.exists():
                 raise InputError(f"{folder}: a link to nothing; name another folder with --run")
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -294,7 +297,10 @@ class Archive:
         return table.select(schema.names).cast(schema)
 
     def best(self, count: int) -> tuple[list[dict[str, Any]], list[str]]:
-        """The best candidates, no key twice: selected ones by their score on the selection tasks, then others by their fitness in search."""
+        """The best candidates, no key twice: selected ones by their score on the selection tasks, then others by their fitness in search.
+
+        Where every candidate is a row, the Pareto front comes first, whose rows have `front` true, and who could not be evaluated last.
+        """
         tables, problems = self._tables([name for name in self.arrow.names if name != "genotype"])
         placed = [
             table.append_column("part", pa.array([str(part)] * len(table), pa.string())).append_column("row", pa.array(range(len(table)), pa.int64()))
@@ -303,14 +309,20 @@ class Archive:
         if not placed:
             return [], problems
         table = pa.concat_tables(placed)
-        rank = pc.if_else(pc.equal(table["event"], "selected"), 0, 1)
-        quality = pc.multiply(table[self.objectives[0]], self.weights[0])
-        order = table.append_column("rank", rank).append_column("quality", quality)
-        places = pc.sort_indices(order, [("rank", "ascending"), ("quality", "descending"), ("id", "ascending")])
+        quality = np.stack([table[name].to_numpy() * weight for name, weight in zip(self.objectives, self.weights, strict=True)], 1)
+        if self.curves:
+            evaluated = pc.fill_null(pc.equal(table["status"], "ok"), False).to_numpy() & ~np.isnan(quality).any(1)
+            front = non_dominated(quality, evaluated)
+            table = table.append_column("front", pa.array(front))
+            rank = 2 - evaluated.astype(int) - front
+        else:
+            selected = pc.fill_null(pc.equal(table["event"], "selected"), False).to_numpy()
+            rank = 1 - selected.astype(int)
+        places: np.ndarray = np.lexsort([table["id"].to_numpy(), *-quality.T[::-1], rank])
         out: dict[str, dict[str, Any]] = {}
         genotypes: dict[str, pa.ChunkedArray | None] = {}
         keys = table["key"].to_pylist()
-        for place in places.to_pylist():
+        for place in places.tolist():
             if len(out) == count:
                 break
             if keys[place] in out:
@@ -325,8 +337,8 @@ class Archive:
                 out[keys[place]] = row | {"genotype": genotype}
         result = read_result(self.folder)
         known = result["best"].get("id") if result and isinstance(result["best"], dict) else None
-        chosen = [row["id"] for row in out.values() if row["event"] == ("candidate" if self.curves else "selected")]
-        if known is not None and known not in chosen:
+        chosen = table["id"].filter(pc.equal(table["event"], "candidate" if self.curves else "selected"))
+        if known is not None and known not in chosen.to_pylist():
             problems.append(f"{self.folder}: its best, candidate {known} in result.json, is in no part that could be read")
         return list(out.values()), problems
 
@@ -340,6 +352,18 @@ class Archive:
     def genotype(self, column: pa.Array, where: str) -> Genotype:
         """One genotype from the column of that name. Raises InputError."""
         return self.schema.from_arrow(column, where)[0]
+
+
+def non_dominated(quality: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Which rows of `among` none of them is better than in one objective and as good in the others. quality: [n, O], larger is better; [n] bool."""
+    left, out = np.flatnonzero(among), np.zeros(len(quality), bool)
+    left = left[np.lexsort(-quality[left].T[::-1])]  # best first, so that the first that is left is always on the front
+    while len(left):
+        first = quality[left[0]]
+        equal = (quality[left] == first).all(1)
+        out[left[equal]] = True
+        left = left[(quality[left] > first).any(1)]
+    return out
 
 
 def read_config(folder: Path) -> dict[str, Any]:

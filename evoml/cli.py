@@ -23,7 +23,14 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key, such as search.islands=2; may be repeated."),
 ]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
+
 RunOrFile = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a genotype's file.")]
+
+
+def _named(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("is empty; name a file, or a folder of images by class")
+    return Path(text)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -64,7 +71,7 @@ def search(
     strategy: Annotated[str | None, typer.Option(help="Search strategy in place of the system's.")] = None,
     evaluator: Annotated[str | None, typer.Option(help="Evaluator in place of the system's.")] = None,
     task: Annotated[str | None, typer.Option(help="What to learn; `evoml tasks` lists them.")] = None,
-    data: Annotated[Path | None, typer.Option(help="A data file for the task.")] = None,
+    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")] = None,
     budget: Annotated[int | None, typer.Option(help="Candidates to evaluate; 0: no limit.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Seconds to search; 0: no limit.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same archive, whatever the number of workers.")] = None,
@@ -103,7 +110,7 @@ def resume(
     budget: Annotated[int | None, typer.Option(help="A new total of candidates; 0: no limit.")] = None,
     seconds: Annotated[float | None, typer.Option(help="A new total of seconds; 0: no limit.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads. Does not change the result.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the run's data file is now.")] = None,
+    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="Where the run's data file is now.")] = None,
     json_: Json = False,
 ) -> None:
     """Go on with a run from its last checkpoint; it ends as the run that was never interrupted."""
@@ -124,7 +131,7 @@ def show(run: RunOrFile, best: Annotated[int, typer.Option(min=1, help="How many
 def evaluate(
     run: RunOrFile,
     task: Annotated[str | None, typer.Option(help="On which task. Default the run's own.")] = None,
-    data: Annotated[Path | None, typer.Option(help="A data file for the task.")] = None,
+    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the tasks. Default the run's own.")] = None,
     preset: Annotated[str | None, typer.Option(help="final: train an architecture at full size.")] = None,
     sets: Sets = None,
@@ -141,11 +148,15 @@ def evaluate(
 def export(
     run: RunOrFile,
     to: Annotated[
-        str, typer.Option("--to", help="text; svg, a drawing; python: a program for NumPy alone; torch or onnx: the trained network.")
+        str,
+        typer.Option(
+            "--to",
+            help="text; svg, a drawing; species: those of a NEAT run, drawn; python: for NumPy alone, or for no library; torch or onnx: the network.",
+        ),
     ] = "text",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, or a folder for torch. Default standard output.")] = None,
     task: Annotated[str | None, typer.Option(help="The task a file is for; a run knows its own.")] = None,
-    data: Annotated[Path | None, typer.Option(help="A data file for the task of a file.")] = None,
+    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task of a file.")] = None,
 ) -> None:
     """Write the best candidate of a run, or a file, in another form."""
     from evoml.report.session import export as export_

@@ -36,10 +36,10 @@ def cache_folder() -> Path:
     digest = blake2b(f"{numba.__version__} {version('llvmlite')}".encode(), digest_size=8)
     for source in sorted(
         [
-            *(package / f"{name}.py" for name in ("instructions", "population", "streams", "compiled")),
+            *(package / f"{name}.py" for name in ("instructions", "activations", "population", "streams", "compiled")),
             *package.glob("backends/*.py"),
             *package.glob("_[a-z]*.py"),
-            *package.glob("[ens]*/_[a-z]*.py"),
+            *package.glob("[enst]*/_[a-z]*.py"),
         ]
     ):
         digest.update(source.name.encode() + source.read_bytes())

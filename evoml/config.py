@@ -165,12 +165,12 @@ def read_toml(path: Path) -> dict[str, Any]:
 def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     """Merge layers, each with the name that its errors carry, over the system that one of them names. Raises InputError.
 
-    A preset may hold `[for.TASK]`, laid over it where that task is searched on, `[paper]`, laid over it for `preset = "paper"`, and `[final]`, with which
+    A task's name may hold the value of one setting behind a colon, such as gym:CartPole-v1. A preset may hold `[for.TASK]`, laid over it where that task is searched on, `[paper]`, laid over it for `preset = "paper"`, and `[final]`, with which
     the winner is trained.
     """
     merged: dict[str, Any] = {}
-    for where, layer in layers:
-        _check_groups(layer, where)
+    layers = tuple((where, _task_with_argument(layer, where)) for where, layer in layers)
+    for _, layer in layers:
         merged = _merge(merged, layer)
     preset: dict[str, Any] = {}
     if merged.get("system", "custom") != "custom":
@@ -201,6 +201,21 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     except InputError as error:
         raise InputError(f"{_origin(str(error).partition(':')[0], layers)}{error}") from None
     return config
+
+
+def _task_with_argument(layer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """A layer in which what stands behind the colon of a task's name is the setting that the task says. Raises InputError."""
+    _check_groups(layer, where)
+    named = _group(layer, "task").get("name")
+    if not isinstance(named, str) or ":" not in named:
+        return layer
+    name, _, argument = named.partition(":")
+    key = getattr(load("tasks", name), "ARGUMENT", None)
+    if key is None:
+        raise InputError(
+            f"task: {named!r}: {name} takes nothing behind a colon; gym takes an environment, function a module and its function"
+        )
+    return _merge(layer, {"task": {"name": name, key: argument}})
 
 
 def _part_names(*layers: Mapping[str, Any]) -> dict[str, str]:

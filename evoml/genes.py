@@ -128,7 +128,9 @@ class Integer(_Plain):
 
     @property
     def dtype(self) -> str:
-        return "u1" if self.low >= 0 and self.high <= 255 else "i8"
+        if self.low >= 0 and self.high <= 255:
+            return "u1"
+        return "i4" if self.low >= -(2**31) and self.high < 2**31 else "i8"
 
     def sample(self, rng: Random, at: Place) -> int:
         return rng.randint(self.low, self.high)
@@ -141,6 +143,35 @@ class Integer(_Plain):
 
     def describe(self, at: Place) -> str:
         return f"an integer in {self.low}..{self.high}"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Yes or no; the code is 1 or 0."""
+
+    dtype = "u1"
+    arrow = pa.bool_()
+
+    def sample(self, rng: Random, at: Place) -> int:
+        return rng.getrandbits(1)
+
+    def perturb(self, rng: Random, code: Any, at: Place) -> int:
+        return 1 - int(code)
+
+    def others(self, code: Any, at: Place) -> Iterable[int]:
+        return (1 - int(code),)
+
+    def contains(self, code: Any, at: Place) -> bool:
+        return bool(code in (0, 1))
+
+    def plain(self, code: Any, at: Place) -> bool:
+        return bool(code)
+
+    def code(self, plain: Any, at: Place) -> int:
+        return int(plain) if isinstance(plain, bool) else -1
+
+    def describe(self, at: Place) -> str:
+        return "true or false"
 
 
 @dataclass(frozen=True)
@@ -557,7 +588,7 @@ class Schema:
                 place = Place(index, left, counts)
                 code = column.domain.code(row.get(column.name), place)
                 if not column.domain.contains(code, place):
-                    shown = f"{row[column.name]!r}: " if column.name in row else ""
+                    shown = f"{row[column.name]!r}: " if column.name in row else "missing; "
                     raise InputError(f"{where}: {table.name}[{index}].{column.name}: {shown}must be {column.domain.describe(place)}")
                 left[column.name] = code
             out[index] = tuple(left.values())
@@ -614,7 +645,7 @@ def _column_to_arrow(domain: Domain, rows: np.ndarray, name: str) -> pa.Array:
         offsets = np.concatenate([[0], np.cumsum(bits.sum(1))]).astype(np.int32)
         return pa.ListArray.from_arrays(offsets, pa.array(np.nonzero(bits)[1], pa.int64()))
     if not isinstance(domain, Given):
-        return pa.array(values, domain.arrow)
+        return pa.array(values.astype(bool) if isinstance(domain, Flag) else values, domain.arrow)
     codes, which = np.unique(rows[domain.column], return_inverse=True)
     cases = [domain.cases.get(code.item(), domain.otherwise) for code in codes]
     if domain.arrow in (pa.string(), Subset.arrow):

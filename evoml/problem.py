@@ -20,7 +20,8 @@ class Problem:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.space: Any = load("spaces", config.name("space")).Space(config.part("space"))
+        space: Any = load("spaces", config.name("space")).Space(config.part("space"))
+        self.space = space.shaped(self.task) if hasattr(space, "shaped") else space
         self.backend = automatic(config) if config.backend == "auto" else config.backend
         load("backends", self.backend)
 
@@ -51,6 +52,11 @@ class Problem:
         return hasattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly")
 
     @property
+    def generational(self) -> bool:
+        """Whether the strategy breeds whole generations."""
+        return bool(getattr(load("strategies", self.config.name("strategy")).Strategy, "generational", False))
+
+    @property
     def trains(self) -> bool:
         """Whether a candidate is a network that is trained."""
         return bool(getattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly", False))
@@ -76,11 +82,11 @@ class Problem:
         return self.task.test()
 
     def test(self, genotype: Genotype) -> dict[str, Any]:
-        """Score a genotype on the test tasks, which neither search nor selection saw: the mean, and every task by name."""
+        """Score a genotype on the test tasks, which neither search nor selection saw: one number, and every task by name."""
         tasks = self.test_tasks
         evaluator = self.evaluator(tasks, exact=True)
         per_task = evaluator.per_task(self.space.phenotypes(Population.of(self.space.schema, [genotype])))[0]
-        return {self.objective: float(per_task.mean()), "tasks": dict(zip(tasks.names, map(float, per_task), strict=True))}
+        return {self.objective: evaluator.overall(per_task), "tasks": dict(zip(tasks.names, map(float, per_task), strict=True))}
 
     @cached_property
     def data_digest(self) -> str:

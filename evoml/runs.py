@@ -37,6 +37,7 @@ class Progress:
     champion: str  # the champion as text, "" before there is one
     mean: float  # fitness of the living populations
     counts: dict[str, int]  # what the evaluators did
+    note: str = ""  # where the search is, in words, to be shown in place of the experiment
 
 
 @dataclass

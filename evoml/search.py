@@ -240,8 +240,18 @@ class Search(Run):
 
 
 def open_search(config: Config, folder: Path) -> Run:
-    """The loop that fits a configuration: islands in rounds, or, where a candidate is costly or simulated to be, a steady state."""
-    if Problem(config).steady:
+    """The loop that fits a configuration: islands in rounds; a steady state where a candidate is costly or simulated to be; or whole generations."""
+    problem = Problem(config)
+    if problem.generational != hasattr(problem.space, "breed"):
+        raise InputError(
+            f"strategy: {config.name('strategy')}: does not fit space {config.name('space')}: genomes that grow, as those of neat, need the strategy "
+            "neat, and it needs them"
+        )
+    if problem.generational:
+        from evoml.generations import Generations
+
+        return Generations(config, folder)
+    if problem.steady:
         from evoml.steady import Steady
 
         return Steady(config, folder)

@@ -32,6 +32,9 @@ GRACE = (
 )
 ATTEMPTS = 2
 STILLBORN = 10  # processes in a row that may end before they are ready
+STARTING = 60.0  # seconds after which a process that is not ready hangs, beside those to read the data
+READING = 10  # times as long as this process may others take to read the data: there are many at once
+HUNG = 2  # processes in a row that may not be ready in time, after which the search ends
 
 
 @dataclass
@@ -79,15 +82,15 @@ class Inline:
 
 
 class Slots:
-    """`count` processes. `limit`: seconds that a candidate may take; 0: no limit."""
+    """`count` processes. `limit`: seconds that a candidate may take; 0: no limit. `reading`: seconds that this process took to read the data."""
 
-    def __init__(self, problem: Problem, count: int, limit: float, worst: tuple[float, ...]) -> None:
-        self.problem, self.limit, self.worst = problem, limit, worst
+    def __init__(self, problem: Problem, count: int, limit: float, worst: tuple[float, ...], reading: float = 0.0) -> None:
+        self.problem, self.limit, self.worst, self.reading = problem, limit, worst, reading
         self.values = json.dumps(problem.config.complete() | {"backend": problem.backend, "system": "custom", "start": []})
         self.jobs: deque[Job] = deque()
         self.done: Queue[tuple[_Slot, str | None]] = Queue()
         self.slots = [_Slot(self.values, self.done) for _ in range(count)]
-        self.stillborn = 0  # processes in a row that ended before they were ready
+        self.stillborn = self.hung = 0  # processes in a row that ended before they were ready, and that were not ready in time
 
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
@@ -101,7 +104,7 @@ class Slots:
                 slot.start(job, self.problem.space.schema.plain(job.genotype))
 
     def next(self, seconds: float) -> tuple[int, Outcome] | None:
-        """The next candidate that is done, or None after so many seconds. Raises InputError where a worker refuses the configuration."""
+        """The next candidate that is done, or None after so many seconds. Raises InputError where a worker refuses the configuration, or none starts."""
         if self.done.empty():  # else an answer that is only waiting to be read could be taken for none
             self._kill_overdue()
         try:
@@ -118,7 +121,8 @@ class Slots:
         if "refused" in message:
             raise InputError(message["refused"])
         if "ready" in message:
-            slot.ready, slot.began, self.stillborn = True, time.monotonic(), 0
+            if not slot.killed:  # else it was ready too late
+                slot.ready, slot.began, self.stillborn, self.hung = True, time.monotonic(), 0, 0
             return None
         job, slot.job = slot.job, None
         assert job is not None
@@ -128,25 +132,40 @@ class Slots:
         """A process that ended: replaced; its candidate tried once more, or given up."""
         job, spent = slot.job, time.monotonic() - slot.began
         slot.kill()
-        if not slot.ready:  # no candidate's fault
-            self.stillborn += 1
-            if self.stillborn > STILLBORN:
-                raise InputError(f"workers: processes end before they can evaluate anything ({slot.last_words})")
+        if not slot.ready:
+            self._unready(slot)
         self.slots[self.slots.index(slot)] = _Slot(self.values, self.done)
         if job is None:
             return None
-        job.attempts -= not slot.ready
-        if job.attempts < ATTEMPTS and not slot.killed:
+        job.attempts -= not slot.ready  # no candidate's fault
+        if job.attempts < ATTEMPTS and not (slot.killed and slot.ready):
             self.jobs.appendleft(job)
             return None
         return job.id, Outcome(self.worst, TIMED_OUT if slot.killed else CRASHED, spent)
 
+    def _unready(self, slot: "_Slot") -> None:
+        """Count a process that never was ready. Raises InputError where there have been too many in a row."""
+        self.stillborn += 1
+        self.hung += slot.killed
+        if self.hung >= HUNG:
+            raise InputError(
+                f"workers: {HUNG} processes in a row are not ready after {self._starting:.0f} s ({slot.last_words}); workers = 1 starts none"
+            )
+        if self.stillborn > STILLBORN:
+            raise InputError(f"workers: processes end before they can evaluate anything ({slot.last_words})")
+
+    @property
+    def _starting(self) -> float:
+        """Seconds in which a process must be ready."""
+        return STARTING + READING * self.reading
+
     def _kill_overdue(self) -> None:
-        if self.limit:
-            for slot in self.slots:
-                if slot.job is not None and slot.ready and not slot.killed and time.monotonic() - slot.began > self.limit + GRACE:
-                    slot.killed = True
-                    slot.kill()
+        now = time.monotonic()
+        for slot in self.slots:
+            late = bool(self.limit) and slot.job is not None and now - slot.began > self.limit + GRACE
+            if not slot.killed and (late if slot.ready else now - slot.made > self._starting):
+                slot.killed = True
+                slot.kill()
 
     def close(self) -> None:
         for slot in self.slots:
@@ -159,7 +178,7 @@ class _Slot:
 
     def __init__(self, values: str, done: "Queue[tuple[_Slot, str | None]]") -> None:
         self.job: Job | None = None
-        self.began = time.monotonic()
+        self.made = self.began = time.monotonic()  # began: what it does now
         self.ready = False  # it has said so
         self.killed = False  # for being overdue
         self.last_words = "it said nothing"  # the last line that it wrote to standard error, once it has ended

@@ -45,7 +45,9 @@ class Steady(Run):
                 f"search.islands: {config.search.islands}: candidates that are trained one by one have one population; leave it at 1"
             )
         self.window, self.costly = window, costly
+        began = time.monotonic()
         self.evaluator = self.problem.evaluator(self.problem.task.search(0))
+        self.reading = time.monotonic() - began  # seconds to read the data
         if config.search.training_seconds and not getattr(self.evaluator, "timed", True):
             raise InputError("search.training_seconds: this table has no training times; give --budget")
         self.toolbox = toolbox(self.problem.space, self.evaluator, self.weights)
@@ -129,7 +131,9 @@ class Steady(Run):
             return self._end(reason)
         limit = float(getattr(self.evaluator.settings, "timeout", 0.0))
         slots: Executor = (
-            Slots(self.problem, self.workers, limit, self.evaluator.worst) if self.costly and self.workers > 1 else Inline(self.evaluator)
+            Slots(self.problem, self.workers, limit, self.evaluator.worst, self.reading)
+            if self.costly and self.workers > 1
+            else Inline(self.evaluator)
         )
         try:
             for id in sorted(self.waiting):
@@ -211,7 +215,9 @@ class Steady(Run):
     def _notice(self, population: Population) -> None:
         individual = population.individual(0)
         self.halloffame.update([individual])
-        if self.champion is None or individual.fitness.wvalues[0] > self.champion.fitness.wvalues[0]:
+        if (
+            self.champion is None or individual.fitness > self.champion.fitness
+        ):  # of equals in the first objective by the next, as DEAP compares
             self.champion = individual
             score = float(population.fitness[0, 0])
             self.archive.log("improvement", id=individual.id, score=score, evaluations=self.told, seconds=self.seconds, cost=self.cost)
@@ -258,7 +264,8 @@ class Steady(Run):
                 f"{name} = {value:,}" for name, value in self.evaluator.settings.model_dump().items() if name.startswith("max_") and value
             ]
             raise InputError(
-                f"evaluator: none of the first {self.told:,} candidates is within {', '.join(caps)}; allow more, or make space.skeleton smaller"
+                f"evaluator: none of the first {self.told:,} candidates is within {', '.join(caps)}; allow more, or make space.skeleton smaller. "
+                f"They stay in {self.archive.folder}: remove it, or name another with --run"
             )
         return result
 

@@ -2,7 +2,7 @@
 
 `toolbox.map` is handed the whole list (`toolbox.map(toolbox.evaluate, individuals)`), as DEAP's algorithms do; a batch evaluator sees it at once.
 Batch tools take and give a `Population`: `random(streams)`, `initial(streams)`, `vary(population, parents, streams)`, `cross(population, pairs, streams)`, `neighbours(population)` of its first
-member, `keys(population)`, `score(population)`.
+member, `keys(population)`, `score(population)`, and what else a space names in `tools`.
 """
 
 import random
@@ -86,6 +86,8 @@ def toolbox(space: Space, evaluator: Callable[[Any], Any], weights: tuple[float,
     box.register("keys", space.keys)
     box.register("score", evaluate.score)
     box.register("empty", lambda size: Population(space.schema, size, weights=weights))
+    for name in getattr(space, "tools", ()):
+        box.register(name, getattr(space, name))
     return box
 
 

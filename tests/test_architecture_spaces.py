@@ -18,7 +18,8 @@ from evoml.layers import primitives
 from evoml.network import Network
 from evoml.population import Population
 from evoml.spaces import cell, chain, hierarchical
-from evoml.spaces._architectures import ArchitectureSpace, read_genotype
+from evoml.spaces._architectures import ArchitectureSpace
+from evoml.spaces._files import read_genotype
 
 IMAGES = ((1, 8, 8), (3, 32, 32))
 STREAMS = np.arange(1, 13, dtype=np.uint64)

@@ -205,6 +205,15 @@ def test_what_a_command_would_ignore_is_refused(run: Path, tmp_path: Path) -> No
     refused("serch", says="No such command 'serch'")
 
 
+def test_a_table_answers_as_it_is(data_folder: Path, tmp_path: Path) -> None:
+    """Settings of a training, which it would ignore, are refused."""
+    parts = ("--space", "nasbench201", "--evaluator", "table", "--data", data_folder / "nasbench201_cifar10.npz", "--budget", "200")
+    assert evoml("search", *parts, "--run", "r", "--json", cwd=tmp_path).returncode == 0
+    assert evoml("evaluate", "r", cwd=tmp_path).stdout.startswith("test accuracy")
+    refused("evaluate", "r", "--set", "evaluator.epochs=3", says="evaluate: evaluator.epochs: a table answers as it is", cwd=tmp_path)
+    refused("evaluate", "r", "--seed", "3", says="evaluate: search.seed: a table answers as it is", cwd=tmp_path)
+
+
 def test_only_tasks_that_the_search_never_saw_are_called_so(run: Path) -> None:
     assert "that the search never saw" in evoml("evaluate", run).stdout
     assert "that the search never saw" not in evoml("evaluate", run, "--set", "task.features=5").stdout

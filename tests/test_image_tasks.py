@@ -344,11 +344,19 @@ def colour(path: Path, value: int = 0, size: tuple[int, int] = (5, 6), mode: str
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten images each of birds, cats and dogs, with hidden files among them."""
+    """Ten images each of birds, cats and dogs, with hidden files and others that are no images among them."""
     for place, name in enumerate(("dogs", "birds", "cats")):
         for each in range(10):
             colour(tmp_path / "set" / name / f"{each}.{('png', 'bmp')[each % 2]}", 100 * place + each)
-    for hidden in ("set/.DS_Store", "set/cats/.hidden.png", "set/cats/Thumbs.db", "set/.git/x", "set/README.md"):
+    for hidden in (
+        "set/.DS_Store",
+        "set/cats/.hidden.png",
+        "set/cats/Thumbs.db",
+        "set/.git/x",
+        "set/README.md",
+        "set/dogs/labels.CSV",
+        "set/dogs/a.json",
+    ):
         (tmp_path / hidden).parent.mkdir(exist_ok=True)
         (tmp_path / hidden).write_text("no image")
     return tmp_path / "set"
@@ -420,6 +428,9 @@ def test_bad_folders(tmp_path: Path, folder: Path) -> None:
     for content in (b"", b"text", (folder / "cats" / "0.png").read_bytes()[:60], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n"):
         (folder / "cats" / "99.png").write_bytes(content)
         bad(folder / "cats" / "99.png", "damaged, or not an image; it must be one of PNG, JPEG")
+    for name in ("99.heic", "99", "99.jpg.part"):  # these may be images, so they are not passed over
+        (folder / "cats" / name).write_bytes(b"text")
+        bad(folder / "cats" / name, "damaged, or not an image")
     (folder / "cats" / "99.png").symlink_to(tmp_path / "gone.png")
     bad(folder / "cats" / "99.png", "a link to nothing")
     (folder / "eels").symlink_to(tmp_path / "gone")
@@ -430,6 +441,7 @@ def test_bad_folders(tmp_path: Path, folder: Path) -> None:
     refused("more: not a file; a folder of a class must have images only", folder)
     (folder / "cats" / "more").rmdir()
     (folder / "eels").mkdir()
+    (folder / "eels" / "notes.txt").write_text("none yet")
     refused("eels: no images in it; there must be some of every class", folder)
     colour(folder / "eels" / "1.png")
     refused("class eels has 1 image; 3 are needed", folder)

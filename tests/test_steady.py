@@ -25,14 +25,16 @@ from checkpoints import tampered
 from safetensors import safe_open
 
 from evoml import slots, steady
-from evoml.archive import read_config, read_result
+from evoml.archive import non_dominated, read_config, read_result
 from evoml.config import Config, assign, build
 from evoml.errors import InputError
 from evoml.evaluators import Outcome
 from evoml.population import STATUS
 from evoml.problem import Problem, stored_config
 from evoml.registry import installed, load, names
-from evoml.runs import Result
+from evoml.report import console
+from evoml.report.progress import Display
+from evoml.runs import Progress, Result
 from evoml.search import open_search, resume
 from evoml.slots import Job, Slots
 from evoml.steady import Steady
@@ -106,7 +108,7 @@ TRAINED = [
     "evaluator.name=training", "evaluator.epochs=1", "strategy.population=4", "strategy.tournament=2", "search.budget=8",
     "search.window=3",
 ]  # fmt: skip
-STRATEGIES = names("strategies")
+STRATEGIES = tuple(name for name in names("strategies") if not getattr(load("strategies", name).Strategy, "generational", False))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -326,6 +328,33 @@ def test_workers_that_cannot_start_are_said_in_one_line(tmp_path: Path, monkeypa
         started(tmp_path / "run", *faults(tmp_path / "faults", start="say 99")).run()
 
 
+def test_a_worker_that_is_not_ready_in_time_is_replaced(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its candidate is not held responsible, however often."""
+    problem = Problem(stored_config(undisturbed))
+    monkeypatch.setattr(slots, "STARTING", 0.0)
+    monkeypatch.setattr(slots, "HUNG", 9)
+    executor, genotype = Slots(problem, 1, 0.0, (0.0,)), problem.space.random(np.zeros(1, np.uint64)).genotype(0)
+    first = executor.slots[0]
+    try:
+        executor.submit(Job(0, genotype, 5))
+        for _ in range(3):
+            assert executor.next(60) is None
+        assert first.killed and not first.ready and first not in executor.slots
+        monkeypatch.setattr(slots, "STARTING", 600.0)
+        found = None
+        while found is None:
+            found = executor.next(60)
+    finally:
+        executor.close()
+    assert found[0] == 0 and STATUS[found[1].status] == "ok"
+
+
+def test_workers_that_hang_before_they_are_ready_end_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "STARTING", 0.3)
+    with pytest.raises(InputError, match=r"^workers: 2 processes in a row are not ready after .* s \(.*\); workers = 1 starts none$"):
+        started(tmp_path / "run", *faults(tmp_path / "faults", start="hang 99")).run()
+
+
 def test_who_is_killed_twice_has_crashed_and_who_hangs_has_timed_out(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -452,7 +481,9 @@ def test_a_cap_that_nobody_can_meet_is_said_after_so_many_tries(tmp_path: Path, 
     monkeypatch.setattr(steady, "TRIES", 30)
     folder = tmp_path / "run"
     impossible = [*TOY, *small("aging_evolution"), "search.budget=0", "evaluator.max_parameters=1"]
-    wanted = r"^evaluator: none of the first 30 candidates is within max_parameters = 1; allow more"
+    wanted = (
+        rf"^evaluator: none of the first 30 candidates is within max_parameters = 1; allow more.* They stay in {folder}: .* with --run$"
+    )
     with pytest.raises(InputError, match=wanted):
         shuffled(started(folder, *impossible), monkeypatch, 4, 0)
     assert [row["status"] for row in rows(folder)] == ["over_budget"] * 30
@@ -605,6 +636,67 @@ def test_the_front_survives_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyP
     best = {id for a, p, id in found if not any(b >= a and q >= p and (b, q) != (a, p) for b, q, _ in found)}
     assert {member.id for member in front} <= best
     assert {member.fitness.values for member in front} == {(a, -p) for a, p, id in found if id in best}
+
+
+def test_the_front_is_what_is_best_of_several_objectives(tmp_path: Path) -> None:
+    sets = [*TOY, *small("nsga2"), 'evaluator.objectives=["accuracy","parameters"]', "search.budget=60"]
+    result = started(tmp_path / "run", *sets).run()
+    archive = Problem(stored_config(tmp_path / "run")).archive(tmp_path / "run")
+    best, problems = archive.best(60)
+    assert not problems
+    front = [row for row in best if row["front"]]
+    assert best[: len(front)] == front and 1 < len(front) < len(best)
+    assert [row["accuracy"] for row in front] == sorted((row["accuracy"] for row in front), reverse=True)
+    assert {(row["accuracy"], row["parameters"]) for row in front} == {member.fitness.values for member in result.hall_of_fame}
+    assert result.best is not None and result.best["id"] == front[0]["id"]
+    after = [row["status"] for row in best[len(front) :]]
+    assert after == sorted(after, reverse=True)  # ok, then diverged
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3])
+def test_non_dominated_rows_are_those_of_the_definition(objectives: int) -> None:
+    rng = np.random.default_rng(objectives)
+    for _ in range(30):
+        quality = rng.integers(0, 6, (40, objectives)).astype(float)
+        quality[rng.random(40) < 0.1] = -np.inf
+        among = rng.random(40) < 0.8
+        wanted = [
+            bool(among[i]) and not any((quality[j] >= quality[i]).all() and (quality[j] > quality[i]).any() for j in np.flatnonzero(among))
+            for i in range(40)
+        ]
+        assert non_dominated(quality, among).tolist() == wanted
+    assert non_dominated(np.zeros((3, 2)), np.zeros(3, bool)).tolist() == [False] * 3
+
+
+def test_a_run_in_which_everything_fails_says_so(tmp_path: Path) -> None:
+    """In its progress and its result; no number is shown where there is none."""
+    sets = [*TOY, *small("random_search"), "search.budget=1", "evaluator.max_parameters=1", "evaluator.timeout=1"]
+    done = Progress(3, 1.0, 0, float("nan"), float("nan"), "", 0.0, {"candidates": 3, "diverged": 2, "timed_out": 1})
+    display = Display("toy", "accuracy", 10, 0.0, console(), steady=True)
+    assert display._line(done).endswith("none could be evaluated: 2 diverged, 1 timed out")
+    assert "nan" not in display._line(done)
+    folder = tmp_path / "a run"
+    assert subprocess.run(command(folder, sets), capture_output=True, check=False).returncode == 2
+    shown = subprocess.run([sys.executable, "-m", "evoml", "show", str(folder)], capture_output=True, text=True, check=True).stdout
+    assert "no candidate could be evaluated:" in shown and "over budget" in shown
+
+
+def test_hints_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "a run"
+    sets = [*TOY, *small("nsga2"), 'evaluator.objectives=["accuracy","parameters"]']
+    done = subprocess.run(command(folder, sets), capture_output=True, text=True, check=True)
+    assert f"evoml evaluate '{folder}' --preset final" in done.stdout and f"evoml export '{folder}' --to torch" in done.stdout
+    again = subprocess.run(command(folder, sets), capture_output=True, text=True, check=False)
+    assert again.returncode == 2 and f"`evoml resume '{folder}'`" in again.stderr
+
+    def show(*more: str) -> str:
+        command = [sys.executable, "-m", "evoml", "show", str(folder), *more]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "the Pareto front: none is better in accuracy, parameters at once; its first 1, --best shows more" in show()
+    assert "behind the front:" in show("--best", "40") and "behind the front" not in show("--best", "2")
+    fronts = [row["front"] for row in json.loads(show("--best", "40", "--json"))["best"]]
+    assert fronts == sorted(fronts, reverse=True) and True in fronts and False in fronts
 
 
 # -- the real evaluators ---------------------------------------------------------------------------------------------------

@@ -86,6 +86,19 @@ def test_batches_and_single_genotypes_have_the_same_keys_and_codes(name: str) ->
     assert len(space.table_codes([])) == 0
 
 
+def test_a_cell_s_hash_is_that_of_many_at_once() -> None:
+    rows = SPACES["nasbench101"].random(streams(2, 1, np.arange(20_000))).tables[0]
+    inputs, ops = rows["inputs"].astype(np.int64), rows["op"]
+    one_by_one = [
+        nasbench101.cell_hash(nasbench101.pruned(masks), codes) for masks, codes in zip(inputs.tolist(), ops.tolist(), strict=True)
+    ]
+    assert one_by_one == nasbench101.hashes(inputs, ops).tolist()
+    assert one_by_one[:50] == [
+        nasbench101.graph_hash(nasbench101.pruned(masks), codes)
+        for masks, codes in zip(inputs[:50].tolist(), ops[:50].tolist(), strict=True)
+    ]
+
+
 def test_open_text_brings_the_space_back() -> None:
     for module, space in ((nasbench201, SPACES["nasbench201"]), (nasbench101, SPACES["nasbench101"])):
         genotype = space.random(streams(1, 1, np.arange(1))).genotype(0)

@@ -1,9 +1,13 @@
 """The winner trained at full size: what it is trained with, where its weights are kept, and what is refused."""
 
+import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from evoml.config import build
 from evoml.errors import InputError
@@ -97,6 +101,67 @@ def test_a_link_is_not_written_through(problem: Problem, run: Path, tmp_path: Pa
     with pytest.raises(InputError, match="link"):
         train_final(final_problem(problem, [SMALL], "final"), winner(problem, run), tmp_path)
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_what_is_refused_is_refused_before_anything_is_trained(problem: Problem, run: Path, tmp_path: Path) -> None:
+    (tmp_path / FINAL).write_text("a file")
+    final, said = final_problem(problem, [SMALL], "final"), []
+    with pytest.raises(InputError, match=f"{FINAL}: cannot write"):
+        train_final(final, winner(problem, run), tmp_path, before=lambda *which: said.append(which))
+    if not torch.cuda.is_available():
+        elsewhere = final_problem(problem, [SMALL, ("--set", {"evaluator": {"device": "cuda"}})], "final")
+        with pytest.raises(InputError, match="no such device"):
+            train_final(elsewhere, winner(problem, run), None, before=lambda *which: said.append(which))
+    assert not said
+
+
+def test_a_run_that_can_only_be_read_is_said_to_keep_nothing(
+    problem: Problem, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(**more: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    said: list[tuple[bool, bool]] = []
+    final, genotype = final_problem(problem, [SMALL], "final"), winner(problem, run)
+    with monkeypatch.context() as patch:
+        patch.setattr("evoml.export.winner.TemporaryFile", no)
+        train_final(final, genotype, tmp_path, before=lambda *which: said.append(which))
+    assert said == [(True, False)] and kept(tmp_path, genotype) is None
+    for _ in range(2):
+        train_final(final, genotype, tmp_path, before=lambda *which: said.append(which))
+    assert said[1:] == [(True, True), (False, False)]
+
+
+def evoml(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evoml", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--set", "space.blocks=3"], "--set space.blocks: an evaluation takes task.*, evaluator.*, space.skeleton.*, search.seed"),
+        (["--set", "strategy.population=3"], "--set strategy.population: an evaluation takes"),
+        (["--set", "workers=3"], "--set workers: an evaluation takes"),
+        (["--set", "evaluator.epochs=0"], "evaluator.epochs: 0: "),
+        (["--set", "evaluator.device=cuda:77"], "evaluator.device: cuda:77: "),
+        (["--task", "images", "--data", "nowhere.npz"], "nowhere.npz: no such file"),
+        (["--preset", "paper"], "--preset paper: must be final"),
+    ],
+)
+def test_bad_evaluations_are_one_line(arguments: list[str], says: str, problem: Problem, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "cell.toml").write_text(problem.space.format(winner(problem, run)))
+    done = evoml("evaluate", tmp_path / "cell.toml", *arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert says in done.stderr
+
+
+def test_the_skeleton_of_a_file_s_architecture_can_be_set(problem: Problem, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "cell.toml").write_text(problem.space.format(winner(problem, run)))
+    sets = ("space.skeleton.cells=0", "space.skeleton.filters=2", "evaluator.epochs=1", "task.examples=120")
+    done = evoml("evaluate", tmp_path / "cell.toml", *(part for text in sets for part in ("--set", text)))
+    assert done.returncode == 0, done.stderr
+    assert "cells 0, filters 2" in done.stderr and "test accuracy" in done.stdout
 
 
 def test_another_test_part_is_another_training(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through CuPy: batches of programs, one thread a program and task, float32 or float64.
+"""NVIDIA GPUs through CuPy: batches of programs, one thread a program and task, or of networks of single neurons, one a network and input.
 
 The CUDA C source is generated from the operation table (`_cuda_source.py`, `_cuda.cu`). The tasks' data stay on the device, and so do the
 instructions of a batch while it is scored; what goes back and forth is which programs to run and what they scored.
@@ -14,8 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from evoml.backends import Rules
+from evoml.backends._cuda_graphs import graph_source
 from evoml.backends._cuda_source import source
 from evoml.errors import InputError
+from evoml.graphs import Graphs
 from evoml.programs import Memory, Programs
 from evoml.streams import GOLDEN, mix
 from evoml.tasks import TaskSet
@@ -212,3 +214,84 @@ def columns(programs: Programs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray
         with np.errstate(over="ignore"):
             constants[program, place] = np.stack([rows[name] for name in "xyz"], axis=-1)
     return code, constants, ends.astype(np.int32)
+
+
+class _Graphs:
+    """A batch of networks on the device, and its kernel."""
+
+    def __init__(self, graphs: Graphs, dtype: str) -> None:
+        self.graphs, self.dtype, self.device = graphs, np.dtype(dtype), Device()
+        self.function = self.device.compile(graph_source(self.dtype.name))
+        columns = (graphs.nodes, graphs.slot, graphs.activation, graphs.aggregation, graphs.links, graphs.source)
+        self.columns = (*map(self.device.put, columns), self.put(graphs.weight))
+
+    def put(self, array: np.ndarray) -> Any:
+        with np.errstate(over="ignore"):
+            return self.device.put(np.ascontiguousarray(array, self.dtype))
+
+    def step(
+        self, which: np.ndarray, x: np.ndarray, slots: int, memory: Any, scratch: Any, sweeps: int = 1, fresh: bool = False
+    ) -> np.ndarray:
+        """Outputs [n, L, O] on x, [I, L] for all networks or [n, I, L]."""
+        graphs, lanes = self.graphs, x.shape[-1]
+        out = self.device.empty(len(which) * graphs.outputs * lanes, np.float64)
+        shape = (len(which), slots, lanes, graphs.inputs, graphs.outputs, graphs.recurrent, sweeps if graphs.recurrent else 1, fresh)
+        arguments = (
+            *self.columns, self.device.put(np.ascontiguousarray(which, np.int32)), *(np.int32(number) for number in shape),
+            np.int64(0 if x.ndim == 2 else graphs.inputs * lanes), np.float64(graphs.bias), self.put(x), memory, scratch, out,
+        )  # fmt: skip
+        if len(which) * lanes:
+            self.device.launch(self.function, -(-len(which) * lanes // (WARP * WARPS)), (WARP, WARPS), arguments)
+        return np.swapaxes(self.device.fetch(out).reshape(len(which), graphs.outputs, lanes), 1, 2)
+
+
+def forward(graphs: Graphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1) -> np.ndarray:
+    """Outputs [P, N, O] float64 of the networks `which` (all of them) on inputs [N, I], the same for all, computed in `dtype`.
+
+    Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs held. As many at a time as there is room for.
+    Raises InputError where there is none for a single one.
+    """
+    batch = _Graphs(graphs, dtype)
+    which = np.arange(len(graphs)) if which is None else np.asarray(which)
+    x, slots = np.asarray(inputs).T, int(graphs.slots[which].max(initial=graphs.inputs + 1))
+    needed = slots * batch.dtype.itemsize * (2 if graphs.recurrent else 1)
+    if not (room := batch.device.workspace // needed):
+        raise InputError(
+            f"backend cuda: a network of {slots:,} values takes {needed:,} bytes and there is room for {batch.device.workspace:,}"
+        )
+    lanes = min(room, len(inputs))
+    high = min(max(room // max(lanes, 1), 1), len(which))
+    memory, scratch = (
+        batch.device.empty(size, batch.dtype) for size in (high * lanes * slots, high * lanes * slots if graphs.recurrent else 1)
+    )
+    out = np.empty((len(which), len(inputs), graphs.outputs))
+    for lane in range(0, len(inputs), max(lanes, 1)):
+        for first in range(0, len(which), max(high, 1)):
+            part = batch.step(which[first : first + high], x[:, lane : lane + lanes], slots, memory, scratch, sweeps, True)
+            out[first : first + high, lane : lane + lanes] = part
+    return out
+
+
+class Stepper:
+    """All networks side by side through time, each in L episodes, computed in `dtype`; memory stays on the device."""
+
+    def __init__(self, graphs: Graphs, lanes: int, dtype: str = "float64") -> None:
+        self.graphs, self._batch = graphs, _Graphs(graphs, dtype)
+        self._shape = (len(graphs), int(graphs.slots.max(initial=0)), lanes)
+        self._scratch = self._batch.device.empty(int(np.prod(self._shape)) if graphs.recurrent else 1, self._batch.dtype)
+        self.reset()
+
+    @property
+    def memory(self) -> np.ndarray:
+        """[P, slots, L], what the networks remember, copied from the device."""
+        return self._batch.device.fetch(self._memory).reshape(self._shape)
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        """Forget everything, or what the networks remember of the episodes in mask [P, L]."""
+        memory = np.zeros(self._shape) if mask is None else np.where(mask[:, None], 0.0, self.memory)
+        self._memory = self._batch.put(memory.reshape(-1))
+
+    def step(self, inputs: np.ndarray) -> np.ndarray:
+        """Outputs [P, L, O] float64 after one pass or one synchronous sweep on inputs [P, L, I]."""
+        x = np.swapaxes(inputs, 1, 2)
+        return self._batch.step(np.arange(len(self.graphs)), x, self._shape[1], self._memory, self._scratch)

@@ -1,7 +1,7 @@
 """Compiled interpretation on the CPU: batches of programs, tasks as SIMD lanes, float32 or float64.
 
 The instructions themselves are in `_lanes.py`, generated from the operation table; here a program is written down as code for them, and
-run on one group of lanes after the other.
+run on one group of lanes after the other. Networks of single neurons have kernels of their own (`_graphs.py`), whose lanes are inputs.
 """
 
 from typing import NamedTuple
@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from evoml._random import mix
-from evoml.backends import Rules
+from evoml.backends import Rules, _graph_lanes, _graphs
 from evoml.backends._lanes import ACTIVE, END, LANES, LOAD, NEXT, SCORE, STEP, STEPS, prepare, run
 from evoml.compiled import compiled
+from evoml.graphs import Graphs
 from evoml.instructions import KINDS
 from evoml.programs import Memory, Programs
 from evoml.tasks import TaskSet
@@ -233,3 +234,71 @@ def _hash_errors(errors, hashes, ended, used, count, limit, first):
     for lane in range(used):
         digest += mix(first + np.uint64(lane), hashes[lane])
     return digest
+
+
+NEAR = 24 * 2**10  # bytes of node values that a network is computed in at a time, at most: they are to stay in the first-level cache
+WIDEST = 16  # vectors of them in a row, at most
+
+
+def _columns(graphs: Graphs, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """What the kernels read of node rows and links."""
+    with np.errstate(over="ignore"):
+        weight = graphs.weight.astype(dtype, copy=False)
+    return graphs.nodes, graphs.slot, graphs.activation, graphs.aggregation, graphs.links, graphs.source, weight
+
+
+def forward(graphs: Graphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1) -> np.ndarray:
+    """Outputs [P, N, O] float64 of the networks `which` (all of them) on inputs [N, I], the same for all, computed in `dtype`.
+
+    Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs held. float64 is the reference's result up to the rounding of
+    exp, tanh, sin and cos; in float32 a function is right to some 4e-7 of 1 + its value, sin(a) and cos(a) to 4e-7 (1 + abs(a)).
+    """
+    real = np.dtype(dtype)
+    _graph_lanes.prepare(real)
+    which = np.arange(len(graphs)) if which is None else np.asarray(which, np.int64)
+    lanes, slots = LANES[real], int(graphs.slots[which].max(initial=graphs.inputs + 1))
+    near = max(NEAR // (slots * lanes * real.itemsize), 1)
+    vectors = min(WIDEST, max(near // _graph_lanes.BLOCK * _graph_lanes.BLOCK, 1), max(-(-len(inputs) // lanes), 1))
+    with np.errstate(over="ignore"):
+        rows, bias = np.ascontiguousarray(np.asarray(inputs).T, real), real.type(graphs.bias)
+    memory, scratch = (_aligned(size * vectors * lanes, real) for size in (slots, slots if graphs.recurrent else 0))
+    out = np.empty((len(which), len(inputs), graphs.outputs))
+    _graphs.forward(
+        graphs.slots, *_columns(graphs, real), graphs.recurrent, which, rows, bias, memory, scratch, vectors, lanes, sweeps, out
+    )
+    return out
+
+
+class Stepper:
+    """All networks side by side through time, each in L episodes, computed in `dtype`. Not to be shared between threads."""
+
+    def __init__(self, graphs: Graphs, lanes: int, dtype: str = "float64") -> None:
+        real = np.dtype(dtype)
+        _graph_lanes.prepare(real)
+        self.graphs, self.lanes = graphs, lanes
+        self._columns = _columns(graphs, real)
+        self._vectors = -(-lanes // LANES[real])
+        slots, width = int(graphs.slots.max(initial=0)), self._vectors * LANES[real]
+        self._memory = _aligned(len(graphs) * slots * width, real).reshape(len(graphs), slots, width)
+        self._scratch = _aligned(slots * width, real)
+        self._memory[:, graphs.inputs : graphs.inputs + 1] = graphs.bias
+
+    @property
+    def memory(self) -> np.ndarray:
+        """[P, slots, L], what the networks remember."""
+        return self._memory[:, :, : self.lanes]
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        """Forget everything, or what the networks remember of the episodes in mask [P, L]."""
+        nodes = self.memory[:, self.graphs.inputs + 1 :]
+        nodes[np.broadcast_to(True if mask is None else mask[:, None], nodes.shape)] = 0.0
+
+    def step(self, inputs: np.ndarray) -> np.ndarray:
+        """Outputs [P, L, O] float64 after one pass or one synchronous sweep on inputs [P, L, I]."""
+        count, slots, width = self._memory.shape
+        out = np.empty((count, self.lanes, self.graphs.outputs))
+        flat = self._memory.reshape(count, slots * width)
+        _graphs.advance(
+            *self._columns, self.graphs.recurrent, np.asarray(inputs, np.float64), flat, self._scratch, self._vectors, width, out
+        )
+        return out

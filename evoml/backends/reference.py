@@ -1,5 +1,7 @@
 """The definition of what a program does: NumPy, float64, one task and one example at a time.
 
+Networks of single neurons (`forward`, `Stepper`) are defined here too.
+
 The order of evaluation is AutoML-Zero's published program (Real et al. 2020, arXiv 2003.03384). Departures: noise comes from a counter, so
 that it depends on nothing but the task, the step and the instruction; a task whose validation fails ends there, where the program goes on with the next epoch.
 """
@@ -8,7 +10,9 @@ from hashlib import blake2b
 
 import numpy as np
 
+from evoml.activations import ACTIVATIONS, AGGREGATIONS
 from evoml.backends import Rules
+from evoml.graphs import Graphs
 from evoml.instructions import OPS
 from evoml.programs import Memory, Programs
 from evoml.streams import outputs
@@ -146,3 +150,53 @@ class Backend:
             mean = loss / len(checked)
             best = max(best, 1.0 - mean if classify else 1.0 - 2.0 / np.pi * float(np.arctan(np.sqrt(mean))))
         return best, steps, errors
+
+
+def _sweep(graphs: Graphs, network: int, values: np.ndarray) -> None:
+    """One step of one network on values [slots, N]: node after node, or all from the values before."""
+    old = values.copy() if graphs.recurrent else values
+    for row in range(graphs.nodes[network], graphs.nodes[network + 1]):
+        links = slice(graphs.links[row], graphs.links[row + 1])
+        weight, source = graphs.weight[links], graphs.source[links]
+        values[graphs.slot[row]] = 0.0
+        if len(weight):
+            total = AGGREGATIONS[graphs.aggregation[row]].numpy(weight[:, None] * old[source])
+            values[graphs.slot[row]] = ACTIVATIONS[graphs.activation[row]].numpy(total)
+
+
+def forward(graphs: Graphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1) -> np.ndarray:
+    """Outputs [P, N, O] of the networks `which` (all of them) on inputs [N, I], the same for all.
+
+    Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs held. float64, whatever `dtype` says.
+    """
+    which = np.arange(len(graphs)) if which is None else which
+    out = np.zeros((len(which), len(inputs), graphs.outputs))
+    with np.errstate(all="ignore"):
+        for index, network in enumerate(which):
+            values = np.zeros((graphs.slots[network], len(inputs)))
+            values[: graphs.inputs], values[graphs.inputs] = np.asarray(inputs).T, graphs.bias
+            for _ in range(sweeps if graphs.recurrent else 1):
+                _sweep(graphs, network, values)
+            out[index] = values[graphs.inputs + 1 : graphs.inputs + 1 + graphs.outputs].T
+    return out
+
+
+class Stepper:
+    """All networks side by side through time, each in L episodes: `memory` [P, slots, L] is what they remember. float64, whatever `dtype` says."""
+
+    def __init__(self, graphs: Graphs, lanes: int, dtype: str = "float64") -> None:
+        self.graphs = graphs
+        self.memory = np.zeros((len(graphs), int(graphs.slots.max(initial=0)), lanes))
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        """Forget everything, or what the networks remember of the episodes in mask [P, L]."""
+        self.memory[np.broadcast_to(True if mask is None else mask[:, None], self.memory.shape)] = 0.0
+
+    def step(self, inputs: np.ndarray) -> np.ndarray:
+        """Outputs [P, L, O] after one pass or one synchronous sweep on inputs [P, L, I]."""
+        graphs, memory = self.graphs, self.memory
+        memory[:, : graphs.inputs], memory[:, graphs.inputs] = np.swapaxes(inputs, 1, 2), graphs.bias
+        with np.errstate(all="ignore"):
+            for network in range(len(graphs)):
+                _sweep(graphs, network, memory[network])
+        return np.swapaxes(memory[:, graphs.inputs + 1 : graphs.inputs + 1 + graphs.outputs], 1, 2).copy()

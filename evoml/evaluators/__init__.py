@@ -2,7 +2,7 @@
 
 An evaluator is made with (settings, tasks, space, backend); `task` names what it is used on by default. For programs the loop uses `weights` (DEAP's, one
 an objective), calling it with phenotypes,
-`per_task(phenotypes)`, `exact(settings)` (the settings of selection and test), `counts` (what it did, by name, `steps` among them), `warm()`,
+`per_task(phenotypes)`, `overall(scores)` (one number of a row of that), `exact(settings)` (the settings of selection and test), `counts` (what it did, by name, `steps` among them), `warm()`,
 `state_dict()` and `load_state_dict(state)`, which raises ValueError for a state that does not fit.
 
 One with an attribute `costly` is used by the steady state: `outcomes(genotypes, streams)` gives an `Outcome` a candidate, `worst` is what one that failed gets,

@@ -127,6 +127,11 @@ class Evaluator:
         """Fitness on every task, in full: no cache, no hurdle, no budget. [n, T]"""
         return np.concatenate([stage.fitness(programs, np.arange(len(programs)))[0] for stage in self._stages], axis=1)
 
+    @staticmethod
+    def overall(scores: np.ndarray) -> float:
+        """What is reported of one program's fitness on every task, [T]: the mean."""
+        return float(scores.mean())
+
     def _look_up_or_run(self, programs: Programs, which: np.ndarray) -> np.ndarray:
         if self._functional is None:
             return self._run(programs, which)

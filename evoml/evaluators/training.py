@@ -101,13 +101,18 @@ class Evaluator(Single):
         self, genotype: Genotype, stream: int, after: Callable[[int, float], bool] | None = None
     ) -> tuple[dict[str, float], "Trained"]:
         """Train a candidate and measure everything, `test_accuracy` and `test_loss` on the validation part of this evaluator's images. Raises InputError."""
-        try:
-            network = self._network(genotype)
-        except ValueError as error:
-            raise InputError(f"genotype: {error}") from None
+        network = self.checked(genotype)
         trained, values = self._train(network, stream, after)
         given = {"test_accuracy": trained.accuracy, "test_loss": trained.loss}
         return given | values | {"parameters": network.parameters, "multiply_adds": network.multiply_adds}, trained
+
+    def checked(self, genotype: Genotype) -> Network:
+        """What `test` trains, if there is a network of this genotype and a device to train it on. Raises InputError."""
+        self._check_device()
+        try:
+            return self._network(genotype)
+        except ValueError as error:
+            raise InputError(f"genotype: {error}") from None
 
     @staticmethod
     def exact(settings: Settings) -> Settings:
@@ -158,11 +163,17 @@ class Evaluator(Single):
         """As many threads as the settings say; as before afterwards."""
         import torch
 
-        if self.settings.device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(f"evaluator.device: {self.settings.device}: torch finds no such device; cpu is there")
+        self._check_device()
         before = torch.get_num_threads()
         torch.set_num_threads(self.settings.threads)
         try:
             yield
         finally:
             torch.set_num_threads(before)
+
+    def _check_device(self) -> None:
+        import torch
+
+        kind, _, number = self.settings.device.partition(":")
+        if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+            raise InputError(f"evaluator.device: {self.settings.device}: torch finds no such device; cpu is there")

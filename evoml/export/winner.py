@@ -1,10 +1,11 @@
 """The winner of a search, trained at full size and tested on images that the search never saw; its weights are kept in the run."""
 
+import errno
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from evoml.problem import Problem
 from evoml.streams import TRAIN, streams
 
 FINAL = "final"  # the folder in a run that holds the winner's weights
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass
@@ -55,35 +57,54 @@ def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], pr
     return Problem(build(("run.toml", values), ("final", final), *layers))
 
 
-def train_final(problem: Problem, genotype: Genotype, folder: Path | None, after: Callable[[int, float], bool] | None = None) -> Trained:
-    """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and taken from there where it is the same training."""
-    if folder is not None and not os.access(folder, os.W_OK):
-        folder = None  # a run that can be read only: trained, and not kept
+def train_final(
+    problem: Problem,
+    genotype: Genotype,
+    folder: Path | None,
+    after: Callable[[int, float], bool] | None = None,
+    before: Callable[[bool, bool], None] = lambda trains, keeps: None,
+) -> Trained:
+    """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and taken from there where it is the same training.
+
+    before: called when all that can be refused has been checked, with whether a training follows and whether its network can be kept.
+    """
     known = None if folder is None else kept(folder, genotype, problem)
+    data, place = problem.test_tasks, None
+    if known is None:
+        evaluator = problem.evaluator(data, exact=True)
+        network = evaluator.checked(genotype)
+        place = None if folder is None else _place(folder)
+    before(known is None, place is not None)
     if known is not None:
         return known
-    data = problem.test_tasks
     stream = int(streams(problem.config.search.seed, TRAIN, np.array([2**32]))[0])
-    scores, trained = problem.evaluator(data, exact=True).test(genotype, stream, after)
+    scores, trained = evaluator.test(genotype, stream, after)
     if trained.module is None or trained.status != OK:
         raise InputError(f"evaluate: the training {STATUS[trained.status].replace('_', ' ')}; try a smaller evaluator.lr or space.skeleton")
-    network = problem.space.network(genotype, data.size, len(data.classes))
     out = Trained(
         trained.module, network, scores, data.classes, data.mean, data.deviation, data.coded, tuple(trained.curve), trained.seconds
     )
-    if folder is not None:
-        _store(problem, genotype, folder, out)
+    if place is not None:
+        _store(problem, genotype, place, out)
     return out
 
 
-def _store(problem: Problem, genotype: Genotype, folder: Path, trained: Trained) -> None:
+def _place(folder: Path) -> Path | None:
+    """Where a run keeps its network, made and tried before anything is trained; None where the run can only be read. Raises InputError, DiskError."""
     place = folder / FINAL
     if place.is_symlink():
         raise InputError(f"{place}: is a link; a run keeps its network in its own folder")
     try:
         place.mkdir(exist_ok=True)
+        with TemporaryFile(dir=place):
+            return place
     except OSError as error:
+        if error.errno in _READ_ONLY:
+            return None
         raise cannot_write(place, error) from None
+
+
+def _store(problem: Problem, genotype: Genotype, place: Path, trained: Trained) -> None:
     about = {
         "genotype": genotype.digest(), "config": problem.config.complete(), "data": problem.data_digest, "scores": trained.scores,
         "classes": trained.classes, "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(), "coded": trained.coded, "size": problem.test_tasks.size,

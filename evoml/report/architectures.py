@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from rich.text import Text
 from evoml.population import Individual
 from evoml.problem import Problem
 from evoml.report import console
+from evoml.report.progress import failures
 from evoml.runs import Result
 
 
 def print_result(problem: Problem, result: Result) -> None:
     """The end of a search, and what to do next."""
     out = console()
-    failed = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result.counts.items() if name not in ("candidates", "ok"))
+    failed, folder = failures(result.counts), quote(str(result.run))
     rate = f"{result.evaluations:,} candidates in {result.seconds:.1f} s, ended by {result.reason}" + (f"; {failed}" if failed else "")
     if result.best is None:
         out.print(f"no candidate could be evaluated; {rate}\nrun: {result.run}", soft_wrap=True)
@@ -34,7 +36,7 @@ def print_result(problem: Problem, result: Result) -> None:
     out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
     if problem.trains:
         out.print(
-            f"train it at full size and test it: evoml evaluate {result.run} --preset final\nthe network itself: evoml export {result.run} --to torch -o network",
+            f"train it at full size and test it: evoml evaluate {folder} --preset final\nthe network itself: evoml export {folder} --to torch -o network",
             soft_wrap=True,
         )
 
@@ -60,6 +62,23 @@ def front_table(front: Iterable[Individual], objectives: tuple[str, ...]) -> Tab
     for each in sorted(front, key=lambda each: each.fitness.wvalues, reverse=True):
         table.add_row(str(each.id), *(shown(name, value) for name, value in zip(objectives, each.fitness.values, strict=True)))
     return table
+
+
+def print_best(out: Console, rows: list[dict[str, Any]], objectives: tuple[str, ...], count: int) -> None:
+    """The first `count` rows; of several objectives, the Pareto front under its heading. One row more says whether the front has more."""
+    on_front = sum(row["status"] == "ok" if len(objectives) == 1 else row["front"] for row in rows)
+    rows = rows[:count]
+    if not on_front:
+        out.print("no candidate could be evaluated" + (":" if rows else ""))
+    elif len(objectives) > 1:
+        more = f"; its first {count}, --best shows more" if on_front > count else ""
+        out.print(f"the Pareto front: none is better in {', '.join(objectives)} at once{more}", soft_wrap=True)
+        out.print(best_table(rows[:on_front], objectives))
+        if len(rows) <= on_front:
+            return
+        out.print("\nbehind the front:")
+        rows = rows[on_front:]
+    out.print(best_table(rows, objectives))
 
 
 def best_table(rows: list[dict[str, Any]], objectives: tuple[str, ...]) -> Table:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from evoml.export.text import source as text_source
 from evoml.genes import Genotype
 from evoml.problem import Problem, edited, stored_config
 from evoml.registry import load
-from evoml.report import Heedless, architectures, console
+from evoml.report import Heedless, architectures, console, graphs
 from evoml.report.baselines import baselines, memory_of
 from evoml.report.progress import Display
 from evoml.runs import Result, Run
@@ -26,9 +27,10 @@ from evoml.search import open_search, resume
 from evoml.spaces import open_file
 from evoml.spaces._architectures import ArchitectureSpace
 
-TARGETS = ("text", "python", "svg", "torch", "onnx")
+TARGETS = ("text", "python", "svg", "species", "torch", "onnx")
 UNSEEN = "test tasks that the search never saw"
-EVALUATION = ("task", "evaluator", "backend", "search.seed")  # the settings that an evaluation takes
+PROGRAM = ("task.*", "evaluator.*", "search.seed", "backend")  # the settings that an evaluation takes
+ARCHITECTURE = ("task.*", "evaluator.*", "space.skeleton.*", "search.seed")
 
 
 def new_run(config: Config, folder: Path | None, as_json: bool) -> int:
@@ -56,9 +58,16 @@ def _free_folder(config: Config) -> Path:
     raise InputError(f"{base}: too many runs called {name}; name one with --run")
 
 
+def _kind(space: Any) -> str:
+    """What a space makes: programs, architectures or graphs, of which different things are to be said."""
+    if isinstance(space, ArchitectureSpace):
+        return "architectures"
+    return "graphs" if space.evaluator == "behaviour" else "programs"
+
+
 def _search(search: Run, fresh: bool, as_json: bool) -> int:
     folder, problem = search.archive.folder, search.problem
-    err = console(stderr=True)
+    quoted, err = quote(str(folder)), console(stderr=True)
     if not as_json:
         verb = "searching" if fresh else f"resuming at {search.evaluations:,} candidates" if search.evaluations else "starting again"
         err.print(
@@ -68,7 +77,7 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
         _remark(search, err)
         if not problem.steady:
             announce_compilation(err)
-    interrupts.advise(f"go on with: evoml resume {folder}")
+    interrupts.advise(f"go on with: evoml resume {quoted}")
     search.prepare()
     if not as_json:
         _remark_on_workers(search, err)
@@ -76,17 +85,16 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
         result = search.run(display, stop)
         interrupted = stop.is_set()
     if result.reason != "interrupted":
-        interrupts.advise(f"the search is complete: evoml show {folder}")
+        interrupts.advise(f"the search is complete: evoml show {quoted}")
     if interrupted and result.reason != "interrupted":
-        err.print(f"interrupted, but the search is complete: evoml show {folder}", soft_wrap=True)
+        err.print(f"interrupted, but the search is complete: evoml show {quoted}", soft_wrap=True)
     elif as_json:
         print_json(_summary(problem, result))
     elif interrupted:
-        err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {folder}", soft_wrap=True)
-    elif problem.steady:
-        architectures.print_result(problem, result)
+        err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {quoted}", soft_wrap=True)
     else:
-        _print_result(problem, result)
+        reporters = {"architectures": architectures.print_result, "graphs": graphs.print_result, "programs": _print_result}
+        reporters[_kind(problem.space)](problem, result)
     return interrupts.STATUS if interrupted else 0
 
 
@@ -126,12 +134,14 @@ def _display(search: Run, console: Console, quiet: bool) -> Display:
 
 
 def _summary(problem: Problem, result: Result) -> dict[str, Any]:
+    kind = _kind(problem.space)
+    more = graphs.facts(problem, result) if kind == "graphs" else {}
     return {
         "run": str(result.run), "evaluations": result.evaluations, "seconds": result.seconds,
         "evaluations_per_second": result.evaluations_per_second, "best": result.best,
         "test": {problem.objective: result.test[problem.objective]} if result.test else None,
-        "baselines": baselines(problem, problem.test_tasks) if result.test and not problem.steady else None, "reason": result.reason,
-    }  # fmt: skip
+        "baselines": baselines(problem, problem.test_tasks) if result.test and kind == "programs" else None, "reason": result.reason,
+    } | more  # fmt: skip
 
 
 def _print_result(problem: Problem, result: Result) -> None:
@@ -190,29 +200,42 @@ def show(path: Path, count: int, as_json: bool) -> None:
     out = console()
     if not path.is_dir():
         _, space, genotype, _ = _open(path)
+        more = graphs.describe(space, genotype) if _kind(space) == "graphs" else {}
         if as_json:
-            print_json({"file": str(path), "best": [{"key": space.key(genotype), "text": space.format(genotype)}]})
+            print_json({"file": str(path), "best": [{"key": space.key(genotype), "text": space.format(genotype)} | more]})
+        elif more:
+            graphs.print_file(space, genotype)
         else:
             print_program(out, space.format(genotype))
         return
     problem = Problem(stored_config(path))
-    best, problems = problem.archive(path).best(count)
+    best, problems = problem.archive(path).best(count + 1)
     _warn([*problems, *_edited(path, problem)])
-    described = [_describe(problem, row) for row in best]
+    one_more = [_describe(problem, row) for row in best]
+    described = one_more[:count]
     result = read_result(path)
+    now: dict[str, Any] = {}
+    if _kind(problem.space) == "graphs":
+        described = [row | graphs.described(problem, path, row, each["genotype"]) for row, each in zip(described, best)]
+        now = graphs.population(path)
     if as_json:
         finished = None if result is None else {key: result.get(key) for key in ("reason", "evaluations", "seconds", "test")}
-        print_json({"run": str(path), "objective": problem.objective, "finished": finished, "best": described})
+        print_json({"run": str(path), "objective": problem.objective, "finished": finished, "best": described} | now)
         return
     state = (
         "not finished"
         if result is None
         else f"{result['evaluations']:,} candidates in {result['seconds']:.1f} s, ended by {result['reason']}"
     )
-    out.print(f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}")
+    out.print(
+        f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}", soft_wrap=True
+    )
     if problem.steady:
-        out.print(architectures.best_table(described, problem.objectives))
+        architectures.print_best(out, one_more, problem.objectives, count)
         print(f"\n{described[0]['text'].rstrip()}" if described else "")
+        return
+    if _kind(problem.space) == "graphs":
+        graphs.print_best(out, problem, described, now)
         return
     for row in described:
         where = "on the selection tasks" if row["event"] == "selected" else "in search"
@@ -227,6 +250,8 @@ def _describe(problem: Problem, row: dict[str, Any]) -> dict[str, Any]:
     objectives = {name: row[name] for name in problem.objectives}
     row["key"] = "".join(character for character in row["key"] if character.isalnum())[:64]
     rest = {key: row[key] for key in ("id", "key", "parents", "birth", "status", "seconds", "event", "island", "experiment", "evaluations")}
+    if len(objectives) > 1 and "front" in row:
+        rest["front"] = row["front"]
     return rest | {"objectives": objectives, "text": problem.space.format(row["genotype"])}
 
 
@@ -235,14 +260,17 @@ def evaluate(
 ) -> None:
     """Score on test tasks, beside baselines."""
     problem, space, genotype, problems = _open(path)
-    _warn(problems)
-    if isinstance(space, ArchitectureSpace):
-        _evaluate_architecture(path, problem, space, genotype, _layers(task, data, seed, sets), preset, as_json)
+    kind = _kind(space)
+    if kind == "architectures":
+        _check_sets(sets, ARCHITECTURE)
+        _evaluate_architecture(path, problem, space, genotype, problems, _layers(task, data, seed, sets), preset, as_json)
         return
     if preset is not None:
         raise InputError(f"evaluate: --preset {preset}: is for architectures; a program is scored as it is")
-    _check_sets(sets)
+    _check_sets(sets, PROGRAM)
     base = {} if problem is None else {key: value for key, value in problem.config.complete().items() if key not in ("system", "start")}
+    if problem is None and kind == "graphs":
+        base = {"space": _settings(space)}
     if task is not None and task != base.get("task", {}).get("name"):
         base["task"] = {"name": task}
     flags: dict[str, Any] = {"task": {} if data is None else {"data": str(data)}, "search": {} if seed is None else {"seed": seed}}
@@ -250,12 +278,17 @@ def evaluate(
         raise InputError("evaluate: a file needs --task; `evoml tasks` lists them")
     other = Problem(build((str(path), base), *(("--set", each) for each in sets), ("flags", flags)))
     other.space = space
+    _ = other.test_tasks  # what is bad is said alone, before anything else
+    _warn(problems)
     if not as_json:
         announce_compilation(console(stderr=True))
     scores = other.test(genotype)
     if as_json:
-        result = {"objectives": {other.objective: scores[other.objective]}, "tasks": scores["tasks"]}
-        print_json(result | {"key": space.key(genotype), "baselines": baselines(other, other.test_tasks)})
+        result = {"objectives": {other.objective: scores[other.objective]}, "tasks": scores["tasks"], "key": space.key(genotype)}
+        print_json(result | ({"baselines": baselines(other, other.test_tasks)} if kind == "programs" else {}))
+        return
+    if kind == "graphs":
+        graphs.print_scores("champion" if problem else path.name, other.config.name("task"), scores["tasks"])
         return
     same = problem is not None and not edited(path, problem.config) and _about_tasks(problem) == _about_tasks(other)
     which = UNSEEN if same else f"test tasks of {other.config.name('task')}, seed {other.config.search.seed}"
@@ -274,6 +307,7 @@ def _evaluate_architecture(
     problem: Problem | None,
     space: Any,
     genotype: Genotype,
+    problems: list[str],
     layers: list[tuple[str, dict[str, Any]]],
     preset: str | None,
     as_json: bool,
@@ -282,7 +316,10 @@ def _evaluate_architecture(
     if preset not in (None, "final"):
         raise InputError(f"evaluate: --preset {preset}: must be final")
     if problem is not None and not problem.trains and preset is None and not any("task" in layer and layer["task"] for _, layer in layers):
+        if given := [f"{group}.{key}" for _, layer in layers for group, values in layer.items() for key in values]:
+            raise InputError(f"evaluate: {given[0]}: a table answers as it is; settings are for a training, with --task")
         scores = problem.evaluator(problem.task.search(0)).test(genotype)
+        _warn(problems)
         if as_json:
             print_json({"objectives": scores})
         else:
@@ -292,15 +329,23 @@ def _evaluate_architecture(
     from evoml.tasks._image_sets import baseline_scores
 
     final = final_problem(_about(problem, space), layers, preset)
-    if not as_json:
-        console(stderr=True).print(f"{path}: {architectures.training_line(final)}", soft_wrap=True)
     own = problem is not None and problem.trains and preset == "final" and _on_same_images(problem, final)
-    trained = train_final(final, genotype, path if own else None, architectures.epochs(console(stderr=True), as_json))
+
+    def before(trains: bool, keeps: bool) -> None:
+        _warn([*problems, *([_not_kept(path)] if own and trains and not keeps else [])])
+        if trains and not as_json:
+            console(stderr=True).print(f"{path}: {architectures.training_line(final)}", soft_wrap=True)
+
+    trained = train_final(final, genotype, path if own else None, architectures.epochs(console(stderr=True), as_json), before)
     baselines = baseline_scores(final.test_tasks)
     if as_json:
         print_json({"objectives": trained.scores, "key": space.key(genotype), "baselines": baselines, "curve": list(trained.curve)})
         return
     architectures.print_scores(console(), final, "found architecture" if problem else path.name, trained.scores, baselines)
+
+
+def _not_kept(path: Path) -> str:
+    return f"{path}: cannot be written, so the trained network is not kept in it"
 
 
 def _on_same_images(problem: Problem, final: Problem) -> bool:
@@ -312,14 +357,14 @@ def _edited(path: Path, problem: Problem) -> list[str]:
     return [f"{path / 'run.toml'}: not the settings that the run was made with"] if edited(path, problem.config) else []
 
 
-def _check_sets(sets: list[dict[str, Any]]) -> None:
-    """Refuse settings that an evaluation would not look at."""
+def _check_sets(sets: list[dict[str, Any]], takes: tuple[str, ...]) -> None:
+    """Refuse settings that an evaluation would not look at. takes: those that it does."""
     for each in sets:
         group, values = next(iter(each.items()))
         keys = [f"{group}.{key}" for key in values] if isinstance(values, dict) else [group]
         for key in keys:
-            if group not in EVALUATION and key not in EVALUATION:
-                raise InputError(f"--set {key}: an evaluation takes task.*, evaluator.*, search.seed and backend")
+            if not {key, f"{key}.*", f"{group}.*"} & set(takes):
+                raise InputError(f"--set {key}: an evaluation takes {', '.join(takes)}")
 
 
 def _about_tasks(problem: Problem) -> Any:
@@ -338,13 +383,21 @@ def export(path: Path, to: str, output: Path | None, task: str | None, data: Pat
     if to not in TARGETS:
         raise InputError(f"export: --to {to}: must be one of {', '.join(TARGETS)}")
     problem, space, genotype, problems = _open(path)
-    _warn(problems)
     if problem is not None and task is not None:
         raise InputError("export: --task is for a file; a run knows its own")
-    if to in ("torch", "onnx"):
-        _export_network(path, to, output, problem, space, genotype, task, data)
+    if to == "species":
+        text = _species(path, problem)
+    elif _kind(space) == "graphs":
+        if task is not None or data is not None:
+            raise InputError("export: --task and --data are for a training; a network of neurons is written as it is")
+        if to == "torch":
+            _export_graph(path, output, space, genotype, problems)
+            return
+        text = _graph(path, to, space, genotype)
+    elif to in ("torch", "onnx"):
+        _export_network(path, to, output, problem, space, genotype, problems, task, data)
         return
-    if to == "text":
+    elif to == "text":
         text = text_source(space, genotype)
     elif to == "svg":
         from evoml.export.svg import svg
@@ -352,6 +405,7 @@ def export(path: Path, to: str, output: Path | None, task: str | None, data: Pat
         text = svg(space, genotype, str(path))
     else:
         text = _export_program(path, problem, space, genotype, task)
+    _warn(problems)
     if output is None:
         print(text, end="")
         return
@@ -359,6 +413,39 @@ def export(path: Path, to: str, output: Path | None, task: str | None, data: Pat
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise cannot_write(output, error) from None
+
+
+def _species(path: Path, problem: Problem | None) -> str:
+    from evoml.export.species import svg
+
+    if problem is None:
+        raise InputError(f"export: --to species needs a run; {path} is a file")
+    return svg(path, str(path))
+
+
+def _graph(path: Path, to: str, space: Any, genotype: Genotype) -> str:
+    """A network of neurons as text, Python or a picture."""
+    if to == "onnx":
+        raise InputError("export: --to onnx needs an architecture; of a network of neurons there are text, python, svg and torch")
+    if to == "text":
+        return text_source(space, genotype)
+    if to == "svg":
+        from evoml.export.graph_svg import svg
+
+        return svg(space, genotype, str(path))
+    from evoml.export.graph import source
+
+    return source(space, genotype, str(path))
+
+
+def _export_graph(path: Path, output: Path | None, space: Any, genotype: Genotype, problems: list[str]) -> None:
+    from evoml.export.graph_torch import write
+
+    if output is None:
+        raise InputError("export: --to torch needs --output, a folder to write")
+    _warn(problems)
+    written = write(space, genotype, output, str(path))
+    console(stderr=True).print(f"wrote {', '.join(map(str, written))}", soft_wrap=True)
 
 
 def _export_program(path: Path, problem: Problem | None, space: Any, genotype: Genotype, task: str | None) -> str:
@@ -372,7 +459,15 @@ def _export_program(path: Path, problem: Problem | None, space: Any, genotype: G
 
 
 def _export_network(
-    path: Path, to: str, output: Path | None, problem: Problem | None, space: Any, genotype: Genotype, task: str | None, data: Path | None
+    path: Path,
+    to: str,
+    output: Path | None,
+    problem: Problem | None,
+    space: Any,
+    genotype: Genotype,
+    problems: list[str],
+    task: str | None,
+    data: Path | None,
 ) -> None:
     """The trained winner, as `evaluate` left it in the run; trained now where it did not."""
     if not isinstance(space, ArchitectureSpace):
@@ -386,8 +481,15 @@ def _export_network(
     trained = kept(path, genotype) if problem is not None else None
     if trained is None:
         final = final_problem(_about(problem, space), _layers(task, data, None, []), "final")
-        console(stderr=True).print(f"not trained at full size yet: {architectures.training_line(final)} ...", soft_wrap=True)
-        trained = train_final(final, genotype, path if problem is not None else None, architectures.epochs(console(stderr=True)))
+
+        def before(trains: bool, keeps: bool) -> None:
+            _warn([*problems, *([_not_kept(path)] if problem is not None and trains and not keeps else [])])
+            if trains:
+                console(stderr=True).print(f"not trained at full size yet: {architectures.training_line(final)} ...", soft_wrap=True)
+
+        trained = train_final(final, genotype, None if problem is None else path, architectures.epochs(console(stderr=True)), before)
+    else:
+        _warn(problems)
     title = f"{path}, test accuracy {trained.scores['test_accuracy']:.4f}"
     if to == "torch":
         from evoml.export.torch import write
@@ -407,7 +509,12 @@ def _about(problem: Problem | None, space: Any) -> Problem:
     """The problem of a run, or one for a file's space."""
     if problem is not None:
         return problem
-    return Problem(build(("file", {"space": {"name": space.name, **space.settings.model_dump(mode="json", exclude_none=True)}})))
+    return Problem(build(("file", {"space": _settings(space)})))
+
+
+def _settings(space: Any) -> dict[str, Any]:
+    """The settings of a file's space, as a configuration has them."""
+    return {"name": space.name, **space.settings.model_dump(mode="json", exclude_none=True)}
 
 
 def _training(problem: Problem) -> str:

@@ -22,7 +22,8 @@ from evoml import settings
 from evoml.genes import Choice, Column, Genotype, Reference, Schema, Table
 from evoml.layers import OPERATIONS, Size
 from evoml.network import Builder, Edge, Network
-from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest, opened
+from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest
+from evoml.spaces._files import opened
 
 CELLS = ("normal", "reduction")
 NAMES = tuple(dict.fromkeys(name for operations in OPERATIONS.values() for name in operations))

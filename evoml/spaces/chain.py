@@ -18,7 +18,8 @@ from evoml import settings
 from evoml.genes import Column, Genotype, Listed, Schema, Subset, Table, members
 from evoml.layers import LAYERS, Size
 from evoml.network import Builder, Network
-from evoml.spaces._architectures import ArchitectureSpace, graph_digest, opened
+from evoml.spaces._architectures import ArchitectureSpace, graph_digest
+from evoml.spaces._files import opened
 from evoml.streams import generator
 
 Rows = list[tuple[int, int, int, int, int]]  # kernel_height, kernel_width, filters, stride, anchors as a bit mask

@@ -24,7 +24,8 @@ from evoml.genes import Choice, Column, Genotype, Integer, Schema, Table
 from evoml.layers import Size
 from evoml.network import Builder, Network
 from evoml.population import Population
-from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest, opened
+from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest
+from evoml.spaces._files import opened
 from evoml.streams import generator
 
 PRIMITIVES = ("conv_1x1_bn_relu", "dw_conv_3x3_bn_relu", "sep_conv_3x3_bn_relu", "max_pool_3x3", "avg_pool_3x3", "identity")

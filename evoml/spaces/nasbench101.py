@@ -20,7 +20,8 @@ from evoml.genes import Choice, Column, Genotype, Given, Schema, Subset, Table, 
 from evoml.layers import Size
 from evoml.network import Builder, Edge, Network
 from evoml.population import Population
-from evoml.spaces._architectures import ArchitectureSpace, opened
+from evoml.spaces._architectures import ArchitectureSpace
+from evoml.spaces._files import opened
 
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 LAYERS = ("conv_3x3_bn_relu", "conv_1x1_bn_relu", "max_pool_3x3")
@@ -165,7 +166,7 @@ class Space(ArchitectureSpace):
         """The numbers by which cells are found in a benchmark's table, [n] uint64: hashes of their graphs."""
         rows = [genotype.tables["vertices"] for genotype in genotypes]
         if len(rows) < FEW:
-            return np.array([graph_hash(pruned(each["inputs"].tolist()), each["op"].tolist()) for each in rows], np.uint64)
+            return np.array([cell_hash(pruned(each["inputs"].tolist()), each["op"].tolist()) for each in rows], np.uint64)
         return hashes(np.array([each["inputs"] for each in rows]), np.array([each["op"] for each in rows]))
 
     def row_codes(self, cells: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -227,6 +228,30 @@ def _mix(z: Any) -> Any:
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _WORD
     z = (z ^ z >> 27) * 0x94D049BB133111EB & _WORD
     return z ^ z >> 31
+
+
+_SOURCE, _SINK, _COLOURS = _mix(1), _mix(2), tuple(_mix(op + 3) for op in range(len(OPS)))
+_SENT = _mix(_SOURCE ^ _FORWARD)  # what the input sends on
+_BITS = tuple(map(members, range(1 << OUTPUT)))  # of every mask of inputs
+
+
+def cell_hash(kept: Sequence[int], ops: Sequence[int]) -> int:
+    """`graph_hash` of one cell, in half the time: along the edges that there are, past vertices that are on no path."""
+    colours, sent, later = [_SOURCE, *(_COLOURS[op] for op in ops[1:OUTPUT]), _SINK], [_SENT] + [0] * OUTPUT, [0] * VERTICES
+    sources = [_BITS[mask] for mask in kept]
+    for vertex in range(1, VERTICES):
+        if kept[vertex]:
+            colours[vertex] = colour = _mix(colours[vertex] + sum([sent[source] for source in sources[vertex]]) & _WORD)
+            sent[vertex] = _mix(colour ^ _FORWARD)
+    total = 0
+    for vertex in range(OUTPUT, 0, -1):
+        if kept[vertex]:
+            colour = _mix(colours[vertex] * _OWN + later[vertex] & _WORD)
+            total += colour
+            backward = _mix(colour ^ _BACKWARD)
+            for source in sources[vertex]:
+                later[source] += backward
+    return int(_mix(_mix(_SOURCE * _OWN + later[0] & _WORD) + total & _WORD))
 
 
 def hashes(inputs: np.ndarray, ops: np.ndarray) -> np.ndarray:

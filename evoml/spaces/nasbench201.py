@@ -20,7 +20,8 @@ from evoml.genes import Choice, Column, Genotype, Integer, Schema, Table
 from evoml.layers import Size
 from evoml.network import Builder, Edge, Network
 from evoml.population import Population
-from evoml.spaces._architectures import ArchitectureSpace, opened
+from evoml.spaces._architectures import ArchitectureSpace
+from evoml.spaces._files import opened
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 LAYERS = ("none", "skip_connect", "conv_1x1", "conv_3x3", "avg_pool_3x3")

@@ -1,9 +1,11 @@
 """Tasks: data to learn from. A family of tasks is one file; what it makes is a `TaskSet`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
+
+from evoml.graphs import Graphs
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,3 +52,24 @@ class ImageSet:
     def size(self) -> tuple[int, int, int]:
         """C, H, W."""
         return self.train_x.shape[1], self.train_x.shape[2], self.train_x.shape[3]
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """How P networks did in a set of trials."""
+
+    scores: np.ndarray  # [P, names] float64, one a reported number; the first is the fitness. NaN: it failed
+    status: np.ndarray  # [P] uint8, a position in `population.STATUS`
+    steps: int  # cost: network evaluations, over all
+
+
+class Trials(Protocol):
+    """What networks of fixed weights are tried in: a data set, or episodes of an environment. Made by a task's `search`, `select` and `test`."""
+
+    inputs: int  # I
+    outputs: int  # O
+    names: tuple[str, ...]  # of the reported numbers
+
+    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+        """Try P networks, on at most `workers` threads; the result is the same for any number."""
+        ...

@@ -20,6 +20,28 @@ SHAPES = "they must be bytes or floats of shape [n, h, w] or [n, h, w, c], chann
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF")  # not all that Pillow reads: its EPS starts another program
 GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
 SKIPPED = ("thumbs.db", "desktop.ini")  # what Windows leaves in folders of images
+BESIDE = (  # what people keep beside their images; anything else must be one, so that none is left out unsaid
+    *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".html", ".htm", ".pdf"),
+    *(
+        ".doc",
+        ".docx",
+        ".xls",
+        ".xlsx",
+        ".py",
+        ".ipynb",
+        ".sh",
+        ".log",
+        ".db",
+        ".zip",
+        ".tar",
+        ".gz",
+        ".npy",
+        ".npz",
+        ".mat",
+        ".md5",
+        ".sha256",
+    ),
+)
 SETS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashionmnist": "FashionMNIST", "svhn": "SVHN"}
 PREFIX = "torchvision:"
 
@@ -194,7 +216,9 @@ def _by_class(folder: Path, size: int) -> Pictures:
     classes = [path for path in _entries(folder) if path.is_dir()]
     if not classes:
         raise InputError(f"{folder}: no folders in it; there must be one a class, with its images")
-    files = [(path, place) for place, each in enumerate(classes) for path in _entries(each)]
+    files = [
+        (path, place) for place, each in enumerate(classes) for path in _entries(each) if path.is_dir() or path.suffix.lower() not in BESIDE
+    ]
     for path, _ in files:
         if not path.is_file():
             raise InputError(f"{path}: not a file; a folder of a class must have images only")

@@ -1,0 +1,63 @@
+"""Activation and aggregation functions of network nodes, one row each: the NumPy definition and the same as text.
+
+The text is an expression of `a` in +, -, *, /, comparisons and the functions abs, cos, exp, sin, tanh, sqrt and where(condition, x, y), whose names NumPy and torch
+share; the compiled backends are generated from it. An aggregation is a fold: `start`, then `step` over the weighted inputs `a` with the value `out` so far; NaN stays.
+
+The paper's function is `sigmoid`, of slope 4.9 (Stanley, Miikkulainen 2002, "Evolving Neural Networks through Augmenting Topologies", Evolutionary Computation
+10(2)); the others are those of its libraries and of pattern-producing networks (Stanley 2007, "Compositional Pattern Producing Networks").
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One function of a node's aggregated input."""
+
+    name: str
+    numpy: Callable[[np.ndarray], np.ndarray]
+    text: str
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """How weighted inputs become one number; a node without inputs is inactive and gives 0, whatever its functions."""
+
+    name: str
+    numpy: Callable[[np.ndarray], np.ndarray]  # [K, ...] -> [...], K > 0 inputs in order
+    start: float
+    step: str
+    mean: bool = False  # divide by K at the end
+
+
+# fmt: off
+ACTIVATIONS: tuple[Activation, ...] = (
+    Activation("sigmoid", lambda a: 1 / (1 + np.exp(-4.9 * a)), "1 / (1 + exp(-4.9 * a))"),
+    Activation("logistic", lambda a: 1 / (1 + np.exp(-a)), "1 / (1 + exp(-a))"),
+    Activation("tanh", lambda a: np.tanh(a), "tanh(a)"),
+    Activation("relu", lambda a: np.where(a > 0, a, 0), "where(a > 0, a, 0)"),
+    Activation("identity", lambda a: a, "a"),
+    Activation("clamped", lambda a: np.where(a > 1, 1, np.where(a < -1, -1, a)), "where(a > 1, 1, where(a < -1, -1, a))"),
+    Activation("step", lambda a: np.where(a > 0, 1.0, 0.0), "where(a > 0, 1, 0)"),
+    Activation("gauss", lambda a: np.exp(-a * a), "exp(-a * a)"),
+    Activation("sin", lambda a: np.sin(a), "sin(a)"),
+    Activation("cos", lambda a: np.cos(a), "cos(a)"),
+    Activation("abs", lambda a: np.abs(a), "abs(a)"),
+    Activation("square", lambda a: a * a, "a * a"),
+    Activation("softsign", lambda a: a / (1 + np.abs(a)), "a / (1 + abs(a))"),
+    Activation("bipolar", lambda a: 2 / (1 + np.exp(-4.9 * a)) - 1, "2 / (1 + exp(-4.9 * a)) - 1"),
+)
+AGGREGATIONS: tuple[Aggregation, ...] = (
+    Aggregation("sum", lambda a: np.add.accumulate(a)[-1], 0.0, "out + a"),
+    Aggregation("product", lambda a: np.multiply.accumulate(a)[-1], 1.0, "out * a"),
+    Aggregation("max", lambda a: a.max(0), -np.inf, "where(a > out, a, where(a <= out, out, a + out))"),
+    Aggregation("min", lambda a: a.min(0), np.inf, "where(a < out, a, where(a >= out, out, a + out))"),
+    Aggregation("mean", lambda a: np.add.accumulate(a)[-1] / len(a), 0.0, "out + a", mean=True),
+)
+# fmt: on
+
+ACTIVATION_NAMES = tuple(row.name for row in ACTIVATIONS)
+AGGREGATION_NAMES = tuple(row.name for row in AGGREGATIONS)

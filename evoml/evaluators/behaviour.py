@@ -1,0 +1,72 @@
+"""Tries networks of fixed weights in their task: what they do is what they are worth.
+
+A task's trials (a data set, or episodes of an environment) run a whole generation in one call on the chosen backend. Networks that fail there, by NaN, by an exception or by
+time, get the worst fitness and a status.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from evoml import settings
+from evoml.errors import InputError
+from evoml.evaluators import Evaluation
+from evoml.graphs import Graphs
+from evoml.population import DIVERGED, OK
+from evoml.tasks import Trials
+
+
+class Settings(settings.Settings):
+    """Nothing is left to set: the task says how networks are tried."""
+
+
+class Evaluator:
+    """Scores networks in one set of trials."""
+
+    weights = (1.0,)
+    task = "xor"
+
+    def __init__(self, settings: Settings, tasks: Trials, space: Any, backend: str) -> None:
+        if not hasattr(space, "shaped"):
+            raise InputError("evaluator: behaviour tries networks of neurons, which this space does not make; space neat does")
+        if not hasattr(tasks, "run"):
+            raise InputError("evaluator: behaviour needs a task that networks are tried in, such as xor or double_pole")
+        self.settings, self.tasks, self.space, self.backend = settings, tasks, space, backend
+        self.workers = 1
+        self.counts = {"candidates": 0, "failed": 0, "steps": 0}
+
+    @staticmethod
+    def exact(settings: Settings) -> Settings:
+        return settings
+
+    def __call__(self, graphs: Graphs) -> Evaluation:
+        """Fitness of every network, [P, 1]."""
+        tried = self.tasks.run(graphs, self.backend, self.workers)
+        fitness = tried.scores[:, :1]
+        status = np.where(np.isnan(fitness[:, 0]) & (tried.status == OK), DIVERGED, tried.status).astype(np.uint8)
+        self.counts["candidates"] += len(graphs)
+        self.counts["failed"] += int((status != OK).sum())
+        self.counts["steps"] += tried.steps
+        return Evaluation(np.where(np.isnan(fitness), -np.inf, fitness), status, tried.steps)
+
+    def per_task(self, graphs: Graphs) -> np.ndarray:
+        """Every number that the trials report, [P, names]."""
+        return self.tasks.run(graphs, self.backend, self.workers).scores
+
+    @staticmethod
+    def overall(scores: np.ndarray) -> float:
+        """What is reported of one network's numbers: the first."""
+        return float(scores[0])
+
+    def warm(self) -> None:
+        """Nothing: the first generation compiles what it needs."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"counts": dict(self.counts), "arrays": {}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError for a state that does not fit."""
+        try:
+            self.counts = {name: int(state["counts"][name]) for name in self.counts}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an evaluator's state: {error}") from None

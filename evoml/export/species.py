@@ -1,0 +1,207 @@
+"""The species of a run over its generations, from events.jsonl: sizes stacked, one colour a species, oldest at the bottom, and below them the best fitness.
+
+The picture that NEAT's users know (Stanley, Miikkulainen 2002, figure 7). Many generations are drawn as means over equal spans, and species beyond the largest `MOST` as one
+grey band, so that the file stays small however long the run was.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from colorsys import hls_to_rgb
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+from xml.sax.saxutils import escape
+
+from evoml.errors import InputError
+from evoml.export.svg import CHARACTER, MARGIN, _printable, _text
+
+EVENTS = "events.jsonl"
+SPANS, MOST = 400, 200  # columns of the picture, and species with a colour
+WIDTH, STACK, CURVE, AXIS = 800.0, 340.0, 110.0, 70.0  # of the plots, and of the numbers at their left
+GOLDEN = 0.6180339887498949  # of the circle of hues, from one species to the next
+
+_HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" \
+font-family="monospace" font-size="12">
+<rect class="paper" width="100%" height="100%" fill="white"/>
+"""
+
+
+@dataclass
+class _Species:
+    """One species over the run."""
+
+    first: int = 0  # generations
+    last: int = 0
+    largest: int = 0
+    best: float = float("-inf")
+    total: int = 0  # members, over all generations
+    spans: dict[int, int] = field(default_factory=lambda: defaultdict(int))  # members, over the generations of a span
+
+
+def generations(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every generation that a run has logged with its species. Raises InputError where events.jsonl cannot be read."""
+    path = folder / EVENTS
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):  # noqa: B007 (of the message below)
+                if not line.endswith("\n"):
+                    return  # being written
+                event = json.loads(line)
+                if event.get("event") == "generation" and event.get("species"):
+                    for each in event["species"]:
+                        each["id"], each["size"] = int(each["id"]), int(each["size"])
+                    yield event
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InputError(f"{path}:{number}: not a line that evoml wrote; remove it") from None
+
+
+def last(folder: Path) -> dict[str, Any] | None:
+    """The last generation with its species, or None where there is none. Raises InputError."""
+    out = None
+    for out in generations(folder):  # noqa: B007 (the last one is wanted)
+        pass
+    return out
+
+
+def svg(folder: Path, title: str) -> str:
+    """The species of a run as an SVG picture. Raises InputError for a run without any."""
+    count = sum(1 for _ in generations(folder))
+    if not count:
+        raise InputError(f"{folder}: no generation with species has been archived; runs of the strategy neat have them")
+    spans = min(count, SPANS)
+    species: dict[int, _Species] = defaultdict(_Species)
+    best, widths = [float("-inf")] * spans, [0] * spans
+    number = 0
+    for index, event in enumerate(generations(folder)):
+        if index == count:
+            break  # logged since they were counted
+        at, number = index * spans // count, int(event["generation"])
+        widths[at] += 1
+        for each in event["species"]:
+            _add(species[each["id"]], each, at, number)
+            best[at] = max(best[at], _finite(each["now"]))
+    return _page(title, species, best, widths, number)
+
+
+def _add(species: _Species, row: dict[str, Any], at: int, number: int) -> None:
+    species.first = species.first or number
+    species.last, species.largest = number, max(species.largest, row["size"])
+    species.best = max(species.best, _finite(row["best"]))
+    species.spans[at] += row["size"]
+    species.total += row["size"]
+
+
+def _finite(value: Any) -> float:
+    return float(value) if value is not None and value - value == 0 else float("-inf")
+
+
+# -- drawing -------------------------------------------------------------------------------------------------------------------
+
+
+def _page(title: str, species: dict[int, _Species], best: list[float], widths: list[int], last: int) -> str:
+    """Title, stack, curve, and what the colours are."""
+    width = AXIS + WIDTH + 2 * MARGIN
+    out, top = [], MARGIN
+    for line in wrap(_printable(title), int((width - 2 * MARGIN) / (1.25 * CHARACTER))) or [""]:
+        top += 20
+        out.append(_text(line, width / 2, top, 1.25, "title"))
+    top += 16
+    first = min(each.first for each in species.values())
+    members = max(sum(each.spans.get(at, 0) for each in species.values()) / widths[at] for at in range(len(widths)))
+    out += [_group(top), *_stack(species, widths, members), *_scale(0.0, members, STACK, "members"), "</g>"]
+    top += STACK + 28
+    out += [_group(top), *_curve(best), *_generations(first, last), "</g>"]
+    top += CURVE + 42
+    grey = f"; grey: {len(species) - MOST:,} smaller ones" if len(species) > MOST else ""
+    out.append(_text(f"{len(species):,} species, oldest at the bottom{grey}", width / 2, top, 1.0, "legend"))
+    head = _HEAD.format(width=width, height=top + MARGIN).rstrip()
+    return "\n".join([head, f"<title>{escape(_printable(title))}</title>", *out, "</svg>\n"])
+
+
+def _group(top: float) -> str:
+    return f'<g transform="translate({MARGIN + AXIS:.0f} {top:.0f})">'
+
+
+def _stack(species: dict[int, _Species], widths: list[int], members: float) -> list[str]:
+    """A band a species, at its mean size over a span; from nothing to nothing at the spans beside its life."""
+    count, scale = len(widths), STACK / members
+    coloured = set(sorted(species, key=lambda id: (-species[id].total, id))[:MOST])
+    edge = "white" if len(coloured) <= 40 else ""  # edges would cover thin bands
+    floor, out = [0.0] * count, []
+    for id in sorted(coloured):
+        each = species[id]
+        label = f"species {id}: generations {each.first} to {each.last}, at most {each.largest} members, best {each.best:.6g}"
+        out.append(_band({at: size / widths[at] * scale for at, size in each.spans.items()}, floor, _colour(id), edge, label))
+    rest: dict[int, float] = defaultdict(float)
+    for id in species.keys() - coloured:
+        for at, size in species[id].spans.items():
+            rest[at] += size / widths[at] * scale
+    if rest:
+        out.append(_band(rest, floor, "#bbbbbb", edge, f"{len(species) - MOST} smaller species"))
+    return out
+
+
+def _band(heights: dict[int, float], floor: list[float], colour: str, edge: str, label: str) -> str:
+    """One band on top of `floor`, which it raises."""
+    count = len(floor)
+    span = range(max(min(heights) - 1, 0), min(max(heights) + 2, count))
+    low = [(_x(at, count), STACK - floor[at]) for at in span]
+    for at, height in heights.items():
+        floor[at] += height
+    high = [(_x(at, count), STACK - floor[at]) for at in span]
+    if count == 1:
+        low, high = ([(0.0, side[0][1]), (WIDTH, side[0][1])] for side in (low, high))
+    points = " ".join(f"{x:.0f},{y:.1f}" for x, y in [*low, *high[::-1]])
+    style = f'fill="{colour}" stroke="{edge or colour}" stroke-width="0.4"'
+    return f'<polygon class="species" points="{points}" {style}><title>{escape(label)}</title></polygon>'
+
+
+def _colour(id: int) -> str:
+    red, green, blue = hls_to_rgb(id * GOLDEN % 1.0, (0.45, 0.62, 0.54)[id % 3], 0.62)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def _x(at: int, count: int) -> float:
+    return WIDTH * at / max(count - 1, 1)
+
+
+def _curve(best: list[float]) -> list[str]:
+    """The best fitness of every span, with its scale."""
+    known = {at: value for at, value in enumerate(best) if value > float("-inf")}
+    if not known:
+        return _scale(0.0, 1.0, CURVE, "best fitness")
+    low, high = min(known.values()), max(known.values())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    points = " ".join(f"{_x(at, len(best)):.0f},{CURVE * (high - value) / (high - low):.1f}" for at, value in known.items())
+
+    line = f'<polyline class="best" points="{points}" fill="none" stroke="black" stroke-width="1.5" stroke-linecap="round"/>'
+    return [line, *_scale(low, high, CURVE, "best fitness")]
+
+
+def _scale(low: float, high: float, height: float, title: str) -> list[str]:
+    """A frame, the numbers at its left, and what they are."""
+    out = [f'<rect class="frame" width="{WIDTH:.0f}" height="{height:.0f}" fill="none" stroke="black"/>']
+    for part in (0.0, 0.5, 1.0):
+        value = low + part * (high - low)
+        label = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        y = height * (1 - part)
+        out.append(f'<path d="M-4,{y:.1f} h4" stroke="black"/>')
+        out.append(_text(label, -8 - CHARACTER * len(label) / 2, y + 4, 1.0, "number"))
+    return [*out, _text(title, CHARACTER * len(title) / 2, -6, 1.0, "axis")]
+
+
+def _generations(first: int, last: int) -> list[str]:
+    """Ticks below the frame of the curve."""
+    out = []
+    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
+        number, x = first + round(part * (last - first)), WIDTH * part
+        out.append(f'<path d="M{x:.1f},{CURVE:.0f} v4" stroke="black"/>')
+        out.append(_text(f"{number:,}", x, CURVE + 17, 1.0, "number"))
+    return [*out, _text("generation", WIDTH * 0.125, CURVE + 17, 1.0, "axis")]

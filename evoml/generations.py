@@ -1,0 +1,176 @@
+"""The loop for strategies that breed whole generations: ask for one, evaluate it, tell, test who may be the winner, archive.
+
+Children are bred one after the other on one thread, since innovations are numbered in their order; networks are tried on all cores. A checkpoint lies between two generations, so
+a resumed run begins the one that was cut off again and ends with the same rows. A generation that would pass the budget is not begun.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from deap import tools
+
+from evoml.config import Config
+from evoml.errors import InputError
+from evoml.islands import whole
+from evoml.population import Population
+from evoml.registry import load
+from evoml.runs import Progress, Result, Run, Show, cores
+from evoml.toolbox import toolbox
+
+MANY_ROWS = 100_000  # rows in memory after which a checkpoint is due whatever the time
+
+
+class Generations(Run):
+    """One population in generations, with selection on tasks of their own."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        super().__init__(config, folder)
+        if config.search.islands > 1:
+            raise InputError(f"search.islands: {config.search.islands}: species are the islands of this strategy; leave it at 1")
+        self.evaluator = self.problem.evaluator(self.problem.task.search(0))
+        self.selection = self.problem.evaluator(self.problem.task.select(), exact=True)
+        self.evaluator.workers = self.selection.workers = config.workers or cores()
+        self.toolbox = toolbox(self.problem.space, self.evaluator, self.weights)
+        strategy = load("strategies", config.name("strategy"))
+        self.strategy = strategy.Strategy(self.toolbox, config.part("strategy"), config.search.seed, self.given)
+        self.statistics = tools.Statistics()
+        for name, function in (("mean", np.mean), ("std", np.std), ("min", np.min), ("max", np.max)):
+            self.statistics.register(name, function)
+        self.generation = self.asked = self.snapshots = 0
+        self.best = -np.inf  # quality in search
+        self._written = -1, ""
+
+    @property
+    def evaluations(self) -> int:
+        return self.asked
+
+    # -- state -------------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Make a checkpoint. Raises archive.DiskError."""
+        names = ("generation", "asked", "snapshots", "best")
+        parts = {"strategy": self.strategy.state_dict(), "evaluator": self.evaluator.state_dict()}
+        self._save({name: getattr(self, name) for name in names} | parts)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        for name in ("generation", "asked", "snapshots"):
+            setattr(self, name, whole(state, name))
+        self.best = float(state["best"])
+        self.strategy.load_state_dict(state["strategy"])
+        self.evaluator.load_state_dict(state["evaluator"])
+
+    def prepare(self) -> None:
+        self._saved = time.monotonic()
+        if self.generation == 0:
+            self.save()
+        nobody = Population(self.problem.space.schema, 0)
+        self.problem.space.schema.to_arrow(nobody.tables, nobody.sizes)  # pyarrow imports pandas where it is installed
+        self.evaluator.warm()
+
+    # -- the loop ----------------------------------------------------------------------------------------------------------
+
+    def run(self, show: Show = lambda progress: None, stop: threading.Event | None = None) -> Result:
+        """Search until the budget, the time or the target is reached, or `stop` is set. Raises archive.DiskError."""
+        stop = stop or threading.Event()
+        while not (reason := "interrupted" if stop.is_set() else self._finished()):
+            began = time.monotonic()
+            self._generation()
+            self.seconds += time.monotonic() - began
+            if time.monotonic() - self._saved > self.config.archive.interval or self.archive.buffered > MANY_ROWS:
+                self.save()
+            show(self._progress())
+        self.save()
+        return self._result(reason, self.evaluator.counts) if reason == "interrupted" else self._end(reason)
+
+    def _generation(self) -> None:
+        population = self.strategy.ask(self.asked + np.arange(self.strategy.settings.population))
+        self.toolbox.score(population)
+        self.asked += len(population)
+        self.strategy.tell(population)
+        self.generation += 1
+        self._notice(population)
+        self._select(population.take(self.strategy.tested()))
+        interval = self.config.archive.snapshot
+        if interval and self.asked // interval > self.snapshots:
+            self.snapshots = self.asked // interval
+            self._add(population, "snapshot")
+        self._record(population)
+
+    def _notice(self, population: Population) -> None:
+        """Archive every improvement, or everything."""
+        quality = population.quality
+        if self.config.archive.keep == "all":
+            self._add(population, "candidate")
+        if quality.max() > self.best:
+            before = np.maximum.accumulate(np.concatenate([[self.best], quality]))[:-1]
+            self._add(population.take(quality > before), "improvement")
+            self.best = float(quality.max())
+
+    def _select(self, candidates: Population) -> None:
+        """Score candidates on the selection tasks; keep one where it is the best of the run so far."""
+        if not len(candidates):
+            return
+        candidates.fitness[:] = self.selection(self.problem.space.phenotypes(candidates)).objectives
+        at = int(candidates.quality.argmax())
+        individual = candidates.individual(at)
+        if not np.isfinite(individual.fitness.values[0]):
+            return
+        self.halloffame.update([individual])
+        if self.champion is None or individual.fitness > self.champion.fitness:
+            self.champion = individual
+            self._add(candidates.take(np.array([at])), "selected")
+            score = individual.fitness.values[0]
+            self.archive.log("selected", id=individual.id, score=score, evaluations=self.asked, generation=self.generation)
+
+    def _add(self, population: Population, event: str) -> None:
+        self.archive.add(population, self.problem.space.keys(population), event, 0, 0, self.asked)
+
+    def _record(self, population: Population) -> None:
+        fitness = population.fitness[:, 0]
+        finite = fitness[np.isfinite(fitness)]
+        entry = {name: float(value) for name, value in self.statistics.compile([finite]).items()} if len(finite) else {}
+        self.logbook.record(gen=self.generation, nevals=len(population), **entry)
+        groups = {"species": self.strategy.report()} if hasattr(self.strategy, "report") else {}
+        self.archive.log("generation", generation=self.generation, evaluations=self.asked, selected=self._score(), **entry, **groups)
+
+    @property
+    def _text(self) -> str:
+        """The champion as text, made anew only when it is another."""
+        if self.champion is not None and self.champion.id != self._written[0]:
+            space = self.problem.space
+            self._written = self.champion.id, space.format(space.essence(self.champion.genotype))
+        return self._written[1]
+
+    def _score(self) -> float | None:
+        """The champion's score on the selection tasks."""
+        return None if self.champion is None else float(self.champion.fitness.values[0])
+
+    def _finished(self) -> str:
+        """Why the search is over, or an empty string."""
+        search = self.config.search
+        if self._above_target:
+            return "stop_at"
+        if search.budget and self.asked + self.strategy.settings.population > search.budget:
+            return "budget"
+        return "seconds" if search.seconds and self.seconds >= search.seconds else ""
+
+    def _end(self, reason: str) -> Result:
+        """Archive the last generation, behind the last checkpoint: a run that is resumed from there writes it again at its own end."""
+        if len(self.strategy.alive):
+            self._add(self.strategy.alive, "final")
+        self.archive.log("end", reason=reason, evaluations=self.asked)
+        self.archive.flush()
+        result = self._result(reason, self.evaluator.counts)
+        result.test = None if self.champion is None else self.problem.test(self.champion.genotype)
+        self._store_result(result)
+        return result
+
+    def _progress(self) -> Progress:
+        score = self._score()
+        mean = float(self.logbook[-1].get("mean", np.nan))
+        shown = float("nan") if score is None else score
+        note = f"generation {self.generation:,}" + (f", {len(self.strategy.table):,} species" if hasattr(self.strategy, "table") else "")
+        return Progress(self.asked, self.seconds, 0, self.best * self.weights[0], shown, self._text, mean, self.evaluator.counts, note)

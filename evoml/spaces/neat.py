@@ -1,0 +1,356 @@
+"""NEAT's genomes: tables of nodes and of links with innovation numbers, which become networks of single neurons.
+
+Stanley, Miikkulainen 2002, "Evolving Neural Networks through Augmenting Topologies", Evolutionary Computation 10(2). The first networks have no hidden nodes, every input
+and the bias linked to every output. A feed-forward genome has no cycle, disabled links counted, so that no link can close one when it is enabled again. Departures: nodes
+have functions of their own, as in NEAT's libraries (one function is the paper's case); where parents of equal fitness differ, a feed-forward child does without the
+genes of the second that would close a cycle.
+"""
+
+from hashlib import blake2b
+from itertools import pairwise
+from random import Random
+from typing import Any, Literal, Self
+
+import networkx as nx
+import numpy as np
+from pydantic import Field, field_validator
+
+from evoml import settings
+from evoml.activations import ACTIVATION_NAMES, AGGREGATION_NAMES
+from evoml.errors import InputError
+from evoml.genes import Choice, Column, Flag, Frame, Genotype, Given, Integer, Nothing, Real, Schema, Table
+from evoml.graphs import Graphs
+from evoml.population import Population
+from evoml.spaces import _neat_kernels as kernels
+from evoml.spaces._files import FileSpace, opened
+from evoml.spaces._neat_kernels import BIAS, HIDDEN, INPUT, OUTPUT, Rates
+from evoml.streams import generator, outputs
+
+_NUMBER = Integer(0, 2**31 - 1)
+_ACTIVATION, _AGGREGATION = Choice(ACTIVATION_NAMES), Choice(AGGREGATION_NAMES)
+SCHEMA = Schema(
+    (
+        Table(
+            "nodes",
+            (
+                Column("id", _NUMBER, True),
+                Column("kind", Choice(("input", "bias", "output", "hidden")), True),
+                Column("activation", Given("kind", {OUTPUT: _ACTIVATION, HIDDEN: _ACTIVATION}, Nothing())),
+                Column("aggregation", Given("kind", {OUTPUT: _AGGREGATION, HIDDEN: _AGGREGATION}, Nothing())),
+            ),
+        ),
+        Table(
+            "links",
+            (
+                Column("innovation", _NUMBER, True),
+                Column("source", _NUMBER, True),
+                Column("target", _NUMBER, True),
+                Column("enabled", Flag()),
+                Column("weight", Real(-1.0, 1.0, "step")),
+            ),
+        ),
+    )
+)
+# The paper's variation, for whoever mutates without the strategy of this name, which has settings for all of it.
+PAPER = Rates(
+    mate_only=0.0, averaged=0.0, stays_disabled=0.75, layered=0.0, mixed=0.0, add_node=0.03, add_link=0.05, delete_node=0.0, delete_link=0.0, exclusive=0.0, weights=0.8,
+    perturb=0.9, replace=0.1, gaussian=0.0, power=2.5, range=8.0, limit=8.0, severe=0.0, toggle=0.0, alter=0.0, split_disabled=0.0,
+)  # fmt: skip
+
+
+class Settings(settings.Settings):
+    """What a network is made of."""
+
+    inputs: int = Field(0, ge=0, le=100_000, description="inputs, the bias not counted; 0: as many as the task has")
+    outputs: int = Field(0, ge=0, le=10_000, description="outputs; 0: as many as the task has")
+    bias: float | None = Field(
+        None, allow_inf_nan=False, description="value of the bias node; none: as the task says; 0: there is no bias node"
+    )
+    recurrent: bool = Field(False, description="links may close cycles; a network then takes one synchronous sweep a step")
+    activations: tuple[str, ...] = Field(("sigmoid",), min_length=1, description="functions that a hidden node may have")
+    output: str = Field("sigmoid", description="function of the output nodes of the first networks")
+    aggregations: tuple[str, ...] = Field(("sum",), min_length=1, description="how a hidden node may combine its inputs")
+    initial: Literal["full", "one", "none"] = Field(
+        "full", description="links of the first networks: from every input to every output, to each output from one input, or none"
+    )
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="first weights are uniform between minus this and this")
+
+    @field_validator("activations", "output", "aggregations")
+    @classmethod
+    def _known(cls, value: Any, info: Any) -> Any:
+        known = AGGREGATION_NAMES if info.field_name == "aggregations" else ACTIVATION_NAMES
+        for name in (value,) if isinstance(value, str) else value:
+            if name not in known:
+                raise ValueError(f"there is no {name}; there are {', '.join(known)}")
+        return value
+
+
+class Space(FileSpace):
+    """Genomes of networks of I inputs and O outputs. Nodes 0 .. I-1 are the inputs, I the bias where there is one, then the outputs."""
+
+    name = "neat"
+    evaluator = "behaviour"
+    meaning = ("recurrent",)
+    schema = SCHEMA
+    tools = ("begin", "breed", "speciate", "distances", "rates")
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.inputs, self.outputs = settings.inputs or 1, settings.outputs or 1
+        self._known = settings.inputs > 0, settings.outputs > 0  # or any genotype's are right
+        self.bias = 1.0 if settings.bias is None else settings.bias
+        self._functions = tuple(
+            np.array([names.index(name) for name in chosen], np.uint8)
+            for names, chosen in ((ACTIVATION_NAMES, settings.activations), (AGGREGATION_NAMES, settings.aggregations))
+        )
+
+    def shaped(self, task: Any) -> Self:
+        """This space for a task's inputs, outputs and bias. Raises InputError where the settings say otherwise."""
+        for name in ("inputs", "outputs"):
+            own, needed = getattr(self.settings, name), getattr(task, name, None)
+            if needed is None:
+                raise InputError("task: networks of the space neat need a task with inputs and outputs, such as xor or double_pole")
+            if own not in (0, needed):
+                raise InputError(f"space.{name}: {own}: the task has {needed}; leave it at 0")
+            setattr(self, name, needed)
+        self._known = True, True
+        if self.settings.bias is None:
+            self.bias = float(getattr(task, "bias", 1.0))
+        return self
+
+    @property
+    def _fixed(self) -> list[tuple[int, int]]:
+        """Numbers and kinds of the nodes that every network has."""
+        kinds = [INPUT] * self.inputs + [BIAS] * (self.bias != 0) + [OUTPUT] * self.outputs
+        return list(enumerate(kinds))
+
+    # -- first populations -------------------------------------------------------------------------------------------------
+
+    def frame(self, stream: int) -> Frame:
+        rng = generator(stream)
+        nodes = [{"id": number, "kind": kind} for number, kind in self._fixed]
+        sources = [number for number, kind in self._fixed if kind != OUTPUT]
+        targets = [number for number, kind in self._fixed if kind == OUTPUT]
+        pairs = [(source, target) for target in targets for source in sources]
+        if self.settings.initial == "none":
+            kept = set()
+        elif self.settings.initial == "one":
+            kept = {(rng.choice(sources), target) for target in targets}
+        else:
+            kept = set(pairs)
+        links = [
+            {"innovation": number, "source": source, "target": target}
+            for number, (source, target) in enumerate(pairs)
+            if (source, target) in kept
+        ]
+        return {"nodes": nodes, "links": links}
+
+    def random(self, streams: np.ndarray) -> Population:
+        """One network without hidden nodes a stream, weights uniform."""
+        frame = self.frame(int(streams[0]) if len(streams) else 0)
+        if self.settings.initial == "one":
+            out = Population.of(SCHEMA, [self._sample(self.frame(int(stream)), int(stream)) for stream in streams])
+        else:
+            out = Population.of(SCHEMA, [self._sample(frame, 0)]).take(np.zeros(len(streams), np.int64))
+            bits = outputs(streams[:, None], np.arange(1, out.tables[1].shape[1] + 1))
+            out.tables[1]["weight"] = (bits >> np.uint64(11)) * 2.0**-52 - 1.0
+        out.tables[1]["weight"] *= self.settings.weight
+        return out
+
+    def _sample(self, frame: Frame, stream: int) -> Genotype:
+        genotype = SCHEMA.sample(generator(stream), frame)
+        nodes, links = (table.copy() for table in genotype.tables.values())
+        computed = nodes["kind"] == OUTPUT
+        nodes["activation"][computed] = ACTIVATION_NAMES.index(self.settings.output)
+        nodes["aggregation"][computed] = AGGREGATION_NAMES.index("sum")
+        links["enabled"] = 1
+        return Genotype(SCHEMA, {"nodes": nodes, "links": links})
+
+    def begin(self, population: Population) -> np.ndarray:
+        """The counters of a first population, [3]: next node, next innovation, and room for the kernels."""
+        nodes, links = population.tables
+        fixed = len(self._fixed)
+        first = (fixed - self.outputs) * self.outputs
+        node = max(fixed, int(nodes["id"].max(initial=-1)) + 1)
+        return np.array([node, max(first, int(links["innovation"].max(initial=-1)) + 1), 0], np.int64)
+
+    # -- variation ---------------------------------------------------------------------------------------------------------
+
+    def breed(
+        self, population: Population, mothers: np.ndarray, fathers: np.ndarray, equal: np.ndarray, elite: np.ndarray, streams: np.ndarray,
+        rates: Rates, counters: np.ndarray,
+    ) -> Population:  # fmt: skip
+        """Children, [n]: copies of the mother (the fitter) where there is no father (-1), else their crossover; mutated where they are not elite.
+
+        counters: of `begin`, moved on. What is new in one call has one number, whoever has it.
+        """
+        nodes, links = population.tables
+        sizes = population.sizes
+        mated = fathers >= 0
+        most = sizes[mothers]
+        most[:, 1] += np.where(mated & (equal > 0), sizes[fathers, 1], 0)
+        most[:, 0] += np.where(mated & (equal > 0), sizes[fathers, 0], 0)
+        room = most.max(0, initial=0) + np.array([1, 3])
+        out = Population(SCHEMA, len(mothers), room.tolist(), population.weights)
+        kernels.breed(
+            nodes, links, sizes, mothers, fathers, equal, elite, streams, self.settings.recurrent, rates, *self._functions, counters,
+            *out.tables, out.sizes,
+        )  # fmt: skip
+        return fitted(out)
+
+    @staticmethod
+    def rates(values: dict[str, Any]) -> Rates:
+        """The rates of variation as `breed` takes them, by name."""
+        return Rates(**{name: float(value) for name, value in values.items()})
+
+    def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
+        """Mutated copies at the paper's rates. New genes are numbered by what they are between, without a count of innovations."""
+        nobody, counters = np.full(len(parents), -1), np.array([0, 0, -1], np.int64)
+        no = np.zeros(len(parents), np.uint8)
+        return self.breed(population, np.asarray(parents), nobody, no, no, streams, PAPER, counters)
+
+    def mate(self, rng: Random, one: Genotype, other: Genotype) -> tuple[Genotype, Genotype]:
+        """Two children aligned by innovation, as of parents of equal fitness, without mutation."""
+        pair = Population.of(SCHEMA, [one, other])
+        both, ones = np.array([0, 1]), np.ones(2, np.uint8)
+        streams = np.array([rng.getrandbits(64) for _ in both], np.uint64)
+        children = self.breed(pair, both, both[::-1].copy(), ones, ones, streams, PAPER, np.array([0, 0, -1], np.int64))
+        return children.genotype(0), children.genotype(1)
+
+    def speciate(
+        self, population: Population, representatives: Population, coefficients: tuple[float, float, float], kind: int, threshold: float, nearest: bool
+    ) -> tuple[np.ndarray, int]:  # fmt: skip
+        """The species of everyone, [P] positions among the representatives, behind which new ones come; and how many are new."""
+        species = np.zeros(len(population), np.int64)
+        begun = kernels.speciate(
+            population.tables[1], population.sizes, representatives.tables[1], representatives.sizes, *map(float, coefficients), kind,
+            float(threshold), nearest, species,
+        )  # fmt: skip
+        return species, int(begun)
+
+    def distances(
+        self, population: Population, members: np.ndarray, others: Population, other: int, coefficients: tuple[float, float, float], kind: int
+    ) -> np.ndarray:  # fmt: skip
+        """The distance of every member to one of `others`, [n]."""
+        out = np.zeros(len(members))
+        kernels.distances(
+            population.tables[1], population.sizes, members, others.tables[1], others.sizes, other, *map(float, coefficients), kind, out
+        )
+        return out
+
+    # -- networks ----------------------------------------------------------------------------------------------------------
+
+    def phenotypes(self, population: Population) -> Graphs:
+        """The networks, without disabled links and what reaches no output."""
+        nodes, links = population.tables
+        sizes, count = population.sizes, len(population)
+        rows, genes = (int(each) for each in sizes.sum(0))
+        slots, ends = np.zeros(count, np.int64), np.zeros(count + 1, np.int64)
+        slot, activation, aggregation = np.zeros(rows, np.int32), np.zeros(rows, np.uint8), np.zeros(rows, np.uint8)
+        link_ends, source, weight = np.zeros(rows + 1, np.int64), np.zeros(genes, np.int32), np.zeros(genes)
+        used, linked = kernels.lower(
+            nodes, links, sizes, self.settings.recurrent, int(self.bias == 0), slots, ends, slot, activation, aggregation, link_ends, source, weight
+        )  # fmt: skip
+        return Graphs(
+            self.inputs, self.outputs, self.bias, self.settings.recurrent, slots, ends, slot[:used], activation[:used], aggregation[:used],
+            link_ends[: used + 1], source[:linked], weight[:linked],
+        )  # fmt: skip
+
+    def keys(self, population: Population) -> list[str]:
+        """Equal for genomes that become the same network, whatever the numbers of its genes."""
+        graphs = self.phenotypes(population)
+        out = []
+        for p in range(len(population)):
+            rows = slice(graphs.nodes[p], graphs.nodes[p + 1])
+            ends = graphs.links[graphs.nodes[p] : graphs.nodes[p + 1] + 1]
+            span = slice(ends[0], ends[-1])
+            parts = (
+                graphs.slot[rows], graphs.activation[rows], graphs.aggregation[rows], ends - ends[0], graphs.source[span], graphs.weight[span]
+            )  # fmt: skip
+            out.append(blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).hexdigest())
+        return out
+
+    def essence(self, genotype: Genotype) -> Genotype:
+        """Without disabled links, and without hidden nodes that reach no output."""
+        nodes, links = genotype.tables.values()
+        links = links[links["enabled"] == 1]
+        wanted = set(nodes["id"][nodes["kind"] == OUTPUT].tolist())
+        for _ in nodes:
+            wanted |= set(links["source"][np.isin(links["target"], list(wanted))].tolist())
+        kept = nodes[(nodes["kind"] != HIDDEN) | np.isin(nodes["id"], list(wanted))]
+        return Genotype(SCHEMA, {"nodes": kept, "links": links[np.isin(links["target"], list(wanted))]})
+
+    def graph(self, genotype: Genotype) -> nx.DiGraph:
+        """Nodes by number with `kind`, `activation` and `aggregation`; enabled links with `weight`."""
+        plain = SCHEMA.plain(genotype)
+        out = nx.DiGraph()
+        out.add_nodes_from((row["id"], {key: value for key, value in row.items() if key != "id"}) for row in plain["nodes"])
+        out.add_edges_from((row["source"], row["target"], {"weight": row["weight"]}) for row in plain["links"] if row["enabled"])
+        return out
+
+    # -- files -------------------------------------------------------------------------------------------------------------
+
+    def header(self) -> dict[str, Any]:
+        return {"recurrent": self.settings.recurrent, "bias": self.bias}
+
+    def problem(self, genotype: Genotype) -> str | None:
+        """What makes a genome no network of this space."""
+        nodes, links = genotype.tables.values()
+        ids = nodes["id"].tolist()
+        for name, numbers in (("nodes", ids), ("links", links["innovation"].tolist())):
+            column = "id" if name == "nodes" else "innovation"
+            for index, (before, number) in enumerate(pairwise(numbers), 1):
+                if number == before or number in numbers[:index]:
+                    return f"{name}[{index}].{column}: {number}: twice; every number belongs to one"
+                if number < before:
+                    return f"{name}[{index}].{column}: {number}: must be in rising order"
+        kinds = nodes["kind"].tolist()
+        if kinds != sorted(kinds) or ids[: len(ids) - kinds.count(HIDDEN)] != list(range(len(ids) - kinds.count(HIDDEN))):
+            return "nodes: must be inputs, the bias, outputs numbered from 0, then hidden nodes"
+        for kind, count, wanted, known in zip(
+            (INPUT, OUTPUT), ("inputs", "outputs"), (self.inputs, self.outputs), self._known, strict=True
+        ):
+            if known and kinds.count(kind) != wanted:
+                return f"nodes: {kinds.count(kind)} {count}, where there must be {wanted}"
+        if kinds.count(BIAS) != (self.bias != 0):
+            return f"nodes: {kinds.count(BIAS)} bias nodes, where there must be {int(self.bias != 0)} (space.bias = {self.bias:g})"
+        if not kinds.count(OUTPUT):
+            return "nodes: no output"
+        kind_of = dict(zip(ids, kinds, strict=True))
+        seen = set()
+        for index, link in enumerate(links):
+            ends = (int(link["source"]), int(link["target"]))
+            for end, number in zip(("source", "target"), ends, strict=True):
+                if number not in kind_of:
+                    return f"links[{index}].{end}: {number}: there is no such node"
+            if kind_of[ends[1]] in (INPUT, BIAS):
+                return f"links[{index}].target: {ends[1]}: is an input"
+            if ends in seen:
+                return f"links[{index}]: from {ends[0]} to {ends[1]}: there is such a link already"
+            seen.add(ends)
+        if not self.settings.recurrent:
+            if any(kind_of[source] == OUTPUT for source, _ in seen):
+                return "links: from an output, which only a recurrent network has (space.recurrent = true)"
+            try:
+                cycle = nx.find_cycle(nx.DiGraph(list(seen)))
+                return f"links: a cycle through {', '.join(str(source) for source, _ in cycle[:8])}; only a recurrent network has one (space.recurrent = true)"
+            except nx.NetworkXNoCycle:
+                pass
+        return None
+
+
+def fitted(population: Population) -> Population:
+    """The same with no more room than the largest member needs, give or take a quarter."""
+    needed = population.sizes.max(0, initial=0)
+    if all(table.shape[1] <= 1.25 * most + 2 for table, most in zip(population.tables, needed, strict=True)):
+        return population
+    population.tables = tuple(np.ascontiguousarray(table[:, :most]) for table, most in zip(population.tables, needed.tolist(), strict=True))
+    return population
+
+
+def open_text(text: str, where: str) -> tuple[Space, Genotype]:
+    """The space that a genotype's file names, and the genotype. Raises InputError."""
+    space, genotype = opened(Space, Settings, text, where)
+    kinds = genotype.tables["nodes"]["kind"]
+    space.inputs, space.outputs = int((kinds == INPUT).sum()), int((kinds == OUTPUT).sum())
+    return space, genotype

@@ -1,0 +1,174 @@
+"""A Python function of yours as the task: it is given a network to call, and returns how good that is, larger being better.
+
+    def fitness(network):
+        return -abs(network(numpy.array([0.5, 1.0]))[0] - 0.25)
+
+`--task function:mymodule:fitness`; the module is looked for in the current folder first. A recurrent network remembers from call to call until `network.reset()`, and every
+candidate starts without memory. The function runs in processes of its own, when something is searched, resumed or evaluated and never when a run is only read.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from evoml import settings
+from evoml.errors import InputError
+from evoml.graphs import Graphs
+from evoml.population import CRASHED, DIVERGED
+from evoml.registry import load
+from evoml.tasks import Tried
+from evoml.tasks._crew import Answers, Crew, Work, said
+from evoml.tasks._trials import TrialTask, fits, tried
+
+ARGUMENT = "path"  # the setting that stands behind a colon of the task's name
+
+
+class Settings(settings.Settings):
+    """Which function, and what networks it is given."""
+
+    path: str = Field(description="the function, as mymodule:fitness; of a module on Python's path or in the current folder")
+    inputs: int = Field(ge=1, le=100_000, description="inputs of a network")
+    outputs: int = Field(ge=1, le=100_000, description="outputs of a network")
+    timeout: float = Field(default=60.0, gt=0, le=1e7, description="seconds that a candidate may take; one that takes longer is given up")
+
+    @field_validator("path")
+    @classmethod
+    def _names_both(cls, path: str) -> str:
+        module, _, name = path.partition(":")
+        if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+            raise ValueError("must be a module and a function of it, such as mymodule:fitness")
+        return path
+
+
+class Network:
+    """What the function is given. Calling it with inputs [..., I] gives outputs [..., O], float64."""
+
+    def __init__(self, graphs: Graphs, backend: str) -> None:
+        """`graphs` has one network."""
+        self.inputs, self.outputs, self.recurrent = graphs.inputs, graphs.outputs, graphs.recurrent
+        self.evaluations = 0
+        self._graphs, self._backend = graphs, load("backends", backend)
+        self._stepper: Any = None
+        self._lanes = 0
+
+    def reset(self) -> None:
+        """Forget what earlier calls left in a recurrent network."""
+        self._stepper = None
+
+    def __call__(self, inputs: Any) -> np.ndarray:
+        """Raises ValueError for inputs that are not [..., I], or another number of them than a recurrent network remembers."""
+        inputs = np.asarray(inputs, np.float64)
+        if not inputs.ndim or inputs.shape[-1] != self.inputs:
+            raise ValueError(f"inputs of shape {list(inputs.shape)}; the last axis must be {self.inputs}")
+        flat = np.ascontiguousarray(inputs.reshape(-1, self.inputs))
+        self.evaluations += len(flat)
+        if not self.recurrent:
+            out = self._backend.forward(self._graphs, flat, None, dtype="float64", sweeps=1)[0]
+        else:
+            if self._stepper is None:
+                self._stepper, self._lanes = self._backend.Stepper(self._graphs, len(flat), "float64"), len(flat)
+            if len(flat) != self._lanes:
+                raise ValueError(f"{len(flat)} inputs at once after {self._lanes}; call reset() first, or always give as many")
+            out = self._stepper.step(flat[None])[0]
+        return np.array(out, np.float64).reshape(*inputs.shape[:-1], self.outputs)
+
+
+class Function:
+    """The function, called once a candidate."""
+
+    names: tuple[str, ...] = ("fitness",)
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.inputs, self.outputs = settings, settings.inputs, settings.outputs
+        self.failure = ""  # what the last candidate that failed said
+        self._crew: Crew | None = None
+
+    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+        """What the function returns, in `workers` processes. A candidate that raises, ends the process or takes too long has a status and NaN.
+
+        Raises InputError where the function cannot be imported.
+        """
+        fits(graphs, self.inputs, self.outputs)
+        if self._crew is None or (self._crew.count, self._crew.backend) != (max(1, workers), backend):
+            self.close()
+            self._crew = Crew("function", {"path": self.settings.path}, backend, max(1, workers), self.settings.timeout)
+        answers = self._crew.run(graphs, len(self.names))
+        self.failure = answers.failure or self.failure
+        return tried(answers.scores, answers.steps, answers.status)
+
+    def close(self) -> None:
+        """End the processes; the next `run` starts others."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
+
+
+class Task(TrialTask):
+    """One function for search, selection and test."""
+
+    bias = 1.0
+    settings: Settings
+
+    def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
+        """`seed` changes nothing; imports nothing. Raises InputError if `data` is given."""
+        super().__init__(settings, data, seed)
+        self.inputs, self.outputs = settings.inputs, settings.outputs
+        self._function = Function(settings)
+
+    def search(self, experiment: int = 0) -> Function:
+        """The function."""
+        return self._function
+
+    def select(self) -> Function:
+        """The function."""
+        return self._function
+
+    def test(self) -> Function:
+        """The function."""
+        return self._function
+
+
+def worker(arguments: dict[str, Any], backend: str) -> Work:
+    """What a process does: call the function. Raises InputError where it cannot be imported."""
+    path = arguments["path"]
+    function = find(path)
+
+    def work(graphs: Graphs, beat: Callable[[], None]) -> Answers:
+        out = Answers.none(len(graphs), 1)
+        for at in range(len(graphs)):
+            network = Network(graphs.take(np.array([at])), backend)
+            try:
+                value = float(function(network))
+            except Exception as error:
+                out.status[at], out.failure = CRASHED, f"{path}: {said(error)}"
+            else:
+                out.scores[at], out.status[at] = (value, out.status[at]) if isfinite(value) else (np.nan, DIVERGED)
+            out.steps += network.evaluations
+        return out
+
+    return work
+
+
+def find(path: str) -> Callable[[Network], float]:
+    """The function that `path` names. Raises InputError."""
+    module, _, name = path.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name and module.startswith(error.name):
+            raise InputError(f"task.path: {path}: no module {module} on Python's path or in the current folder") from None
+        raise InputError(f"task.path: {path}: importing it failed: {said(error)}") from None
+    except (Exception, SystemExit) as error:
+        raise InputError(f"task.path: {path}: importing it failed: {said(error)}") from None
+    if not callable(function):
+        raise InputError(f"task.path: {path}: {'not a function' if function is not None else f'no function {name} in module {module}'}")
+    return function

@@ -1,0 +1,776 @@
+"""The tasks that networks of fixed weights are tried in: closed forms, backends, workers, failures, and every bad input."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from evoml.activations import ACTIVATION_NAMES
+from evoml.errors import InputError
+from evoml.graphs import Graphs
+from evoml.population import CRASHED, DIVERGED, OK, TIMED_OUT
+from evoml.tasks import Tried, _crew, double_pole, examples, function, gym, single_pole, xor
+
+BACKENDS = ("numba", "reference")
+SIGMOID, STEP, IDENTITY = (ACTIVATION_NAMES.index(name) for name in ("sigmoid", "step", "identity"))
+Node = tuple[int, int, list[tuple[int, float]]]  # address, activation, links (source, weight)
+
+
+def network(inputs: int, nodes: list[Node], bias: float = 1.0, recurrent: bool = False, outputs: int = 1) -> Graphs:
+    """One network of these nodes, which add up their links."""
+    links = [link for *_, each in nodes for link in each]
+    return Graphs(
+        inputs, outputs, bias, recurrent, np.array([max([inputs + outputs, *(node[0] for node in nodes)]) + 1], np.int64),
+        np.array([0, len(nodes)], np.int64), np.array([node[0] for node in nodes], np.int32), np.array([node[1] for node in nodes], np.uint8),
+        np.zeros(len(nodes), np.uint8), np.cumsum([0, *(len(node[2]) for node in nodes)]).astype(np.int64),
+        np.array([source for source, _ in links], np.int32), np.array([weight for _, weight in links], np.float64),
+    )  # fmt: skip
+
+
+def together(*graphs: Graphs) -> Graphs:
+    """Networks of one shape as one batch."""
+    first = graphs[0]
+    ends = [
+        np.concatenate([[0], np.cumsum(np.concatenate([np.diff(getattr(each, name)) for each in graphs]))]) for name in ("nodes", "links")
+    ]
+    slots, slot, activation, aggregation, source, weight = (
+        np.concatenate([getattr(each, name) for each in graphs])
+        for name in ("slots", "slot", "activation", "aggregation", "source", "weight")
+    )
+    return Graphs(
+        first.inputs, first.outputs, first.bias, first.recurrent, slots, ends[0], slot, activation, aggregation, ends[1], source, weight
+    )
+
+
+def sampled(seed: int, count: int, inputs: int, outputs: int = 1, bias: float = 1.0, recurrent: bool = False) -> Graphs:
+    """Random sigmoid networks of up to three hidden nodes."""
+    rng, made = np.random.default_rng(seed), []
+    for _ in range(count):
+        hidden = [inputs + 1 + outputs + at for at in range(rng.integers(0, 4))]
+        order = [*hidden, *(inputs + 1 + at for at in range(outputs))]
+        nodes: list[Node] = []
+        for at, slot in enumerate(order):
+            pool = [*range(inputs + 1), *(order if recurrent else hidden[:at])]
+            sources = rng.choice(pool, rng.integers(1, len(pool) + 1), replace=False)
+            nodes.append((slot, SIGMOID, [(int(source), 1.5 * rng.standard_normal()) for source in sources]))
+        made.append(network(inputs, nodes, bias, recurrent, outputs))
+    return together(*made)
+
+
+def same(one: Tried, other: Tried) -> bool:
+    return (
+        np.array_equal(one.scores, other.scores, equal_nan=True) and np.array_equal(one.status, other.status) and one.steps == other.steps
+    )
+
+
+# exclusive or
+
+
+OR, AND = 4, 5
+SOLVED: list[Node] = [
+    (OR, STEP, [(0, 1.0), (1, 1.0), (2, -0.5)]),
+    (AND, STEP, [(0, 1.0), (1, 1.0), (2, -1.5)]),
+    (3, STEP, [(OR, 1.0), (AND, -1.0), (2, -0.5)]),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_xor_solved_by_hand(backend: str, recurrent: bool) -> None:
+    task = xor.Task(xor.Settings(), None, 0)
+    graphs = network(2, SOLVED, recurrent=recurrent)
+    search, select = (trials.run(graphs, backend) for trials in (task.search(0), task.select()))
+    assert search.scores.tolist() == [[16.0, 1.0]] and select.scores.tolist() == [[1.0, 16.0]]
+    assert search.status.tolist() == [OK] and search.steps == (20 if recurrent else 4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_xor_of_a_constant_and_of_nonsense(backend: str) -> None:
+    trials = xor.Task(xor.Settings(), None, 0).search(0)
+    half, wild, nan = (network(2, [(3, IDENTITY, [(2, weight)])]) for weight in (0.5, -9.0, np.nan))
+    out = trials.run(together(half, wild, nan), backend)
+    np.testing.assert_array_equal(out.scores, [[4.0, 0.5], [0.0, 0.5], [np.nan, np.nan]])  # always 0.5: four errors of a half
+    assert out.status.tolist() == [OK, OK, DIVERGED]
+
+
+def test_one_sweep_is_too_few_for_a_recurrent_network() -> None:
+    trials = xor.Task(xor.Settings(sweeps=1), None, 0).select()
+    assert trials.run(network(2, SOLVED, recurrent=True), "reference").scores[0, 0] == 0.5
+
+
+# poles
+
+
+def derivative(state: np.ndarray, force: float, friction: float) -> np.ndarray:
+    """Accelerations from the balance of forces and torques, solved as a linear system instead of in closed form.
+
+    Uniform rods of half-length l: (M + sum m) x'' + sum m l (a'' cos a - a'^2 sin a) = F - friction, 4/3 l a'' + x'' cos a = g sin a - p a' / (m l).
+    """
+    masses, halves = (0.1, 0.01), (0.5, 0.05)
+    matrix, right = np.zeros((3, 3)), np.zeros(3)
+    matrix[0, 0], right[0] = 1.0 + sum(masses), force - friction * np.sign(state[1])
+    for at, (mass, half) in enumerate(zip(masses, halves, strict=True)):
+        angle, rate = state[2 + 2 * at], state[3 + 2 * at]
+        matrix[0, 1 + at] = mass * half * np.cos(angle)
+        right[0] += mass * half * rate**2 * np.sin(angle)
+        matrix[1 + at, 0], matrix[1 + at, 1 + at] = np.cos(angle), 4 / 3 * half
+        right[1 + at] = 9.8 * np.sin(angle) - 2e-6 * rate / (mass * half)
+    cart, long, short = np.linalg.solve(matrix, right)
+    return np.array([state[1], cart, state[3], long, state[5], short])
+
+
+def states(count: int) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (count, 6)) * [2.4, 2.0, 0.6, 2.0, 0.6, 2.0]
+
+
+@pytest.mark.parametrize("friction", [True, False])
+def test_accelerations_of_two_poles_balance_forces_and_torques(friction: bool) -> None:
+    from evoml.tasks import _poles
+
+    constants = double_pole.constants(double_pole.Settings(cart_friction=friction))
+    forces = np.random.default_rng(2).uniform(-10, 10, 200)
+    for state, force in zip(states(200), forces, strict=True):
+        wanted = derivative(state, force, 5e-4 if friction else 0.0)
+        np.testing.assert_allclose(double_pole.derivative(state, np.array(force), constants), wanted, rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(_poles.two_poles(force, *state[1:], constants), wanted[1::2], rtol=1e-11, atol=1e-11)
+
+
+def test_a_step_is_runge_kutta() -> None:
+    from evoml.tasks import _poles
+
+    constants = double_pole.constants(double_pole.Settings())
+    for state in states(50):
+        k1 = derivative(state, 7.0, 5e-4)
+        k2 = derivative(state + 0.005 * k1, 7.0, 5e-4)
+        k3 = derivative(state + 0.005 * k2, 7.0, 5e-4)
+        k4 = derivative(state + 0.01 * k3, 7.0, 5e-4)
+        wanted = state + 0.01 / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        np.testing.assert_allclose(double_pole.after(state, np.array(7.0), constants), wanted, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(_poles.runge_kutta(*state, 7.0, 0.01, constants), wanted, rtol=1e-12, atol=1e-13)
+
+
+def test_energy_is_kept_without_friction_and_force() -> None:
+    constants = (-9.8, 1.0, 0.1, 0.01, 0.5, 0.05, 0.0, 0.0)
+
+    def energy(state: np.ndarray) -> float:
+        kinetic, potential = 0.5 * state[1] ** 2, 0.0
+        for at, (mass, half) in enumerate(((0.1, 0.5), (0.01, 0.05))):
+            angle, rate = state[2 + 2 * at], state[3 + 2 * at]
+            kinetic += 0.5 * mass * (state[1] ** 2 + 2 * state[1] * half * rate * np.cos(angle) + 4 / 3 * half**2 * rate**2)
+            potential += mass * 9.8 * half * np.cos(angle)
+        return kinetic + potential
+
+    state = np.array([0.0, 0.3, 0.1, 0.0, -0.1, 0.2])
+    before = energy(state)
+    for _ in range(20):
+        state = double_pole.after(state, np.array(0.0), constants, 0.001)
+    assert abs(energy(state) - before) < 1e-12 and abs(state[2] - 0.1) > 1e-4
+
+
+def test_sine_and_cosine() -> None:
+    from evoml.tasks import _poles
+
+    for angle in [*np.linspace(-2, 2, 4001), 0.0, np.pi / 4, -np.pi / 4]:
+        np.testing.assert_allclose(_poles.sine_cosine(angle), [np.sin(angle), np.cos(angle)], rtol=0, atol=2.3e-16)
+    assert np.isnan(_poles.sine_cosine(np.nan)).all()
+
+
+def gains() -> np.ndarray:
+    """Feedback gains [6] that balance both poles: the linear-quadratic regulator of the linearised step."""
+    constants = double_pole.constants(double_pole.Settings(cart_friction=False))
+
+    def step(state: np.ndarray, force: float) -> np.ndarray:
+        return double_pole.after(double_pole.after(state, np.array(force), constants), np.array(force), constants)
+
+    zero, small = np.zeros(6), 1e-6
+    a = np.stack([(step(small * unit, 0.0) - step(-small * unit, 0.0)) / (2 * small) for unit in np.eye(6)], 1)
+    b = ((step(zero, small) - step(zero, -small)) / (2 * small))[:, None]
+    cost, gain = np.eye(6), np.zeros((1, 6))
+    for _ in range(3000):
+        gain = np.linalg.solve(0.1 + b.T @ cost @ b, b.T @ cost @ a)
+        cost = np.eye(6) + a.T @ cost @ (a - b @ gain)
+    return gain[0]
+
+
+def balancer(velocities: bool) -> Graphs:
+    """A network that balances: one node, or with a memory of the last inputs, of which it takes the differences."""
+    weights = -gains() * double_pole.SENSES / (20 * 4.9 / 4)  # the slope of 20 (sigmoid - 0.5) at zero
+    if velocities:
+        return network(6, [(7, SIGMOID, list(enumerate(weights)))], 0.5)
+    places = weights[::2]
+    differences = weights[1::2] / double_pole.SENSES[1::2] * double_pole.SENSES[::2] / 0.02
+    remembered: list[Node] = [(5 + at, IDENTITY, [(at, 1.0)]) for at in range(3)]
+    return network(
+        3,
+        [(4, SIGMOID, [*enumerate(places + differences), *((5 + at, -each) for at, each in enumerate(differences))]), *remembered],
+        recurrent=True,
+    )
+
+
+def idle(inputs: int, bias: float, recurrent: bool = False) -> Graphs:
+    """A network that always answers 0.5: no force."""
+    return network(inputs, [(inputs + 1, SIGMOID, [(inputs, 0.0)])], bias, recurrent)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_poles_left_alone_fall(backend: str) -> None:
+    task = double_pole.Task(double_pole.Settings(), None, 0)
+    out = task.search(0).run(idle(6, task.bias), backend)
+    assert 20 < out.scores[0, 0] < 100 and out.steps == out.scores[0, 0] + 1
+    one = single_pole.Task(single_pole.Settings(starts=1), None, 0)
+    trials = one.search(0)
+    trials.starts = np.array([[0.0, 0.0, 0.05, 0.0]])
+    steps = trials.run(idle(4, 1.0), backend).scores[0, 0]
+    # Without a force on the cart the angle grows as cosh(k t), k^2 = g / (l (4/3 - m / (M + m))), while sin and cos are straight.
+    rate = np.sqrt(9.8 / (0.5 * (4 / 3 - 0.1 / 1.1)))
+    assert abs(steps * 0.02 - np.arccosh(single_pole.FALLEN / 0.05) / rate) < 0.06
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_regulator_balances_two_poles(backend: str) -> None:
+    most = 100_000 if backend == "numba" else 1500
+    task = double_pole.Task(double_pole.Settings(steps=most), None, 0)
+    assert (task.inputs, task.outputs, task.bias) == (6, 1, 0.5)
+    out = task.select().run(balancer(True), backend)
+    assert out.scores.tolist() == [[most]] and out.steps == most and task.select().names == ("steps",)
+
+
+def test_a_regulator_with_memory_balances_two_poles_and_generalises() -> None:
+    task = double_pole.Task(double_pole.Settings(velocities=False), None, 0)
+    assert (task.inputs, task.bias) == (3, 1.0)
+    graphs = together(balancer(False), idle(3, 1.0, recurrent=True))
+    one, two = (task.select().run(graphs, "numba", workers) for workers in (1, 2))
+    assert same(one, two) and task.select().names == ("generalisation", "steps")
+    assert one.scores[0, 1] == 100_000 and 400 < one.scores[0, 0] <= 625
+    assert one.scores[1, 0] == 0 and one.scores[1, 1] < 100
+
+
+def test_fitness_without_velocities_is_gruaus() -> None:
+    task = double_pole.Task(double_pole.Settings(velocities=False), None, 0)
+    graphs = together(balancer(False), idle(3, 1.0, recurrent=True))
+    numba, reference = (task.search(0).run(graphs, backend) for backend in BACKENDS)
+    np.testing.assert_allclose(numba.scores, reference.scores, rtol=1e-9)
+    seen: list[np.ndarray] = []  # the regulator's own states, told step by step
+    trials = task.search(0)
+    double_pole.balance(
+        graphs.take(np.array([0])),
+        "reference",
+        trials.start,
+        1000,
+        trials._course(),
+        lambda up, step, states: seen.append(states[0, 0].copy()),
+    )
+    assert numba.scores[0, 1] == len(seen) == 1000
+    assert numba.scores[0, 0] == pytest.approx(0.1 + 0.9 * 0.75 / np.abs(np.array(seen)[-100:, :4]).sum(), rel=1e-9)
+    assert numba.scores[1, 1] < 100 and numba.scores[1, 0] == pytest.approx(0.1 * numba.scores[1, 1] / 1000)
+
+
+def test_the_625_starts() -> None:
+    grid = double_pole.grid()
+    assert grid.shape == (625, 6) and len(np.unique(grid, axis=0)) == 625 and (grid[:, 4:] == 0).all()
+    np.testing.assert_allclose(np.abs(grid).max(0)[:4], [0.9 * 2.16, 0.9 * 1.35, 0.9 * 0.06283, 0.9 * 0.15010], rtol=1e-4)
+    assert (np.abs(grid).sum(1) == 0).sum() == 1
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("velocities", [False, True])
+def test_backends_agree_on_poles(velocities: bool, recurrent: bool) -> None:
+    two = double_pole.Task(double_pole.Settings(velocities=velocities, fitness_steps=300, steps=300), None, 0)
+    graphs = sampled(3, 200, two.inputs, 1, two.bias, recurrent)
+    tasks = [(two, graphs)]
+    for force in ("continuous", "bang"):
+        one = single_pole.Task(single_pole.Settings(velocities=velocities, force=force, steps=200), None, 5)
+        tasks.append((one, sampled(4, 100, one.inputs, 1, one.bias, recurrent)))
+    for task, graphs in tasks:
+        trials = task.search(0)
+        numba, threads, reference = trials.run(graphs, "numba"), trials.run(graphs, "numba", 2), trials.run(graphs, "reference")
+        assert same(numba, threads) and numba.steps == reference.steps and trials.names
+        np.testing.assert_allclose(numba.scores, reference.scores, rtol=1e-9, atol=0)
+        assert len(np.unique(numba.scores[:, 0])) > 5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_network_that_answers_nan_fails_at_once(backend: str) -> None:
+    task = double_pole.Task(double_pole.Settings(), None, 0)
+    out = task.search(0).run(
+        together(network(6, [(7, IDENTITY, [(6, np.nan)])], 0.5), network(6, [(7, IDENTITY, [(6, 1e9)])], 0.5)), backend
+    )
+    assert out.scores[0] == 0 and out.scores[1] > 0 and out.status.tolist() == [OK, OK]
+
+
+def test_starts_of_one_pole_differ_between_search_selection_and_test() -> None:
+    task, again, other = (single_pole.Task(single_pole.Settings(), None, seed) for seed in (0, 0, 1))
+    sets = [task.search(0).starts, task.search(1).starts, task.select().starts, task.test().starts, other.search(0).starts]
+    assert len({each.tobytes() for each in sets}) == 5 and task.test().starts.tobytes() == again.test().starts.tobytes()
+    assert all((np.abs(each) <= 0.25 * single_pole.SCALES).all() for each in sets)
+
+
+def test_no_networks_at_all() -> None:
+    nothing = sampled(0, 1, 6, 1, 0.5).take(np.array([], np.int64))
+    for backend in BACKENDS:
+        assert double_pole.Task(double_pole.Settings(), None, 0).search(0).run(nothing, backend, 2).scores.shape == (0, 1)
+
+
+def test_networks_of_another_size_are_refused() -> None:
+    with pytest.raises(InputError, match=r"space: networks of 3 inputs and 1 outputs; this task has 6 and 1"):
+        double_pole.Task(double_pole.Settings(), None, 0).search(0).run(idle(3, 1.0), "numba")
+
+
+@pytest.mark.parametrize("module", [xor, double_pole, single_pole, gym])
+def test_data_is_refused(module: object) -> None:
+    with pytest.raises(InputError, match=r"^data: x\.csv: this task has no use for data"):
+        module.Task(module.Settings(), Path("x.csv"), 0)  # type: ignore[attr-defined]
+
+
+# examples
+
+
+def table(folder: Path, suffix: str = ".csv", rows: int = 60, **columns: object) -> Path:
+    """A table of two inputs and a target, or of these columns."""
+    rng = np.random.default_rng(0)
+    values: dict[str, object] = {"a": rng.normal(5, 3, rows), "b": rng.normal(0, 1, rows)}
+    values |= columns or {"t": 2 * np.asarray(values["a"]) + 1}
+    path = folder / f"table{suffix}"
+    if suffix == ".parquet":
+        parquet.write_table(pa.table(values), path)
+    elif suffix == ".npz":
+        np.savez(path, inputs=np.stack([values["a"], values["b"]], 1), targets=values["t"])
+    else:
+        names, lists = zip(*((name, list(column)) for name, column in values.items()), strict=True)
+        path.write_text(
+            "\n".join([",".join(names), *(",".join("" if each is None else str(each) for each in row) for row in zip(*lists, strict=True))])
+            + "\n"
+        )
+    return path
+
+
+def learn(path: Path | None, **values: object) -> examples.Task:
+    return examples.Task(examples.Settings.read(values, "task"), path, 0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_a_linear_target_is_learnt_by_hand(tmp_path: Path, suffix: str, backend: str) -> None:
+    task = learn(table(tmp_path, suffix))
+    assert (task.inputs, task.outputs, task.classes) == (2, 1, ()) and task.search(0).names == ("fitness", "mean_squared_error")
+    slope = 2 * task.deviation[0] / task.scale[0]
+    shift = (2 * task.mean[0] + 1 - task.offset[0]) / task.scale[0]
+    graphs = together(
+        network(2, [(3, IDENTITY, [(0, slope), (2, shift)])]), network(2, [(3, IDENTITY, [(2, task.y[task._parts[0]].mean())])])
+    )
+    search, test = task.search(0).run(graphs, backend), task.test().run(graphs, backend)
+    np.testing.assert_allclose(search.scores, [[1.0, 0.0], [0.5, 1.0]], atol=1e-12)  # the mean's squared error is the variance
+    assert test.scores[0, 0] == pytest.approx(1.0) and test.scores[1, 0] < 0.8
+    assert search.steps == 2 * 36 and test.steps == 2 * 12
+    rows = np.concatenate(task._parts)
+    assert sorted(rows.tolist()) == list(range(60)) and [len(part) for part in task._parts] == [36, 12, 12]
+    train = task.x[task._parts[0]]
+    np.testing.assert_allclose([train.mean(0), train.std(0)], [[0, 0], [1, 1]], atol=1e-12)
+    np.testing.assert_allclose(task.y[task._parts[0]].min(), 0.1)
+    np.testing.assert_allclose(task.y[task._parts[0]].max(), 0.9)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_classes_by_name_and_by_number(tmp_path: Path, backend: str) -> None:
+    sign = np.random.default_rng(0).normal(5, 3, 60) > 5
+    two = learn(table(tmp_path, t=np.where(sign, "yes", "no")))
+    assert two.classes == ("no", "yes") and two.outputs == 1 and two.select().names[0] == "accuracy"
+    threshold = (5 - two.mean[0]) / two.deviation[0]
+    graphs = network(2, [(3, STEP, [(0, 1.0), (2, -threshold)])])
+    assert two.test().run(graphs, backend).scores.tolist() == [[1.0, 1.0]] and two.search(0).run(graphs, backend).scores.tolist() == [
+        [1.0, 1.0]
+    ]
+    three = learn(table(tmp_path, t=np.arange(60) % 3))
+    assert three.classes == ("0", "1", "2") and three.outputs == 3
+    always = network(2, [(3 + at, IDENTITY, [(2, float(at == 1))]) for at in range(3)], outputs=3)
+    assert three.test().run(always, backend).scores[0].tolist() == pytest.approx([1 / 3, 1 - 2 / 3 * 2 / 3])
+    assert [np.bincount(three.labels[part]).tolist() for part in three._parts] == [[12] * 3, [4] * 3, [4] * 3]
+    assert learn(table(tmp_path, t=np.arange(60) % 3), kind="regression").outputs == 1
+    assert learn(table(tmp_path, t=np.arange(60))).classes == ()  # whole numbers, but none twice
+
+
+def test_targets_by_name_and_several_of_them(tmp_path: Path) -> None:
+    path = table(tmp_path, t=np.arange(60.0), u=np.arange(60.0) ** 2)
+    task = learn(path, target="a")
+    assert task.targets == ("a",) and task.columns == ("b", "t", "u")
+    both = learn(path, target="t, u")
+    assert (both.inputs, both.outputs) == (2, 2) and both.columns == ("a", "b")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_workers_and_backends_agree_on_examples(tmp_path: Path, dtype: str) -> None:
+    task = learn(table(tmp_path), dtype=dtype)
+    for recurrent in (False, True):
+        graphs = sampled(1, 50, 2, recurrent=recurrent)
+        one, two, reference = (task.search(0).run(graphs, *how) for how in (("numba", 1), ("numba", 2), ("reference", 1)))
+        assert same(one, two) and one.steps == reference.steps == 50 * 36 * (5 if recurrent else 1)
+        np.testing.assert_allclose(one.scores, reference.scores, rtol=1e-9 if dtype == "float64" else 1e-5)
+
+
+def test_an_output_that_is_no_number_diverges(tmp_path: Path) -> None:
+    for values in ({}, {"t": np.arange(60) % 3}):
+        task = learn(table(tmp_path, **values))
+        graphs = network(2, [(3 + at, IDENTITY, [(2, np.nan if at == 0 else 1.0)]) for at in range(task.outputs)], outputs=task.outputs)
+        for trials in (task.search(0), task.test()):
+            out = trials.run(graphs, "numba")
+            assert np.isnan(out.scores).all() and out.status.tolist() == [DIVERGED]
+
+
+def test_a_constant_input_is_zero(tmp_path: Path) -> None:
+    task = learn(table(tmp_path, c=np.full(60, 7.5), t=np.arange(60.0)))
+    assert (task.x[:, 2] == 0).all() and task.deviation[2] == 1
+
+
+HOLES = [1.0, None, *np.arange(58.0)]
+BAD_TABLES: list[tuple[dict[str, object], dict[str, object], str]] = [
+    ({}, {"target": "tt"}, r"table\.csv: target: no column 'tt'; did you mean t\?"),
+    ({}, {"target": "zzz"}, r"table\.csv: target: no column 'zzz'; there are a, b, t"),
+    ({}, {"target": "a,b,t"}, r"no columns but the target's \(a, b, t\)"),
+    ({}, {"kind": "classification", "target": "a,b"}, r"2 targets \(a, b\); classification has one"),
+    ({"word": ["x"] * 60, "t": np.arange(60.0)}, {}, r"column word: not numbers \('x' among them\)"),
+    ({"hole": HOLES, "t": np.arange(60.0)}, {}, r"column hole: nan in row 1 of the data; every value must be a finite number"),
+    ({"t": HOLES}, {}, r"column t: nan in row 1"),
+    ({"t": ["inf", *np.arange(59.0)]}, {}, r"column t: inf in row 0"),
+    ({"t": [None, *["x", "y"] * 29, "x"]}, {}, r"column t: no value in row 0 of the data"),
+    ({"t": ["same"] * 60}, {}, r"column t: 1 class; there must be 2 to 1000"),
+    ({"t": np.full(60, 2.5)}, {}, r"column t: 2.5 in every example of the training part; nothing to learn"),
+    ({"t": ["rare"] * 2 + ["often"] * 58}, {}, r"class rare: 2 examples; 3 are needed"),
+    ({}, {"valid": 0.5, "test": 0.6}, r"task\.test: 0\.6: with 0\.5 for selection nothing is left"),
+]
+
+
+@pytest.mark.parametrize(("columns", "values", "message"), BAD_TABLES)
+def test_bad_tables(tmp_path: Path, columns: dict[str, object], values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        learn(table(tmp_path, **columns), **values)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", None, r"x\.csv: no such file"),
+        ("x.npz", None, r"x\.npz: no such file"),
+        ("x.parquet", None, r"x\.parquet: no such file"),
+        ("x.txt", b"a,b\n1,2\n", r"x\.txt: not a table; give a \.npz, \.csv or \.parquet file"),
+        ("x.csv", b"", r"x\.csv: cannot be read as csv"),
+        ("x.csv", b"a,b\n", r"x\.csv: no rows"),
+        ("x.csv", b"a,b\n1,2,3\n", r"x\.csv: cannot be read as csv"),
+        ("x.csv", b"a,a\n1,2\n", r"x\.csv: two columns 'a'"),
+        ("x.csv", b"a,b\n1,2.5\n2,3.5\n", r"x\.csv: 2 examples; 3 are needed"),
+        ("x.npz", b"rubbish", r"x\.npz: damaged, or not an \.npz of plain arrays; there must be inputs"),
+        ("x.parquet", b"rubbish", r"x\.parquet: cannot be read as parquet"),
+    ],
+)
+def test_bad_files(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        learn(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"inputs": np.zeros((5, 2))}, r"no array targets; there must be inputs \[n, columns\]"),
+        ({"y": np.zeros(5)}, r"no array inputs"),
+        ({"x": np.zeros(5), "y": np.zeros(5)}, r"inputs: float64 of shape \[5\]"),
+        ({"x": np.zeros((5, 2)), "y": np.zeros(4)}, r"targets: float64 of shape \[4\]"),
+        ({"x": np.full((5, 2), np.nan), "y": np.arange(5.0)}, r"column inputs\[0\]: nan in row 0"),
+    ],
+)
+def test_bad_arrays(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "x.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=message):
+        learn(tmp_path / "x.npz")
+
+
+def test_examples_need_data_and_an_npz_takes_no_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data: task examples has none of its own"):
+        learn(None)
+    with pytest.raises(InputError, match=r"target: 't'; an \.npz has no names of columns"):
+        learn(table(tmp_path, ".npz"), target="t")
+
+
+# a function of the user's
+
+
+MODULE = """
+import os, time
+print("printing is no answer")
+
+def fitness(network):
+    return -abs(network([[1.0, 2.0]])[0, 0] - 3.0)
+
+def shapes(network):
+    import numpy as np
+    assert network([1.0, 2.0]).shape == (1,) and network(np.ones((4, 5, 2))).shape == (4, 5, 1)
+    return network.inputs + network.outputs
+
+def memory(network):
+    first, second = network([1.0, 0.0])[0], network([1.0, 0.0])[0]
+    network.reset()
+    return 100 * first + 10 * second + network([1.0, 0.0])[0]
+
+def picky(network):
+    value = network([0.0, 0.0])[0]
+    if value == 1: raise ValueError("one\\nis not right")
+    if value == 2: os._exit(3)
+    if value == 3: time.sleep(1000)
+    if value == 4: return float("nan")
+    if value == 5: return "much"
+    if value == 6: return network([1.0])
+    return value
+
+constant = 3
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(MODULE)
+    (tmp_path / "broken.py").write_text("import nowhere_at_all\n")
+    (tmp_path / "raising.py").write_text("raise ValueError('not\\ntoday')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
+
+
+def call(name: str, graphs: Graphs, backend: str = "reference", workers: int = 1, timeout: float = 60.0) -> tuple[Tried, str]:
+    values = {"path": name if ":" in name else f"mine:{name}", "inputs": 2, "outputs": 1, "timeout": timeout}
+    trials = function.Task(function.Settings.read(values, "task"), None, 0).search(0)
+    try:
+        return trials.run(graphs, backend, workers), trials.failure
+    finally:
+        trials.close()
+
+
+def constants(*values: float) -> Graphs:
+    return together(*(network(2, [(3, IDENTITY, [(2, value)])]) for value in values))
+
+
+@pytest.mark.usefixtures("module")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_function_gets_networks(backend: str) -> None:
+    out, failure = call("fitness", together(network(2, [(3, IDENTITY, [(0, 1.0), (1, 1.0)])]), *([constants(0.5)] * 5)), backend, 2)
+    assert out.scores[:, 0].tolist() == [0.0] + [-2.5] * 5 and out.steps == 6 and not failure
+    assert call("shapes", constants(1.0), backend)[0].scores.tolist() == [[3.0]]
+    remembers = network(2, [(3, IDENTITY, [(0, 1.0), (3, 1.0)])], recurrent=True)
+    assert call("memory", remembers, backend)[0].scores.tolist() == [[121.0]]
+
+
+@pytest.mark.usefixtures("module")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_function_that_fails_costs_that_network_only(workers: int) -> None:
+    began = time.monotonic()
+    out, failure = call("picky", constants(0, 1, 2, 3, 4, 5, 6, 7), workers=workers, timeout=2.0)
+    assert out.status.tolist() == [OK, CRASHED, CRASHED, TIMED_OUT, DIVERGED, CRASHED, CRASHED, OK]
+    np.testing.assert_array_equal(out.scores[:, 0], [0, *[np.nan] * 6, 7])
+    assert failure and "\n" not in failure and time.monotonic() - began < 500  # the sleeper was not waited for
+
+
+@pytest.mark.usefixtures("module")
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("mine:fitnes", r"^task\.path: mine:fitnes: no function fitnes in module mine$"),
+        ("mine:constant", r"^task\.path: mine:constant: not a function$"),
+        ("yours:fitness", r"^task\.path: yours:fitness: no module yours on Python's path or in the current folder$"),
+        ("broken:fitness", r"^task\.path: broken:fitness: importing it failed: ModuleNotFoundError: No module named 'nowhere_at_all'$"),
+        ("raising:fitness", r"^task\.path: raising:fitness: importing it failed: ValueError: not today$"),
+    ],
+)
+def test_functions_that_are_not_there(path: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call(path, constants(1))
+
+
+@pytest.mark.parametrize("path", ["mine", "mine:", ":fitness", "mine:fit ness", "../mine:fitness", "mine:a.b"])
+def test_a_path_names_a_module_and_a_function(path: str) -> None:
+    with pytest.raises(InputError, match=r"task\.path: .*must be a module and a function of it, such as mymodule:fitness"):
+        function.Settings.read({"path": path, "inputs": 1, "outputs": 1}, "task")
+    with pytest.raises(InputError, match=r"task\.inputs: field required"):
+        function.Settings.read({"path": "mine:fitness", "outputs": 1}, "task")
+
+
+def test_making_the_task_imports_nothing() -> None:
+    task = function.Task(function.Settings(path="nowhere.at.all:fitness", inputs=2, outputs=1), None, 0)
+    assert (task.inputs, task.outputs, task.search(0).names) == (2, 1, ("fitness",))
+
+
+def test_networks_cross_as_json() -> None:
+    graphs = sampled(2, 20, 3, 2, 0.5, True)
+    graphs.weight[:3] = [np.pi, np.nan, 5e-324]
+    again = _crew.from_plain(_crew.plain(graphs))
+    for name in vars(graphs):
+        np.testing.assert_array_equal(getattr(again, name), getattr(graphs, name))
+        assert np.asarray(getattr(again, name)).dtype == np.asarray(getattr(graphs, name)).dtype
+
+
+@pytest.mark.usefixtures("module")
+def test_processes_end_with_their_trials() -> None:
+    trials = function.Task(function.Settings(path="mine:fitness", inputs=2, outputs=1), None, 0).search(0)
+    trials.run(constants(1, 2), "reference", 2)
+    assert trials._crew is not None
+    processes = [each.process for each in trials._crew._workers]
+    trials.run(constants(3), "reference", 2)
+    assert [each.process for each in trials._crew._workers] == processes and all(each.poll() is None for each in processes)  # kept
+    trials.close()
+    assert all(each.returncode is not None for each in processes)
+
+
+# gymnasium
+
+
+CUSTOM = '''
+import time
+import gymnasium, numpy as np
+
+class Odd(gymnasium.Env):
+    """Rewards the action; raises above 0.8, hangs above 0.95."""
+    observation_space = gymnasium.spaces.Dict({"n": gymnasium.spaces.Discrete(3), "x": gymnasium.spaces.Box(-np.inf, np.inf, (1,))})
+    action_space = gymnasium.spaces.Box(-2.0, 2.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"n": 1, "x": np.zeros(1, np.float32)}, {}
+
+    def step(self, action):
+        if action[0] > 1.9: time.sleep(1000)
+        if action[0] > 1.6: raise RuntimeError("over\\nthe top")
+        return {"n": 1, "x": np.zeros(1, np.float32)}, float(action[0]), False, False, {}
+
+gymnasium.register("Odd-v0", entry_point=Odd)
+'''
+
+
+def environment(id: str = "CartPole-v1", seed: int = 0, **values: object) -> gym.Task:
+    pytest.importorskip("gymnasium", reason="needs the extra evoml[gym]")
+    return gym.Task(gym.Settings.read({"id": id, **values}, "task"), None, seed)
+
+
+def played(id: str, seeds: list[int], act: object) -> list[float]:
+    """Returns of episodes, played one by one in plain Gymnasium."""
+    import gymnasium
+
+    out = []
+    for seed in seeds:
+        made = gymnasium.make(id)
+        observation, _ = made.reset(seed=seed)
+        total, over = 0.0, False
+        while not over:
+            observation, reward, terminated, truncated, _ = made.step(act(observation))  # type: ignore[operator]
+            total, over = total + float(reward), terminated or truncated
+        out.append(total)
+    return out
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cartpole_is_what_plain_gymnasium_gives(backend: str) -> None:
+    task = environment()
+    assert (task.inputs, task.outputs, task.bias) == (4, 2, 1.0)
+    trials = task.search(0)
+    left = network(4, [(5, IDENTITY, [(4, 1.0)])], outputs=2)
+    # pushes to where the pole leans and turns to, which holds it up
+    leaning = network(4, [(5, IDENTITY, []), (6, IDENTITY, [(2, 0.42 * 3), (3, 1.0), (0, 0.1), (1, 0.1)])], outputs=2)
+    out = trials.run(together(left, leaning), backend)
+    trials.close()
+    wanted = played("CartPole-v1", trials.seeds, lambda observation: 0)
+    high = np.array([4.8, 1.0, 0.41887903, 1.0])
+    held = played(
+        "CartPole-v1", trials.seeds, lambda seen: int(0.1 * (seen / high)[0] + 0.1 * seen[1] + 1.26 * (seen / high)[2] + seen[3] > 0)
+    )
+    np.testing.assert_allclose(out.scores, [[np.mean(each), np.std(each), np.min(each)] for each in (wanted, held)])
+    assert out.scores[0, 0] < 15 and out.scores[1, 0] > 100 and out.steps == sum(wanted) + sum(held)
+
+
+def test_pendulum_takes_numbers() -> None:
+    task = environment("Pendulum-v1", episodes=2)
+    assert (task.inputs, task.outputs) == (3, 1)
+    trials = task.search(0)
+    graphs = together(*(network(3, [(4, IDENTITY, [(3, value)])]) for value in (0.75, 9.0)))
+    out = trials.run(graphs, "numba")
+    trials.close()
+    np.testing.assert_allclose(out.scores[0, 0], np.mean(played("Pendulum-v1", trials.seeds, lambda _: np.array([1.0], np.float32))))
+    np.testing.assert_allclose(out.scores[1, 0], np.mean(played("Pendulum-v1", trials.seeds, lambda _: np.array([2.0], np.float32))))
+    assert out.steps == 2 * 2 * 200
+
+
+def test_networks_do_not_depend_on_their_neighbours_or_workers() -> None:
+    task = environment()
+    graphs, trials = sampled(1, 12, 4, 2, recurrent=True), task.search(0)
+    one, two = (trials.run(graphs, "numba", workers) for workers in (1, 2))
+    alone = trials.run(graphs.take(np.array([7])), "numba", 2)
+    trials.close()
+    assert same(one, two) and np.array_equal(alone.scores[0], one.scores[7]) and len(np.unique(one.scores[:, 0])) > 2
+
+
+def test_episodes_of_search_selection_and_test_differ() -> None:
+    task, again, other = environment(), environment(), environment(seed=1)
+    sets = [task.search(0).seeds, task.search(1).seeds, task.select().seeds, task.test().seeds, other.search(0).seeds]
+    assert len({seed for each in sets for seed in each}) == 3 + 3 + 20 + 100 + 3 and again.test().seeds == task.test().seeds
+    assert task.test().names[0] == "return" and task.search(0).names[0] == "fitness"
+
+
+def test_an_environment_that_fails_costs_that_network_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "odd.py").write_text(CUSTOM)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
+    task = environment("odd:Odd-v0", steps=7, timeout=3, episodes=2)
+    assert (task.inputs, task.outputs) == (4, 1)  # one of three, and a number
+    trials = task.search(0)
+    graphs = together(*(network(4, [(5, IDENTITY, [(4, value)])]) for value in (0.75, 0.92, 0.25, 0.99, np.nan, -3.0)))
+    out = trials.run(graphs, "reference")
+    trials.close()
+    assert out.status.tolist() == [OK, CRASHED, OK, TIMED_OUT, DIVERGED, OK]
+    np.testing.assert_allclose(out.scores[:, 0], [7.0, np.nan, -7.0, np.nan, np.nan, -14.0])  # never-ending: 7 steps of it
+    assert "\n" not in trials.failure
+
+
+@pytest.mark.parametrize(
+    ("id", "message"),
+    [
+        ("CartPol-v1", r"^task\.id: no environment 'CartPol-v1'; did you mean CartPole-v1"),
+        ("CartPole-v77", r"^task\.id: no environment 'CartPole-v77'; did you mean CartPole-v1"),
+        ("qqqqqqqq", r"^task\.id: no environment 'qqqqqqqq'; such as CartPole-v1$"),
+        ("nowhere_at_all:Odd-v0", r"^task\.id: nowhere_at_all:Odd-v0: ModuleNotFoundError"),
+    ],
+)
+def test_unknown_environments(id: str, message: str) -> None:
+    task = environment(id)
+    with pytest.raises(InputError, match=message) as error:
+        _ = task.inputs
+    assert "\n" not in str(error.value)
+
+
+def test_spaces_that_stand_for_themselves() -> None:
+    gymnasium = pytest.importorskip("gymnasium", reason="needs the extra evoml[gym]")
+    spaces = gymnasium.spaces
+    seen = spaces.Box(np.array([-2, 0, -np.inf, -1e7], np.float32), np.array([1, 255, np.inf, 1e7], np.float32))
+    odd = gym.Interface("x", seen, spaces.MultiDiscrete([2, 3]), True)
+    assert odd.scale.tolist() == [2, 255, 1, 1] and odd.outputs == 5
+    assert [each.tolist() for each in odd.act(np.array([[0.1, 0.2, 5.0, 1.0, 2.0], [1, 0, 0, 0, 1.0]]))] == [[1, 0], [0, 2]]
+    assert gym.Interface("x", seen, spaces.Discrete(3, start=5), False).act(np.eye(3)) == [5, 6, 7]
+    assert [each.tolist() for each in gym.Interface("x", seen, spaces.MultiBinary(2), True).act(np.array([[0.4, 0.6]]))] == [[0, 1]]
+    box = gym.Interface("x", seen, spaces.Box(np.array([0, -np.inf], np.float32), np.array([4, np.inf], np.float32)), True)
+    assert box.act(np.array([[0.5, 0.5], [-1.0, 7.0]]))[0].tolist() == [2, 0] and box.act(np.array([[-1.0, 7.0]]))[0].tolist() == [0, 1]
+    with pytest.raises(InputError, match=r"task\.id: x: actions Text"):
+        gym.Interface("x", seen, spaces.Text(5), True)
+
+
+def test_without_gymnasium_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"^task gym: gymnasium is not installed; install evoml\[gym\]$"):
+        _ = gym.Task(gym.Settings(), None, 0).inputs
+
+
+def test_reading_the_tasks_imports_neither_gymnasium_nor_the_compiler() -> None:
+    code = "import sys, evoml.tasks.gym, evoml.tasks.function, evoml.tasks.examples, evoml.tasks.double_pole, evoml.tasks.xor, evoml.tasks.single_pole; print([each for each in ('gymnasium', 'numba') if each in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    assert done.stdout.strip() == "[]", done.stdout
