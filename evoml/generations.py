@@ -68,7 +68,16 @@ class Generations(Run):
             self.save()
         nobody = Population(self.problem.space.schema, 0)
         self.problem.space.schema.to_arrow(nobody.tables, nobody.sizes)  # pyarrow imports pandas where it is installed
-        self.evaluator.warm()
+        self._compile()
+
+    def _compile(self) -> None:
+        """Breed, tell apart and try two networks, so that compilation is not counted as search."""
+        space, stream = self.problem.space, np.arange(2, dtype=np.uint64)
+        parents = space.random(stream)
+        children = space.mutate(parents, np.zeros(2, np.int64), stream)
+        space.speciate(children, parents, (1.0, 1.0, 1.0), 0, 1.0, False)
+        self.strategy.warm()
+        self.evaluator.warm(space.phenotypes(children))
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
 

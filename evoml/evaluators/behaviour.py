@@ -58,8 +58,10 @@ class Evaluator:
         """What is reported of one network's numbers: the first."""
         return float(scores[0])
 
-    def warm(self) -> None:
-        """Nothing: the first generation compiles what it needs."""
+    def warm(self, graphs: Graphs) -> None:
+        """Compile what a search needs by trying these networks, where that runs nothing of a user's or an environment's."""
+        if not hasattr(self.tasks, "close"):
+            self.tasks.run(graphs, self.backend)
 
     def state_dict(self) -> dict[str, Any]:
         return {"counts": dict(self.counts), "arrays": {}}

@@ -53,23 +53,3 @@ def pair(
                     mother, father = father, mother
             mothers[child], fathers[child], equal[child], elite[child] = mother, father, same, 0
             child += 1
-
-
-@compiled
-def rank(quality, species, count, order, starts, sizes):
-    """Members species by species, the best first and of equals the first, into `order`; where each species starts, and its size."""
-    for each in range(count):
-        sizes[each] = 0
-    for member in range(len(species)):
-        sizes[species[member]] += 1
-    at = 0
-    for each in range(count):
-        starts[each] = at
-        at += sizes[each]
-    filled = starts.copy()
-    for member in range(len(species)):
-        order[filled[species[member]]] = member
-        filled[species[member]] += 1
-    for each in range(count):
-        span = order[starts[each] : starts[each] + sizes[each]]
-        span[:] = span[np.argsort(-quality[span], kind="mergesort")]

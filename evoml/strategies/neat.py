@@ -152,6 +152,14 @@ class Strategy:
         self.best, self.threshold = -np.inf, settings.threshold
         self._rates = toolbox.rates({name: getattr(settings, name) for name in RATES})
 
+    def warm(self) -> None:
+        """Compile what breeding needs."""
+        none, no = np.zeros(0, np.int64), np.zeros(0, np.uint8)
+        kernels.pair(
+            none.view(np.uint64), none, none, none, none, none, no > 0, self.settings.elite, self.settings.interspecies, self.settings.mutation_only, 0,
+            np.zeros(0), none, none, none, no, no,
+        )  # fmt: skip
+
     # -- a generation ------------------------------------------------------------------------------------------------------
 
     def ask(self, ids: np.ndarray) -> Population:
@@ -206,9 +214,8 @@ class Strategy:
 
     def _rank(self) -> None:
         """Members species by species, the best first, and where each species starts."""
-        count = len(self.table)
-        self._order, self._starts = np.zeros(len(self.species), np.int64), np.zeros(count, np.int64)
-        kernels.rank(self.population.quality, self.species, count, self._order, self._starts, np.zeros(count, np.int64))
+        self._order = np.lexsort((-self.population.quality, self.species))
+        self._starts = np.searchsorted(self.species[self._order], np.arange(len(self.table)))
 
     def _before(self, kept: np.ndarray) -> Population:
         """The representatives of the species that are left, of those that were there before."""
