@@ -28,7 +28,7 @@ from evoml.toolbox import toolbox
 RESULT = Path(__file__).parent / "results" / "neat_breeding.json"
 INPUTS, OUTPUTS, LINKS = 8, 4, 60
 # Members, and the threshold that gives few or hundreds of species.
-SIZES = {"1,000": (1000, 3.0), "10,000, hundreds of species": (10_000, 1.6), "100,000": (100_000, 4.0)}
+SIZES = {"1,000": (1000, 3.0), "10,000, hundreds of species": (10_000, 2.5), "100,000": (100_000, 4.0)}
 
 
 class Shape:
@@ -102,7 +102,7 @@ bias_replace_rate = 0.1
 bias_init_type = gaussian
 compatibility_disjoint_coefficient = 1.0
 compatibility_weight_coefficient = 0.5
-conn_add_prob = 0.5
+conn_add_prob = 0.05
 conn_delete_prob = 0.0
 enabled_default = True
 enabled_mutate_rate = 0.01
@@ -110,9 +110,9 @@ enabled_rate_to_true_add = 0.0
 enabled_rate_to_false_add = 0.0
 feed_forward = True
 initial_connection = full_direct
-node_add_prob = 0.2
+node_add_prob = 0.03
 node_delete_prob = 0.0
-num_hidden = 8
+num_hidden = 2
 num_inputs = {INPUTS}
 num_outputs = {OUTPUTS}
 response_init_mean = 1.0

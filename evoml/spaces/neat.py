@@ -344,8 +344,15 @@ def fitted(population: Population) -> Population:
     needed = population.sizes.max(0, initial=0)
     if all(table.shape[1] <= 1.25 * most + 2 for table, most in zip(population.tables, needed, strict=True)):
         return population
-    population.tables = tuple(np.ascontiguousarray(table[:, :most]) for table, most in zip(population.tables, needed.tolist(), strict=True))
+    population.tables = tuple(_narrowed(table, most) for table, most in zip(population.tables, needed.tolist(), strict=True))
     return population
+
+
+def _narrowed(table: np.ndarray, most: int) -> np.ndarray:
+    """The first rows of every member, copied as bytes: NumPy copies structured rows field by field."""
+    size = table.dtype.itemsize
+    rows = np.ascontiguousarray(table.view(np.uint8).reshape(len(table), -1)[:, : most * size])
+    return rows.view(table.dtype).reshape(len(table), most)
 
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:
