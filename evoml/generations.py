@@ -30,6 +30,9 @@ class Generations(Run):
         super().__init__(config, folder)
         if config.search.islands > 1:
             raise InputError(f"search.islands: {config.search.islands}: species are the islands of this strategy; leave it at 1")
+        size, budget = config.part("strategy").population, config.search.budget
+        if 0 < budget < size:
+            raise InputError(f"search.budget: {budget:,}: less than one generation of {size:,} (strategy.population)")
         self.evaluator = self.problem.evaluator(self.problem.task.search(0))
         self.selection = self.problem.evaluator(self.problem.task.select(), exact=True)
         self.evaluator.workers = self.selection.workers = config.workers or cores()
