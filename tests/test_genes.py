@@ -279,7 +279,7 @@ def test_parquet_with_other_content_is_refused_with_its_place() -> None:
     refused(renamed(NASNET, lambda names: names[:1]), stored, "must be one of")
     refused(NASNET, changed(lambda row: rows(row, left_op="conv_9x9")), "row 0: normal[0].left_op: 'conv_9x9': must be one of")
     refused(NASNET, changed(lambda row: rows(row, left=7)), "row 0: normal[0].left: 7: must be a row in 0..1")
-    refused(NASNET, changed(lambda row: rows(row, left=None)), "row 0: normal[0].left: must be")
+    refused(NASNET, changed(lambda row: rows(row, left=None)), "row 0: normal[0].left: missing; must be")
     refused(NASNET, changed(lambda row: rows(row, left="0")), "row 0: normal[0].left: '0': must be")
     refused(NASNET, changed(lambda row: rows(row, more=1)), "row 0: normal[0].more: no such column")
     refused(NASNET, changed(lambda row: {"normal": row["normal"]}), "row 0: reduction: 0 rows")
