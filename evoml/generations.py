@@ -156,10 +156,6 @@ class Generations(Run):
             self._written = self.champion.id, space.format(space.essence(self.champion.genotype))
         return self._written[1]
 
-    def _score(self) -> float | None:
-        """The champion's score on the selection tasks."""
-        return None if self.champion is None else float(self.champion.fitness.values[0])
-
     def _finished(self) -> str:
         """Why the search is over, or an empty string."""
         search = self.config.search

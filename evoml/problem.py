@@ -52,11 +52,6 @@ class Problem:
         return hasattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly")
 
     @property
-    def generational(self) -> bool:
-        """Whether the strategy breeds whole generations."""
-        return bool(getattr(load("strategies", self.config.name("strategy")).Strategy, "generational", False))
-
-    @property
     def trains(self) -> bool:
         """Whether a candidate is a network that is trained."""
         return bool(getattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly", False))

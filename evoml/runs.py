@@ -82,6 +82,10 @@ class Run:
         target = self.config.stop_at
         return self.champion is not None and isfinite(target) and (self.champion.fitness.values[0] - target) * self.weights[0] > 0
 
+    def _score(self) -> float | None:
+        """The champion's score on the selection tasks."""
+        return None if self.champion is None else float(self.champion.fitness.values[0])
+
     # -- what a loop gives -------------------------------------------------------------------------------------------------
 
     @property

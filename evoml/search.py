@@ -22,7 +22,8 @@ from evoml.config import Config
 from evoml.errors import InputError
 from evoml.islands import Island, whole
 from evoml.population import Population
-from evoml.problem import Problem, stored_config
+from evoml.problem import stored_config
+from evoml.registry import load
 from evoml.runs import Progress, Result, Run, Show, cores
 
 MANY_ROWS = 100_000  # rows in memory after which a checkpoint is due whatever the time
@@ -202,10 +203,6 @@ class Search(Run):
             "round", round=self.rounds, evaluations=self.evaluations, experiment=self.experiment, selected=self._score(), **entry
         )
 
-    def _score(self) -> float | None:
-        """The champion's score on the selection tasks."""
-        return None if self.champion is None else float(self.champion.fitness.values[0])
-
     def _finished(self) -> str:
         """Why the search is over, or an empty string."""
         search = self.config.search
@@ -241,17 +238,17 @@ class Search(Run):
 
 def open_search(config: Config, folder: Path) -> Run:
     """The loop that fits a configuration: islands in rounds; a steady state where a candidate is costly or simulated to be; or whole generations."""
-    problem = Problem(config)
-    if problem.generational != hasattr(problem.space, "breed"):
+    generational = hasattr(load("strategies", config.name("strategy")).Strategy, "generational")
+    if generational != hasattr(load("spaces", config.name("space")).Space, "breed"):
         raise InputError(
             f"strategy: {config.name('strategy')}: does not fit space {config.name('space')}: genomes that grow, as those of neat, need the strategy "
             "neat, and it needs them"
         )
-    if problem.generational:
+    if generational:
         from evoml.generations import Generations
 
         return Generations(config, folder)
-    if problem.steady:
+    if hasattr(load("evaluators", config.name("evaluator")).Evaluator, "costly"):
         from evoml.steady import Steady
 
         return Steady(config, folder)

@@ -42,16 +42,10 @@ class Outcome:
     curve: tuple[float, ...] = ()  # validation accuracy after every epoch
 
 
-class Single:
-    """What evaluators of the steady state share: what a failure is worth, and a state that is counters alone."""
+class Counted:
+    """What evaluators share whose state is counters alone."""
 
     counts: dict[str, int]
-    weights: tuple[float, ...]
-
-    @property
-    def worst(self) -> tuple[float, ...]:
-        """The objectives of a candidate that failed, [O]."""
-        return tuple(0.0 if each > 0 else inf for each in self.weights)
 
     def state_dict(self) -> dict[str, Any]:
         return {"counts": dict(self.counts), "arrays": {}}
@@ -62,3 +56,14 @@ class Single:
             self.counts = {name: int(state["counts"][name]) for name in self.counts}
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a {type(self).__module__.rpartition('.')[2]} evaluator's state: {error}") from None
+
+
+class Single(Counted):
+    """What evaluators of the steady state share: what a failure is worth."""
+
+    weights: tuple[float, ...]
+
+    @property
+    def worst(self) -> tuple[float, ...]:
+        """The objectives of a candidate that failed, [O]."""
+        return tuple(0.0 if each > 0 else inf for each in self.weights)

@@ -10,7 +10,7 @@ import numpy as np
 
 from evoml import settings
 from evoml.errors import InputError
-from evoml.evaluators import Evaluation
+from evoml.evaluators import Counted, Evaluation
 from evoml.graphs import Graphs
 from evoml.population import DIVERGED, OK
 from evoml.tasks import Trials
@@ -20,7 +20,7 @@ class Settings(settings.Settings):
     """Nothing is left to set: the task says how networks are tried."""
 
 
-class Evaluator:
+class Evaluator(Counted):
     """Scores networks in one set of trials."""
 
     weights = (1.0,)
@@ -62,13 +62,3 @@ class Evaluator:
         """Compile what a search needs by trying these networks, where that runs nothing of a user's or an environment's."""
         if not hasattr(self.tasks, "close"):
             self.tasks.run(graphs, self.backend)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"counts": dict(self.counts), "arrays": {}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError for a state that does not fit."""
-        try:
-            self.counts = {name: int(state["counts"][name]) for name in self.counts}
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not an evaluator's state: {error}") from None
