@@ -26,6 +26,8 @@ from evoml.errors import InputError
 from evoml.graphs import Graphs
 from evoml.population import CRASHED, OK, TIMED_OUT
 from evoml.registry import load
+from evoml.tasks import Tried
+from evoml.tasks._trials import tried
 
 ATTEMPTS = 2  # of a network whose process ends: the machine may have been the reason
 STILLBORN = 5  # processes in a row that may end before they are ready
@@ -196,6 +198,30 @@ class _Worker:
             errors.seek(0)
             lines = [line.strip() for line in errors.read().decode(errors="replace").split("\n")]
         self.last_words = next((line[:200] for line in reversed(lines) if line), self.last_words)
+
+
+class Crewed:
+    """Trials that are run by a crew, which lives from one `run` to the next."""
+
+    failure = ""  # what the last candidate that failed said
+    _crew: Crew | None = None
+
+    def _crewed(self, task: str, arguments: dict[str, Any], backend: str, count: int, timeout: float) -> Crew:
+        """The crew there is, or a new one where another was asked for."""
+        if self._crew is None or (self._crew.count, self._crew.backend) != (count, backend):
+            self.close()
+            self._crew = Crew(task, arguments, backend, count, timeout)
+        return self._crew
+
+    def _told(self, answers: Answers) -> Tried:
+        self.failure = answers.failure or self.failure
+        return tried(answers.scores, answers.steps, answers.status)
+
+    def close(self) -> None:
+        """End the processes; the next `run` starts others."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
 
 
 def plain(graphs: Graphs) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from evoml.graphs import Graphs
 from evoml.population import CRASHED, DIVERGED
 from evoml.registry import load
 from evoml.tasks import Tried
-from evoml.tasks._crew import Answers, Crew, Work, said
-from evoml.tasks._trials import TrialTask, fits, tried
+from evoml.tasks._crew import Answers, Crewed, Work, said
+from evoml.tasks._trials import TrialTask, fits
 
 ARGUMENT = "path"  # the setting that stands behind a colon of the task's name
 
@@ -80,15 +80,13 @@ class Network:
         return np.array(out, np.float64).reshape(*inputs.shape[:-1], self.outputs)
 
 
-class Function:
+class Function(Crewed):
     """The function, called once a candidate."""
 
     names: tuple[str, ...] = ("fitness",)
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.inputs, self.outputs = settings, settings.inputs, settings.outputs
-        self.failure = ""  # what the last candidate that failed said
-        self._crew: Crew | None = None
 
     def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
         """What the function returns, in `workers` processes. A candidate that raises, ends the process or takes too long has a status and NaN.
@@ -96,18 +94,8 @@ class Function:
         Raises InputError where the function cannot be imported.
         """
         fits(graphs, self.inputs, self.outputs)
-        if self._crew is None or (self._crew.count, self._crew.backend) != (max(1, workers), backend):
-            self.close()
-            self._crew = Crew("function", {"path": self.settings.path}, backend, max(1, workers), self.settings.timeout)
-        answers = self._crew.run(graphs, len(self.names))
-        self.failure = answers.failure or self.failure
-        return tried(answers.scores, answers.steps, answers.status)
-
-    def close(self) -> None:
-        """End the processes; the next `run` starts others."""
-        if self._crew is not None:
-            self._crew.close()
-            self._crew = None
+        crew = self._crewed("function", {"path": self.settings.path}, backend, max(1, workers), self.settings.timeout)
+        return self._told(crew.run(graphs, len(self.names)))
 
 
 class Task(TrialTask):

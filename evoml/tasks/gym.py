@@ -28,8 +28,8 @@ from evoml.population import CRASHED, DIVERGED, OK
 from evoml.registry import load
 from evoml.tasks import Tried
 from evoml.tasks._common import Split, task_seed
-from evoml.tasks._crew import Answers, Crew, Work, said
-from evoml.tasks._trials import TrialTask, fits, tried
+from evoml.tasks._crew import Answers, Crewed, Work, said
+from evoml.tasks._trials import TrialTask, fits
 
 LARGEST_BOUND = 1e6
 MOST = 100_000  # numbers in an observation, or outputs
@@ -191,15 +191,13 @@ class Episodes:
             beat()
 
 
-class Returns:
+class Returns(Crewed):
     """Episodes from given seeds."""
 
     def __init__(self, task: "Task", seeds: list[int], final: bool) -> None:
         self.settings, self.seeds = task.settings, seeds
         self.inputs, self.outputs = task.inputs, task.outputs
         self.names: tuple[str, ...] = ("return", "deviation", "least") if final else ("fitness", "deviation", "least")
-        self.failure = ""  # what the last environment that failed said
-        self._crew: Crew | None = None
 
     def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
         """Mean return, its deviation over the episodes and the least one, in `workers` processes. A candidate whose environment raises, ends its process or
@@ -207,19 +205,9 @@ class Returns:
         """  # fmt: skip
         fits(graphs, self.inputs, self.outputs)
         count = max(1, workers)
-        if self._crew is None or (self._crew.count, self._crew.backend) != (count, backend):
-            self.close()
-            arguments = {"settings": self.settings.model_dump(mode="json"), "seeds": self.seeds}
-            self._crew = Crew("gym", arguments, backend, count, self.settings.timeout)
-        answers = self._crew.run(graphs, len(self.names), max(1, -(-len(graphs) // count)))
-        self.failure = answers.failure or self.failure
-        return tried(answers.scores, answers.steps, answers.status)
-
-    def close(self) -> None:
-        """End the processes; the next `run` starts others."""
-        if self._crew is not None:
-            self._crew.close()
-            self._crew = None
+        arguments = {"settings": self.settings.model_dump(mode="json"), "seeds": self.seeds}
+        crew = self._crewed("gym", arguments, backend, count, self.settings.timeout)
+        return self._told(crew.run(graphs, len(self.names), max(1, -(-len(graphs) // count))))
 
 
 class Task(TrialTask):
