@@ -3,7 +3,8 @@
     taskset -c 0 python benchmarks/neat_speed.py [--networks 1000] [--repeats 15]
 
 One core. Networks of 20 values (7 inputs, the bias, 2 outputs, 10 hidden nodes) and 60 connections, each run on the same 256 inputs; an evaluation is one network on
-one input. All columns are measured in turn in one process. Reading the networks' arrays and giving the outputs back count, making the arrays from genomes does not.
+one input. All columns are measured in turn in one process. Reading the networks' arrays and giving the outputs back count, making the arrays from genomes does in the row that
+says so.
 A program multiplies and adds a connection at a time, which takes three instructions, and tanh six; tasks are its lanes, so it gets the inputs as 16 tasks.
 neat-python runs as many of the networks as fit into about a second. Writes benchmarks/results/neat_speed.json.
 """
@@ -21,9 +22,13 @@ import numpy as np
 
 from evoml.activations import ACTIVATION_NAMES
 from evoml.backends import Rules, numba
+from evoml.genes import Genotype
 from evoml.graphs import Graphs
 from evoml.instructions import BY_NAME
+from evoml.population import Population
 from evoml.programs import INSTRUCTION, Memory, Programs
+from evoml.spaces import neat
+from evoml.spaces._neat_kernels import BIAS, HIDDEN, INPUT, OUTPUT
 from evoml.tasks import TaskSet
 
 RESULT = Path(__file__).parent / "results" / "neat_speed.json"
@@ -50,6 +55,23 @@ def networks(count: int, activation: str) -> Graphs:
         np.full(count * nodes, ACTIVATION_NAMES.index(activation), np.uint8), np.zeros(count * nodes, np.uint8), np.cumsum([0, *counts]),
         np.array(sources, np.int32), rng.normal(size=len(sources)),
     )  # fmt: skip
+
+
+def genomes(space: neat.Space, graphs: Graphs) -> Population:
+    """The genomes of these networks, as NEAT has them."""
+    out = []
+    for network in range(len(graphs)):
+        rows = range(graphs.nodes[network], graphs.nodes[network + 1])
+        kinds = [INPUT] * INPUTS + [BIAS] + [OUTPUT] * OUTPUTS + [HIDDEN] * HIDDEN
+        nodes = np.zeros(len(kinds), space.schema["nodes"].dtype)
+        nodes["id"], nodes["kind"], nodes["activation"] = np.arange(len(kinds)), kinds, graphs.activation[0]
+        links = np.zeros(CONNECTIONS, space.schema["links"].dtype)
+        links["innovation"], links["enabled"] = np.arange(CONNECTIONS), 1
+        span = slice(graphs.links[rows[0]], graphs.links[rows[-1] + 1])
+        links["source"], links["weight"] = graphs.source[span], graphs.weight[span]
+        links["target"] = np.repeat(graphs.slot[rows[0] : rows[-1] + 1], np.diff(graphs.links[rows[0] : rows[-1] + 2]))
+        out.append(Genotype(space.schema, {"nodes": nodes, "links": links}))
+    return Population.of(space.schema, out)
 
 
 def program(graphs: Graphs, network: int) -> list[np.ndarray]:
@@ -150,8 +172,12 @@ def main() -> None:
     inputs = np.random.default_rng(1).normal(size=(EXAMPLES, INPUTS))
     tanh, sigmoid = networks(count, "tanh"), networks(count, "sigmoid")
     python, name = peer(tanh, inputs)
+    space = neat.Space(neat.Settings(inputs=INPUTS, outputs=OUTPUTS))
+    population = genomes(space, tanh)
+    assert np.array_equal(numba.forward(space.phenotypes(population), inputs), numba.forward(tanh, inputs))
     columns: dict[str, tuple[Callable[[], object] | None, float]] = {  # what to run, and evaluations in it
         "evoml, float32": (lambda: numba.forward(tanh, inputs, dtype="float32"), count * EXAMPLES),
+        "evoml, float32, from genomes": (lambda: numba.forward(space.phenotypes(population), inputs, dtype="float32"), count * EXAMPLES),
         "evoml, float32, sigmoid": (lambda: numba.forward(sigmoid, inputs, dtype="float32"), count * EXAMPLES),
         "evoml, float64": (lambda: numba.forward(tanh, inputs), count * EXAMPLES),
         "program interpreter, float32": (interpreted(tanh, inputs), count * (EXAMPLES + TASKS)),

@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from shlex import quote
 from shutil import rmtree
@@ -42,6 +43,7 @@ from evoml.population import STATUS, Population
 
 EVENTS = ("candidate", "improvement", "selected", "snapshot", "final")
 FORMAT = 1
+BATCH = 256  # rows that are converted to Arrow together
 _UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 
@@ -102,6 +104,7 @@ class Archive:
         """curves: whether a row holds what a costly candidate took and its learning curve."""
         self.folder, self.schema, self.objectives, self.weights, self.curves = folder, schema, tuple(objectives), tuple(weights), curves
         self.parts: list[str] = []  # a digest of every part
+        self._rows: list[tuple[Population, tuple[Sequence[Any], ...]]] = []  # not yet a batch
         self._buffer: list[pa.RecordBatch] = []
         self._events: list[dict[str, Any]] = []
         self._events_bytes = 0
@@ -167,15 +170,28 @@ class Archive:
             return
         n = len(population)
         nothing: Any = [None] * n
-        parents = [[int(parent) for parent in pair if parent >= 0] for pair in population.parents]
+        known = (keys, [event] * n, [island] * n, [experiment] * n, [evaluations] * n, seconds or nothing, curves or nothing)
+        self._rows.append((population.take(slice(None)), known))
+        if sum(len(each) for each, _ in self._rows) >= BATCH:
+            self._gather()
+
+    def _gather(self) -> None:
+        """Make a batch of the rows so far: a conversion of many costs little more than one of a few."""
+        if not self._rows:
+            return
+        population = Population.joined([each for each, _ in self._rows])
+        keys, events, islands, experiments, evaluations, seconds, curves = (
+            list(chain.from_iterable(parts)) for parts in zip(*(known for _, known in self._rows), strict=True)
+        )
+        parents = [[parent for parent in pair if parent >= 0] for pair in population.parents.tolist()]
         columns = [
-            population.ids, keys, parents, population.birth, [STATUS[code] for code in population.status], seconds or nothing,
-            *population.fitness.T.copy(), [event] * n, np.full(n, island, np.int32), np.full(n, experiment, np.int32),
-            np.full(n, evaluations, np.int64), *([curves or nothing] if self.curves else []),
+            population.ids, keys, parents, population.birth, [STATUS[code] for code in population.status], seconds,
+            *population.fitness.T.copy(), events, islands, experiments, evaluations, *([curves] if self.curves else []),
         ]  # fmt: skip
         arrays = [pa.array(column, kind) for column, kind in zip(columns, self.arrow.types, strict=False)]
         arrays.append(self.schema.to_arrow(population.tables, population.sizes))
         self._buffer.append(pa.RecordBatch.from_arrays(arrays, schema=self.arrow))
+        self._rows.clear()
 
     def log(self, event: str, **values: Any) -> None:
         """Buffer a line for events.jsonl."""
@@ -184,12 +200,13 @@ class Archive:
     @property
     def buffered(self) -> int:
         """Rows not yet in a part."""
-        return sum(batch.num_rows for batch in self._buffer)
+        return sum(batch.num_rows for batch in self._buffer) + sum(len(population) for population, _ in self._rows)
 
     def flush(self) -> None:
         """Write what is buffered: one part, and the events. Raises DiskError, keeping the buffer."""
         if self._stale:
             self._discard()
+        self._gather()
         if self._buffer:
             sink = pa.BufferOutputStream()
             with pq.ParquetWriter(sink, self.arrow, compression="zstd") as writer:
@@ -299,7 +316,8 @@ class Archive:
     def best(self, count: int) -> tuple[list[dict[str, Any]], list[str]]:
         """The best candidates, no key twice: selected ones by their score on the selection tasks, then others by their fitness in search.
 
-        Where every candidate is a row, the Pareto front comes first, whose rows have `front` true, and who could not be evaluated last.
+        Where every candidate is a row, the Pareto front comes first, whose rows have `front` true, and who could not be evaluated last; before it come those
+        that were selected, by training alone behind a search with shared weights.
         """
         tables, problems = self._tables([name for name in self.arrow.names if name != "genotype"])
         placed = [
@@ -312,9 +330,10 @@ class Archive:
         quality = np.stack([table[name].to_numpy() * weight for name, weight in zip(self.objectives, self.weights, strict=True)], 1)
         if self.curves:
             evaluated = pc.fill_null(pc.equal(table["status"], "ok"), False).to_numpy() & ~np.isnan(quality).any(1)
-            front = non_dominated(quality, evaluated)
+            selected = pc.fill_null(pc.equal(table["event"], "selected"), False).to_numpy()
+            front = non_dominated(quality, evaluated & ~selected)
             table = table.append_column("front", pa.array(front))
-            rank = 2 - evaluated.astype(int) - front
+            rank = 2 - evaluated.astype(int) - np.where(selected, 2 * evaluated, front)
         else:
             selected = pc.fill_null(pc.equal(table["event"], "selected"), False).to_numpy()
             rank = 1 - selected.astype(int)

@@ -536,6 +536,17 @@ class Schema:
                         return f"{table.name}[{index}].{column.name}: must be {column.domain.describe(place)}"
         return None
 
+    def sound(self, tables: Sequence[np.ndarray], sizes: np.ndarray) -> np.ndarray:
+        """Of P genotypes which have no `problem`, by whole columns, [P] bool; False also where a column cannot be judged so. tables and sizes as in `to_arrow`."""
+        out = np.ones(len(sizes), bool)
+        for table, rows, counts in zip(self.tables, tables, sizes.T, strict=True):
+            used = np.arange(rows.shape[1]) < counts[:, None]
+            right = np.ones(used.shape, bool)
+            for column in table.columns:
+                right &= _contained(column.domain, rows[column.name], rows)
+            out &= (right | ~used).all(1) & (counts >= table.least) & (counts <= table.most)
+        return out
+
     def key(self, genotype: Genotype) -> str:
         """Identity by rows as they stand; a space with a canonical form overrides this."""
         return genotype.digest()
@@ -653,6 +664,25 @@ def _column_to_arrow(domain: Domain, rows: np.ndarray, name: str) -> pa.Array:
         return pa.array([cases[at].plain(_item(value), place) for at, value in zip(which, values, strict=True)], domain.arrow)
     nothing = np.array([isinstance(case, Nothing) for case in cases], bool)
     return pa.array(values, domain.arrow, mask=nothing[which] if len(which) else np.zeros(0, bool))
+
+
+def _contained(domain: Domain, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Which values of one column are in a domain; False for domains that need the place of a value."""
+    if isinstance(domain, Given):
+        out = np.zeros(values.shape, bool)
+        for code in np.unique(rows[domain.column]):
+            case = domain.cases.get(code.item(), domain.otherwise)
+            out |= (rows[domain.column] == code) & _contained(case, values, rows)
+        return out
+    if isinstance(domain, Choice):
+        return values < len(domain.names)
+    if isinstance(domain, Integer):
+        return (values >= domain.low) & (values <= domain.high)
+    if isinstance(domain, Real):
+        return np.isfinite(values) & (values >= domain.least) & (values <= domain.most)
+    if isinstance(domain, Flag):
+        return values <= 1
+    return values == 0 if isinstance(domain, Nothing) else np.zeros(values.shape, bool)
 
 
 def _filled(value: Any) -> Any:

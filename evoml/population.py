@@ -107,9 +107,28 @@ class Population(Sequence[Individual]):
     def take(self, at: Any) -> "Population":
         """The members `at` (indices, mask or slice), copied."""
         indices = np.arange(len(self))[at]
-        out = Population(self.schema, len(indices), [table.shape[1] for table in self.tables], self.weights)
-        for mine, theirs in zip(out._arrays(), self._arrays(), strict=True):
-            mine[...] = theirs[indices]
+        out = Population.__new__(Population)
+        out.schema, out.weights = self.schema, self.weights
+        out.tables = tuple(_taken(table, indices) for table in self.tables)
+        out.sizes, out.fitness, out.ids = self.sizes[indices], self.fitness[indices], self.ids[indices]
+        out.birth, out.parents, out.status = self.birth[indices], self.parents[indices], self.status[indices]
+        return out
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Population]") -> "Population":
+        """Populations one after the other, at least one, of the same schema and objectives."""
+        if len(parts) == 1:
+            return parts[0].take(slice(None))
+        capacity = [max(tables) for tables in zip(*([table.shape[1] for table in part.tables] for part in parts), strict=True)]
+        out = cls(parts[0].schema, sum(map(len, parts)), capacity, parts[0].weights)
+        start = 0
+        for part in parts:
+            span = slice(start, start + len(part))
+            for mine, theirs in zip(out.tables, part.tables, strict=True):
+                mine[span, : theirs.shape[1]] = theirs
+            for mine, theirs in zip(out._arrays()[len(out.tables) :], part._arrays()[len(out.tables) :], strict=True):
+                mine[span] = theirs
+            start += len(part)
         return out
 
     def genotype(self, index: int) -> Genotype:
@@ -190,7 +209,16 @@ class Population(Sequence[Individual]):
             raise ValueError("sizes beyond the rows")
         if (self.status >= len(STATUS)).any() or np.isnan(self.fitness[self.status != PENDING]).any():
             raise ValueError("a fitness without a status")
-        for index in range(len(self)):
-            problem = self.schema.problem(self.genotype(index)) if self.sizes[index].any() else None
+        doubtful = np.flatnonzero(self.sizes.any(1) & ~self.schema.sound(self.tables, self.sizes))
+        for index in doubtful.tolist():
+            problem = self.schema.problem(self.genotype(index))
             if problem:
                 raise ValueError(problem)
+
+
+def _taken(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The rows `indices` of a gene table [P, R], as bytes: NumPy copies structured rows field by field."""
+    if not table.size:
+        return np.zeros((len(indices), table.shape[1]), table.dtype)
+    rows = np.ascontiguousarray(table).view(np.uint8).reshape(len(table), -1)[indices]
+    return rows.view(table.dtype).reshape(len(indices), table.shape[1])

@@ -16,6 +16,7 @@ from schemas import GENOTYPES, HIERARCHY, NASNET, NEAT, PROGRAMS, Kind
 from evoml.errors import InputError
 from evoml.genes import Choice, Column, Genotype, Given, Integer, Place, Real, Schema, Table
 from evoml.population import OK, Individual, Population, fitness_class
+from evoml.spaces import neat
 
 some = settings(max_examples=15, deadline=None)
 kinds = st.sampled_from(GENOTYPES)
@@ -364,3 +365,34 @@ def test_fitness_refuses_nan(weights: tuple[float, ...]) -> None:
     )
     del clone.fitness.values
     assert fitness.valid and not clone.fitness.valid
+
+
+@some
+@given(kind=kinds, start=seeds, counts=st.lists(st.integers(0, 4), min_size=1, max_size=3))
+def test_joined_populations_are_their_parts_one_after_the_other(kind: Kind, start: int, counts: list[int]) -> None:
+    parts = [evaluated(kind, count, start + 10 * number) for number, count in enumerate(counts)]
+    joined = Population.joined(parts)
+    assert [member.genotype for member in joined] == [member.genotype for part in parts for member in part]
+    for mine, theirs in zip(joined._arrays()[-6:], zip(*(part._arrays()[-6:] for part in parts), strict=True), strict=True):
+        assert np.array_equal(mine, np.concatenate(theirs))
+
+
+def test_soundness_by_columns_is_soundness_gene_by_gene() -> None:
+    """Whatever bytes there are: nothing that is wrong passes, and where every column can be judged nothing right is refused."""
+    space = neat.Space(neat.Settings(inputs=2, outputs=1, activations=("sigmoid", "tanh")))
+    population = space.random(np.arange(400, dtype=np.uint64))
+    for number in range(6):
+        population = space.mutate(population, np.arange(400), np.arange(400, dtype=np.uint64) + 1000 * number)
+    assert space.schema.sound(population.tables, population.sizes).all()
+    rng = np.random.default_rng(0)
+    for member in range(0, 400, 2):
+        table = population.tables[rng.integers(2)]
+        table.view(np.uint8).reshape(400, -1)[member, rng.integers(table.shape[1] * table.dtype.itemsize)] = rng.integers(256)
+    sound = space.schema.sound(population.tables, population.sizes)
+    assert sound.tolist() == [space.schema.problem(population.genotype(member)) is None for member in range(400)]
+    assert 10 < (~sound).sum() < 200
+    for kind in GENOTYPES:
+        others = evaluated(kind, 20)
+        assert all(
+            kind.schema.problem(others.genotype(at)) is None for at in np.flatnonzero(kind.schema.sound(others.tables, others.sizes))
+        )

@@ -11,6 +11,7 @@ from evoml._random import below, mix, next_bits, normal, uniform
 from evoml.compiled import compiled
 
 INPUT, BIAS, OUTPUT, HIDDEN = range(4)
+SPARSE = 64  # numbers a node from which on they are searched for and not looked up
 TRIES = 20  # draws of two nodes before a new link is given up
 CLASSIC, UNSCALED, RELATIVE = range(3)  # distances
 
@@ -489,6 +490,12 @@ def lower(nodes, links, sizes, recurrent, shift, slots, node_ends, slot, activat
     longest = 0
     for index in range(len(sizes)):
         longest = max(longest, sizes[index, 1])
+    highest = 0
+    for index in range(len(sizes)):
+        if sizes[index, 0]:
+            highest = max(highest, nodes[index, sizes[index, 0] - 1].id)
+    dense = highest < SPARSE * max(len(sizes) * widest, 1)
+    place_of = np.zeros(highest + 1 if dense else 1, np.int32)  # the row of a node's number in the genome at hand
     row_of = np.empty((longest, 2), np.int64)  # rows of the ends of enabled links, in order; source first
     gene = np.empty(longest, np.int64)
     wanted = np.empty(widest, np.uint8)
@@ -500,10 +507,14 @@ def lower(nodes, links, sizes, recurrent, shift, slots, node_ends, slot, activat
     for p in range(len(sizes)):
         n = sizes[p, 0]
         enabled = 0
+        if dense:
+            for each in range(n):
+                place_of[nodes[p, each].id] = each
         for index in range(sizes[p, 1]):
             if links[p, index].enabled:
-                row_of[enabled, 0] = _place(nodes[p], n, links[p, index].source)
-                row_of[enabled, 1] = _place(nodes[p], n, links[p, index].target)
+                start, end = links[p, index].source, links[p, index].target
+                row_of[enabled, 0] = place_of[start] if dense else _place(nodes[p], n, start)
+                row_of[enabled, 1] = place_of[end] if dense else _place(nodes[p], n, end)
                 gene[enabled] = index
                 enabled += 1
         fixed = hidden = 0

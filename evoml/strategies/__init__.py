@@ -33,16 +33,6 @@ def founders(toolbox: base.Toolbox, seed: int, ids: np.ndarray, given: Sequence[
     return out
 
 
-def joined(toolbox: base.Toolbox, *parts: Population) -> Population:
-    """Populations one after the other."""
-    out: Population = toolbox.empty(sum(map(len, parts)))
-    start = 0
-    for part in parts:
-        out.put(np.arange(start, start + len(part)), part)
-        start += len(part)
-    return out
-
-
 class SingleSettings(settings.Settings):
     """Of strategies that are asked for one candidate at a time."""
 

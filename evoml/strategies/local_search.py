@@ -13,7 +13,7 @@ from pydantic import Field
 
 from evoml.genes import Genotype
 from evoml.population import OK, Population
-from evoml.strategies import Single, SingleSettings, check_counts, joined
+from evoml.strategies import Single, SingleSettings, check_counts
 from evoml.streams import INITIAL, SELECT, generator, outputs, streams
 
 DRAWS = 200  # of a random start that is not known yet; then the space counts as exhausted
@@ -99,7 +99,7 @@ class Strategy(Single):
         self._entered(evaluated)
         for key, id, objectives in zip(self.toolbox.keys(evaluated), evaluated.ids.tolist(), evaluated.fitness.tolist(), strict=True):
             self.known[key] = [id, *objectives]
-        self.around = joined(self.toolbox, self.around, evaluated)
+        self.around = Population.joined([self.around, evaluated])
 
     @property
     def alive(self) -> Population:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from evoml.genes import Genotype
 from evoml.population import OK, Population
-from evoml.strategies import Single, SingleSettings, check_counts, founders, joined
+from evoml.strategies import Single, SingleSettings, check_counts, founders
 from evoml.streams import SELECT, VARY, below, outputs, streams
 
 
@@ -82,10 +82,10 @@ class Strategy(Single):
     def tell(self, evaluated: Population) -> None:
         """Take in children; when a generation of them is there, parents and children compete."""
         self._entered(evaluated)
-        self.children = joined(self.toolbox, self.children, evaluated)
+        self.children = Population.joined([self.children, evaluated])
         size = self.settings.population
         if len(self.children) >= size:
-            everyone = joined(self.toolbox, self.parents, self.children)
+            everyone = Population.joined([self.parents, self.children])
             people = individuals(everyone)
             place = {id(member): index for index, member in enumerate(people)}
             self.parents = everyone.take(np.array(sorted(place[id(member)] for member in tools.selNSGA2(people, size))))
