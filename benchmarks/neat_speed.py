@@ -27,8 +27,8 @@ from evoml.graphs import Graphs
 from evoml.instructions import BY_NAME
 from evoml.population import Population
 from evoml.programs import INSTRUCTION, Memory, Programs
+from evoml.spaces import _neat_kernels as kinds_of
 from evoml.spaces import neat
-from evoml.spaces._neat_kernels import BIAS, HIDDEN, INPUT, OUTPUT
 from evoml.tasks import TaskSet
 
 RESULT = Path(__file__).parent / "results" / "neat_speed.json"
@@ -62,7 +62,7 @@ def genomes(space: neat.Space, graphs: Graphs) -> Population:
     out = []
     for network in range(len(graphs)):
         rows = range(graphs.nodes[network], graphs.nodes[network + 1])
-        kinds = [INPUT] * INPUTS + [BIAS] + [OUTPUT] * OUTPUTS + [HIDDEN] * HIDDEN
+        kinds = [kinds_of.INPUT] * INPUTS + [kinds_of.BIAS] + [kinds_of.OUTPUT] * OUTPUTS + [kinds_of.HIDDEN] * HIDDEN
         nodes = np.zeros(len(kinds), space.schema["nodes"].dtype)
         nodes["id"], nodes["kind"], nodes["activation"] = np.arange(len(kinds)), kinds, graphs.activation[0]
         links = np.zeros(CONNECTIONS, space.schema["links"].dtype)
