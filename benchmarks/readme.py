@@ -261,6 +261,76 @@ def neat_breeding(data: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
+def shared_weights(data: dict[str, Any]) -> str:
+    rows, sets = data["rows"], {"digits": "digits", "mnist": "MNIST, 14x14", "cifar10": "CIFAR-10, 16x16"}
+    body = []
+    for name, title in sets.items():
+        for method in dict.fromkeys([*data["settings"]["methods"], "aging evolution", "random search"]):
+            own = [row for row in rows if row["data"] == name and row["method"] == method]
+            if not own:
+                continue
+            seconds, checked = [row["cpu_seconds"] for row in own], [row for row in own if row.get("kendall") is not None]
+            body.append([
+                title, method, str(len(own)), f"{statistics.mean(row['candidates'] for row in own):,.0f}", f"{statistics.mean(seconds):,.0f}",
+                _spread([row["test_accuracy"] for row in own]), f"{statistics.mean(row['validation'] for row in own):.4f}",
+                f"{statistics.mean(row['random_best'] for row in checked):.4f} ({statistics.mean(row['random_candidates'] for row in checked):.0f})" if checked else "",
+                f"{statistics.mean(row['kendall'] for row in checked):.2f}" if checked else "",
+            ])  # fmt: skip
+    header = [
+        "images", "method", "seeds", "candidates", "search, CPU s", "test accuracy, trained alone", "in validation, trained alone",
+        "best of a random search of equal cost (of so many)", "Kendall, shared against alone",
+    ]  # fmt: skip
+    return table(header, body)
+
+
+def shared_table(data: dict[str, Any]) -> str:
+    published = {
+        "DARTS, second order": "65.38 ± 7.84; 54.30 (all skip connections) in 2020", "DARTS, first order": "59.84 ± 7.84; 54.30 in 2020",
+        "One-Shot, random search": "91.05 ± 0.66 (RSPS)", "SNAS": "-",
+    }  # fmt: skip
+    body = []
+    for method in data["settings"]["table"][3]:
+        own = [row for row in data["rows"] if row["data"] == "nasbench201" and row["method"] == method]
+        if own:
+            skips = ", ".join(f"{row['skips']['cell'][0]} of {row['skips']['cell'][1]}" for row in own)
+            body.append([
+                method, ", ".join(f"{row['accuracy']:.2f}" for row in own), ", ".join(f"{row['rank']:,}" for row in own), skips,
+                ", ".join(f"{row['kendall']:.2f}" for row in own), published[method],
+            ])  # fmt: skip
+    header = [
+        "method",
+        "test accuracy of the derived cell, each seed",
+        "rank of 15,625",
+        "skip connections",
+        "Kendall, 100 cells",
+        "published, CIFAR-10 at full size",
+    ]
+    return table(header, body)
+
+
+def supernet_speed(data: dict[str, Any]) -> str:
+    shapes = {
+        "paper": "C = 16, 8 cells, batch 64, 32x32",
+        "small": "C = 8, 4 cells, batch 32, 16x16",
+        "digits": "C = 8, 3 cells, batch 64, 8x8",
+    }
+    body = [
+        [
+            title,
+            order,
+            f"{row['plain']:.2f}",
+            f"{row['supernet']:.2f}",
+            f"{row['ratio']:.1f}",
+            f"{row['wanted']:g}",
+            f"{row['apart_after_3_steps']:.0e}",
+        ]
+        for name, title in shapes.items()
+        for order, row in data.get(name, {}).items()
+        if isinstance(row, dict) and "plain" in row
+    ]
+    return table(["shape", "order", "plain, CPU s a step", "evoml", "ratio", "goal", "largest difference after three steps, float64"], body)
+
+
 def _spread(values: Sequence[float]) -> str:
     """Mean and standard deviation."""
     return f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
@@ -273,12 +343,15 @@ def main() -> None:
         "solve_linear": solve_linear, "real_data": real_data, "cifar10_hour": cifar10_hour, "performance": performance,
         "throughput": throughput, "architectures": architectures, "pareto": pareto,
         "tables": tables, "training": training, "neat_published": neat_published, "neat_speed": neat_speed, "neat_breeding": neat_breeding,
+        "shared_weights": shared_weights, "supernet_speed": supernet_speed,
     }  # fmt: skip
     blocks = {
         name: make(json.loads((RESULTS / f"{name}.json").read_text()))
         for name, make in makers.items()
         if (RESULTS / f"{name}.json").is_file()
     }
+    if (RESULTS / "shared_weights.json").is_file():
+        blocks["shared_table"] = shared_table(json.loads((RESULTS / "shared_weights.json").read_text()))
     printed = RESULTS / "make_search.txt"
     if printed.is_file():
         blocks["make-search"] = f"`make search` ends with:\n\n```\n{printed.read_text().rstrip()}\n```"

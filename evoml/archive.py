@@ -95,6 +95,15 @@ def lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def finite(value: Any) -> Any:
+    """Plain values with None for infinities and NaN, which JSON does not have."""
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
 class Archive:
     """One run folder. `rows` are buffered by `add` and become a part at `flush`."""
 
@@ -216,7 +225,7 @@ class Archive:
             self.parts.append(digest(content))
             self._buffer.clear()
         if self._events:
-            text = "".join(json.dumps(event) + "\n" for event in self._events).encode()
+            text = "".join(json.dumps(finite(event), allow_nan=False) + "\n" for event in self._events).encode()
             path = self.folder / "events.jsonl"
             with _disk(path), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o644), "r+b") as file:
                 file.truncate(self._events_bytes)
@@ -403,7 +412,8 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """How a finished run ended; None if it has not finished."""
     try:
         result = json.loads((folder / "result.json").read_text())
-        return {name: result[name] for name in ("reason", "evaluations", "seconds", "counts", "best", "test")}
+        known = {name: result[name] for name in ("reason", "evaluations", "seconds", "counts", "best", "test")}
+        return known | ({"trust": result["trust"]} if "trust" in result else {})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -151,7 +151,8 @@ def export(
         str,
         typer.Option(
             "--to",
-            help="text; svg, a drawing; species: those of a NEAT run, drawn; python: for NumPy alone, or for no library; torch or onnx: the network.",
+            help="text; svg, a drawing; species: those of a NEAT run, drawn; probabilities: those of a run of darts, snas or proxylessnas, drawn; "
+            "python: for NumPy alone, or for no library; torch or onnx: the network.",
         ),
     ] = "text",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, or a folder for torch. Default standard output.")] = None,
@@ -162,6 +163,31 @@ def export(
     from evoml.report.session import export as export_
 
     export_(run, to, output, task, data)
+
+
+@app.command()
+def latency(
+    system: Annotated[str | None, typer.Argument(help="A system whose space and task are meant.")] = None,
+    space: Annotated[str | None, typer.Option(help="Search space in place of the system's. Default mobile.")] = None,
+    task: Annotated[str | None, typer.Option(help="Whose images the networks are for. Default digits.")] = None,
+    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")] = None,
+    preset: Annotated[str | None, typer.Option(help="desk (default), paper or final: which of the system's values.")] = None,
+    sets: Sets = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The table's file, Parquet.")] = None,
+    check: Annotated[int, typer.Option(min=0, max=10_000, help="Random networks to compare predictions with.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, max=100_000, help="Measurements of every row.")] = 50,
+    json_: Json = False,
+) -> None:
+    """Measure how long a space's layers take on this machine: a table for ProxylessNAS and for searches with predicted_latency."""
+    from evoml.config import assign, build
+    from evoml.report.latency import latency as latency_
+
+    flags: dict[str, Any] = {
+        "space": _given(name=space), "task": _given(name=task, data=None if data is None else str(data)), **_given(preset=preset),
+    }  # fmt: skip
+    named = _given(system=system) if system else {"space": {"name": space or "mobile"}}
+    layers = [("system", named), *(("--set", assign(text)) for text in sets or []), ("flags", flags)]
+    latency_(build(*layers), output, check, repeats, json_)
 
 
 def _lists(axis: str) -> None:

@@ -48,6 +48,18 @@ class SearchSettings(Settings):
         le=4096,
         description="W: candidate i is bred when result i - W is known; 0: a quarter of the population, at most 16 (1 for a table)",
     )
+    trust: int = Field(
+        8,
+        ge=0,
+        le=1000,
+        description="after a search with shared weights: random architectures that are trained alone, to see what those are worth; 0: no check",
+    )
+    trust_most: int = Field(
+        100, ge=1, le=10_000, description="the same, at most: as many as cost what the search did are a random search to compare it with"
+    )
+    trust_best: int = Field(
+        3, ge=1, le=10, description="candidates that are best by shared weights and then trained alone; the best of them is the result"
+    )
     round: int = Field(10_000, ge=1, description="most candidates an island evaluates between two synchronisations")
     round_steps: int = Field(20_000_000, ge=1, description="most training steps an island runs between two synchronisations")
 

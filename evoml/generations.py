@@ -20,6 +20,7 @@ from evoml.registry import load
 from evoml.runs import Progress, Result, Run, Show, cores
 from evoml.toolbox import toolbox
 
+PATIENCE = 5.0  # seconds of a generation before how far it is is shown
 MANY_ROWS = 100_000  # rows in memory after which a checkpoint is due whatever the time
 
 
@@ -44,24 +45,30 @@ class Generations(Run):
             self.statistics.register(name, function)
         self.generation = self.asked = self.snapshots = 0
         self.best = -np.inf  # quality in search
+        self.failure = ""  # why the first network of the run failed that did
         self._written = -1, ""
 
     @property
     def evaluations(self) -> int:
         return self.asked
 
+    def create(self) -> None:
+        """Make the run folder. Raises InputError if it is there, or where the task's own code cannot be run."""
+        self.evaluator.check()
+        super().create()
+
     # -- state -------------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Make a checkpoint. Raises archive.DiskError."""
-        names = ("generation", "asked", "snapshots", "best")
+        names = ("generation", "asked", "snapshots", "best", "failure")
         parts = {"strategy": self.strategy.state_dict(), "evaluator": self.evaluator.state_dict()}
         self._save({name: getattr(self, name) for name in names} | parts)
 
     def _load(self, state: dict[str, Any]) -> None:
         for name in ("generation", "asked", "snapshots"):
             setattr(self, name, whole(state, name))
-        self.best = float(state["best"])
+        self.best, self.failure = float(state["best"]), str(state.get("failure", ""))
         self.strategy.load_state_dict(state["strategy"])
         self.evaluator.load_state_dict(state["evaluator"])
 
@@ -89,7 +96,7 @@ class Generations(Run):
         stop = stop or threading.Event()
         while not (reason := "interrupted" if stop.is_set() else self._finished()):
             began = time.monotonic()
-            self._generation()
+            self._generation(show)
             self.seconds += time.monotonic() - began
             if time.monotonic() - self._saved > self.config.archive.interval or self.archive.buffered > MANY_ROWS:
                 self.save()
@@ -97,12 +104,13 @@ class Generations(Run):
         self.save()
         return self._result(reason, self.evaluator.counts) if reason == "interrupted" else self._end(reason)
 
-    def _generation(self) -> None:
+    def _generation(self, show: Show = lambda progress: None) -> None:
         population = self.strategy.ask(self.asked + np.arange(self.strategy.settings.population))
-        self.toolbox.score(population)
+        self._score_all(population, show)
         self.asked += len(population)
         self.strategy.tell(population)
         self.generation += 1
+        self._fail(self.evaluator.failure)
         self._notice(population)
         self._select(population.take(self.strategy.tested()))
         interval = self.config.archive.snapshot
@@ -110,6 +118,31 @@ class Generations(Run):
             self.snapshots = self.asked // interval
             self._add(population, "snapshot")
         self._record(population)
+
+    def _score_all(self, population: Population, show: Show) -> None:
+        """Try a generation, and show how far it is where that takes long."""
+        began = time.monotonic()
+
+        def watch(tried: int, failed: int) -> None:
+            if (passed := time.monotonic() - began) > PATIENCE:
+                lost = f", {failed:,} failed" if failed else ""
+                show(
+                    self._progress(
+                        tried, failed, passed, f"generation {self.generation + 1:,}: {tried:,} of {len(population):,} tried{lost}"
+                    )
+                )
+
+        self.evaluator.watched(watch)
+        try:
+            self.toolbox.score(population)
+        finally:
+            self.evaluator.watched(None)
+
+    def _fail(self, why: str) -> None:
+        """Keep why the first network failed."""
+        if why and not self.failure:
+            self.failure = why
+            self.archive.log("failure", generation=self.generation, evaluations=self.asked, text=why)
 
     def _notice(self, population: Population) -> None:
         """Archive every improvement, or everything."""
@@ -126,6 +159,7 @@ class Generations(Run):
         if not len(candidates):
             return
         candidates.fitness[:] = self.selection(self.problem.space.phenotypes(candidates)).objectives
+        self._fail(self.selection.failure)
         at = int(candidates.quality.argmax())
         individual = candidates.individual(at)
         if not np.isfinite(individual.fitness.values[0]):
@@ -176,9 +210,14 @@ class Generations(Run):
         self._store_result(result)
         return result
 
-    def _progress(self) -> Progress:
+    def _progress(self, tried: int = 0, failed: int = 0, seconds: float = 0.0, note: str = "") -> Progress:
+        """Where the search is; within a generation, with what that has come to so far."""
         score = self._score()
-        mean = float(self.logbook[-1].get("mean", np.nan))
+        mean = float(self.logbook[-1].get("mean", np.nan)) if len(self.logbook) else np.nan
         shown = float("nan") if score is None else score
-        note = f"generation {self.generation:,}" + (f", {len(self.strategy.table):,} species" if hasattr(self.strategy, "table") else "")
-        return Progress(self.asked, self.seconds, 0, self.best * self.weights[0], shown, self._text, mean, self.evaluator.counts, note)
+        groups = f", {len(self.strategy.table):,} species" if hasattr(self.strategy, "table") else ""
+        counts = self.evaluator.counts | {"failed": self.evaluator.counts["failed"] + failed}
+        return Progress(
+            self.asked + tried, self.seconds + seconds, 0, self.best * self.weights[0], shown, self._text, mean, counts,
+            note or f"generation {self.generation:,}{groups}",
+        )  # fmt: skip

@@ -2,9 +2,10 @@
 
 A row is a sequence of primitives:
 
-    relu  bn                       activation, batch normalisation
+    relu  relu6  bn                activation, activation that ends at 6, batch normalisation
     conv3  conv1x7  conv3d2        convolution to the layer's channels: kernel, and dilation behind `d`
     conv1/4  conv1x3*3/8           the same to a quarter, to three eighths of them, rounded down, one at least: a bottleneck
+    conv1*in6                      the same to six times as many channels as the layer reads: an inverted bottleneck
     dw3  dw5d2                     depthwise convolution
     max3  avg3                     pooling; padding does not count in the mean
     fr                             factorised reduction: two strided 1x1 convolutions, one of them shifted by a pixel, side by side
@@ -13,7 +14,8 @@ A row is a sequence of primitives:
 A dense convolution goes from whatever channels there are to the layer's. A stride belongs to the first primitive whose kernel is larger than one, along each
 axis by itself: of a kernel 1xk with a kx1 behind it each strides along its own, and the 1x1 convolution in front of a bottleneck not at all. Where no kernel is
 larger, the first one strides. Sources: Zoph and Le 2017 (NAS-RL), arXiv 1611.01578; Zoph et al. 2018 (NASNet), 1707.07012; Real et al. 2019 (AmoebaNet),
-1802.01548; Liu et al. 2018 (PNAS), 1712.00559; Pham et al. 2018 (ENAS), 1802.03268; Liu et al. 2019 (DARTS), 1806.09055; Liu et al. 2018 (HNAS), 1711.00436.
+1802.01548; Liu et al. 2018 (PNAS), 1712.00559; Pham et al. 2018 (ENAS), 1802.03268; Liu et al. 2019 (DARTS), 1806.09055; Liu et al. 2018 (HNAS), 1711.00436;
+Sandler et al. 2018 (MobileNetV2), 1801.04381.
 
 The dense kernels of NASNet, AmoebaNet and PNAS are the bottlenecks of AmoebaNet's release (TensorFlow TPU models), which has the code for all of them; NASNet's
 and PNAS's have only what their best cells need. Departure: with fewer than four channels the release leaves the bottleneck out; here it is one channel wide.
@@ -50,6 +52,11 @@ def _bottleneck(*kernels: str, part: str = "/4") -> str:
     return f"{inner}relu conv1 bn"
 
 
+def _inverted(kernel: int, expansion: int) -> str:
+    expanded = f"conv1*in{expansion} bn relu6 " if expansion > 1 else ""
+    return f"{expanded}dw{kernel} bn relu6 conv1 bn"
+
+
 ROWS = (
     Row("none", "zero"),
     Row("identity", "id", "relu conv1 bn", kept=True),
@@ -75,6 +82,8 @@ ROWS = (
     Row("max_pool_3x3", "max3", "max3 conv1 bn"),
     Row("max_pool_5x5", "max5", "max5 conv1 bn"),
     Row("max_pool_7x7", "max7", "max7 conv1 bn"),
+    Row("avg_pool_3x3_bn", "avg3 bn", "avg3 conv1 bn"),  # DARTS: in its supernet
+    Row("max_pool_3x3_bn", "max3 bn", "max3 conv1 bn"),
     Row("stem_3x3", "conv3 bn"),
     *(Row(f"conv_{h}x{w}_bn_relu", f"conv{h}x{w} bn relu") for h in (1, 3, 5, 7) for w in (1, 3, 5, 7)),  # NAS-RL, HNAS, NAS-Bench-101
     Row("dw_conv_3x3_bn_relu", "dw3 bn relu"),
@@ -84,6 +93,9 @@ ROWS = (
     Row("batch_norm", "bn"),
     Row("max_pool_2x2", "max2"),
     Row("truncate", "cut"),  # NAS-Bench-101: vertices of unequal width
+    *(Row(f"mbconv_{k}x{k}_e{e}", _inverted(k, e)) for k in (3, 5, 7) for e in (1, 3, 6)),  # MobileNetV2, ProxylessNAS: kernel, expansion
+    Row("conv_3x3_bn_relu6", "conv3 bn relu6"),
+    Row("conv_1x1_bn_relu6", "conv1 bn relu6"),
 )
 LAYERS = {row.name: row for row in ROWS}
 
@@ -109,7 +121,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {  # the lists that published spaces dr
 class Primitive:
     """One step of a layer, with its numbers: what a module is built from and what is counted."""
 
-    kind: str  # relu, bn, conv, dw, max, avg, fr, id, zero, cut
+    kind: str  # relu, relu6, bn, conv, dw, max, avg, fr, id, zero, cut
     inputs: int  # channels
     outputs: int
     kernel: tuple[int, int] = (1, 1)
@@ -157,7 +169,9 @@ def primitives(name: str, inputs: int, outputs: int, stride: int = 1) -> tuple[P
     out: list[Primitive] = []
     channels = inputs
     for index, token in enumerate(tokens):
-        new = inner(outputs, token.part) if token.kind in ("conv", "fr", "zero", "cut") else channels
+        new = channels
+        if token.kind in ("conv", "fr", "zero", "cut"):
+            new = inner(inputs if token.of_inputs else outputs, token.part)
         if token.kind == "cut" and new > channels:
             raise ValueError(f"{name} only takes channels away; it cannot give {outputs} of {inputs}")
         strides = (stride if index == striding[0] else 1, stride if index == striding[1] else 1)
@@ -182,14 +196,16 @@ class _Token:
     kernel: tuple[int, int]
     dilation: int
     part: tuple[int, int]  # of the layer's channels, numerator and denominator
+    of_inputs: bool  # of those that it reads, not of those that it gives
 
 
 @cache
 def _token(text: str) -> _Token:
-    match = re.fullmatch(r"([a-z]+)(\d+)?(?:x(\d+))?(?:d(\d+))?(?:\*(\d+))?(?:/(\d+))?", text)
+    match = re.fullmatch(r"(relu6|[a-z]+)(\d+)?(?:x(\d+))?(?:d(\d+))?(?:\*(in)?(\d+))?(?:/(\d+))?", text)
     assert match is not None, text
-    height, width, dilation, times, parts = match.group(2, 3, 4, 5, 6)
-    return _Token(match[1], (int(height or 1), int(width or height or 1)), int(dilation or 1), (int(times or 1), int(parts or 1)))
+    height, width, dilation, times, parts = match.group(2, 3, 4, 6, 7)
+    kernel, part = (int(height or 1), int(width or height or 1)), (int(times or 1), int(parts or 1))
+    return _Token(match[1], kernel, int(dilation or 1), part, match[5] is not None)
 
 
 def _striding(tokens: Sequence[_Token], axis: int) -> int:

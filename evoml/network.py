@@ -5,11 +5,12 @@ the table alone, so they are known before anything is built or trained.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 import networkx as nx
+import numpy as np
 
 from evoml.layers import Primitive, Size, primitives
 
@@ -25,6 +26,7 @@ class Edge:
     channels: int  # that it gives
     stride: int = 1
     depth: float = 0.0  # (cell + 1) / cells for drop path; 0: never dropped. Identities are never dropped whatever this says
+    option: tuple[int, int] | None = None  # in a supernet, which option of which group this layer is; None: it is always there
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Node:
 
     edges: tuple[Edge, ...]
     merge: Merge = "add"
+    name: str = field(default="", compare=False)  # the same in a supernet and in the networks that are read off it
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,33 @@ class Network:
         return out
 
 
+@dataclass(frozen=True)
+class Group:
+    """One choice that is open in a supernet."""
+
+    name: str  # such as "normal 0>2"
+    options: tuple[str, ...]  # layers; `none` has no edge
+
+
+@dataclass(frozen=True)
+class Supernet:
+    """A network with every candidate layer of a space on every edge: the layers of one group are alternatives, wherever it occurs in the network."""
+
+    network: Network
+    groups: tuple[Group, ...]
+
+    @cached_property
+    def open(self) -> np.ndarray:
+        """Which options there are, [G, O] bool: groups need not have the same number."""
+        most = max(len(group.options) for group in self.groups)
+        return np.array([[option < len(group.options) for option in range(most)] for group in self.groups])
+
+    @cached_property
+    def labels(self) -> list[list[str]]:
+        """Names of the options of every group."""
+        return [list(group.options) for group in self.groups]
+
+
 class Builder:
     """Collects nodes; what nothing reads is left out at the end."""
 
@@ -112,16 +142,16 @@ class Builder:
         self.nodes: list[Node] = [Node(())]
         self.channels: list[int] = [inputs[0]]
 
-    def node(self, edges: Iterable[Edge], merge: Merge = "add") -> int:
+    def node(self, edges: Iterable[Edge], merge: Merge = "add", name: str = "") -> int:
         """A node that merges these edges; its number."""
         edges = tuple(edges)
-        self.nodes.append(Node(edges, merge))
+        self.nodes.append(Node(edges, merge, name))
         self.channels.append(edges[0].channels if merge == "add" else sum(edge.channels for edge in edges))
         return len(self.nodes) - 1
 
-    def layer(self, source: int, layer: str, channels: int, stride: int = 1, depth: float = 0.0) -> int:
+    def layer(self, source: int, layer: str, channels: int, stride: int = 1, depth: float = 0.0, name: str = "") -> int:
         """A node with one edge."""
-        return self.node([Edge(source, layer, channels, stride, depth)])
+        return self.node([Edge(source, layer, channels, stride, depth)], name=name)
 
     def concat(self, sources: Iterable[int]) -> int:
         """The concatenation of nodes; a single one is itself."""
@@ -140,7 +170,7 @@ class Builder:
                     todo.append(edge.source)
         place = {old: new for new, old in enumerate(sorted(needed))}
         nodes = tuple(
-            Node(tuple(Edge(place[e.source], e.layer, e.channels, e.stride, e.depth) for e in self.nodes[old].edges), self.nodes[old].merge)
+            replace(self.nodes[old], edges=tuple(replace(edge, source=place[edge.source]) for edge in self.nodes[old].edges))
             for old in sorted(needed)
         )
         return Network(self.inputs, classes, nodes, place[output], place.get(auxiliary, -1))

@@ -53,8 +53,21 @@ class Problem:
 
     @property
     def trains(self) -> bool:
-        """Whether a candidate is a network that is trained."""
-        return bool(getattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly", False))
+        """Whether a candidate is a network that is trained: in search, or by itself once it has been found."""
+        costly = getattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly", False)
+        return bool(costly) or hasattr(self.config.part("evaluator"), "alone")
+
+    @cached_property
+    def alone(self) -> "Problem":
+        """The same with candidates trained by themselves: where an evaluator scores them with shared weights, by what its setting `alone` says."""
+        settings = self.config.part("evaluator")
+        if not hasattr(settings, "alone"):
+            return self
+        values = self.config.complete() | {
+            "evaluator": {"name": "training", **settings.alone.model_dump(mode="json")},
+            "backend": self.backend,
+        }
+        return Problem(build(("run.toml", values | {"system": "custom", "start": []})))
 
     def archive(self, folder: Path) -> Archive:
         """The archive of a run of this problem."""

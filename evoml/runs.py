@@ -15,7 +15,7 @@ from typing import Any
 
 from deap import tools
 
-from evoml.archive import read_config, write_atomically
+from evoml.archive import finite, read_config, write_atomically
 from evoml.config import Config, settings_digest
 from evoml.digests import digest
 from evoml.errors import InputError, read_text
@@ -53,6 +53,7 @@ class Result:
     test: dict[str, Any] | None
     hall_of_fame: tools.HallOfFame
     logbook: tools.Logbook  # since the search was started or resumed
+    trust: dict[str, Any] | None = None  # what shared weights are worth, where they were used
 
     @property
     def evaluations_per_second(self) -> float:
@@ -189,8 +190,8 @@ class Run:
 
     def _store_result(self, result: Result) -> None:
         names = ("reason", "evaluations", "seconds", "counts", "best", "test")
-        report = {name: getattr(result, name) for name in names}
-        write_atomically(self.archive.folder / "result.json", json.dumps(report, indent=1).encode())
+        report = {name: getattr(result, name) for name in names} | ({} if result.trust is None else {"trust": result.trust})
+        write_atomically(self.archive.folder / "result.json", json.dumps(finite(report), indent=1).encode())
 
 
 def cores() -> int:

@@ -1,11 +1,15 @@
 """The base of every group of settings: unknown keys, wrong types and impossible values are refused with the key's path."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from difflib import get_close_matches
+from types import NoneType
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from evoml.errors import InputError
+
+SHOWN = 10  # settings that a message names; of more, those that are like what was given
 
 
 class Settings(BaseModel):
@@ -16,9 +20,14 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        """Neither true nor a quoted number passes for a number."""
-        if cls.model_fields[str(info.field_name)].annotation in (int, float) and isinstance(value, (bool, str)):
+        """Neither true nor a quoted number passes for a number, nor a word or a number for true. `none` is none, which TOML has no other word for."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if value == "none" and NoneType in get_args(kind):
+            return None
+        if kind in (int, float) and isinstance(value, (bool, str)):
             raise ValueError("must be a number")
+        if kind is bool and not isinstance(value, bool):
+            raise ValueError("must be true or false")
         return value
 
     @classmethod
@@ -36,8 +45,17 @@ def _one_line(error: ValidationError, where: str, known: list[str]) -> str:
     key = ".".join(str(part) for part in first["loc"])
     path = f"{where}.{key}" if key and where and not where.endswith(": ") else f"{where}{key}"
     if first["type"] == "extra_forbidden":
-        return f"{path}: no such setting; there are {', '.join(known)}" if len(first["loc"]) == 1 else f"{path}: no such setting"
+        return f"{path}: no such setting" + (f"; {_hint(key, known)}" if len(first["loc"]) == 1 else "")
     message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list, such as [1, 2]")
+    if first["type"] == "too_short":
+        message = f"must have at least {first['ctx']['min_length']} item{'s' * (first['ctx']['min_length'] != 1)}"
     given = first.get("input")
     shown = f"{given!r}: " if first["type"] != "missing" and not isinstance(given, dict) else ""
     return f"{path}: {shown}{message[:1].lower()}{message[1:]}"
+
+
+def _hint(key: str, known: list[str]) -> str:
+    """Which setting was meant, or some of those that there are."""
+    if len(known) > SHOWN and (near := get_close_matches(key, known, n=3)):
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are {', '.join(known[:SHOWN])}" + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")

@@ -4,10 +4,14 @@ Candidate i is bred from exactly the state after results 0 .. i - W were told, i
 `search.window`, a setting of the run and not the number of workers. So the archive depends on neither the number of workers nor their speed, and slots never
 wait for a straggler unless it is W candidates behind. What was asked is in the checkpoint before it is submitted and what is finished before it is told, so
 a run killed at any instant loses nothing but the work on candidates that were in flight, and resumed ends with the same rows.
+
+An evaluator or a strategy may have to learn before there is a candidate: a supernet's weights. It does so here, a step a turn, and its epochs are events of the archive. Behind such
+a search stands a check of what shared weights are worth (`trust`).
 """
 
 import threading
 import time
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -18,12 +22,13 @@ from evoml.config import Config
 from evoml.errors import InputError
 from evoml.evaluators import Outcome
 from evoml.islands import whole
-from evoml.population import OK, OVER_BUDGET, STATUS, Population
+from evoml.population import OK, OVER_BUDGET, STATUS, Individual, Population
 from evoml.registry import load
 from evoml.runs import Progress, Result, Run, Show, cores
 from evoml.slots import Executor, Inline, Job, Slots
 from evoml.streams import TRAIN, streams
 from evoml.toolbox import toolbox
+from evoml.trust import Trust
 
 DURABLE = 1.0  # seconds: work that took longer is in a checkpoint before anything builds on it
 TRIES = 500  # first candidates that may all be over a cap before the search gives up
@@ -47,12 +52,21 @@ class Steady(Run):
         self.window, self.costly = window, costly
         began = time.monotonic()
         self.evaluator = self.problem.evaluator(self.problem.task.search(0))
+        if hasattr(self.evaluator, "seed"):
+            self.evaluator.seed = config.search.seed
         self.reading = time.monotonic() - began  # seconds to read the data
         if config.search.training_seconds and not getattr(self.evaluator, "timed", True):
             raise InputError("search.training_seconds: this table has no training times; give --budget")
         self.toolbox = toolbox(self.problem.space, self.evaluator, self.weights)
         strategy = load("strategies", config.name("strategy"))
         self.strategy = strategy.Strategy(self.toolbox, settings, config.search.seed, self.given)
+        self.learners = [each for each in (self.evaluator, self.strategy) if hasattr(each, "learn")]
+        self.choosing = self.evaluator in self.learners  # candidates are scored with shared weights only
+        self.trust = Trust(self.problem, self.learners[0], self.choosing) if self.learners and config.search.trust else None
+        self.checked: dict[str, Any] | None = None  # what shared weights turned out to be worth
+        self.chosen: Individual | None = None  # of the best by shared weights, the best when trained alone
+        self.retrained: list[tuple[Individual, Outcome]] = []
+        self.epoch: dict[str, Any] | None = None  # the last that was learnt
         self.asked = self.told = 0
         self.cost = 0.0  # seconds of training of all that were told, as the evaluator gives them
         self.tally = dict.fromkeys(STATUS[1:], 0)
@@ -81,6 +95,8 @@ class Steady(Run):
                 "asked": self.asked, "told": self.told, "cost": self.cost, "tally": self.tally, "waiting": waiting, "rows": rows,
                 "strategy": self.strategy.state_dict(),
             }
+            | ({"evaluator": self.evaluator.state_dict()} if self.choosing else {})
+            | ({"trust": self.trust.state_dict()} if self.trust else {})
         )  # fmt: skip
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -99,6 +115,10 @@ class Steady(Run):
         if sum(self.tally.values()) != self.told:
             raise ValueError("not how the candidates that were told ended")
         self.strategy.load_state_dict(state["strategy"])
+        if self.choosing:
+            self.evaluator.load_state_dict(state["evaluator"])
+        if self.trust:
+            self.trust.load_state_dict(state["trust"])
 
     def _one(self, each: dict[str, Any]) -> Population:
         population = Population.from_state(self.problem.space.schema, each["population"], self.weights)
@@ -127,8 +147,16 @@ class Steady(Run):
 
     def run(self, show: Show = lambda progress: None, stop: threading.Event | None = None) -> Result:
         stop = stop or threading.Event()
-        if reason := self._finished():
-            return self._end(reason)
+        reason = self._finished() or self._searched(show, stop)
+        if reason != "interrupted" and self.trust and self.champion is not None and not self._check(show, stop):
+            reason = "interrupted"
+        if reason == "interrupted":
+            self._keep(full=True)
+            return self._result(reason, self.counts)
+        return self._end(reason)
+
+    def _searched(self, show: Show, stop: threading.Event) -> str:
+        """Search until something ends it: what."""
         limit = float(getattr(self.evaluator.settings, "timeout", 0.0))
         slots: Executor = (
             Slots(self.problem, self.workers, limit, self.evaluator.worst, self.reading)
@@ -139,23 +167,27 @@ class Steady(Run):
             for id in sorted(self.waiting):
                 if id not in self.finished:
                     self._submit(slots, id)
-            reason = self._search(slots, show, stop)
+            return self._search(slots, show, stop)
         finally:
             slots.close()
-        if reason == "interrupted":
-            self._keep(full=True)
-            return self._result(reason, self.counts)
-        return self._end(reason)
 
     def _search(self, slots: Executor, show: Show, stop: threading.Event) -> str:
         """Ask, wait, tell, until something ends it: what."""
         began, shown, unsaved = time.monotonic() - self.seconds, 0.0, 0.0  # seconds of training that are in no checkpoint
         while not stop.is_set():
+            if learner := next((each for each in self.learners if each.learning), None):
+                if reason := self._finished():
+                    return reason
+                self._learn(learner, show)
+                self.seconds = time.monotonic() - began
+                continue
             self._advance(slots)
             self.seconds = time.monotonic() - began
             if reason := self._finished():
                 return reason
             if not self.waiting:
+                if any(each.learning for each in self.learners):
+                    continue
                 return EXHAUSTED
             done = slots.next(0.2)
             self.seconds = time.monotonic() - began
@@ -170,6 +202,42 @@ class Steady(Run):
                 shown = time.monotonic()
                 show(self._progress())
         return "interrupted"
+
+    def _learn(self, learner: Any, show: Show) -> None:
+        """One step of what has to be learnt before there are candidates; its epochs are events."""
+        report = learner.learn()
+        if report is not None:
+            self.archive.log("epoch", **report)
+            self.epoch = report
+        if time.monotonic() - self._saved > self.config.archive.interval:
+            self.save()
+        show(self._progress())
+
+    def _check(self, show: Show, stop: threading.Event) -> bool:
+        """Find out what shared weights are worth; False where it was stopped."""
+        assert self.trust is not None
+        self._keep(full=True)
+        check = self.trust.plan(list(self.halloffame), [] if self.choosing else [each.genotype for each in self.strategy.alive])
+        began = time.monotonic() - self.seconds
+
+        def after(done: int, of: int) -> None:
+            self.save()
+            note = f"what shared weights are worth: {done} of {of} trained alone"
+            show(replace(self._progress(), seconds=time.monotonic() - began, note=note))
+
+        if not self.trust.train(check, self.config.workers or cores(), after, stop.is_set):
+            return False
+        chosen = check.chosen(self.trust.alone, self.weights[0]) if self.choosing else None
+        self.checked, self.chosen = self.trust.report(check, chosen or self.champion), chosen
+        self.retrained = [(individual, self.trust.alone[individual.id]) for individual in check.best]
+        return True
+
+    def _selected(self, individual: Individual, outcome: Outcome) -> None:
+        """Archive one that was trained alone."""
+        row = Population.of(self.problem.space.schema, [individual.genotype], self.weights)
+        row.ids[0], row.status[0], row.fitness[0] = individual.id, outcome.status, individual.fitness.values
+        row.fitness[0, 0] = outcome.objectives[0]
+        self.archive.add(row, self.problem.space.keys(row), "selected", 0, 0, self.told, [outcome.seconds], [list(outcome.curve)])
 
     def _advance(self, slots: Executor) -> None:
         """Tell what is finished, in order, and behind every one breed what may be bred then."""
@@ -253,10 +321,17 @@ class Steady(Run):
     def _end(self, reason: str) -> Result:
         """Archive what is left and say how it ended. Raises InputError where no candidate is within the caps."""
         self._keep(full=True)
+        for individual, outcome in self.retrained:
+            self._selected(individual, outcome)
+        if self.checked is not None:
+            self.archive.log("trust", **self.checked)
         self.archive.log("end", reason=reason, evaluations=self.told)
         self.archive.flush()
         result = self._result(reason, self.counts)
-        if self.champion is not None and not self.costly:
+        if self.chosen is not None:
+            result.best = self.describe(self.chosen)
+        result.trust = self.checked
+        if self.champion is not None and not self.costly and not self.learners:
             result.test = self.evaluator.test(self.champion.genotype)
         self._store_result(result)
         if self._hopeless:
@@ -275,7 +350,13 @@ class Steady(Run):
         text = "" if self.champion is None else space.format(self.champion.genotype)
         alive = self.strategy.fitness
         mean = float(np.mean(alive[np.isfinite(alive)])) if np.isfinite(alive).any() else float("nan")
-        return Progress(self.told, self.seconds, 0, best, best, text, mean, self.counts)
+        learnt = self.epoch
+        note = (
+            ""
+            if learnt is None
+            else f"search {learnt['search'] + 1}, epoch {learnt['epoch']} of {learnt['epochs']}, loss {learnt['loss']:.4f}"
+        )
+        return Progress(self.told, self.seconds, 0, best, best, text, mean, self.counts, note)
 
 
 def _plain(outcome: Outcome | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ member, `keys(population)`, `score(population)`, and what else a space names in 
 import random
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from deap import base, tools
 
 from evoml.errors import InputError
 from evoml.genes import Genotype
+from evoml.memory import check_step
 from evoml.population import Individual, Population, fitness_class
 from evoml.spaces import Space
 from evoml.streams import generator
@@ -86,9 +88,44 @@ def toolbox(space: Space, evaluator: Callable[[Any], Any], weights: tuple[float,
     box.register("keys", space.keys)
     box.register("score", evaluate.score)
     box.register("empty", lambda size: Population(space.schema, size, weights=weights))
+    if hasattr(getattr(evaluator, "tasks", None), "train_x"):
+        relax(box, space, evaluator.tasks, weights)  # type: ignore[attr-defined]
+    else:
+        box.register("supernet", _no_supernet, "task: a supernet is trained on images, which this task does not give; digits does")
     for name in getattr(space, "tools", ()):
         box.register(name, getattr(space, name))
     return box
+
+
+def relax(box: base.Toolbox, space: Any, images: Any, weights: tuple[float, ...]) -> None:
+    """What strategies use that search in a supernet: `images()`, `supernet()`, `paths(genotype)`, `derive(strengths)`, `shared(seed, ...)`, `fits(batch, mix)`."""
+
+    @cache
+    def supernet() -> Any:
+        if not hasattr(space, "supernet"):
+            name = getattr(space, "name", type(space).__module__.rpartition(".")[2])
+            raise InputError(f"space: {name}: has no supernet; cell, nasbench201 and mobile have one")
+        return space.supernet(images.size, len(images.classes))
+
+    def shared(seed: int, **how: Any) -> Any:
+        from evoml.networks.supernet import Shared
+
+        return Shared(supernet(), seed, **how)
+
+    def fits(batch: int, mix: np.ndarray | None = None) -> None:
+        """Raise InputError where a step of so many images needs more memory than there is: with all options, or with those of a mix."""
+        check_step(supernet(), batch, "strategy.batch", mix)
+
+    box.register("images", lambda: images)
+    box.register("supernet", supernet)
+    box.register("shared", shared)
+    box.register("fits", fits)
+    box.register("paths", getattr(space, "paths", lambda genotype: None))
+    box.register("derive", lambda strengths: Population.of(space.schema, [space.derive(strengths)]).weighted(weights))
+
+
+def _no_supernet(why: str) -> None:
+    raise InputError(why)
 
 
 def cross(space: Space, population: Population, pairs: np.ndarray, streams: np.ndarray) -> Population:

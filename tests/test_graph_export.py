@@ -14,10 +14,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet as pq
 
 from evoml.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
 from evoml.backends.reference import Stepper, forward
@@ -31,7 +33,7 @@ from evoml.spaces import open_file
 from evoml.spaces.neat import SCHEMA, Settings, Space
 from evoml.strategies.neat import RATES
 from evoml.streams import VARY, streams
-from evoml.tasks import double_pole, xor
+from evoml.tasks import double_pole, examples, xor
 
 PROGRAMS = Path(__file__).parents[1] / "programs" / "neat"
 FILES = sorted(PROGRAMS.glob("*.toml"))
@@ -275,6 +277,105 @@ def test_whole_numbers_are_inputs_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(found(torch.tensor(rows)).detach().numpy(), by_reference(space, genotype, rows), rtol=1e-10)
 
 
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_another_number_of_columns_is_refused(recurrent: bool, tmp_path: Path) -> None:
+    space, genotype = evolved(4, 10, recurrent=recurrent)
+    found = module(space, genotype, tmp_path / "net")["load"]()
+    for columns in (2, 4):
+        with pytest.raises(ValueError, match=rf"^inputs \[\.\.\., {columns}\]; the last axis must be 3$"):
+            found(torch.zeros(5, columns))
+
+
+# -- of a table ------------------------------------------------------------------------------------------------------------------
+
+ODD = "b \"'\\ {x} $y é"  # a column's name
+
+
+def of_table(folder: Path, recurrent: bool, target: str, **settings: Any) -> tuple[examples.Task, Space, Genotype]:
+    """A task of three columns, and a network for it."""
+    rng = np.random.default_rng(1)
+    a, b, c = rng.normal(50, 9, 80), rng.normal(-3, 0.01, 80), rng.integers(0, 5, 80)
+    targets = {"number": 1e3 * a - b, "word": np.where(a > 50, "up\"'\\", "down{}"), "three": np.where(a > 55, 9, np.where(a > 45, -4, 7))}
+    pq.write_table(pa.table({"a": a, ODD: b, "c": c, "t": targets[target]}), folder / "table.parquet")
+    task = examples.Task(examples.Settings.read(settings, "task"), folder / "table.parquet", 0)
+    space = Space(Settings(recurrent=recurrent)).shaped(task)
+    population = space.random(streams(1, VARY, np.arange(1)))
+    counters, rates, no = space.begin(population), space.rates(dict.fromkeys(RATES, 0.0) | LIVELY), np.zeros(1, np.uint8)
+    for step in range(1, 12):
+        population = space.breed(population, np.array([0]), np.array([-1]), no, no, streams(5, VARY, np.array([step])), rates, counters)
+    return task, space, population.genotype(0)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("scaling", ["standard", "range"])
+def test_exports_of_a_regression_repeat_the_reported_error_on_raw_rows(recurrent: bool, scaling: str, tmp_path: Path) -> None:
+    task, space, genotype = of_table(tmp_path, recurrent, "number", scaling=scaling)
+    trials = task.test()
+    reported = dict(zip(trials.names, trials.run(phenotype(space, genotype), "reference").scores[0], strict=True))
+    table = pq.read_table(tmp_path / "table.parquet")
+    raw = np.stack([table[name].to_numpy() for name in ("a", ODD, "c")], 1).astype(float)[task._parts[2]]
+    targets = table["t"].to_numpy()[task._parts[2]]
+    names: dict[str, Any] = {}
+    exec(graph.source(space, genotype, "test", task.units), names)
+    assert names["COLUMNS"] == ("a", ODD, "c") and names["TARGETS"] == ("t",)
+    answers = np.array([names["network"](row)[0] for row in raw.tolist()])
+    np.testing.assert_allclose(((answers - targets) ** 2).mean(), reported["mean_squared_error"], rtol=1e-9)
+    with pytest.raises(ValueError, match=r"^2 values in a row; there must be 3: a, b"):
+        names["network"]([1.0, 2.0])
+    graph_torch.write(space, genotype, tmp_path / "net", "test", task.units)
+    found = imported(tmp_path / "net")["load"](dtype=torch.float64)
+    with torch.no_grad():
+        np.testing.assert_allclose(found(torch.from_numpy(raw))[:, 0].numpy(), answers, rtol=1e-9)
+        np.testing.assert_allclose(found(torch.from_numpy(raw).reshape(4, 4, 3)).reshape(-1).numpy(), answers, rtol=1e-9)
+    assert {name for name, _ in found.named_buffers()} == {"mean", "deviation", "offset", "scale"}
+    with pytest.raises(ValueError, match=r"^rows of 2 values; there must be 3, those of COLUMNS$"):
+        found(torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("target", ["word", "three"])
+def test_exports_of_a_classification_give_the_class_of_raw_rows(recurrent: bool, target: str, tmp_path: Path) -> None:
+    task, space, genotype = of_table(tmp_path, recurrent, target)
+    trials = task.test()
+    accuracy = trials.run(phenotype(space, genotype), "reference").scores[0, 0]
+    table = pq.read_table(tmp_path / "table.parquet")
+    raw = np.stack([table[name].to_numpy() for name in ("a", ODD, "c")], 1).astype(float)[task._parts[2]]
+    targets = [table["t"].to_pylist()[at] for at in task._parts[2]]
+    names: dict[str, Any] = {}
+    exec(graph.source(space, genotype, "test", task.units), names)
+    answers = [names["network"](row) for row in raw.tolist()]
+    assert set(answers) <= set(targets) and np.mean([one == other for one, other in zip(answers, targets, strict=True)]) == pytest.approx(
+        accuracy
+    )
+    graph_torch.write(space, genotype, tmp_path / "net", "test", task.units)
+    assert imported(tmp_path / "net")["load"](dtype=torch.float64).classes(torch.from_numpy(raw)) == answers
+
+
+def test_a_run_of_a_table_exports_and_shows_what_columns_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.uniform(-10, 30, 100), rng.normal(100, 20, 100)
+    lines = [f"{x!r},{y!r},{2 * x - y!r}" for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,price", *lines]))
+    done = evoml("search", "neat", "--task", "examples", "--data", "t.csv", "--budget", 1500, "--run", "run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = evoml("show", "run", cwd=tmp_path).stdout
+    assert "x0 = (a - " in text and re.search(r"^price = \S+ \+ \S+ y0$", text, re.M)
+    names: dict[str, Any] = {}
+    exec(evoml("export", "run", "--to", "python", cwd=tmp_path).stdout, names)
+    task = examples.Task(examples.Settings(), tmp_path / "t.csv", 0)
+    errors = [(names["network"]([a[at], b[at]])[0] - (2 * a[at] - b[at])) ** 2 for at in task._parts[2]]
+    assert np.mean(errors) == pytest.approx(json.loads(done.stdout)["tasks"]["mean_squared_error"], rel=1e-6)
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,price", *lines[:50]]))
+    refused = evoml("export", "run", "--to", "python", cwd=tmp_path)
+    assert refused.returncode == 2 and "not the data that the run was made with" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def imported(folder: Path) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "exported", "__file__": str(folder / "network.py")}
+    exec(compile((folder / "network.py").read_text(), "network.py", "exec"), names)
+    return names
+
+
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     space, genotype = evolved(4, 10)
@@ -416,6 +517,9 @@ def test_a_run_without_species_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text('{"event": "end"}\n')
     with pytest.raises(InputError, match="no generation with species"):
         species.svg(tmp_path, "none")
+    (tmp_path / "events.jsonl").write_text('{"event": "generation", "spec')
+    with pytest.raises(InputError, match=r"events\.jsonl: damaged: cut off before its first generation was whole"):
+        species.svg(tmp_path, "none")
     (tmp_path / "events.jsonl").write_text('{"event": "generation", "species": 3}\n')
     with pytest.raises(InputError, match=r"events\.jsonl:1: not a line that evoml wrote"):
         species.svg(tmp_path, "none")
@@ -491,7 +595,9 @@ def test_a_search_says_what_it_found(run: Path) -> None:
         "The champion (candidate ",
         "y0 = sigmoid(",
         " in search, ",
-        "in the test: right ",
+        "where sigmoid(a) = 1 / (1 + exp(-4.9 * a))\n",
+        " in search, share of cases right ",
+        "in the test: share of cases right ",
         "ended by budget, generation 10, ",
         "--to species",
     ):
@@ -510,13 +616,22 @@ def test_show_has_formula_size_and_species(run: Path) -> None:
     assert best["formula"] in text and "since its last gain" in text and f"{len(shown['species'])} species" in text
 
 
+def test_a_cppn_and_the_network_that_it_draws_are_told_apart(tmp_path: Path) -> None:
+    file = PROGRAMS.parent / "hyperneat" / "xor.toml"
+    (row,) = json.loads(evoml("show", file, "--json", cwd=tmp_path).stdout)["best"]
+    space, genotype = open_file(file)
+    assert row["network"] == neurons(space, genotype).size and row["size"] == sizes(genotype)
+    text = evoml("show", file, cwd=tmp_path).stdout
+    assert text.startswith(f"CPPN: {row['size']['nodes']} nodes of which ") and f"; the network that it draws: {row['network']}\n" in text
+
+
 def test_an_evaluation_names_the_scores_of_the_test(run: Path) -> None:
     scored = json.loads(evoml("evaluate", run, "--json", cwd=run.parent).stdout)
     assert set(scored) == {"objectives", "tasks", "key"} and set(scored["tasks"]) == {"right", "fitness"}
     scored = json.loads(evoml("evaluate", PROGRAMS / "xor.toml", "--task", "xor", "--json", cwd=run.parent).stdout)
     assert scored["tasks"]["right"] == 1.0
     wrong = evoml("evaluate", run, "--task", "double_pole", cwd=run.parent)
-    assert wrong.returncode == 2 and "this task has 6" in wrong.stderr and wrong.stderr.count("\n") == 1
+    assert wrong.returncode == 2 and "the task 6 inputs and 1 output" in wrong.stderr and wrong.stderr.count("\n") == 1
 
 
 def test_every_target_is_written(run: Path, tmp_path: Path) -> None:

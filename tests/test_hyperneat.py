@@ -9,6 +9,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from evoml.activations import ACTIVATION_NAMES
 from evoml.backends import numba, reference
 from evoml.config import build
 from evoml.errors import InputError
@@ -431,6 +432,7 @@ def test_a_bad_substrate_is_refused_in_one_line(given: dict[str, Any], message: 
     [
         (None, "space.substrate: '.*bad.toml': no such file"),
         ("[[layers]\n", "space.substrate: '.*bad.toml': not TOML"),
+        ("# nothing yet\n", "space.substrate: '.*bad.toml': holds no setting of a substrate, such as layers"),
         ("colour = 1\n", "space.substrate: '.*bad.toml': colour: no such setting"),
         ('links = [["inputs", "outputs"]]\n', "space.substrate: '.*bad.toml': links: without layers"),
     ],
@@ -473,6 +475,24 @@ def test_substrates_that_come_with_evoml_fit_their_tasks(path: Path) -> None:
     assert len(problem.space.random(streams(1, VARY, np.arange(3)))) == 3 and path.read_text().startswith("# ")
 
 
+@pytest.mark.parametrize("module", [hyperneat, es_hyperneat])
+def test_outputs_have_the_function_that_the_task_says(module: Any) -> None:
+    class Identity(Shape):
+        output = "identity"
+
+    for given, task, name in (({}, Shape, "sigmoid"), ({}, Identity, "identity"), ({"output": "tanh"}, Identity, "tanh")):
+        home = module.Space(module.Settings.read({"substrate": given, "threshold": 0.0}, "test")).shaped(task())
+        graphs = home.phenotypes(Population.of(SCHEMA, [cppn({"1": 1.0}, {"1": 1.0})]))
+        assert home.substrate.output == name and ACTIVATION_NAMES[graphs.activation[-1]] == name
+        text = home.format(cppn({"1": 1.0}, {"1": 1.0}))
+        assert (
+            module.open_text(text, "file")[0].substrate
+            == home.substrate
+            == module.Space(module.Settings.read({"substrate": given}, "test")).shaped(task()).substrate
+        )
+        assert ("substrate.output" in text) == (name != "sigmoid")
+
+
 # -- files ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -498,7 +518,7 @@ def test_a_file_of_another_substrate_or_reading_is_refused() -> None:
     assert "nodes = [[-0.5, 0.0], [0.0, 0.0], [0.5, 0.0]]" in text
     with pytest.raises(InputError, match="file: space.substrate: must be that of this run or task"):
         space().parse(text, "file")
-    with pytest.raises(InputError, match="file: space.threshold: 0.2: must be 0.1, as here"):
+    with pytest.raises(InputError, match="file: space.threshold: 0.2, where this search or task has 0.1; set space.threshold"):
         space(substrate=substrate(), threshold=0.1).parse(text, "file")
     with pytest.raises(InputError, match="file: space.substrate.layers.0.nodes.0.0: 2.0"):
         hyperneat.open_text(text.replace("[[-1.0, -1.0]", "[[2.0, -1.0]", 1), "file")

@@ -9,13 +9,15 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from evoml.activations import ACTIVATION_NAMES
 from evoml.config import build
 from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.population import OK, Population
 from evoml.search import open_search
 from evoml.spaces import neat as space_module
-from evoml.spaces.neat import HIDDEN, PAPER, SCHEMA, Space
+from evoml.spaces import open_file
+from evoml.spaces.neat import HIDDEN, OUTPUT, PAPER, SCHEMA, Space
 from evoml.spaces.neat import Settings as SpaceSettings
 from evoml.strategies.neat import PRESETS, RATES, Settings, Strategy
 from evoml.streams import VARY, streams
@@ -404,7 +406,7 @@ def test_sources_are_computed_before_they_are_used() -> None:
 BAD = [
     ("weight = 0.5", "weight = nan", r"links\[0\].weight: nan: must be a finite number"),
     ("target = 3", "target = 9", r"links\[0\].target: 9: there is no such node"),
-    ("source = 1", "source = 3", "from an output, which only a recurrent network has"),
+    ("source = 1", "source = 3", r"links\[1\]: from output 3 to 3, which only a recurrent network has"),
     ("innovation = 1", "innovation = 0", r"links\[1\].innovation: 0: twice"),
     ('activation = "sigmoid"', 'activation = "sigmod"', r"nodes\[3\].activation: 'sigmod': must be one of"),
     ("target = 3", "target = 1", r"links\[0\].target: 1: is an input"),
@@ -427,10 +429,57 @@ def test_a_bad_file_is_refused_in_one_line(old: str, new: str, message: str) -> 
 def test_a_cycle_is_refused_in_a_feed_forward_network() -> None:
     rows = [*BASE, (3, 0, 4, 1.0, True), (4, 4, 5, 1.0, True), (5, 5, 4, 1.0, False), (6, 5, 3, 1.0, True)]
     text = space().format(genome([4, 5], rows))
-    with pytest.raises(InputError, match="a cycle through"):
+    with pytest.raises(InputError, match=r"links\[5\]: closes a cycle through [45], [45]; only a recurrent network has one"):
         space_module.open_text(text, "bad.toml")
     opened, genotype = space_module.open_text(text.replace("recurrent = false", "recurrent = true"), "good.toml")
     assert opened.problem(genotype) is None and (opened.inputs, opened.outputs) == (2, 1)
+
+
+def test_a_file_of_an_unknown_space_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text('space.name = "neet"\n')
+    with pytest.raises(InputError, match=r"x\.toml: space\.name: spaces: no 'neet'; did you mean neat"):
+        open_file(tmp_path / "x.toml")
+
+
+def test_a_recurrent_file_is_none_of_a_space_without_cycles() -> None:
+    text = space().format(genome([], BASE))
+    with pytest.raises(InputError, match=r"^x: space\.recurrent: true, where this search or task has false; set space\.recurrent"):
+        space().parse(text.replace("recurrent = false", "recurrent = true"), "x")
+    with pytest.raises(InputError, match=r"^x: space\.recurrent: 'no': must be true or false"):
+        space_module.open_text(text.replace("recurrent = false", 'recurrent = "no"'), "x")
+
+
+def test_outputs_have_the_function_that_the_task_says() -> None:
+    class Identity(Shape):
+        output = "identity"
+
+    for settings, task, name in (
+        ({}, Shape, "sigmoid"),
+        ({}, Identity, "identity"),
+        ({"output": "tanh"}, Identity, "tanh"),
+        ({"output": "none"}, Identity, "identity"),
+    ):
+        made = space_module.Space(space_module.Settings.read(settings, "space")).shaped(task())
+        nodes = made.random(streams(1, VARY, np.arange(1))).genotype(0).tables["nodes"]
+        assert ACTIVATION_NAMES[nodes["activation"][nodes["kind"] == OUTPUT][0]] == name
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"perturb": 0.9, "replace": 0.2}, r"^strategy: perturb, replace: 0\.9 and 0\.2: .*together at most 1$"),
+        ({"perturbed": 0.9}, r"^strategy\.perturbed: no such setting; did you mean perturb\?$"),
+        ({"qqq": 1}, r"^strategy\.qqq: no such setting; there are (\w+, ){9}\w+ and \d+ more$"),
+    ],
+)
+def test_bad_settings_of_the_strategy(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Settings.read(values, "strategy")
+
+
+def test_bad_lists_are_said_plainly() -> None:
+    with pytest.raises(InputError, match=r"^space\.activations: \[\]: must have at least 1 item$"):
+        space_module.Settings.read({"activations": []}, "space")
 
 
 # -- whole searches --------------------------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """The tasks that networks of fixed weights are tried in: closed forms, backends, workers, failures, and every bad input."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +14,12 @@ import pytest
 from pyarrow import parquet
 
 from evoml.activations import ACTIVATION_NAMES
+from evoml.config import build
 from evoml.errors import InputError
 from evoml.graphs import Graphs
 from evoml.population import CRASHED, DIVERGED, OK, TIMED_OUT
+from evoml.report import session
+from evoml.search import open_search
 from evoml.tasks import Tried, _crew, double_pole, examples, function, gym, single_pole, xor
 
 BACKENDS = ("numba", "reference")
@@ -318,7 +323,7 @@ def test_no_networks_at_all() -> None:
 
 
 def test_networks_of_another_size_are_refused() -> None:
-    with pytest.raises(InputError, match=r"space: networks of 3 inputs and 1 outputs; this task has 6 and 1"):
+    with pytest.raises(InputError, match=r"^space: the network has 3 inputs and 1 output, the task 6 inputs and 1 output; "):
         double_pole.Task(double_pole.Settings(), None, 0).search(0).run(idle(3, 1.0), "numba")
 
 
@@ -365,15 +370,20 @@ def test_a_linear_target_is_learnt_by_hand(tmp_path: Path, suffix: str, backend:
         network(2, [(3, IDENTITY, [(0, slope), (2, shift)])]), network(2, [(3, IDENTITY, [(2, task.y[task._parts[0]].mean())])])
     )
     search, test = task.search(0).run(graphs, backend), task.test().run(graphs, backend)
-    np.testing.assert_allclose(search.scores, [[1.0, 0.0], [0.5, 1.0]], atol=1e-12)  # the mean's squared error is the variance
+    variance = float(np.var((task.offset + task.scale * task.y)[task._parts[0]]))
+    np.testing.assert_allclose(search.scores, [[1.0, 0.0], [0.5, variance]], atol=1e-9)  # the mean's squared error is the variance
     assert test.scores[0, 0] == pytest.approx(1.0) and test.scores[1, 0] < 0.8
     assert search.steps == 2 * 36 and test.steps == 2 * 12
     rows = np.concatenate(task._parts)
     assert sorted(rows.tolist()) == list(range(60)) and [len(part) for part in task._parts] == [36, 12, 12]
     train = task.x[task._parts[0]]
     np.testing.assert_allclose([train.mean(0), train.std(0)], [[0, 0], [1, 1]], atol=1e-12)
-    np.testing.assert_allclose(task.y[task._parts[0]].min(), 0.1)
-    np.testing.assert_allclose(task.y[task._parts[0]].max(), 0.9)
+    np.testing.assert_allclose([task.y[task._parts[0]].mean(), task.y[task._parts[0]].std()], [0, 1], atol=1e-12)
+    ranged = learn(table(tmp_path, suffix), scaling="range")
+    assert (task.output, ranged.output) == ("identity", "sigmoid")
+    np.testing.assert_allclose([ranged.y[task._parts[0]].min(), ranged.y[task._parts[0]].max()], [0.1, 0.9])
+    flat = network(2, [(3, IDENTITY, [(2, ranged.y[task._parts[0]].mean())])])
+    np.testing.assert_allclose(ranged.search(0).run(flat, backend).scores, [[0.5, variance]])  # in the target's unit, however it is scaled
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -420,6 +430,29 @@ def test_an_output_that_is_no_number_diverges(tmp_path: Path) -> None:
         for trials in (task.search(0), task.test()):
             out = trials.run(graphs, "numba")
             assert np.isnan(out.scores).all() and out.status.tolist() == [DIVERGED]
+
+
+def test_several_targets_have_an_error_each_in_their_own_units(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    t, u = rng.normal(0, 1, 60), rng.normal(1000, 300, 60)
+    task = learn(table(tmp_path, t=t, u=u), target="t,u")
+    trials = task.test()
+    assert trials.names == ("fitness", "mean_squared_error_of_t", "mean_squared_error_of_u")
+    zero = network(2, [(3, IDENTITY, [(2, 0.0)]), (4, IDENTITY, [(2, 0.0)])], outputs=2)
+    test, train = task._parts[2], task._parts[0]
+    expected = [((each[test] - each[train].mean()) ** 2).mean() for each in (t, u)]
+    np.testing.assert_allclose(trials.run(zero, "reference").scores[0, 1:], expected, rtol=1e-9)
+
+
+def test_units_say_what_inputs_and_outputs_are(tmp_path: Path) -> None:
+    two = learn(table(tmp_path, t=[["no", "yes"][at % 2] for at in range(60)])).units
+    assert two.columns == ("a", "b") and two.classes == ("no", "yes") and two.words()[-1] == "t: yes where y0 > 0.5, else no"
+    assert two.words()[0].startswith("x0 = (a - ")
+    three = learn(table(tmp_path, t=np.arange(60) % 3)).units
+    assert three.classes == (0, 1, 2) and three.words()[-1] == "t: the class of the largest output, 0 where y0, 1 where y1, 2 where y2"
+    task = learn(table(tmp_path))
+    assert task.units.words()[-1] == f"t = {task.offset[0]:.6g} + {task.scale[0]:.6g} y0" and task.units.classes == ()
+    assert three.words(1)[1:2] == ["and so on, to x1 of b"]
 
 
 def test_a_constant_input_is_zero(tmp_path: Path) -> None:
@@ -503,7 +536,7 @@ def test_examples_need_data_and_an_npz_takes_no_name(tmp_path: Path) -> None:
 
 
 MODULE = """
-import os, time
+import os, sys, time
 print("printing is no answer")
 
 def fitness(network):
@@ -518,6 +551,40 @@ def memory(network):
     first, second = network([1.0, 0.0])[0], network([1.0, 0.0])[0]
     network.reset()
     return 100 * first + 10 * second + network([1.0, 0.0])[0]
+
+def exits(network):
+    sys.exit("enough")
+
+def asks(network):
+    return float(input())
+
+def base(network):
+    raise KeyboardInterrupt
+
+def talks(network):
+    raise ValueError("one\\n\\x1b[31mtwo " + 200 * "x")
+
+def unspeakable(network):
+    class Silent(Exception):
+        def __str__(self): raise TypeError
+    raise Silent
+
+def falls(network):
+    import signal
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+def dies(network):
+    print("too bad", flush=True)
+    os._exit(3)
+
+def pid(network):
+    return os.getpid()
+
+def never(network):
+    with open("pid", "w") as file:
+        file.write(str(os.getpid()))
+    while True:
+        pass
 
 def picky(network):
     value = network([0.0, 0.0])[0]
@@ -573,6 +640,115 @@ def test_a_function_that_fails_costs_that_network_only(workers: int) -> None:
     assert out.status.tolist() == [OK, CRASHED, CRASHED, TIMED_OUT, DIVERGED, CRASHED, CRASHED, OK]
     np.testing.assert_array_equal(out.scores[:, 0], [0, *[np.nan] * 6, 7])
     assert failure and "\n" not in failure and time.monotonic() - began < 500  # the sleeper was not waited for
+
+
+@pytest.mark.usefixtures("module")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("exits", "SystemExit: enough"),
+        ("asks", "EOFError: EOF when reading a line"),
+        ("base", "KeyboardInterrupt"),
+        ("talks", "ValueError: one ?[31mtwo " + 132 * "x" + "..."),
+        ("unspeakable", "Silent"),
+        ("falls", "its process ended (killed by signal 11, Segmentation fault: printing is no answer)"),
+        ("dies", "its process ended (exit status 3: too bad)"),
+    ],
+)
+def test_the_first_failure_is_told(name: str, says: str) -> None:
+    out, failure = call(name, constants(1, 2, 3), workers=2)
+    assert out.status.tolist() == [CRASHED] * 3 and failure == says and len(failure) <= 160
+
+
+@pytest.mark.usefixtures("module")
+def test_the_first_failure_is_that_of_the_first_network() -> None:
+    for workers in (1, 2):
+        assert call("picky", constants(0, 2, 1, 4), workers=workers)[1].startswith("its process ended (exit status 3")
+        assert call("picky", constants(0, 4, 1, 2), workers=workers)[1] == "it returned nan"
+
+
+@pytest.mark.usefixtures("module")
+def test_what_raises_or_ends_its_process_needs_no_other_start() -> None:
+    """One that raises stays; one that ends is followed by a child of the same process."""
+    trials = function.Task(function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0).search(0)
+    trials.check("reference", 1)
+    assert trials._crew is not None
+    (before,) = trials._crew._workers
+    told: list[tuple[int, int]] = []
+    trials.watch = lambda tried, failed: told.append((tried, failed))
+    out = trials.run(constants(0, 2, 1, 2, 6, 5, 7), "reference", 1)
+    assert out.status.tolist() == [OK, *[CRASHED] * 5, OK] and trials._crew._workers == [before]
+    assert all(tried <= 7 and failed <= tried for tried, failed in told)
+    trials.close()
+
+
+@pytest.mark.usefixtures("module")
+def test_progress_is_told_while_networks_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_crew, "TOLD", -1.0)
+    trials = function.Task(function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0).search(0)
+    told: list[tuple[int, int]] = []
+    trials.watch = lambda tried, failed: told.append((tried, failed))
+    trials.run(constants(0, 1, 7, 1), "reference", 1)
+    trials.close()
+    assert told[0] == (0, 0) and told[-1] == (4, 2) and told == sorted(told)
+
+
+@pytest.mark.usefixtures("module")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process ends when it next reads its input")
+def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
+    code = (
+        "from evoml.tasks import function; import numpy as np; from evoml.graphs import Graphs\n"
+        "one, some = np.array([0, 1]), np.zeros(1, np.int32)\n"
+        "net = Graphs(2, 1, 1.0, False, np.array([4]), one, some + 3, some.astype(np.uint8), some.astype(np.uint8), one, some, np.ones(1))\n"
+        "function.Task(function.Settings(path='mine:never', inputs=2, outputs=1), None, 0).search(0).run(net, 'reference')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert parent.poll() is None
+            time.sleep(0.05)
+        child = int((tmp_path / "pid").read_text())
+        parent.terminate()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{child}").exists() and Path(f"/proc/{child}/stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("module")
+def test_a_function_that_is_not_there_leaves_no_run(tmp_path: Path) -> None:
+    layer = {"system": "neat", "task": {"name": "function:mine:nosuch", "inputs": 2, "outputs": 1}}
+    search = open_search(build(("test", layer)), tmp_path / "run")
+    with pytest.raises(InputError, match=r"^task\.path: mine:nosuch: no function nosuch in module mine$"):
+        search.create()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("module")
+def test_a_search_of_failures_says_why_and_its_events_are_json(tmp_path: Path) -> None:
+    about = {"name": "function:mine:exits", "inputs": 2, "outputs": 1}
+    layer = {"system": "neat", "task": about, "strategy": {"population": 4}, "search": {"budget": 8}, "backend": "reference", "workers": 1}
+    search = open_search(build(("test", layer)), tmp_path / "run")
+    search.create()
+    search.prepare()
+    shown: list[Any] = []
+    assert search.run(shown.append).best is None and len(shown) == 2
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    events = [json.loads(line, parse_constant=refuse) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert [each for each in events if each["event"] == "failure"] == [
+        {"event": "failure", "generation": 1, "evaluations": 4, "text": "SystemExit: enough"}
+    ]
+    assert json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=refuse)["best"] is None
+    line = r"run: nothing was selected, since no network could be scored; the first that failed: SystemExit: enough$"
+    for command in (
+        lambda: session.show(tmp_path / "run", 1, False),
+        lambda: session.evaluate(tmp_path / "run", None, None, None, None, [], False),
+        lambda: session.export(tmp_path / "run", "python", None, None, None),
+    ):
+        with pytest.raises(InputError, match=line):
+            command()
 
 
 @pytest.mark.usefixtures("module")

@@ -4,6 +4,7 @@ A task's trials (a data set, or episodes of an environment) run a whole generati
 time, get the worst fitness and a status.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from evoml.evaluators import Counted, Evaluation
 from evoml.graphs import Graphs
 from evoml.population import DIVERGED, OK
 from evoml.tasks import Trials
+
+UNSAID = "its score is not a finite number"
 
 
 class Settings(settings.Settings):
@@ -33,6 +36,7 @@ class Evaluator(Counted):
             raise InputError("evaluator: behaviour needs a task that networks are tried in, such as xor or double_pole")
         self.settings, self.tasks, self.space, self.backend = settings, tasks, space, backend
         self.workers = 1
+        self.failure = ""  # why the first network failed that did in the last call; empty where none did
         self.counts = {"candidates": 0, "failed": 0, "steps": 0}
 
     @staticmethod
@@ -45,9 +49,21 @@ class Evaluator(Counted):
         fitness = tried.scores[:, :1]
         status = np.where(np.isnan(fitness[:, 0]) & (tried.status == OK), DIVERGED, tried.status).astype(np.uint8)
         self.counts["candidates"] += len(graphs)
-        self.counts["failed"] += int((status != OK).sum())
+        failed = int((status != OK).sum())
+        self.counts["failed"] += failed
+        self.failure = (getattr(self.tasks, "failure", "") or UNSAID) if failed else ""
         self.counts["steps"] += tried.steps
         return Evaluation(np.where(np.isnan(fitness), -np.inf, fitness), status, tried.steps)
+
+    def check(self) -> None:
+        """Raise InputError where the task's code, a user's, cannot be run. Runs none of it where that is not in a process of its own."""
+        if hasattr(self.tasks, "check"):
+            self.tasks.check(self.backend, self.workers)
+
+    def watched(self, watch: Callable[[int, int], None] | None) -> None:
+        """Have `watch` told now and then in a call how many networks have been tried and how many of them failed, where that takes long."""
+        if hasattr(self.tasks, "watch"):
+            self.tasks.watch = watch
 
     def per_task(self, graphs: Graphs) -> np.ndarray:
         """Every number that the trials report, [P, names]."""

@@ -8,10 +8,11 @@ gets the worst value of every objective, so that it is on no Pareto front, and a
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from evoml.errors import InputError
 from evoml.evaluators import Evaluation, Outcome, Single, weight
@@ -22,10 +23,11 @@ from evoml.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
 from evoml.tasks import ImageSet
 
 if TYPE_CHECKING:
+    from evoml.networks.latency import Table
     from evoml.networks.training import Data, Trained
 
 FINAL = {"evaluator": {"epochs": 60}, "task": {"examples": 0, "size": 0}}  # what lies over a run's settings where its winner is trained
-Objective = Literal["accuracy", "loss", "parameters", "multiply_adds", "latency"]
+Objective = Literal["accuracy", "loss", "parameters", "multiply_adds", "latency", "predicted_latency"]
 _COUNTED = {DIVERGED: "diverged", TIMED_OUT: "timed_out", CRASHED: "crashed", OVER_BUDGET: "over_budget"}
 
 
@@ -35,7 +37,11 @@ class Settings(TrainingSettings):
     objectives: tuple[Objective, ...] = Field(
         ("accuracy",),
         min_length=1,
-        description="the first is optimised by a strategy with one objective; latency is measured on this machine, so that a run with it cannot be repeated bit for bit",
+        description="the first is optimised by a strategy with one objective; latency is measured on this machine, so that a run with it cannot be repeated bit for bit; "
+        "predicted_latency is what latency_table says",
+    )
+    latency_table: str = Field(
+        "", description="a file that `evoml latency` made, for predicted_latency; a candidate with a layer that it lacks counts as crashed"
     )
     max_parameters: int = Field(0, ge=0, description="a network with more is not trained; 0: no limit")
     max_multiply_adds: int = Field(0, ge=0, description="of one image; a network with more is not trained; 0: no limit")
@@ -51,6 +57,12 @@ class Settings(TrainingSettings):
         if len(set(names)) < len(names):
             raise ValueError("names an objective twice")
         return names
+
+    @model_validator(mode="after")
+    def _table_where_needed(self) -> Self:
+        if "predicted_latency" in self.objectives and not self.latency_table:
+            raise ValueError("predicted_latency needs latency_table, a file that `evoml latency` made")
+        return self
 
 
 class Evaluator(Single):
@@ -70,6 +82,7 @@ class Evaluator(Single):
         self.weights = tuple(weight(name) for name in self.objectives)
         self.counts = dict.fromkeys(("candidates", *_COUNTED.values(), "steps"), 0)
         self._data: Data | None = None
+        self._latencies = self._table() if "predicted_latency" in self.objectives else None
 
     def __call__(self, genotypes: Sequence[Genotype]) -> Evaluation:
         """Objectives of every genotype, [n, O]; a genotype's stream comes from its digest."""
@@ -91,6 +104,8 @@ class Evaluator(Single):
             return self._without(CRASHED)
         if not self._within(network):
             return self._without(OVER_BUDGET)
+        if self._latencies is not None and not self._latencies.covers(network):
+            return self._without(CRASHED)
         trained, values = self._train(network, stream)
         self.counts["steps"] += trained.steps
         if trained.status != OK:
@@ -116,8 +131,10 @@ class Evaluator(Single):
 
     @staticmethod
     def exact(settings: Settings) -> Settings:
-        """The same training for the winner, without caps, and of the last epoch: the best one would be chosen by the test images."""
-        return settings.model_copy(update={"max_parameters": 0, "max_multiply_adds": 0, "timeout": 0.0, "report": "last"})
+        """The same training for the winner, without caps, without a table that is for the search's networks, and of the last epoch: the best one would be chosen by the test images."""
+        objectives = tuple(name for name in settings.objectives if name != "predicted_latency") or ("accuracy",)
+        caps = {"max_parameters": 0, "max_multiply_adds": 0, "timeout": 0.0}
+        return settings.model_copy(update={"objectives": objectives, **caps, "report": "last"})
 
     def warm(self) -> None:
         """Import torch and train something tiny, so that nothing is compiled while a candidate's time is counted."""
@@ -135,6 +152,15 @@ class Evaluator(Single):
         _ = network.parameters  # raises ValueError where shapes do not fit
         return network
 
+    def _table(self) -> "Table":
+        """The table of latencies, which must hold the space's layers. Raises InputError."""
+        from evoml.networks.latency import Table, known
+
+        table = Table.read(Path(self.settings.latency_table))
+        for key in sorted(known(self.space, self.tasks.size, len(self.tasks.classes), patience=20)):
+            table.seconds(key)
+        return table
+
     def _within(self, network: Network) -> bool:
         parameters, multiply_adds = self.settings.max_parameters or math.inf, self.settings.max_multiply_adds or math.inf
         return network.parameters <= parameters and network.multiply_adds <= multiply_adds
@@ -150,6 +176,8 @@ class Evaluator(Single):
             trained = train(network, self._data, self.settings, stream, timeout=self.settings.timeout, after=after)
             values = {"accuracy": trained.accuracy, "loss": trained.loss}
             values |= {"parameters": float(network.parameters), "multiply_adds": float(network.multiply_adds)}
+            if self._latencies is not None:
+                values["predicted_latency"] = self._latencies.network(network)
             if "latency" in self.objectives and trained.module is not None:
                 values["latency"] = latency(trained.module)
         return trained, values

@@ -16,8 +16,10 @@ from evoml.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, 
 from evoml.export.python import escaped
 from evoml.genes import Genotype
 from evoml.population import Population
+from evoml.tasks.examples import Units
 
 WIDTH = 100
+FEW = 6  # names in a line
 TERMS = 200  # of one expression; longer sums are written in several, since compilers nest them
 _COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
@@ -37,13 +39,13 @@ _FORWARD = '''\
 
 A network found by evoml: {size}.
 
-    outputs = network(inputs)
+{use}
 """
 
 {helpers}
 
 
-def network(inputs):
+def {name}(inputs):
     """{answers}, a list of floats, for {given}."""
 {lines}
 {result}
@@ -53,9 +55,7 @@ _RECURRENT = '''\
 
 A recurrent network found by evoml: {size}.
 
-    network = Network()
-    outputs = network.step(inputs)  # of every time step
-    network.reset()  # before another episode
+{use}
 """
 
 {helpers}
@@ -75,6 +75,25 @@ class Network:
         """{answers}, a list of floats, for {given}."""
 {lines}
         return self.memory[:{outputs}]
+'''
+_USE = {
+    False: "    outputs = network(inputs)",
+    True: "    network = Network()\n    outputs = network.step(inputs)  # of every time step\n    network.reset()  # before another episode",
+}
+# What is around a network of a table: values as the table has them in, and out.
+_TABLE = '''
+
+# Of a table: what a row holds, in this order, and the mean and deviation of each column in the training part.
+{constants}
+
+
+def network(row):
+    """{given}."""
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{{len(row)}} values in a row; there must be {{len(COLUMNS)}}: {{', '.join(COLUMNS)}}")
+    inputs = [(float(value) - mean) / deviation for value, mean, deviation in zip(row, MEAN, DEVIATION)]
+{answers}
+    return {result}
 '''
 
 
@@ -175,10 +194,11 @@ def _sum(terms: Iterable[str]) -> str:
 # -- Python --------------------------------------------------------------------------------------------------------------------
 
 
-def source(space: Any, genotype: Genotype, title: str) -> str:
+def source(space: Any, genotype: Genotype, title: str, units: Units | None = None) -> str:
     """A module with `network(inputs)`, or of a recurrent network with a class `Network` of `reset()` and `step(inputs)`.
 
-    The title may hold any characters. Results are those of the reference backend in float64.
+    With `units`, `network(row)` takes a row of the table as it is and gives targets in their own units, or the class; what computes on scaled columns is `outputs(inputs)`.
+    The title may hold any characters, and so may columns and classes. Results are those of the reference backend in float64.
     """
     net = neurons(space, genotype)
     lines = [*_unpacked(net.inputs, "inputs"), *([f"bias = {net.bias!r}"] if any("bias" in row.sources for row in net.rows) else [])]
@@ -191,13 +211,51 @@ def source(space: Any, genotype: Genotype, title: str) -> str:
     if net.recurrent:
         lines += _listed("self.memory = ", [names[name] for name in memory])
     text = _RECURRENT if net.recurrent else _FORWARD
-    return text.format(
+    module = text.format(
+        use=_USE[net.recurrent] if units is None else indent(table_use(units), "    "), name="network" if units is None else "outputs",
         title="".join(map(escaped, title.strip())),
         size=net.size, given=counted(len(net.inputs), "input"), answers=counted(len(net.outputs), "output"),
         outputs=len(net.outputs), slots=len(net.rows),
         helpers=_preamble(net), lines=indent("\n".join(lines), " " * (8 if net.recurrent else 4)),
         result=indent("\n".join(_listed("return ", net.outputs)), "    "),
     )  # fmt: skip
+    return module if units is None else module + _table(net, units)
+
+
+def table_use(units: Units) -> str:
+    """How a network of a table is called, for a docstring."""
+    names = [*units.columns[:FEW], *["..."] * (len(units.columns) > FEW)]
+    given = "".join(map(escaped, f"[{', '.join(names)}]"))
+    if units.classes:
+        return f"answer = network({given})  # the class, as the table has it"
+    return f"answers = network({given})  # {''.join(map(escaped, ', '.join(units.targets[:FEW])))} in their own units"
+
+
+def _table(net: Neurons, units: Units) -> str:
+    """`network(row)`, which takes and gives a table's own values."""
+    constants = {"COLUMNS": map(ascii, units.columns), "MEAN": map(repr, units.mean), "DEVIATION": map(repr, units.deviation)}
+    if units.classes:
+        constants["CLASSES"] = map(ascii, units.classes)
+        result = "CLASSES[answers[0] > 0.5]" if len(units.classes) == 2 else "CLASSES[max(range(len(answers)), key=answers.__getitem__)]"
+        given = "The class of a row of the table, as the table has it"
+    else:
+        constants |= {"TARGETS": map(ascii, units.targets), "OFFSET": map(repr, units.offset), "SCALE": map(repr, units.scale)}
+        result = "[offset + scale * answer for answer, offset, scale in zip(answers, OFFSET, SCALE)]"
+        given = "The targets of a row of the table, in their own units: a list of floats"
+    answers = ["answers = outputs(inputs)"]
+    if net.recurrent:
+        answers = ["memory = Network()", f"for _ in range({units.sweeps}):", "    answers = memory.step(inputs)"]
+    return _TABLE.format(
+        constants="\n".join(line for name, values in constants.items() for line in tupled(f"{name} = ", values)),
+        given=given, answers=indent("\n".join(answers), "    "), result=result,
+    )  # fmt: skip
+
+
+def tupled(start: str, values: Iterable[str]) -> list[str]:
+    """A tuple of these in lines."""
+    texts = list(values)
+    line = f"{start}({', '.join(texts)}{',' * (len(texts) == 1)})"
+    return [line] if len(line) <= WIDTH else [f"{start}(", *(f"    {text}," for text in texts), ")"]
 
 
 def _preamble(net: Neurons) -> str:

@@ -14,10 +14,11 @@ from safetensors.torch import save
 from evoml.activations import ACTIVATIONS
 from evoml.archive import write_atomically
 from evoml.errors import cannot_write
-from evoml.export.graph import Neuron, Neurons, called, neurons, python
+from evoml.export.graph import Neuron, Neurons, called, neurons, python, tupled
 from evoml.export.python import escaped
 from evoml.export.torch import _MARK, CODE, WEIGHTS, _claim
 from evoml.genes import Genotype
+from evoml.tasks.examples import Units
 
 # Functions whose gradient is lost where the exponential overflows, or whose text has numbers where torch wants tensors.
 _FUNCTIONS = {
@@ -41,7 +42,9 @@ $mark
 
 A network found by evoml: $size.
 It needs torch, this file and $weights beside it.
+
 $use
+
 `load()` gives the network with the weights that evoml found, in torch's default precision; load(dtype=torch.float64) has every digit.
 The parameter of a node holds the weights of its links, in the order of its line. All of them can be trained.
 """
@@ -52,11 +55,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+$constants
 
 $helpers
 ''')
 _FORWARD = Template('''\
-class Network(nn.Module):
+class $name(nn.Module):
     """Inputs [..., $inputs] to outputs [..., $outputs]."""
 
     def __init__(self):
@@ -70,7 +74,7 @@ $lines
         return torch.stack([$answers], -1)
 ''')
 _RECURRENT = Template('''\
-class Network(nn.Module):
+class $name(nn.Module):
     """One step a call: all nodes are computed from the values before the step, which are zero at the start of an episode."""
 
     def __init__(self):
@@ -94,6 +98,37 @@ $lines
             outputs.append(output)
         return torch.stack(outputs)
 ''')
+# What is around a network of a table: values as the table has them in, and out.
+_TABLE = Template('''
+
+class Network(nn.Module):
+    """Rows [..., $inputs] of the table as it is to answers: $meaning."""
+
+    def __init__(self):
+        super().__init__()
+        self.neurons = Neurons()
+$buffers
+
+    def forward(self, rows):
+        """$given for rows [..., $inputs] of the columns COLUMNS."""
+        if rows.shape[-1] != $inputs:
+            raise ValueError(f"rows of {rows.shape[-1]} values; there must be $inputs, those of COLUMNS")
+        inputs = (rows.to(self.mean) - self.mean) / self.deviation
+$answers
+        return $result
+$classes
+''')
+_CLASSES = Template('''
+    def classes(self, rows):
+        """The class of every one of the rows [N, $inputs], as the table has it."""
+        with torch.no_grad():
+            answers = self(rows)
+        return [CLASSES[each] for each in $index.tolist()]
+''')
+_GIVEN = Template("""\
+        if inputs.shape[-1] != $inputs:
+            raise ValueError(f"inputs [..., {inputs.shape[-1]}]; the last axis must be $inputs")
+""")
 _TAIL = Template('''
 
 def load(path=None, device="cpu", dtype=None):
@@ -116,14 +151,16 @@ def read_weights(path):
     return tensors
 ''')
 _USE = {
-    False: "\n    import network\n    outputs = network.load()(inputs)\n",
-    True: "\n    import network\n    found = network.load()\n    outputs, state = found(inputs)  # the first step of an episode\n"
-    "    outputs, state = found(inputs, state)  # and those after it; or found.sequence(inputs)\n",
+    False: "    import network\n    outputs = network.load()(inputs)",
+    True: "    import network\n    found = network.load()\n    outputs, state = found(inputs)  # the first step of an episode\n"
+    "    outputs, state = found(inputs, state)  # and those after it; or found.sequence(inputs)",
 }
 
 
-def write(space: Any, genotype: Genotype, folder: Path, title: str) -> list[Path]:
+def write(space: Any, genotype: Genotype, folder: Path, title: str, units: Units | None = None) -> list[Path]:
     """Write the network's code and weights into a folder, made if needed; the files. The title may hold any characters.
+
+    With `units`, the module takes rows of the table as it is and gives targets in their own units, or of classes what says which.
 
     Raises InputError for a folder with anything else in it, and InputError or DiskError where it cannot be written.
     """
@@ -132,29 +169,70 @@ def write(space: Any, genotype: Genotype, folder: Path, title: str) -> list[Path
         _claim(folder)
     except OSError as error:
         raise cannot_write(folder, error) from None
-    tensors = {row.name: torch.tensor(row.weights, dtype=torch.float64) for row in net.rows if row.sources}
-    files = {folder / CODE: source(net, title).encode(), folder / WEIGHTS: save(tensors)}
+    prefix = "" if units is None else "neurons."
+    tensors = {prefix + row.name: torch.tensor(row.weights, dtype=torch.float64) for row in net.rows if row.sources}
+    tensors |= {name: torch.tensor(values, dtype=torch.float64) for name, values in _buffers(units).items()}
+    files = {folder / CODE: source(net, title, units).encode(), folder / WEIGHTS: save(tensors)}
     for path, content in files.items():
         write_atomically(path, content)
     return list(files)
 
 
-def source(net: Neurons, title: str) -> str:
+def source(net: Neurons, title: str, units: Units | None = None) -> str:
     """The module `network.py`."""
     head = _HEAD.substitute(
-        mark=_MARK, title="".join(map(escaped, title.strip())), size=net.size, weights=WEIGHTS, use=_USE[net.recurrent],
+        mark=_MARK, title="".join(map(escaped, title.strip())), size=net.size, weights=WEIGHTS,
+        use=_USE[net.recurrent] if units is None else _table_use(units), constants="" if units is None else "\n".join(_constants(units)),
         helpers="\n\n\n".join(_helpers(net)),
     )  # fmt: skip
     parameters = [f"self.{row.name} = nn.Parameter(torch.zeros({len(row.sources)}))" for row in net.rows if row.sources]
     memory = (*net.outputs, *net.hidden)
     values = [f"new_{name}" if net.recurrent else name for name in memory]
     text = (_RECURRENT if net.recurrent else _FORWARD).substitute(
+        name="Network" if units is None else "Neurons",
         inputs=len(net.inputs), outputs=len(net.outputs), memory=len(memory), values=", ".join(values), answers=", ".join(net.outputs),
         parameters="\n".join(f"        {line}" for line in parameters or ["pass"]),
-        given="        inputs = inputs.to(next(self.parameters()))" if parameters else "        # no links",
+        given=_GIVEN.substitute(inputs=len(net.inputs)) + ("        inputs = inputs.to(next(self.parameters()))" if parameters else "        # no links"),
         lines="\n".join(f"        {line}" for line in _lines(net, memory)),
     )  # fmt: skip
-    return head + "\n\n" + text + _TAIL.substitute(weights=WEIGHTS)
+    return head + "\n\n" + text + ("" if units is None else _table(net, units)) + _TAIL.substitute(weights=WEIGHTS)
+
+
+def _buffers(units: Units | None) -> dict[str, tuple[float, ...]]:
+    """What scales columns and targets, by the names of the module's buffers."""
+    if units is None:
+        return {}
+    inputs = {"mean": units.mean, "deviation": units.deviation}
+    return inputs if units.classes else inputs | {"offset": units.offset, "scale": units.scale}
+
+
+def _constants(units: Units) -> list[str]:
+    out = {"COLUMNS": units.columns, "TARGETS": units.targets} | ({"CLASSES": units.classes} if units.classes else {})
+    return ["", *(line for name, values in out.items() for line in tupled(f"{name} = ", map(ascii, values))), ""]
+
+
+def _table_use(units: Units) -> str:
+    call = (
+        "network.load().classes(rows)  # the class of every row" if units.classes else "network.load()(rows)  # TARGETS in their own units"
+    )
+    return f"    import network\n    answers = {call}; rows [N, {len(units.columns)}] of the columns COLUMNS as the table has them"
+
+
+def _table(net: Neurons, units: Units) -> str:
+    """The class `Network`, which takes and gives a table's own values."""
+    answers = ["answers = self.neurons(inputs)"]
+    if net.recurrent:
+        answers = ["state = None", f"for _ in range({units.sweeps}):", "    answers, state = self.neurons(inputs, state)"]
+    two = len(units.classes) == 2
+    meaning = "above 0.5 for the second of CLASSES" if two else "of CLASSES the largest" if units.classes else "TARGETS in their own units"
+    index = "(answers[..., 0] > 0.5).long()" if two else "answers.argmax(-1)"
+    buffers = [f'self.register_buffer("{name}", torch.zeros({len(values)}))' for name, values in _buffers(units).items()]
+    return _TABLE.substitute(
+        inputs=len(net.inputs), meaning=meaning, given=f"Answers [..., {len(net.outputs)}]",
+        buffers="\n".join(f"        {line}" for line in buffers), answers="\n".join(f"        {line}" for line in answers),
+        result="answers" if units.classes else "self.offset + self.scale * answers",
+        classes=_CLASSES.substitute(inputs=len(net.inputs), index=index).rstrip() if units.classes else "",
+    ).rstrip() + "\n"  # fmt: skip
 
 
 def _lines(net: Neurons, memory: tuple[str, ...]) -> list[str]:

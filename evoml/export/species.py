@@ -4,10 +4,8 @@ The picture that NEAT's users know (Stanley, Miikkulainen 2002, figure 7). Many 
 grey band, so that the file stays small however long the run was.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
-from colorsys import hls_to_rgb
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
@@ -15,17 +13,12 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from evoml.errors import InputError
+from evoml.export.events import EVENTS, events
+from evoml.export.plots import colour, page
 from evoml.export.svg import CHARACTER, MARGIN, _printable, _text
 
-EVENTS = "events.jsonl"
 SPANS, MOST = 400, 200  # columns of the picture, and species with a colour
 WIDTH, STACK, CURVE, AXIS = 800.0, 340.0, 110.0, 70.0  # of the plots, and of the numbers at their left
-GOLDEN = 0.6180339887498949  # of the circle of hues, from one species to the next
-
-_HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" \
-font-family="monospace" font-size="12">
-<rect class="paper" width="100%" height="100%" fill="white"/>
-"""
 
 
 @dataclass
@@ -42,23 +35,15 @@ class _Species:
 
 def generations(folder: Path) -> Iterator[dict[str, Any]]:
     """Every generation that a run has logged with its species. Raises InputError where events.jsonl cannot be read."""
-    path = folder / EVENTS
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):  # noqa: B007 (of the message below)
-                if not line.endswith("\n"):
-                    return  # being written
-                event = json.loads(line)
-                if event.get("event") == "generation" and event.get("species"):
-                    for each in event["species"]:
-                        each["id"], each["size"] = int(each["id"]), int(each["size"])
-                    yield event
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"{path}:{number}: not a line that evoml wrote; remove it") from None
+    return events(folder, "generation", _checked)
+
+
+def _checked(event: dict[str, Any]) -> dict[str, Any] | None:
+    if not event.get("species"):
+        return None
+    for each in event["species"]:
+        each["id"], each["size"] = int(each["id"]), int(each["size"])
+    return event
 
 
 def last(folder: Path) -> dict[str, Any] | None:
@@ -73,6 +58,8 @@ def svg(folder: Path, title: str) -> str:
     """The species of a run as an SVG picture. Raises InputError for a run without any."""
     count = sum(1 for _ in generations(folder))
     if not count:
+        if (folder / EVENTS).is_file() and (folder / EVENTS).read_bytes()[-1:] not in (b"", b"\n"):
+            raise InputError(f"{folder / EVENTS}: damaged: cut off before its first generation was whole")
         raise InputError(f"{folder}: no generation with species has been archived; runs of the strategy neat have them")
     spans = min(count, SPANS)
     species: dict[int, _Species] = defaultdict(_Species)
@@ -120,8 +107,7 @@ def _page(title: str, species: dict[int, _Species], best: list[float], widths: l
     top += CURVE + 42
     grey = f"; grey: {len(species) - MOST:,} smaller ones" if len(species) > MOST else ""
     out.append(_text(f"{len(species):,} species, oldest at the bottom{grey}", width / 2, top, 1.0, "legend"))
-    head = _HEAD.format(width=width, height=top + MARGIN).rstrip()
-    return "\n".join([head, f"<title>{escape(_printable(title))}</title>", *out, "</svg>\n"])
+    return page(_printable(title), width, top + MARGIN, out)
 
 
 def _group(top: float) -> str:
@@ -137,7 +123,7 @@ def _stack(species: dict[int, _Species], widths: list[int], members: float) -> l
     for id in sorted(coloured):
         each = species[id]
         label = f"species {id}: generations {each.first} to {each.last}, at most {each.largest} members, best {each.best:.6g}"
-        out.append(_band({at: size / widths[at] * scale for at, size in each.spans.items()}, floor, _colour(id), edge, label))
+        out.append(_band({at: size / widths[at] * scale for at, size in each.spans.items()}, floor, colour(id), edge, label))
     rest: dict[int, float] = defaultdict(float)
     for id in species.keys() - coloured:
         for at, size in species[id].spans.items():
@@ -160,11 +146,6 @@ def _band(heights: dict[int, float], floor: list[float], colour: str, edge: str,
     points = " ".join(f"{x:.0f},{y:.1f}" for x, y in [*low, *high[::-1]])
     style = f'fill="{colour}" stroke="{edge or colour}" stroke-width="0.4"'
     return f'<polygon class="species" points="{points}" {style}><title>{escape(label)}</title></polygon>'
-
-
-def _colour(id: int) -> str:
-    red, green, blue = hls_to_rgb(id * GOLDEN % 1.0, (0.45, 0.62, 0.54)[id % 3], 0.62)
-    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
 def _x(at: int, count: int) -> float:

@@ -25,7 +25,8 @@ _MARK = "# evoml export --to torch"  # how a folder of this exporter is known
 _WIDTH = 140
 _A, _B, _S = 1_000_003, 1_000_033, 1_000_037  # channels and stride that stand for any: no layer's numbers
 _INNER = {inner(_B, (1, 4)): "max(1, outputs // 4)", inner(_B, (3, 8)): "max(1, outputs * 3 // 8)"}  # of bottlenecks
-_NAMES = {_A: "inputs", _B: "outputs", _S: "stride"} | _INNER
+_EXPANDED = {inner(_A, (times, 1)): f"{times} * inputs" for times in (3, 6)}  # of inverted bottlenecks
+_NAMES = {_A: "inputs", _B: "outputs", _S: "stride"} | _INNER | _EXPANDED
 
 _MODULE = Template('''\
 $mark
@@ -394,7 +395,12 @@ def _step(step: Primitive, names: dict[int, str]) -> str:
     if step.kind in ("max", "avg"):
         window += ["ceil_mode=True"] * (step.overhangs) + ["count_include_pad=False"] * (step.kind == "avg")
         return f"nn.{step.kind.capitalize()}Pool2d({', '.join(window)})"
-    return {"relu": "nn.ReLU()", "bn": f"nn.BatchNorm2d({outputs})", "fr": f"FactorisedReduction({inputs}, {outputs}, {stride})"}[step.kind]
+    return {
+        "relu": "nn.ReLU()",
+        "relu6": "nn.ReLU6()",
+        "bn": f"nn.BatchNorm2d({outputs})",
+        "fr": f"FactorisedReduction({inputs}, {outputs}, {stride})",
+    }[step.kind]
 
 
 def _pair(values: tuple[object, object]) -> str:

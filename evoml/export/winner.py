@@ -44,7 +44,7 @@ class Trained:
 
 def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], preset: str | None) -> Problem:
     """The problem that the winner is trained for: the run's, with the system's final settings where they are wanted, under these layers."""
-    values = {key: value for key, value in problem.config.complete().items() if key not in ("system", "start", "preset")}
+    values = {key: value for key, value in problem.alone.config.complete().items() if key not in ("system", "start", "preset")}
     task = next((layer["task"]["name"] for _, layer in reversed(layers) if layer.get("task", {}).get("name")), None)
     if not problem.trains:
         if task is None:
@@ -53,7 +53,11 @@ def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], pr
     if task is not None and task != values["task"]["name"]:
         values["task"] = {"name": task}
     about = build(("run.toml", values), *layers).model_copy(update={"system": problem.config.system})
+    if problem.alone is not problem:
+        about = about.model_copy(update={"evaluator": problem.config.evaluator})  # whose final settings are under `alone`
     final = final_settings(about) if preset == "final" else {}
+    if problem.alone is not problem:
+        final["evaluator"] = final.get("evaluator", {}).get("alone", {})
     return Problem(build(("run.toml", values), ("final", final), *layers))
 
 

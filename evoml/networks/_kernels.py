@@ -1,6 +1,6 @@
 """What torch has no quick CPU code for, compiled: batch normalisation with a ReLU, and the gradient of a depthwise convolution's weights.
 
-Images lie as [N, H, W * C] or [N * H, W * C], float32, so that every inner loop runs over a whole row, whatever the number of channels.
+Images lie as [N, H, W * C] or [N * H, W * C], of any float dtype, so that every inner loop runs over a whole row, whatever the number of channels.
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ def normalise(x, parameters, running, momentum, epsilon, relu, out, moments):
     rows, length = x.shape
     channels = parameters.shape[1]
     count = np.float64(rows * (length // channels))
-    sums, squares = np.zeros(length, np.float32), np.zeros(length, np.float32)
-    scale, shift, first = np.empty(length, np.float32), np.empty(length, np.float32), np.empty(length, np.float32)
+    sums, squares = np.zeros(length, x.dtype), np.zeros(length, x.dtype)
+    scale, shift, first = np.empty(length, x.dtype), np.empty(length, x.dtype), np.empty(length, x.dtype)
     for t in range(length):
         first[t] = x[0, t % channels]  # differences from a value of the same channel lose no digits when they are squared
     for r in range(rows):
@@ -39,7 +39,7 @@ def normalise(x, parameters, running, momentum, epsilon, relu, out, moments):
         for t in range(c, length, channels):
             scale[t] = parameters[0, c] * inverse
             shift[t] = parameters[1, c] - mean * parameters[0, c] * inverse
-    least = np.float32(0.0) if relu else np.float32(-np.inf)
+    least = x.dtype.type(0) if relu else x.dtype.type(-np.inf)
     for r in range(rows):
         row, to = x[r], out[r]
         for t in range(length):
@@ -53,22 +53,22 @@ def normalise_backward(g, x, out, parameters, moments, relu, to_x, to_parameters
     rows, length = x.shape
     channels = parameters.shape[1]
     count = np.float64(rows * (length // channels))
-    sums, products = np.zeros(length, np.float32), np.zeros(length, np.float32)
-    mean = np.empty(length, np.float32)
+    sums, products = np.zeros(length, x.dtype), np.zeros(length, x.dtype)
+    mean = np.empty(length, x.dtype)
     for t in range(length):
         mean[t] = moments[0, t % channels]
     for r in range(rows):
         grad, row, made = g[r], x[r], out[r]
         if relu:
             for t in range(length):
-                passed = grad[t] if made[t] > 0 else np.float32(0.0)
+                passed = grad[t] if made[t] > 0 else x.dtype.type(0)
                 sums[t] += passed
                 products[t] += passed * (row[t] - mean[t])
         else:
             for t in range(length):
                 sums[t] += grad[t]
                 products[t] += grad[t] * (row[t] - mean[t])
-    scale, slope, shift = np.empty(length, np.float32), np.empty(length, np.float32), np.empty(length, np.float32)
+    scale, slope, shift = np.empty(length, x.dtype), np.empty(length, x.dtype), np.empty(length, x.dtype)
     for c in range(channels):
         one, two = 0.0, 0.0
         for t in range(c, length, channels):
@@ -84,7 +84,7 @@ def normalise_backward(g, x, out, parameters, moments, relu, to_x, to_parameters
         grad, row, made, to = g[r], x[r], out[r], to_x[r]
         if relu:
             for t in range(length):
-                passed = grad[t] if made[t] > 0 else np.float32(0.0)
+                passed = grad[t] if made[t] > 0 else x.dtype.type(0)
                 to[t] = passed * scale[t] + (row[t] - mean[t]) * slope[t] + shift[t]
         else:
             for t in range(length):
@@ -100,8 +100,8 @@ def depthwise_backward(x, g, kernel, stride, dilation, padding, to_weight):
     high, wide = rows + (kernel[0] - 1) * dilation // stride[0] + 1, span // channels + (kernel[1] - 1) * dilation // stride[1] + 1
     row = wide * channels
     # an image with its padding, a part for every phase of the strides, so that a tap reads neighbours from neighbours
-    image = np.zeros(stride[0] * stride[1] * high * row, np.float32)
-    sums = np.zeros(kernel[0] * kernel[1] * span, np.float32)
+    image = np.zeros(stride[0] * stride[1] * high * row, x.dtype)
+    sums = np.zeros(kernel[0] * kernel[1] * span, x.dtype)
     grads = g.reshape(-1)
     for n in range(count):
         for y in range(height):

@@ -77,7 +77,7 @@ def plan(network: Network, drop: bool) -> Plan:
 
     def add(kind: str, sources: tuple[int, ...], **how: Any) -> int:
         nonlocal count
-        key = (kind, sources, how.get("primitive"), how.get("size")) if kind in ("relu", "max", "avg", "pad", "zero") else None
+        key = (kind, sources, how.get("primitive"), how.get("size")) if kind in ("relu", "relu6", "max", "avg", "pad", "zero") else None
         if key is None or key not in known:
             steps.append(Step(kind, sources, count, **how))
             known[key], count = count, count + 1
@@ -92,7 +92,7 @@ def plan(network: Network, drop: bool) -> Plan:
                 if primitive.kind == "relu" and place and primitives[place - 1].kind == "bn":
                     steps[-1] = replace(steps[-1], rectified=True)
                 elif primitive.kind != "id":
-                    shown = replace(primitive, inputs=0, outputs=0) if primitive.kind in ("relu", "max", "avg") else primitive
+                    shown = replace(primitive, inputs=0, outputs=0) if primitive.kind in ("relu", "relu6", "max", "avg") else primitive
                     at = add(primitive.kind, (at,), primitive=shown, weight=f"{number}.{which}.{place}")
                 height, width = primitive.after(height, width)
             if drop and edge.depth > 0 and not LAYERS[edge.layer].kept and any(each.kind not in ("id", "zero") for each in primitives):
@@ -129,6 +129,11 @@ class Pass:
         self.kept: dict[int, Any] = {}
         self.grads: dict[int, Tensor] = {}
         self._own: set[int] = set()
+        self.of_weights = True  # whether gradients of weights are wanted
+
+    def needs(self, source: int) -> bool:
+        """Whether the gradient of a tensor is wanted: not of the images."""
+        return source > 0
 
     def forward(self, steps: Sequence[Step], images: Tensor) -> None:
         self.values[0] = images
@@ -162,6 +167,14 @@ def _relu(run: Pass, step: Step, x: Tensor) -> Tensor:
 
 def _relu_back(run: Pass, step: Step, g: Tensor) -> None:
     run.give(step.sources[0], _aten.threshold_backward(g, run.values[step.to], 0))
+
+
+def _relu6(run: Pass, step: Step, x: Tensor) -> Tensor:
+    return x.clamp(0, 6)
+
+
+def _relu6_back(run: Pass, step: Step, g: Tensor) -> None:
+    run.give(step.sources[0], _aten.hardtanh_backward(g, run.values[step.to], 0, 6))
 
 
 def _rows(x: Tensor) -> Any:
@@ -202,16 +215,18 @@ def _conv_back(run: Pass, step: Step, g: Tensor) -> None:
     to_weight = run.gradients.views[step.weight]
     if _is_product(p, x):
         flat = g.view(-1, p.outputs)
-        torch.mm(flat.t(), x.view(-1, p.inputs), out=to_weight.view(p.outputs, p.inputs))
-        if source:
+        if run.of_weights:
+            torch.mm(flat.t(), x.view(-1, p.inputs), out=to_weight.view(p.outputs, p.inputs))
+        if run.needs(source):
             run.give(source, (flat @ weight.view(p.outputs, p.inputs)).view(x.shape))
         return
     to_x, found, _ = _aten.convolution_backward(
         g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, p.stride, p.padding, (p.dilation, p.dilation), False, (0, 0), 1,
-        (source > 0, True, False),
+        (run.needs(source), run.of_weights, False),
     )  # fmt: skip
-    to_weight.copy_(found)
-    if source:
+    if run.of_weights:
+        to_weight.copy_(found)
+    if run.needs(source):
         run.give(source, to_x.permute(0, 2, 3, 1).contiguous())
 
 
@@ -227,7 +242,9 @@ def _dw_back(run: Pass, step: Step, g: Tensor) -> None:
     p, weight, x, source = step.primitive, run.weights.views[step.weight], run.values[step.sources[0]], step.sources[0]
     to_weight = run.gradients.views[step.weight]
     large = x.shape[0] * x.shape[1] * x.shape[2] > _FEW_PIXELS
-    if large and p.kernel == (3, 3) and p.dilation == 1:  # where oneDNN has a quick one
+    if not run.of_weights:
+        pass
+    elif large and p.kernel == (3, 3) and p.dilation == 1:  # where oneDNN has a quick one
         found = _aten.convolution_backward(
             g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, p.stride, p.padding, (1, 1), False, (0, 0), p.inputs,
             (False, True, False),
@@ -236,7 +253,7 @@ def _dw_back(run: Pass, step: Step, g: Tensor) -> None:
     else:
         rows, grads = x.view(*x.shape[:2], -1).numpy(), g.view(*g.shape[:2], -1).numpy()
         depthwise_backward(rows, grads, p.kernel, p.stride, p.dilation, p.padding, run.gradients.arrays[step.weight])
-    if source:
+    if run.needs(source):
         if p.stride != (1, 1):
             g, spread = torch.zeros_like(x), g
             g[:, :: p.stride[0], :: p.stride[1]] = spread
@@ -268,7 +285,8 @@ def _fr_back(run: Pass, step: Step, g: Tensor) -> None:
     to_x = torch.zeros_like(run.values[step.sources[0]])
     for part, (shift, at) in zip(run.kept[step.to], halves(p), strict=True):
         flat = g[..., at].reshape(-1, at.stop - at.start)
-        to_weight.view(p.outputs, p.inputs)[at] = flat.t() @ part.view(-1, p.inputs)
+        if run.of_weights:
+            to_weight.view(p.outputs, p.inputs)[at] = flat.t() @ part.view(-1, p.inputs)
         to = to_x[:, shift :: p.stride[0], shift :: p.stride[1]]
         to += (flat @ weight.view(p.outputs, p.inputs)[at]).view(*g.shape[:3], -1)[:, : to.shape[1], : to.shape[2]]
     run.give(step.sources[0], to_x)
@@ -355,7 +373,8 @@ def _concat_back(run: Pass, step: Step, g: Tensor) -> None:
 
 
 STEPS: dict[str, tuple[Callable[..., Tensor], Callable[[Pass, Step, Tensor], None]]] = {
-    "relu": (_relu, _relu_back), "bn": (_bn, _bn_back), "conv": (_conv, _conv_back), "dw": (_dw, _dw_back), "fr": (_fr, _fr_back),
+    "relu": (_relu, _relu_back), "relu6": (_relu6, _relu6_back), "bn": (_bn, _bn_back),
+    "conv": (_conv, _conv_back), "dw": (_dw, _dw_back), "fr": (_fr, _fr_back),
     "max": (_max, _max_back), "avg": (_avg, _avg_back), "zero": (_zero, lambda run, step, g: None), "drop": (_drop, _drop_back),
     "cut": (_cut, _cut_back), "pad": (_pad, _pad_back), "add": (_add, _add_back), "concat": (_concat, _concat_back),
 }  # fmt: skip

@@ -201,6 +201,8 @@ def compute(step: Step, parts: Sequence[Tensor], weight: Tensor | None, scales: 
     match step.kind:
         case "relu":
             return functional.relu(x)
+        case "relu6":
+            return functional.relu6(x)
         case "max":
             return functional.max_pool2d(x, p.kernel, p.stride, p.padding, ceil_mode=p.overhangs)
         case "avg":

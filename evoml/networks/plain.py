@@ -48,6 +48,8 @@ def layer(step: Primitive) -> nn.Module:
     match step.kind:
         case "relu":
             return nn.ReLU()
+        case "relu6":
+            return nn.ReLU6()
         case "bn":
             return nn.BatchNorm2d(step.outputs)
         case "conv" | "dw":

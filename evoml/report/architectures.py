@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evoml import trust
 from evoml.population import Individual
 from evoml.problem import Problem
 from evoml.report import console
@@ -26,13 +27,23 @@ def print_result(problem: Problem, result: Result) -> None:
         out.print(f"no candidate could be evaluated; {rate}\nrun: {result.run}", soft_wrap=True)
         return
     scores = ", ".join(f"{name} {shown(name, value)}" for name, value in result.best["objectives"].items())
-    out.print(f"\nThe best architecture (candidate {result.best['id']}): {scores} in search\n")
+    alone = result.trust["found"] if result.trust is not None and problem.alone is not problem else None
+    where = (
+        "in search"
+        if alone is None
+        else f"with shared weights, {problem.alone.objective} {shown(problem.alone.objective, alone)} trained alone"
+    )
+    out.print(f"\nThe best architecture (candidate {result.best['id']}): {scores} {where}\n", soft_wrap=True)
     print(result.best["text"].rstrip())
     if len(problem.objectives) > 1:
         out.print(f"\nthe Pareto front, {len(result.hall_of_fame)} candidates:")
         out.print(front_table(result.hall_of_fame, problem.objectives))
     if result.test is not None:
         out.print("\nwhat the table reports of it: " + tested(result.test))
+    if result.trust is not None:
+        out.print()
+        for line in trust.lines(result.trust):
+            out.print(line, soft_wrap=True, highlight=False)
     out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
     if problem.trains:
         out.print(
@@ -68,8 +79,11 @@ def print_best(out: Console, rows: list[dict[str, Any]], objectives: tuple[str, 
     """The first `count` rows; of several objectives, the Pareto front under its heading. One row more says whether the front has more."""
     on_front = sum(row["status"] == "ok" if len(objectives) == 1 else row["front"] for row in rows)
     rows = rows[:count]
+    if not rows:
+        out.print("no candidate has been archived yet")
+        return
     if not on_front:
-        out.print("no candidate could be evaluated" + (":" if rows else ""))
+        out.print("no candidate could be evaluated:")
     elif len(objectives) > 1:
         more = f"; its first {count}, --best shows more" if on_front > count else ""
         out.print(f"the Pareto front: none is better in {', '.join(objectives)} at once{more}", soft_wrap=True)

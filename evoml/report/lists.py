@@ -1,6 +1,6 @@
 """What there is: the parts of every axis, their settings, and the published systems."""
 
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, get_origin
 
 from pydantic import BaseModel
@@ -27,7 +27,7 @@ def show_axis(axis: str, name: str | None, as_json: bool) -> None:
         model = getattr(module, "Settings", None)
         prefix = next((part for part, each in PARTS.items() if each == axis), axis)
         rows = _settings(model, prefix) if model else []
-        if axis == "tasks":
+        if axis == "tasks" and getattr(module.Task, "takes_data", True):
             rows.append(
                 {"key": "task.data", "default": "", "type": "path", "description": "a data file, as --data; what it must hold: README"}
             )
@@ -63,7 +63,7 @@ def _settings(model: type[BaseModel], prefix: str) -> list[dict[str, Any]]:
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else "none" if value is None else str(value)
     return text if len(text) <= 48 else f"{text[:40]}... ({len(value)})" if isinstance(value, (tuple, list)) else text[:48]
 
 
@@ -82,7 +82,7 @@ def _values(field: Any) -> str:
     if get_origin(field.annotation) is tuple:
         return "list"
     if get_origin(field.annotation) is UnionType:
-        return "|".join(arg.__name__ for arg in args)
+        return "|".join("none" if arg is NoneType else arg.__name__ for arg in args)
     return getattr(field.annotation, "__name__", str(field.annotation))
 
 

@@ -57,6 +57,9 @@ class Display:
     def _line(self, p: Progress) -> str:
         if self.steady:
             done = f" of {self.budget:,}" if self.budget else ""
+            if p.note:
+                best = f"  {self.objective} best {p.best:.4f}" if p.champion else ""
+                return f"{p.seconds:7.1f} s  {p.evaluations:>7,}{done} candidates  {p.note}{best}"
             found = f"{self.objective} best {p.best:.4f}, population mean {p.mean:.4f}"
             return (
                 f"{p.seconds:7.1f} s  {p.evaluations:>7,}{done} candidates  {p.evaluations / max(p.seconds, 1e-9) * 3600:>9,.0f}/hour  "
@@ -93,6 +96,8 @@ class Display:
         numbers.add_row("candidates", f"{p.evaluations:,}{done}", "an hour", f"{p.evaluations / max(p.seconds, 1e-9) * 3600:,.0f}")
         numbers.add_row("time", f"{p.seconds:,.0f}{left}", "failed", failures(p.counts) or "0")
         numbers.add_row(f"{self.objective}, best", best, "population mean", mean)
+        if p.note:
+            numbers.add_row("at", p.note)
         body = Syntax(p.champion.rstrip(), "toml", background_color="default") if p.champion else Text("nothing yet", style="dim")
         return self._framed(numbers, body)
 

@@ -1,6 +1,7 @@
 """What the commands do: run a search with a display, show, evaluate and export what is in a run or a file."""
 
 import json
+from math import isfinite
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evoml import interrupts
-from evoml.archive import lock, read_result
+from evoml.archive import finite, lock, read_result
 from evoml.compiled import cache_folder, cached, on_compile
 from evoml.config import Config, build
 from evoml.errors import InputError, cannot_write
@@ -19,7 +20,7 @@ from evoml.export.text import source as text_source
 from evoml.genes import Genotype
 from evoml.problem import Problem, edited, stored_config
 from evoml.registry import load
-from evoml.report import Heedless, architectures, console, graphs
+from evoml.report import Heedless, architectures, console, graphs, probabilities
 from evoml.report.baselines import baselines, memory_of
 from evoml.report.progress import Display
 from evoml.runs import Result, Run
@@ -27,7 +28,7 @@ from evoml.search import open_search, resume
 from evoml.spaces import open_file
 from evoml.spaces._architectures import ArchitectureSpace
 
-TARGETS = ("text", "python", "svg", "species", "torch", "onnx")
+TARGETS = ("text", "python", "svg", "species", "probabilities", "torch", "onnx")
 UNSEEN = "test tasks that the search never saw"
 PROGRAM = ("task.*", "evaluator.*", "search.seed", "backend")  # the settings that an evaluation takes
 ARCHITECTURE = ("task.*", "evaluator.*", "space.skeleton.*", "search.seed")
@@ -123,7 +124,7 @@ def _remark(search: Run, err: Console) -> None:
 
 def _remark_on_workers(search: Run, err: Console) -> None:
     """One worker trains in this process, without isolation; said after `prepare`, which decides."""
-    if search.problem.trains and getattr(search, "workers", 0) == 1:
+    if getattr(search, "costly", False) and getattr(search, "workers", 0) == 1:
         err.print("note: one worker trains in this process; a crash there ends the search, to be resumed")
 
 
@@ -190,6 +191,8 @@ def _open(path: Path) -> tuple[Problem | None, Any, Genotype, list[str]]:
             raise InputError(f"{path}: no candidate has been archived yet" + "".join(f"; {line}" for line in problems))
         if problem.steady and best[0]["status"] != "ok":
             raise InputError(f"{path}: no candidate was evaluated; the best one's status is {best[0]['status'].replace('_', ' ')}")
+        if _kind(problem.space) == "graphs" and not isfinite(best[0][problem.objective]):
+            raise graphs.nothing(path)
         return problem, problem.space, best[0]["genotype"], problems
     space, genotype = open_file(path)
     return None, space, genotype, []
@@ -211,6 +214,8 @@ def show(path: Path, count: int, as_json: bool) -> None:
     problem = Problem(stored_config(path))
     best, problems = problem.archive(path).best(count + 1)
     _warn([*problems, *_edited(path, problem)])
+    if _kind(problem.space) == "graphs" and best and not isfinite(best[0][problem.objective]):
+        raise graphs.nothing(path)
     one_more = [_describe(problem, row) for row in best]
     described = one_more[:count]
     result = read_result(path)
@@ -218,6 +223,8 @@ def show(path: Path, count: int, as_json: bool) -> None:
     if _kind(problem.space) == "graphs":
         described = [row | graphs.described(problem, path, row, each["genotype"]) for row, each in zip(described, best)]
         now = graphs.population(path)
+    elif problem.steady:
+        now = probabilities.described(problem, path)
     if as_json:
         finished = None if result is None else {key: result.get(key) for key in ("reason", "evaluations", "seconds", "test")}
         print_json({"run": str(path), "objective": problem.objective, "finished": finished, "best": described} | now)
@@ -232,10 +239,12 @@ def show(path: Path, count: int, as_json: bool) -> None:
     )
     if problem.steady:
         architectures.print_best(out, one_more, problem.objectives, count)
-        print(f"\n{described[0]['text'].rstrip()}" if described else "")
+        if described:
+            print(f"\n{described[0]['text'].rstrip()}")
+        probabilities.print_means(out, now)
         return
     if _kind(problem.space) == "graphs":
-        graphs.print_best(out, problem, described, now)
+        graphs.print_best(out, problem, described, now, graphs.units(problem, path))
         return
     for row in described:
         where = "on the selection tasks" if row["event"] == "selected" else "in search"
@@ -288,7 +297,8 @@ def evaluate(
         print_json(result | ({"baselines": baselines(other, other.test_tasks)} if kind == "programs" else {}))
         return
     if kind == "graphs":
-        graphs.print_scores("champion" if problem else path.name, other.config.name("task"), scores["tasks"])
+        why = getattr(other.test_tasks, "failure", "")
+        graphs.print_scores("champion" if problem else path.name, other.config.name("task"), scores["tasks"], why)
         return
     same = problem is not None and not edited(path, problem.config) and _about_tasks(problem) == _about_tasks(other)
     which = UNSEEN if same else f"test tasks of {other.config.name('task')}, seed {other.config.search.seed}"
@@ -382,6 +392,9 @@ def export(path: Path, to: str, output: Path | None, task: str | None, data: Pat
     """Write a genotype in another form."""
     if to not in TARGETS:
         raise InputError(f"export: --to {to}: must be one of {', '.join(TARGETS)}")
+    if to == "probabilities":
+        _write(_probabilities(path, task), output)
+        return
     problem, space, genotype, problems = _open(path)
     if problem is not None and task is not None:
         raise InputError("export: --task is for a file; a run knows its own")
@@ -390,10 +403,11 @@ def export(path: Path, to: str, output: Path | None, task: str | None, data: Pat
     elif _kind(space) == "graphs":
         if task is not None or data is not None:
             raise InputError("export: --task and --data are for a training; a network of neurons is written as it is")
+        units = _units(path, problem) if to in ("python", "torch") else None
         if to == "torch":
-            _export_graph(path, output, space, genotype, problems)
+            _export_graph(path, output, space, genotype, problems, units)
             return
-        text = _graph(path, to, space, genotype)
+        text = _graph(path, to, space, genotype, units)
     elif to in ("torch", "onnx"):
         _export_network(path, to, output, problem, space, genotype, problems, task, data)
         return
@@ -406,6 +420,10 @@ def export(path: Path, to: str, output: Path | None, task: str | None, data: Pat
     else:
         text = _export_program(path, problem, space, genotype, task)
     _warn(problems)
+    _write(text, output)
+
+
+def _write(text: str, output: Path | None) -> None:
     if output is None:
         print(text, end="")
         return
@@ -423,7 +441,28 @@ def _species(path: Path, problem: Problem | None) -> str:
     return svg(path, str(path))
 
 
-def _graph(path: Path, to: str, space: Any, genotype: Genotype) -> str:
+def _probabilities(path: Path, task: str | None) -> str:
+    """There are some before there is a candidate."""
+    from evoml.export.probabilities import svg
+
+    if not path.is_dir() or task is not None:
+        raise InputError(f"export: --to probabilities needs a run, and no --task; {path} is {'one' if path.is_dir() else 'none'}")
+    problem = Problem(stored_config(path))
+    text = svg(path, problem, str(path))
+    _warn(_edited(path, problem))
+    return text
+
+
+def _units(path: Path, problem: Problem | None) -> Any:
+    """What a table's columns are to a run's network; None where there is no table, as of a file."""
+    if problem is None or not hasattr(problem.task, "units"):
+        return None
+    if (out := graphs.units(problem, path)) is None:
+        raise InputError(f"{problem.config.data}: not the data that the run was made with, which say how columns are scaled; put them back")
+    return out
+
+
+def _graph(path: Path, to: str, space: Any, genotype: Genotype, units: Any) -> str:
     """A network of neurons as text, Python or a picture."""
     if to == "onnx":
         raise InputError("export: --to onnx needs an architecture; of a network of neurons there are text, python, svg and torch")
@@ -435,16 +474,16 @@ def _graph(path: Path, to: str, space: Any, genotype: Genotype) -> str:
         return svg(space, genotype, str(path))
     from evoml.export.graph import source
 
-    return source(space, genotype, str(path))
+    return source(space, genotype, str(path), units)
 
 
-def _export_graph(path: Path, output: Path | None, space: Any, genotype: Genotype, problems: list[str]) -> None:
+def _export_graph(path: Path, output: Path | None, space: Any, genotype: Genotype, problems: list[str], units: Any) -> None:
     from evoml.export.graph_torch import write
 
     if output is None:
         raise InputError("export: --to torch needs --output, a folder to write")
     _warn(problems)
-    written = write(space, genotype, output, str(path))
+    written = write(space, genotype, output, str(path), units)
     console(stderr=True).print(f"wrote {', '.join(map(str, written))}", soft_wrap=True)
 
 
@@ -531,12 +570,4 @@ def _warn(problems: list[str]) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON object on standard output; infinities and NaN as null."""
-    print(json.dumps(_finite(value)))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
+    print(json.dumps(finite(value)))

@@ -80,6 +80,9 @@ def open_file(path: Path) -> tuple[Any, Genotype]:
         name = str(header.get("name", "")) if isinstance(header, dict) else ""
         if not name:
             raise InputError(f"{path}: space.name: missing; it must say which space the genotype is of, such as cell")
-    module = load("spaces", name)
+    try:
+        module = load("spaces", name)
+    except InputError as error:
+        raise InputError(f"{path}: space.name: {error}") from None
     space, genotype = module.open_text(text, str(path))
     return space, genotype

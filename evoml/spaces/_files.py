@@ -1,5 +1,6 @@
 """What spaces share whose genotypes are TOML files that say which space they are of."""
 
+import json
 import tomllib
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
@@ -35,7 +36,10 @@ class FileSpace(Space):
         mine = {key: self.settings.model_dump(mode="json")[key] for key in self.meaning}
         for key, value in mine.items():
             if given.get(key, default[key]) != value:
-                raise InputError(f"{where}: space.{key}: {given.get(key)!r}: must be {value!r}, as here; else set space.{key}")
+                theirs, ours = (json.dumps(each, default=str) for each in (given.get(key, default[key]), value))
+                raise InputError(
+                    f"{where}: space.{key}: {theirs}, where this search or task has {ours}; set space.{key} to the file's, or take another file"
+                )
         genotype = self.from_plain(tables, where)
         if problem := self.problem(genotype):
             raise InputError(f"{where}: {problem}")

@@ -47,7 +47,7 @@ def _weight(state, rates):
     """A new link's weight."""
     if rates.gaussian > 0.0:
         return _clipped(rates.range * normal(state), rates.limit)
-    return rates.range * (2.0 * uniform(state) - 1.0)
+    return _clipped(rates.range * (2.0 * uniform(state) - 1.0), rates.limit)
 
 
 @compiled
@@ -145,7 +145,7 @@ def _inherit(state, out, gene, disabled, rates):
     """Copy a gene; disabled: whether it is in a parent that has it."""
     out.innovation, out.source, out.target, out.weight = gene.innovation, gene.source, gene.target, gene.weight
     out.enabled = gene.enabled
-    if disabled and rates.stays_disabled > 0.0:
+    if disabled:
         stays = uniform(state) < rates.stays_disabled
         if rates.layered > 0.0:
             out.enabled = 0 if stays else gene.enabled
@@ -154,29 +154,60 @@ def _inherit(state, out, gene, disabled, rates):
 
 
 @compiled
+def _has_link(links, count, source, target):
+    found = False
+    for index in range(count):
+        found |= links[index].source == source and links[index].target == target
+    return found
+
+
+@compiled
+def _fits(out, count, gene, equal, recurrent):
+    """Whether a child may have a gene too; it may have all of a fitter parent's."""
+    if not equal:
+        return True
+    if _has_link(out, count, gene.source, gene.target):
+        return False
+    return recurrent or not _closes_cycle(out, count, gene.source, gene.target)
+
+
+@compiled
 def cross_links(state, one, n, other, m, equal, recurrent, rates, out):
-    """The child's links of two parents', aligned by innovation; `one` is the fitter, or as fit where `equal`. Returns how many."""
+    """The child's links of two parents', aligned by innovation; `one` is the fitter, or as fit where `equal`. Returns how many.
+
+    Of parents as fit as each other a link that the child has already, under another number, is left out, and without recurrence one that would close a cycle. One
+    number for two links, which genomes of different runs may have, is the fitter's.
+    """
     i = j = count = 0
     average = rates.averaged > 0.0 and uniform(state) < rates.averaged
     while i < n or j < m:
         a = np.int64(one[i].innovation) if i < n else np.int64(2**62)
         b = np.int64(other[j].innovation) if j < m else np.int64(2**62)
-        if a == b:
-            either = one[i].enabled == 0 or other[j].enabled == 0
-            first = average or next_bits(state) >> np.uint64(63) == 0
-            _inherit(state, out[count], one[i] if first else other[j], either, rates)
-            if average:
-                out[count].weight = 0.5 * (one[i].weight + other[j].weight)
-            elif rates.mixed > 0.0:  # gene by gene attributes, one by one
-                out[count].weight = one[i].weight if next_bits(state) >> np.uint64(63) == 0 else other[j].weight
-            count += 1
+        if a == b and (one[i].source != other[j].source or one[i].target != other[j].target):
+            if _fits(out, count, one[i], equal, recurrent):
+                _inherit(state, out[count], one[i], one[i].enabled == 0 and rates.layered == 0.0, rates)
+                count += 1
             i += 1
             j += 1
+            continue
+        if a == b:
+            i += 1
+            j += 1
+            if not _fits(out, count, one[i - 1], equal, recurrent):
+                continue
+            either = one[i - 1].enabled == 0 or other[j - 1].enabled == 0
+            first = average or next_bits(state) >> np.uint64(63) == 0
+            _inherit(state, out[count], one[i - 1] if first else other[j - 1], either, rates)
+            if average:
+                out[count].weight = 0.5 * (one[i - 1].weight + other[j - 1].weight)
+            elif rates.mixed > 0.0:  # gene by gene attributes, one by one
+                out[count].weight = one[i - 1].weight if next_bits(state) >> np.uint64(63) == 0 else other[j - 1].weight
+            count += 1
             continue
         mine = a < b
         gene = one[i] if mine else other[j]
         wanted = mine if not equal else next_bits(state) >> np.uint64(63) == 0
-        if wanted and (not equal or recurrent or not _closes_cycle(out, count, gene.source, gene.target)):
+        if wanted and _fits(out, count, gene, equal, recurrent):
             _inherit(state, out[count], gene, gene.enabled == 0 and rates.layered == 0.0, rates)
             count += 1
         i += mine
@@ -229,18 +260,10 @@ def _mutate_weights(state, links, count, rates):
 
 
 @compiled
-def _has_link(links, count, source, target):
-    found = False
-    for index in range(count):
-        found |= links[index].source == source and links[index].target == target
-    return found
-
-
-@compiled
 def _number_of_link(source, target, news, counters):
     """The innovation of a new link: that of the same one in this generation, else the next. news: [k, 3] (kind, key, number) rows, counters[2] of them."""
     if counters[2] < 0:  # no counters: from the ends alone, below 2**30 so that none is ever beyond an Integer
-        return np.int64(mix(np.uint64(source), np.uint64(target)) >> np.uint64(34))
+        return np.int64(mix(np.uint64(source) * np.uint64(2**31) + np.uint64(target), np.uint64(0)) >> np.uint64(34))
     key = source * 2**31 + target
     for index in range(counters[2]):
         if news[index, 0] == 0 and news[index, 1] == key:
@@ -256,10 +279,15 @@ def _number_of_link(source, target, news, counters):
 @compiled
 def _add_link(state, nodes, node_count, links, count, recurrent, rates, news, counters):
     """A link between two nodes that have none. Returns the count."""
-    sources = node_count
+    first = 0
+    while nodes[first].kind <= BIAS:
+        first += 1
+    hidden = first
+    while hidden < node_count and nodes[hidden].kind == OUTPUT:
+        hidden += 1
     for _ in range(TRIES):
-        source_row, target_row = below(state, sources), below(state, node_count)
-        if nodes[target_row].kind <= BIAS or (not recurrent and nodes[source_row].kind == OUTPUT):
+        source_row, target_row = below(state, node_count), first + below(state, node_count - first)
+        if not recurrent and first <= source_row < hidden:
             continue
         source, target = np.int64(nodes[source_row].id), np.int64(nodes[target_row].id)
         if _has_link(links, count, source, target):
@@ -476,6 +504,23 @@ def distances(links, sizes, members, other_links, other_sizes, other, c1, c2, c3
     for place in range(len(members)):
         index = members[place]
         out[place] = distance(links[index], sizes[index, 1], other_links[other], other_sizes[other, 1], c1, c2, c3, kind)
+
+
+@compiled
+def unsound(nodes, links, sizes):
+    """The first genome whose rows are not in order or that has a link to nowhere; -1: none."""
+    for p in range(len(sizes)):
+        n = sizes[p, 0]
+        for row in range(1, n):
+            if nodes[p, row].id <= nodes[p, row - 1].id or nodes[p, row].kind < nodes[p, row - 1].kind:
+                return p
+        for index in range(sizes[p, 1]):
+            if index and links[p, index].innovation <= links[p, index - 1].innovation:
+                return p
+            source, target = _place(nodes[p], n, links[p, index].source), _place(nodes[p], n, links[p, index].target)
+            if source < 0 or target < 0 or nodes[p, target].kind <= BIAS:
+                return p
+    return -1
 
 
 # -- from a genome to a network --------------------------------------------------------------------------------------------------

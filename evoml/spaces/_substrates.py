@@ -29,6 +29,7 @@ from evoml.activations import ACTIVATION_NAMES
 from evoml.errors import InputError, read_text
 
 MOST = 5_000_000  # links of a substrate
+SIGMOID = "sigmoid"
 Coordinate = Annotated[float, Field(strict=True, ge=-1, le=1)]
 
 
@@ -82,7 +83,7 @@ class Substrate(settings.Settings):
 
     recurrent: bool = Field(False, description="links may close cycles; a network then takes one synchronous sweep a step")
     activation: str = Field("sigmoid", description="function of hidden nodes")
-    output: str = Field("sigmoid", description="function of output nodes")
+    output: str | None = Field(None, description="function of output nodes; none: as the task says, a sigmoid where it says nothing")
     links: tuple[tuple[str, str], ...] = Field(
         (), description="linked layers; left out: each to the next, and the hidden ones of a recurrent substrate to themselves"
     )
@@ -90,8 +91,8 @@ class Substrate(settings.Settings):
 
     @field_validator("activation", "output")
     @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in ACTIVATION_NAMES:
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in ACTIVATION_NAMES:
             raise ValueError(f"there is no {value}; there are {', '.join(ACTIVATION_NAMES)}")
         return value
 
@@ -134,8 +135,10 @@ class Substrate(settings.Settings):
     def dimensions(self) -> int:
         return self.layers[0].dimensions if self.layers else 2
 
-    def made(self, inputs: int, outputs: int, hidden: int) -> "Substrate":
-        """This one for a task, with layers. Raises InputError where its own do not fit."""
+    def made(self, inputs: int, outputs: int, hidden: int, output: str) -> "Substrate":
+        """This one for a task, with layers and a function of the output nodes. Raises InputError where its own layers do not fit."""
+        if self.output is None:
+            return self.model_copy(update={"output": output}).made(inputs, outputs, hidden, output)
         if not self.layers:
             rows = [("inputs", inputs, -1.0), ("hidden", hidden, 0.0), ("outputs", outputs, 1.0)]
             lines = [Layer(name=name, grid=(count, 1), low=(-1.0, y), high=(1.0, y)) for name, count, y in rows if count]
@@ -151,7 +154,10 @@ def read_substrate(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return Substrate.read(tomllib.loads(read_text(Path(value), "utf-8-sig")), "")
+        table = tomllib.loads(read_text(Path(value), "utf-8-sig"))
+        if not table:
+            raise InputError("holds no setting of a substrate, such as layers; leave space.substrate out to have one made for the task")
+        return Substrate.read(table, "")
     except InputError as error:
         raise ValueError(str(error).removeprefix(f"{value}: ").lstrip(": ")) from None
     except (ValueError, RecursionError) as error:
@@ -161,6 +167,8 @@ def read_substrate(value: Any) -> Any:
 def substrate_text(substrate: Substrate, key: str) -> str:
     """Settings that are not the default as TOML with dotted keys, so that no table begins; a layer on a line."""
     values = substrate.model_dump(mode="json", exclude_defaults=True)
+    if substrate.output == SIGMOID:
+        del values["output"]  # what is meant in a file that does not say it
     layers = values.pop("layers", [])
     lines = [f"{key}.{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items()]
     rows = [", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in layer.items()) for layer in layers]

@@ -16,12 +16,14 @@ from random import Random
 from typing import Any, Literal, Self
 
 import networkx as nx
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from evoml import settings
+from evoml.errors import InputError
 from evoml.genes import Choice, Column, Genotype, Reference, Schema, Table
-from evoml.layers import OPERATIONS, Size
-from evoml.network import Builder, Edge, Network
+from evoml.layers import LAYERS, OPERATIONS, Size
+from evoml.network import Builder, Edge, Group, Network, Supernet
 from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest
 from evoml.spaces._files import opened
 
@@ -175,34 +177,98 @@ class Space(ArchitectureSpace):
         return [*labels, "output"], edges
 
     def network(self, genotype: Genotype, inputs: Size, classes: int) -> Network:
+        return self._network(genotype, inputs, classes)
+
+    def supernet(self, inputs: Size, classes: int) -> Supernet:
+        """Every operation of the list from every hidden state to every later block. Pooling is normalised, as in DARTS. Raises InputError."""
+        if self.settings.output != "all" or self.settings.normal_output or self.settings.reduction_output:
+            raise InputError("space.output: a supernet has every block in its cells' output; set space.output to all")
+        if "concat" in self.settings.combine:
+            raise InputError('space.combine: a supernet adds what a block reads; set space.combine to ["add"]')
+        options = tuple(NAMES[code] for code in self._drawn)
+        groups = tuple(Group(f"{cell} {source}>{target}", options) for cell in CELLS for source, target in self._pairs)
+        return Supernet(self._network(None, inputs, classes), groups)
+
+    def derive(self, strengths: np.ndarray) -> Genotype:
+        """For every block the two hidden states with the strongest operation, each with that one; `none` is never it (DARTS). strengths: [G, O]."""
+        options = [NAMES[code] for code in self._drawn]
+        some = np.array([name != "none" for name in options])
+        strengths = np.where(some, strengths, -np.inf)
+        best, value = strengths.argmax(1), strengths.max(1)
+        rows = {}
+        for cell, name in enumerate(CELLS):
+            table = np.zeros(self.settings.blocks, self.schema[name].dtype)
+            for block in range(self.settings.blocks):
+                edges = [self._group(cell, source, block + 2) for source in range(block + 2)]
+                two = sorted(sorted(range(block + 2), key=lambda source: -value[edges[source]])[:2])  # of equals the earlier state
+                table[block] = (two[0], self._drawn[best[edges[two[0]]]], two[1], self._drawn[best[edges[two[1]]]], COMBINE.index("add"))
+            rows[name] = table
+        return Genotype(self.schema, rows)
+
+    def paths(self, genotype: Genotype) -> np.ndarray:
+        """What of the supernet a genotype is: how often it has every option, [G, O] float64."""
+        out = np.zeros((2 * len(self._pairs), len(self._drawn)))
+        for cell, name in enumerate(CELLS):
+            for target, (a, op_a, b, op_b, _) in enumerate(genotype.tables[name].tolist(), 2):
+                for source, op in ((a, op_a), (b, op_b)):
+                    out[self._group(cell, source, target), self._drawn.index(op)] += 1
+        return out
+
+    @property
+    def _pairs(self) -> list[tuple[int, int]]:
+        """All edges of a cell's supernet."""
+        return [(source, target) for target in range(2, self.settings.blocks + 2) for source in range(target)]
+
+    def _group(self, cell: int, source: int, target: int) -> int:
+        return cell * len(self._pairs) + self._pairs.index((source, target))
+
+    def _network(self, genotype: Genotype | None, inputs: Size, classes: int) -> Network:
+        """The network of a genotype, or, without one, the supernet's."""
         skeleton = self.settings.skeleton
         build = Builder(inputs)
         filters, plan = skeleton.filters, skeleton.plan
-        stem = build.layer(0, "stem_3x3", skeleton.stem * filters)
+        stem = build.layer(0, "stem_3x3", skeleton.stem * filters, name="stem")
         before, last, halved, auxiliary = stem, stem, False, -1
         for index, name in enumerate(plan):
             filters *= 2 if name == "reduction" else 1
             depth = (index + 1) / len(plan)
             as_it_is = index == 0 and skeleton.start == "stem"
+            layer, stride = ("factorized_reduction", 2) if halved else ("conv_1x1", 1)
             states = [
-                stem if as_it_is else build.layer(before, "factorized_reduction" if halved else "conv_1x1", filters, 2 if halved else 1),
-                build.layer(last, "conv_1x1", filters),
+                stem if as_it_is else build.layer(before, layer, filters, stride, name=f"{index}.0"),
+                build.layer(last, "conv_1x1", filters, name=f"{index}.1"),
             ]
             if skeleton.twice:
-                states[1] = build.layer(states[1], "conv_1x1", filters)
-            before, last, halved = last, self._cell(build, genotype, name, states, filters, depth), name == "reduction"
+                states[1] = build.layer(states[1], "conv_1x1", filters, name=f"{index}.1.twice")
+            before, last, halved = last, self._cell(build, genotype, index, states, filters, depth), name == "reduction"
             if index == 2 * len(plan) // 3:
                 auxiliary = last
-        return build.network(last, classes, auxiliary if skeleton.auxiliary else -1)
+        return build.network(last, classes, auxiliary if skeleton.auxiliary and genotype is not None else -1)
 
-    def _cell(self, build: Builder, genotype: Genotype, name: str, states: list[int], filters: int, depth: float) -> int:
-        """One cell on two states, the second of `filters` channels; the node of its output."""
+    def _cell(self, build: Builder, genotype: Genotype | None, index: int, states: list[int], filters: int, depth: float) -> int:
+        """One cell, the `index`-th, on two states, the second of `filters` channels; the node of its output."""
+        name = self.settings.skeleton.plan[index]
         stride = 2 if name == "reduction" else 1
-        for a, op_a, b, op_b, combine in genotype.tables[name].tolist():
+        if genotype is None:
+            for target in range(2, self.settings.blocks + 2):
+                every = [edge for source in range(target) for edge in self._every(source, target, states, name, filters)]
+                states.append(build.node(every, name=f"{index}.{target}"))
+            return build.concat(states[2:])
+        for target, (a, op_a, b, op_b, combine) in enumerate(genotype.tables[name].tolist(), 2):
             pair = [Edge(states[at], NAMES[op], filters, stride if at < 2 else 1, depth) for at, op in ((a, op_a), (b, op_b))]
-            block = build.node(pair, "add" if COMBINE[combine] == "add" else "concat")
-            states.append(block if COMBINE[combine] == "add" else build.layer(block, "conv_1x1", filters))
+            added = COMBINE[combine] == "add"
+            block = build.node(pair, "add" if added else "concat", name=f"{index}.{target}")
+            states.append(block if added else build.layer(block, "conv_1x1", filters, name=f"{index}.{target}.narrow"))
         return build.concat(self._sized(build, state, states[state], filters, stride) for state in self.outputs(genotype, name))
+
+    def _every(self, source: int, target: int, states: list[int], name: str, filters: int) -> list[Edge]:
+        """The candidates between two hidden states in the supernet."""
+        group, stride = self._group(CELLS.index(name), source, target), 2 if name == "reduction" and source < 2 else 1
+        layers = [(option, NAMES[code]) for option, code in enumerate(self._drawn) if NAMES[code] != "none"]
+        return [
+            Edge(states[source], f"{layer}_bn" if f"{layer}_bn" in LAYERS else layer, filters, stride, option=(group, option))
+            for option, layer in layers
+        ]
 
     @staticmethod
     def _sized(build: Builder, state: int, node: int, filters: int, stride: int) -> int:

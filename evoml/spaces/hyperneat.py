@@ -88,14 +88,15 @@ class Space(neat.Space):
         self.inputs = 2 * settings.substrate.dimensions + settings.distance
         self.outputs = 1 + settings.biases + settings.leo
         self._known = (True, True)
-        self.substrate: Substrate = settings.substrate
+        self.substrate: Substrate = _with_output(settings.substrate)
 
     def shaped(self, task: Any) -> Self:
-        """This space for a task's inputs and outputs. Raises InputError where the substrate has others."""
+        """This space for a task's inputs, outputs and function of the outputs. Raises InputError where the substrate has others."""
         inputs, outputs = getattr(task, "inputs", None), getattr(task, "outputs", None)
         if inputs is None or outputs is None:
             raise InputError(f"task: networks of the space {self.name} need a task with inputs and outputs, such as xor or double_pole")
-        self.substrate = self.settings.substrate.made(inputs, outputs, self._hidden(inputs, outputs))
+        output = str(getattr(task, "output", neat.SIGMOID))
+        self.substrate = self.settings.substrate.made(inputs, outputs, self._hidden(inputs, outputs), output)
         return self
 
     def _hidden(self, inputs: int, outputs: int) -> int:
@@ -160,7 +161,7 @@ class Space(neat.Space):
             for at, kind in enumerate((np.int64, np.int32, np.int64, np.int32, np.float64))
         )
         inputs, own = len(self.substrate.layers[0]), self.substrate
-        functions = [ACTIVATION_NAMES.index(name) for name in (own.activation, own.output)]
+        functions = [ACTIVATION_NAMES.index(name) for name in (own.activation, own.output or neat.SIGMOID)]
         answers = (slot > inputs) & (slot <= inputs + len(own.layers[-1]))
         return Graphs(
             inputs, len(own.layers[-1]), 1.0, own.recurrent, slots.astype(np.int64), np.concatenate([[0], np.cumsum(rows)]), slot,
@@ -202,9 +203,14 @@ class Space(neat.Space):
 
     def parse(self, text: str, where: str) -> Genotype:
         own = type(self.settings).read({"substrate": read_header(text, where).get("substrate", {})}, f"{where}: space")
-        if own.substrate != self.substrate:
+        if _with_output(own.substrate) != self.substrate:
             raise InputError(f"{where}: space.substrate: must be that of this run or task; else set space.substrate")
         return super().parse(text, where)
+
+
+def _with_output(substrate: Substrate) -> Substrate:
+    """A substrate that no task is known of."""
+    return substrate.model_copy(update={"output": substrate.output or neat.SIGMOID})
 
 
 def open_text(text: str, where: str) -> tuple[Space, Genotype]:

@@ -18,7 +18,7 @@ from pydantic import Field
 from evoml import settings
 from evoml.genes import Choice, Column, Genotype, Integer, Schema, Table
 from evoml.layers import Size
-from evoml.network import Builder, Edge, Network
+from evoml.network import Builder, Edge, Group, Network, Supernet
 from evoml.population import Population
 from evoml.spaces._architectures import ArchitectureSpace
 from evoml.spaces._files import opened
@@ -29,6 +29,7 @@ EDGES = tuple((source, target) for target in (1, 2, 3) for source in range(targe
 SCHEMA = Schema(
     (Table("edges", (Column("source", Integer(0, 2), True), Column("target", Integer(1, 3), True), Column("op", Choice(OPS))), 6, 6),)
 )
+_Layers = list[tuple[int, tuple[int, int] | None]]  # of one edge: operations, and which options of a supernet they are
 _PLACES = 5 ** np.arange(6, dtype=np.uint64)
 
 
@@ -145,24 +146,47 @@ class Space(ArchitectureSpace):
         return _codes(cells["ops"])
 
     def network(self, genotype: Genotype, inputs: Size, classes: int) -> Network:
+        return self._network([[(op, None)] for op in genotype.tables["edges"]["op"].tolist()], inputs, classes)
+
+    def supernet(self, inputs: Size, classes: int) -> Supernet:
+        """Every operation on every edge."""
+        every: list[_Layers] = [[(op, (group, op)) for op in range(len(OPS)) if OPS[op] != "none"] for group in range(len(EDGES))]
+        groups = tuple(Group(f"{source}>{target}", OPS) for source, target in EDGES)
+        return Supernet(self._network(every, inputs, classes), groups)
+
+    def derive(self, strengths: np.ndarray) -> Genotype:
+        """The strongest operation of every edge, nothing among them as in the benchmark's own runs. strengths: [6, 5]."""
+        return self.cell(strengths.argmax(1))
+
+    def paths(self, genotype: Genotype) -> np.ndarray:
+        """What of the supernet a cell is, [6, 5] float64 of 0 and 1."""
+        return np.eye(len(OPS))[genotype.tables["edges"]["op"].astype(np.int64)]
+
+    def _network(self, layers: Sequence[_Layers], inputs: Size, classes: int) -> Network:
         skeleton = self.settings.skeleton
         build, filters = Builder(inputs), skeleton.filters
-        last = build.layer(0, "stem_3x3", filters)
+        last = build.layer(0, "stem_3x3", filters, name="stem")
         for stage in range(skeleton.reductions + 1):
             if stage:
                 filters *= 2
-                last = build.node([Edge(last, "residual_3x3", filters, 2), Edge(last, "avg_pool_2x2_conv_1x1", filters, 2)])
-            for _ in range(skeleton.cells):
-                last = self._cell(build, genotype, last, filters)
-        return build.network(build.layer(last, "batch_norm", filters), classes)
+                halving = [Edge(last, layer, filters, 2) for layer in ("residual_3x3", "avg_pool_2x2_conv_1x1")]
+                last = build.node(halving, name=f"{stage}.reduction")
+            for cell in range(skeleton.cells):
+                last = self._cell(build, layers, last, filters, f"{stage}.{cell}")
+        return build.network(build.layer(last, "batch_norm", filters, name="batch_norm"), classes)
 
     @staticmethod
-    def _cell(build: Builder, genotype: Genotype, source: int, filters: int) -> int:
+    def _cell(build: Builder, layers: Sequence[_Layers], source: int, filters: int, name: str) -> int:
         """One cell; the node of its output."""
-        nodes, ops = [source], genotype.tables["edges"]["op"].tolist()
+        nodes = [source]
         for target in (1, 2, 3):
-            into = [Edge(nodes[a], LAYERS[op], filters) for (a, b), op in zip(EDGES, ops, strict=True) if b == target]
-            nodes.append(build.node(into))
+            into = [
+                Edge(nodes[a], LAYERS[op], filters, option=option)
+                for (a, b), several in zip(EDGES, layers, strict=True)
+                for op, option in several
+                if b == target
+            ]
+            nodes.append(build.node(into, name=f"{name}.{target}"))
         return nodes[-1]
 
 

@@ -1,9 +1,9 @@
 """NEAT's genomes: tables of nodes and of links with innovation numbers, which become networks of single neurons.
 
 Stanley, Miikkulainen 2002, "Evolving Neural Networks through Augmenting Topologies", Evolutionary Computation 10(2). The first networks have no hidden nodes, every input
-and the bias linked to every output. A feed-forward genome has no cycle, disabled links counted, so that no link can close one when it is enabled again. Departures: nodes
-have functions of their own, as in NEAT's libraries (one function is the paper's case); where parents of equal fitness differ, a feed-forward child does without the
-genes of the second that would close a cycle.
+and the bias linked to every output. A feed-forward genome has no cycle, disabled links counted, so that no link can close one when it is enabled again. A link of the bias is
+never split, as in the paper's program. Departures: nodes have functions of their own, as in NEAT's libraries (one function is the paper's case); where parents of equal fitness
+differ, a feed-forward child does without genes that would close a cycle.
 """
 
 from hashlib import blake2b
@@ -26,7 +26,7 @@ from evoml.spaces._files import FileSpace, opened
 from evoml.spaces._neat_kernels import BIAS, HIDDEN, INPUT, OUTPUT, Rates
 from evoml.streams import generator, outputs
 
-_NUMBER = Integer(0, 2**31 - 1)
+_NUMBER = Integer(0, 2_000_000_000)  # so that there is room for those of a search behind the largest of a file
 _ACTIVATION, _AGGREGATION = Choice(ACTIVATION_NAMES), Choice(AGGREGATION_NAMES)
 SCHEMA = Schema(
     (
@@ -51,6 +51,7 @@ SCHEMA = Schema(
         ),
     )
 )
+SIGMOID = "sigmoid"  # the paper's function: 1 / (1 + exp(-4.9 a))
 # The paper's variation, for whoever mutates without the strategy of this name, which has settings for all of it.
 PAPER = Rates(
     mate_only=0.0, averaged=0.0, stays_disabled=0.75, layered=0.0, mixed=0.0, add_node=0.03, add_link=0.05, delete_node=0.0, delete_link=0.0, exclusive=0.0, weights=0.8,
@@ -68,7 +69,9 @@ class Settings(settings.Settings):
     )
     recurrent: bool = Field(False, description="links may close cycles; a network then takes one synchronous sweep a step")
     activations: tuple[str, ...] = Field(("sigmoid",), min_length=1, description="functions that a hidden node may have")
-    output: str = Field("sigmoid", description="function of the output nodes of the first networks")
+    output: str | None = Field(
+        None, description="function of the output nodes of the first networks; none: as the task says, a sigmoid where it says nothing"
+    )
     aggregations: tuple[str, ...] = Field(("sum",), min_length=1, description="how a hidden node may combine its inputs")
     initial: Literal["full", "one", "none"] = Field(
         "full", description="links of the first networks: from every input to every output, to each output from one input, or none"
@@ -79,7 +82,7 @@ class Settings(settings.Settings):
     @classmethod
     def _known(cls, value: Any, info: Any) -> Any:
         known = AGGREGATION_NAMES if info.field_name == "aggregations" else ACTIVATION_NAMES
-        for name in (value,) if isinstance(value, str) else value:
+        for name in (value,) if isinstance(value, str) else value or ():
             if name not in known:
                 raise ValueError(f"there is no {name}; there are {', '.join(known)}")
         return value
@@ -92,20 +95,21 @@ class Space(FileSpace):
     evaluator = "behaviour"
     meaning = ("recurrent",)
     schema = SCHEMA
-    tools = ("begin", "breed", "speciate", "distances", "rates")
+    tools = ("begin", "breed", "speciate", "distances", "rates", "sound")
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.inputs, self.outputs = settings.inputs or 1, settings.outputs or 1
         self._known = settings.inputs > 0, settings.outputs > 0  # or any genotype's are right
         self.bias = 1.0 if settings.bias is None else settings.bias
+        self.output = settings.output or SIGMOID
         self._functions = tuple(
             np.array([names.index(name) for name in chosen], np.uint8)
             for names, chosen in ((ACTIVATION_NAMES, settings.activations), (AGGREGATION_NAMES, settings.aggregations))
         )
 
     def shaped(self, task: Any) -> Self:
-        """This space for a task's inputs, outputs and bias. Raises InputError where the settings say otherwise."""
+        """This space for a task's inputs, outputs, bias and function of the outputs. Raises InputError where the settings say otherwise."""
         for name in ("inputs", "outputs"):
             own, needed = getattr(self.settings, name), getattr(task, name, None)
             if needed is None:
@@ -116,6 +120,8 @@ class Space(FileSpace):
         self._known = True, True
         if self.settings.bias is None:
             self.bias = float(getattr(task, "bias", 1.0))
+        if self.settings.output is None:
+            self.output = str(getattr(task, "output", SIGMOID))
         return self
 
     @property
@@ -161,7 +167,7 @@ class Space(FileSpace):
         genotype = SCHEMA.sample(generator(stream), frame)
         nodes, links = (table.copy() for table in genotype.tables.values())
         computed = nodes["kind"] == OUTPUT
-        nodes["activation"][computed] = ACTIVATION_NAMES.index(self.settings.output)
+        nodes["activation"][computed] = ACTIVATION_NAMES.index(self.output)
         nodes["aggregation"][computed] = AGGREGATION_NAMES.index("sum")
         links["enabled"] = 1
         return Genotype(SCHEMA, {"nodes": nodes, "links": links})
@@ -228,6 +234,11 @@ class Space(FileSpace):
         )  # fmt: skip
         return species, int(begun)
 
+    @staticmethod
+    def sound(population: Population) -> bool:
+        """Whether all genomes have their rows in order and no link to nowhere, as what is compiled takes for granted."""
+        return int(kernels.unsound(*population.tables, population.sizes)) < 0
+
     def distances(
         self, population: Population, members: np.ndarray, others: Population, other: int, coefficients: tuple[float, float, float], kind: int
     ) -> np.ndarray:  # fmt: skip
@@ -257,7 +268,7 @@ class Space(FileSpace):
         )  # fmt: skip
 
     def keys(self, population: Population) -> list[str]:
-        """Equal for genomes that become the same network, whatever the numbers of its genes."""
+        """Equal for genomes that become the same tables of instructions, whatever the numbers of their genes; disabled links do not count."""
         graphs = self.phenotypes(population)
         out = []
         for p in range(len(population)):
@@ -299,11 +310,11 @@ class Space(FileSpace):
         ids = nodes["id"].tolist()
         for name, numbers in (("nodes", ids), ("links", links["innovation"].tolist())):
             column = "id" if name == "nodes" else "innovation"
-            for index, (before, number) in enumerate(pairwise(numbers), 1):
-                if number == before or number in numbers[:index]:
-                    return f"{name}[{index}].{column}: {number}: twice; every number belongs to one"
-                if number < before:
-                    return f"{name}[{index}].{column}: {number}: must be in rising order"
+            index = next((index for index, (before, number) in enumerate(pairwise(numbers), 1) if number <= before), 0)
+            if index and numbers[index] in numbers[:index]:
+                return f"{name}[{index}].{column}: {numbers[index]}: twice; every number belongs to one"
+            if index:
+                return f"{name}[{index}].{column}: {numbers[index]}: must be in rising order"
         kinds = nodes["kind"].tolist()
         if kinds != sorted(kinds) or ids[: len(ids) - kinds.count(HIDDEN)] != list(range(len(ids) - kinds.count(HIDDEN))):
             return "nodes: must be inputs, the bias, outputs numbered from 0, then hidden nodes"
@@ -329,13 +340,17 @@ class Space(FileSpace):
                 return f"links[{index}]: from {ends[0]} to {ends[1]}: there is such a link already"
             seen.add(ends)
         if not self.settings.recurrent:
-            if any(kind_of[source] == OUTPUT for source, _ in seen):
-                return "links: from an output, which only a recurrent network has (space.recurrent = true)"
+            pairs = [(int(link["source"]), int(link["target"])) for link in links]
+            for index, (source, target) in enumerate(pairs):
+                if kind_of[source] == OUTPUT:
+                    return f"links[{index}]: from output {source} to {target}, which only a recurrent network has (space.recurrent = true)"
             try:
-                cycle = nx.find_cycle(nx.DiGraph(list(seen)))
-                return f"links: a cycle through {', '.join(str(source) for source, _ in cycle[:8])}; only a recurrent network has one (space.recurrent = true)"
+                cycle = nx.find_cycle(nx.DiGraph(pairs))
             except nx.NetworkXNoCycle:
-                pass
+                return None
+            closing = max(pairs.index((source, target)) for source, target in cycle)
+            through = ", ".join(str(source) for source, _ in cycle[:8]) + ", ..." * (len(cycle) > 8)
+            return f"links[{closing}]: closes a cycle through {through}; only a recurrent network has one (space.recurrent = true)"
         return None
 
 

@@ -4,6 +4,8 @@ A strategy is asked for candidates and told what they scored; it sees the toolbo
 to ask for at once), `ask(ids)` (which may give fewer, and none where it has to be told more first), `tell(evaluated)`, `alive` (what a snapshot shows), `fitness` (of those), `migrants(count, number)`, `state_dict()` and
 `load_state_dict(state)`, which raises ValueError for a state that does not fit. The settings' `candidates` is the block's size, from which
 `backend = "auto"` is decided.
+
+One that has to learn before there is a candidate has `learning`, `learn()`, `score(genotype)` and `spent`, as such an evaluator has.
 """
 
 from collections.abc import Sequence

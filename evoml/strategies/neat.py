@@ -4,11 +4,13 @@ Stanley, Miikkulainen 2002, "Evolving Neural Networks through Augmenting Topolog
 representatives of the generation before, explicit fitness sharing, offspring in proportion to shared fitness. `preset` lays the numbers and rules of the paper
 (`stanley2002`), of its published program (`stanley_code`, after its ports) or of neat-python 2.0 (`neat_python`) under every other setting. What the paper leaves open:
 weights move by a uniform step of at most 2.5, new ones are uniform within 8 and none goes beyond, the best fifth of a species breeds. Departures: a fitness below zero is shifted, since it could not be
-shared; where every species is stagnant the best one breeds; of neat-python's distance the difference of node genes is left out, and delta coding of the program.
+shared; where every species is stagnant the best one breeds; a stagnant species may still give a father to another's child. The paper's rule for a population that is stuck is off
+(`stuck = 20` is it). Left out of the program: delta coding, fathers of other species by their rank. Left out of neat-python: what node genes and flags add to the distance; a switched
+link is drawn a child there, not a gene, and a new link has 20 tries.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from deap import base
@@ -26,7 +28,7 @@ TIES = ("random", "smaller", "second")
 PRESETS: dict[str, dict[str, Any]] = {
     "stanley2002": {},
     "stanley_code": {
-        "range": 2.5, "averaged": 0.4, "mate_only": 0.2, "layered": True, "exclusive": True, "severe": True, "distance": "unscaled", "nearest": True, "representative": "champion",
+        "range": 2.5, "averaged": 0.4, "mate_only": 0.2, "layered": True, "exclusive": True, "severe": True, "distance": "unscaled", "representative": "champion",
         "ties": "smaller", "stagnant": "penalised", "champion_offspring": 5, "champion_size": 0,
     },
     "neat_python": {
@@ -130,6 +132,12 @@ class Settings(settings.Settings):
     def _laid_over(cls, values: Any) -> Any:
         """The preset's values under those that are given."""
         return PRESETS.get(str(values.get("preset")), {}) | values if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.perturb + self.replace > 1 + 1e-9:
+            raise ValueError(f"perturb, replace: {self.perturb:g} and {self.replace:g}: shares of the same weights; together at most 1")
+        return self
 
     @property
     def candidates(self) -> int:
@@ -241,15 +249,19 @@ class Strategy:
         """How many children each species has, [S]; they sum to the population's size."""
         own, table, quality = self.settings, self.table, self.population.quality
         finite = np.isfinite(quality)
+        size = max(
+            float(np.abs(quality[finite]).max(initial=0.0)), 1e-300
+        )  # in whose units no sum of the largest or smallest numbers overflows
+        quality, unit = quality / size, 1.0 / size
         low = float(quality[finite].min(initial=np.inf))
         high = float(quality[finite].max(initial=-np.inf))
         if own.sharing == "normalised":
-            scaled = np.where(finite, (quality - low) / max(high - low, 1.0), 0.0)
+            scaled = np.where(finite, (quality - low) / max(high - low, unit), 0.0)
         else:
             scaled = np.where(finite, quality - min(low, 0.0), 0.0)
         shared = np.bincount(self.species, scaled, len(table)) / table["size"]
         breeding = self._breeding()
-        if own.stagnant == "penalised" and not own.stuck:
+        if own.stagnant == "penalised" and not self._stuck:
             shared = np.where(breeding, shared, 0.01 * shared)
             breeding[:] = True
         shared = np.where(breeding, shared, 0.0)
@@ -261,6 +273,12 @@ class Strategy:
             target *= own.population / target.sum()
         return _whole(target, own.population)
 
+    @property
+    def _stuck(self) -> bool:
+        """Whether nobody has gained for so long that the two best species breed alone."""
+        waited = self.generation - self.improved
+        return self.settings.stuck > 0 < waited and waited % self.settings.stuck == 0
+
     def _breeding(self) -> np.ndarray:
         """Which species are not stagnant, at least one."""
         own, table = self.settings, self.table
@@ -269,7 +287,7 @@ class Strategy:
         if own.stagnation:
             out = self.generation - table["improved"] < own.stagnation
             out[rank[: own.species_elite]] = True
-        if own.stuck and self.generation > self.improved and (self.generation - self.improved) % own.stuck == 0:
+        if self._stuck:
             out[:] = False
             out[rank[:2]] = True
         if not out.any():
@@ -336,6 +354,8 @@ class Strategy:
         schema, weights, arrays = self.population.schema, self.population.weights, state["arrays"]
         self.population = Population.from_state(schema, state["population"], weights)
         self.representatives = Population.from_state(schema, state["representatives"], weights)
+        if not (self.toolbox.sound(self.population) and self.toolbox.sound(self.representatives)):
+            raise ValueError("not genomes")
         self.species, self.counters = np.array(arrays["species"], np.int64), np.array(arrays["counters"], np.int64)
         self.table = _table(len(arrays["table.id"]))
         for name in COLUMNS:

@@ -27,6 +27,7 @@ class TrialTask:
 
     kind = "trials"
     objective = "fitness"
+    takes_data = False
 
     def __init__(self, settings: settings.Settings, data: Path | None, seed: int) -> None:
         """Raises InputError if `data` is given."""
@@ -39,8 +40,13 @@ def fits(graphs: Graphs, inputs: int, outputs: int) -> None:
     """Raise InputError unless the networks have so many inputs and outputs."""
     if (graphs.inputs, graphs.outputs) != (inputs, outputs):
         raise InputError(
-            f"space: networks of {graphs.inputs} inputs and {graphs.outputs} outputs; this task has {inputs} and {outputs}: make them for it"
+            f"space: the network has {_ends(graphs.inputs, graphs.outputs)}, the task {_ends(inputs, outputs)}; "
+            "take the task that it was searched on, or search on this one"
         )
+
+
+def _ends(inputs: int, outputs: int) -> str:
+    return f"{inputs} input{'s' * (inputs != 1)} and {outputs} output{'s' * (outputs != 1)}"
 
 
 def tried(scores: np.ndarray, steps: int, status: np.ndarray | None = None) -> Tried:

@@ -1,9 +1,9 @@
 """Examples to learn by evolution: any table of numbers, from an .npz, a CSV or a Parquet file.
 
 An .npz has arrays `inputs` [N, I] and `targets` [N] or [N, O] (`x` and `y` will do); of a CSV or Parquet file, the target is the last column or what `target` names, and all
-others are inputs. Inputs are standardised with mean and deviation of the training part. In regression an output of 0.1 stands for the least target of that part and 0.9
-for the greatest, so that outputs in 0..1 reach all of them. In classification there is one output a class and the largest wins; of two classes there is one output, the
-second class being above 0.5.
+others are inputs. Inputs are standardised with mean and deviation of the training part; so are the targets of a regression, which networks are to answer with outputs
+of any size (`scaling` has another way). In classification there is one output a class and the largest wins; of two classes there is one output, the second class being
+above 0.5. `Units` says all of this of one table, so that what leaves evoml takes and gives the table's own values.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from evoml.tasks._trials import fits, outputs_of, tried
 
 FEW = 20  # whole numbers of so many values at most, each twice, are taken for classes
 MOST_CLASSES = 1000
-LOW, HIGH = 0.1, 0.9  # outputs that stand for the least and the greatest target
+LOW, HIGH = 0.1, 0.9  # outputs that stand for the least and the greatest target where they are scaled by their range
 RIGHT = "there must be inputs [n, columns] and targets [n], or x and y"
 
 
@@ -33,6 +33,11 @@ class Settings(settings.Settings):
     target: str = Field(default="", description="name of the target's column, several with commas between them; empty: the last column")
     kind: Literal["auto", "regression", "classification"] = Field(
         default="auto", description="auto: classification where the target is text, true or false, or whole numbers of at most 20 values"
+    )
+    scaling: Literal["standard", "range"] = Field(
+        default="standard",
+        description="of a regression's targets: standard: an output of 0 is their mean, 1 a deviation above it, and output nodes do not squash; "
+        "range: 0.1 is the least and 0.9 the greatest, and output nodes are sigmoids. Both in the training part",
     )
     valid: float = Field(default=0.2, gt=0, lt=0.8, description="share of the examples that choose among champions")
     test: float = Field(default=0.2, gt=0, lt=0.8, description="share of the examples that the reported result is measured on")
@@ -52,6 +57,35 @@ class Columns:
     targets: dict[str, np.ndarray]  # [N] each
 
 
+@dataclass(frozen=True)
+class Units:
+    """What a network's inputs and outputs stand for in the columns of its table."""
+
+    columns: tuple[str, ...]  # [I]
+    mean: tuple[float, ...]  # [I] input = (column - mean) / deviation
+    deviation: tuple[float, ...]
+    targets: tuple[str, ...]  # [O] in regression, else one
+    offset: tuple[float, ...]  # [O] target = offset + scale * output
+    scale: tuple[float, ...]
+    classes: tuple[Any, ...]  # as the table has them; empty in regression. Of two classes there is one output, above 0.5 for the second
+    sweeps: int  # of a recurrent network on a row, from zero memory
+
+    def words(self, most: int = 20) -> list[str]:
+        """The same in lines, of at most so many columns and outputs."""
+        rows = zip(self.columns[:most], self.mean, self.deviation, strict=False)
+        out = [f"x{at} = ({name} - {mean:.6g}) / {deviation:.6g}" for at, (name, mean, deviation) in enumerate(rows)]
+        if len(self.columns) > most:
+            out.append(f"and so on, to x{len(self.columns) - 1} of {self.columns[-1]}")
+        (*_, name) = self.targets
+        if len(self.classes) == 2:
+            return [*out, f"{name}: {self.classes[1]} where y0 > 0.5, else {self.classes[0]}"]
+        if self.classes:
+            some = ", ".join(f"{value} where y{at}" for at, value in enumerate(self.classes[:most]))
+            return [*out, f"{name}: the class of the largest output, {some}{', ...' * (len(self.classes) > most)}"]
+        ends = zip(self.targets[:most], self.offset, self.scale, strict=False)
+        return [*out, *(f"{name} = {offset:.6g} + {scale:.6g} y{at}" for at, (name, offset, scale) in enumerate(ends))]
+
+
 class Examples:
     """Some of the examples: inputs [N, I] standardised, and targets as the outputs should be, [N, O]."""
 
@@ -60,16 +94,17 @@ class Examples:
         self.inputs, self.outputs = task.inputs, task.outputs
         self.x, self.y = task.x[rows], task.y[rows]
         self.labels = task.labels[rows]
-        self.names: tuple[str, ...] = ("fitness", "mean_squared_error")
+        errors = [f"mean_squared_error_of_{name}" for name in task.targets] if task.outputs > 1 else ["mean_squared_error"]
+        self.names: tuple[str, ...] = ("fitness", *errors)
         if task.classes:
             self.names = ("accuracy", "fitness") if final else ("fitness", "accuracy")
 
     def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
-        """Regression: 1 / (1 + mean squared error), and that error, in units of the training targets' variance. Classification: 1 less the mean
-        squared error of the outputs, and accuracy, which is first where this is a test.
+        """Regression: 1 / (1 + mean squared error in units of the training targets' variance), and the mean squared error of every target in its
+        own unit. Classification: 1 less the mean squared error of the outputs, and accuracy, which is first where this is a test.
         """  # fmt: skip
         fits(graphs, self.inputs, self.outputs)
-        scores = np.empty((len(graphs), 2))
+        scores = np.empty((len(graphs), len(self.names)))
 
         def take(first: int, last: int, outputs: np.ndarray) -> None:
             with np.errstate(all="ignore"):  # outputs of any size, whose score is then not finite
@@ -79,10 +114,11 @@ class Examples:
         return tried(scores, outputs_of(graphs, self.x, backend, workers, take, self.task.settings.sweeps, dtype))
 
     def _scores(self, outputs: np.ndarray) -> np.ndarray:
-        """[P, N, O] -> [P, 2]"""
+        """[P, N, O] -> [P, names]"""
         if not self.task.classes:
-            loss = (((outputs - self.y) / self.task.unit) ** 2).mean((1, 2))
-            return np.stack([np.where(np.isfinite(loss), 1 / (1 + loss), np.nan), loss], 1)
+            errors = ((outputs - self.y) ** 2).mean(1)
+            loss = (errors / self.task.unit**2).mean(1)
+            return np.hstack([np.where(np.isfinite(loss), 1 / (1 + loss), np.nan)[:, None], errors * self.task.scale**2])
         loss = ((outputs - self.y) ** 2).mean((1, 2))
         guess = outputs.argmax(2) if self.outputs > 1 else (outputs[..., 0] > 0.5).astype(np.int64)
         accuracy = np.where(np.isfinite(loss), (guess == self.labels).mean(1), np.nan)
@@ -106,6 +142,7 @@ class Task:
         raw = np.stack([numbers(columns.where, name, column) for name, column in columns.inputs.items()], 1)
         self.columns, self.targets = tuple(columns.inputs), tuple(columns.targets)
         self.classes: tuple[str, ...] = ()
+        self._values: tuple[Any, ...] = ()  # the same as the table has them
         self.labels = self._classes(columns) if self._classifies(columns) else np.zeros(len(raw), np.int64)
         self._parts = divide(self.labels, settings, self._class)
         train = raw[self._parts[0]]
@@ -114,6 +151,16 @@ class Task:
         self.x = (raw - self.mean) / self.deviation
         self.y, self.offset, self.scale, self.unit = self._one_hot() if self.classes else self._scaled(columns)
         self.inputs, self.outputs = self.x.shape[1], self.y.shape[1]
+        self.output = (
+            "sigmoid" if self.classes or settings.scaling == "range" else "identity"
+        )  # of the output nodes, where nothing else is said
+
+    @property
+    def units(self) -> Units:
+        """What inputs and outputs stand for."""
+        numbers = (tuple(each.tolist()) for each in (self.mean, self.deviation, self.offset, self.scale))
+        mean, deviation, offset, scale = numbers
+        return Units(self.columns, mean, deviation, self.targets, offset, scale, self._values, self.settings.sweeps)
 
     def search(self, experiment: int = 0) -> Examples:
         """The training part; the same in every experiment."""
@@ -150,7 +197,8 @@ class Task:
             raise InputError(
                 f"{self.where}: column {name}: {len(values)} class{'es' * (len(values) != 1)}; there must be 2 to {MOST_CLASSES}"
             )
-        self.classes = tuple(map(str, values.tolist()))
+        self._values = tuple(values.tolist())
+        self.classes = tuple(map(str, self._values))
         return labels.astype(np.int64)
 
     def _class(self, label: int) -> str:
@@ -173,8 +221,11 @@ class Task:
             raise InputError(
                 f"{self.where}: column {name}: {low[constant.argmax()]:g} in every example of the training part; nothing to learn"
             )
-        scale = (high - low) / (HIGH - LOW)
-        offset = low - LOW * scale
+        if self.settings.scaling == "standard":
+            scale, offset = train.std(0), train.mean(0)
+        else:
+            scale = (high - low) / (HIGH - LOW)
+            offset = low - LOW * scale
         return (raw - offset) / scale, offset, scale, train.std(0) / scale
 
 

@@ -3,6 +3,9 @@
     def fitness(network):
         return -abs(network(numpy.array([0.5, 1.0]))[0] - 0.25)
 
+It is given a `Network` and returns a finite number. One that raises, calls sys.exit() or returns what is no finite number costs that candidate; so does one that ends its process or
+takes longer than `timeout`. It has no input to read, and what it prints is thrown away.
+
 `--task function:mymodule:fitness`; the module is looked for in the current folder first. A recurrent network remembers from call to call until `network.reset()`, and every
 candidate starts without memory. The function runs in processes of its own, when something is searched, resumed or evaluated and never when a run is only read.
 """
@@ -24,7 +27,7 @@ from evoml.graphs import Graphs
 from evoml.population import CRASHED, DIVERGED
 from evoml.registry import load
 from evoml.tasks import Tried
-from evoml.tasks._crew import Answers, Crewed, Work, said
+from evoml.tasks._crew import Answers, Crew, Crewed, Work, said
 from evoml.tasks._trials import TrialTask, fits
 
 ARGUMENT = "path"  # the setting that stands behind a colon of the task's name
@@ -94,8 +97,14 @@ class Function(Crewed):
         Raises InputError where the function cannot be imported.
         """
         fits(graphs, self.inputs, self.outputs)
-        crew = self._crewed("function", {"path": self.settings.path}, backend, max(1, workers), self.settings.timeout)
-        return self._told(crew.run(graphs, len(self.names)))
+        return self._told(self._its_crew(backend, workers).run(graphs, len(self.names), watch=self.watch))
+
+    def check(self, backend: str, workers: int) -> None:
+        """Start the processes. Raises InputError where the function cannot be imported."""
+        self._its_crew(backend, workers).check()
+
+    def _its_crew(self, backend: str, workers: int) -> Crew:
+        return self._crewed("function", {"path": self.settings.path}, backend, max(1, workers), self.settings.timeout)
 
 
 class Task(TrialTask):
@@ -134,10 +143,13 @@ def worker(arguments: dict[str, Any], backend: str) -> Work:
             network = Network(graphs.take(np.array([at])), backend)
             try:
                 value = float(function(network))
-            except Exception as error:
-                out.status[at], out.failure = CRASHED, f"{path}: {said(error)}"
+            except BaseException as error:  # sys.exit() is one
+                out.fail(at, CRASHED, said(error))
             else:
-                out.scores[at], out.status[at] = (value, out.status[at]) if isfinite(value) else (np.nan, DIVERGED)
+                if isfinite(value):
+                    out.scores[at] = value
+                else:
+                    out.fail(at, DIVERGED, f"it returned {value}")
             out.steps += network.evaluations
         return out
 
@@ -155,7 +167,7 @@ def find(path: str) -> Callable[[Network], float]:
         if error.name and module.startswith(error.name):
             raise InputError(f"task.path: {path}: no module {module} on Python's path or in the current folder") from None
         raise InputError(f"task.path: {path}: importing it failed: {said(error)}") from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # sys.exit() is one
         raise InputError(f"task.path: {path}: importing it failed: {said(error)}") from None
     if not callable(function):
         raise InputError(f"task.path: {path}: {'not a function' if function is not None else f'no function {name} in module {module}'}")

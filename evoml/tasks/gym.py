@@ -28,7 +28,7 @@ from evoml.population import CRASHED, DIVERGED, OK
 from evoml.registry import load
 from evoml.tasks import Tried
 from evoml.tasks._common import Split, task_seed
-from evoml.tasks._crew import Answers, Crewed, Work, said
+from evoml.tasks._crew import Answers, Crew, Crewed, Work, said
 from evoml.tasks._trials import TrialTask, fits
 
 LARGEST_BOUND = 1e6
@@ -144,8 +144,8 @@ class Episodes:
         alive: list[int] = []
         self._beaten = time.monotonic()
 
-        def failed(lane: int, error: Exception) -> None:
-            out.status[lanes[lane][0]], out.failure = CRASHED, f"{self.settings.id}: {said(error)}"
+        def failed(lane: int, error: BaseException) -> None:
+            out.fail(lanes[lane][0], CRASHED, said(error))
             environments[lane] = None  # who knows what state it is in
 
         for lane, (network, episode) in enumerate(lanes):
@@ -153,7 +153,7 @@ class Episodes:
             try:
                 inputs[network, episode] = self.interface.sense(environments[lane].reset(seed=self.seeds[episode])[0])
                 alive.append(lane)
-            except Exception as error:
+            except BaseException as error:  # whatever the code of others may raise; sys.exit() is one
                 failed(lane, error)
             self._live(beat)
         stepper = self.backend.Stepper(graphs, count, "float64")
@@ -163,7 +163,8 @@ class Episodes:
             where = places[alive]
             outputs = np.asarray(stepper.step(inputs / self.interface.scale))[where[:, 0], where[:, 1]]
             finite = np.isfinite(outputs).all(1)
-            out.status[where[~finite, 0]] = DIVERGED
+            for network in where[~finite, 0].tolist():
+                out.fail(network, DIVERGED, "an output is not a finite number")
             actions = self.interface.act(np.where(finite[:, None], outputs, 0.0))
             out.steps += len(alive)
             still = []
@@ -176,7 +177,7 @@ class Episodes:
                     returns[network, episode] += float(reward)
                     if not (terminated or truncated):
                         still.append(lane)
-                except Exception as error:
+                except BaseException as error:
                     failed(lane, error)
                 self._live(beat)
             alive, step = still, step + 1
@@ -204,10 +205,16 @@ class Returns(Crewed):
         hangs has a status and NaN; so has one with an output that is not a number.
         """  # fmt: skip
         fits(graphs, self.inputs, self.outputs)
-        count = max(1, workers)
+        batch = max(1, -(-len(graphs) // max(1, workers)))
+        return self._told(self._its_crew(backend, workers).run(graphs, len(self.names), batch, self.watch))
+
+    def check(self, backend: str, workers: int) -> None:
+        """Start the processes. Raises InputError where the environment cannot be made."""
+        self._its_crew(backend, workers).check()
+
+    def _its_crew(self, backend: str, workers: int) -> Crew:
         arguments = {"settings": self.settings.model_dump(mode="json"), "seeds": self.seeds}
-        crew = self._crewed("gym", arguments, backend, count, self.settings.timeout)
-        return self._told(crew.run(graphs, len(self.names), max(1, -(-len(graphs) // count))))
+        return self._crewed("gym", arguments, backend, max(1, workers), self.settings.timeout)
 
 
 class Task(TrialTask):

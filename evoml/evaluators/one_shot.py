@@ -1,0 +1,249 @@
+"""Scores candidates with shared weights: a supernet is trained first, once, and a candidate is what is left of it without all other paths.
+
+Bender, Kindermans, Zoph, Vasudevan, Le 2018, "Understanding and Simplifying One-Shot Architecture Search", ICML. In training paths are dropped at a rate that grows linearly from zero; a batch is parted
+into ghosts, each with paths of its own and normalised by itself; only weights that a step uses have an L2 penalty. Candidates are normalised by the statistics of the
+images that they are scored on. Which candidates is any strategy's business; the best of them are to be trained by themselves, by what `alone` says.
+
+Departures: the supernets are those of evoml's spaces, where a path is dropped in all cells of a kind at once, as in the candidates.
+"""
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from evoml import settings
+from evoml.errors import InputError
+from evoml.evaluators import Evaluation, Outcome, Single, weight
+from evoml.evaluators._paths import PathDropout
+from evoml.genes import Genotype
+from evoml.memory import check_step
+from evoml.networks import TrainingSettings
+from evoml.networks.batches import Batches
+from evoml.networks.optimisers import Momentum, clipped, cosine
+from evoml.population import CRASHED, DIVERGED, OK
+from evoml.streams import LEARN, outputs, streams
+from evoml.tasks import ImageSet
+
+if TYPE_CHECKING:
+    from evoml.networks.supernet import Shared
+
+FINAL = {"evaluator": {"alone": {"epochs": 60}}, "task": {"examples": 0, "size": 0}}  # what lies over a run's settings for its winner
+DATA, INIT, PATHS = range(3)  # what is drawn for
+_ALL = 2**32  # the number of the one supernet of a run, which no other stream of LEARN has
+Objective = Literal["accuracy", "loss", "parameters", "multiply_adds"]
+
+
+class Settings(settings.Settings):
+    """How the supernet is trained, what candidates are judged by, and how one is trained by itself."""
+
+    objectives: tuple[Objective, ...] = Field(
+        ("accuracy",),
+        min_length=1,
+        description="accuracy first, which is with shared weights, as is loss; the others are of a candidate's own network",
+    )
+    epochs: int = Field(30, ge=1, le=10_000, description="passes of the supernet over the training images")
+    batch: int = Field(64, ge=2, le=65_536, description="images a step, at most all")
+    ghosts: int = Field(2, ge=1, le=1024, description="equal parts of a batch, each with paths and statistics of its own")
+    drop: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="r: probability at the end of training that a node would lose all of its k paths; each is dropped with r^(1/k)",
+    )
+    lr: float = Field(0.05, gt=0, le=1_000, description="learning rate at the start")
+    lr_least: float = Field(
+        0.05,
+        ge=0,
+        le=1_000,
+        description="at the end, reached along a cosine; a small one leaves weights behind that are fit for few dropped paths",
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(3e-4, ge=0, le=10, description="L2 penalty on the weights that a step uses")
+    clip: float = Field(5.0, ge=0, description="largest norm of the whole gradient; 0: no limit")
+    shift: int = Field(0, ge=0, description="most pixels that an image is moved by, either way along both axes; 0: none")
+    flip: bool = Field(False, description="mirror half of the images")
+    cutout: int = Field(0, ge=0, description="side of the square that is set to the mean, in pixels; 0: none")
+    threads: int = Field(1, ge=1, le=1024, description="that torch uses in the supernet; results depend on it")
+    alone: TrainingSettings = TrainingSettings()
+
+    @field_validator("objectives")
+    @classmethod
+    def _accuracy_first(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if names[0] != "accuracy" or len(set(names)) < len(names):
+            raise ValueError("must be accuracy first, and each name once")
+        return names
+
+    @model_validator(mode="after")
+    def _ghosts_are_equal(self) -> "Settings":
+        if self.batch % self.ghosts or self.batch < 2 * self.ghosts:
+            raise ValueError(f"ghosts: {self.ghosts}: must divide batch, {self.batch}, into equal parts of at least two images")
+        return self
+
+
+class Evaluator(Single):
+    """One supernet on one set of images. The loop calls `learn` as long as there is something to learn; where nobody did, the first candidate does."""
+
+    costly = False  # not worth a process of its own, which would have to be sent the weights
+    task = "digits"
+
+    def __init__(self, settings: Settings, tasks: ImageSet, space: Any, backend: str = "") -> None:
+        """Raises InputError for a space or a task without a supernet, and where a step of it does not fit into memory."""
+        if not hasattr(space, "supernet"):
+            name = getattr(space, "name", type(space).__module__.rpartition(".")[2])
+            raise InputError(f"evaluator: one_shot trains a supernet, which space {name} does not have; cell, nasbench201 and mobile do")
+        if not isinstance(tasks, ImageSet):
+            raise InputError("evaluator: one_shot trains a supernet on images, which this task does not give; digits does")
+        if len(tasks.train_y) < 2 * settings.ghosts:
+            raise InputError(
+                f"evaluator.ghosts: {settings.ghosts}: must be at most {len(tasks.train_y) // 2}, so that each has two training images"
+            )
+        self.settings, self.tasks, self.space = settings, tasks, space
+        self.seed = 0  # to be set before anything is learnt
+        self.objectives: tuple[str, ...] = tuple(settings.objectives)
+        self.weights = tuple(weight(name) for name in self.objectives)
+        self.counts = dict.fromkeys(("candidates", "crashed", "diverged", "steps"), 0)
+        self.supernet = space.supernet(tasks.size, len(tasks.classes))
+        self.batch = min(settings.batch, len(tasks.train_y)) // settings.ghosts * settings.ghosts
+        check_step(self.supernet, self.batch // settings.ghosts, "evaluator.batch")  # one ghost after the other
+        self.total = settings.epochs * (len(tasks.train_y) // self.batch)  # steps
+        self.dropout = PathDropout(self.supernet, settings.drop)
+        self.step = 0  # steps that are done
+        self.spent = 0  # multiply-adds of training and of scoring candidates
+        self.sums = np.zeros(2)  # loss and hits, of the epoch in progress
+
+    # -- the supernet ------------------------------------------------------------------------------------------------------
+
+    @property
+    def learning(self) -> bool:
+        """Whether the supernet has steps left."""
+        return self.step < self.total
+
+    def learn(self) -> dict[str, Any] | None:
+        """One step. At the end of an epoch what it came to, else None. Raises InputError where the training diverges."""
+        net, given = self.net, self.settings
+        before, masks = net.spent, self.masks(self.step)
+        found = net.gradients(*self.batches.at(self.step), masks, of_mix=False)
+        if not isfinite(found.loss):
+            raise InputError(
+                f"evaluator.lr: {given.lr:g}: the supernet's training diverged in step {self.step + 1} of {self.total}; make it smaller"
+            )
+        assert found.weights is not None
+        lr = cosine(given.lr, given.lr_least, self.step, self.total)
+        self.descent.step(net.weights, clipped(found.weights, given.clip), lr, net.decayed & net.active(masks))
+        self.spent += net.spent - before
+        self.step += 1
+        self.counts["steps"] += 1
+        self.sums += found.loss, found.right
+        return self._epoch() if self.step % self.batches.count == 0 else None
+
+    def masks(self, step: int) -> np.ndarray:
+        """The paths of every ghost in a step, [ghosts, G, O] of 0 and 1."""
+        rng, share = np.random.default_rng(self._draw(PATHS, step)), step / max(self.total - 1, 1)
+        return np.stack([self.dropout.mask(rng, share) for _ in range(self.settings.ghosts)])
+
+    def _epoch(self) -> dict[str, Any]:
+        (loss, hits), self.sums = self.sums / self.batches.count, np.zeros(2)
+        epoch, accuracy = self.step // self.batches.count, float(hits / self.batch)
+        return {"search": 0, "epoch": epoch, "epochs": self.settings.epochs, "loss": float(loss), "accuracy": accuracy, "spent": self.spent}
+
+    @cached_property
+    def net(self) -> "Shared":
+        """The shared weights, fresh at first; with scale and shift behind every normalisation, as in a candidate's own network."""
+        from evoml.networks.supernet import Shared
+
+        return Shared(self.supernet, self._draw(INIT), affine=True, threads=self.settings.threads)
+
+    @cached_property
+    def descent(self) -> Momentum:
+        return Momentum(len(self.net.weights), self.settings.momentum, self.settings.weight_decay)
+
+    @cached_property
+    def batches(self) -> Batches:
+        given = self.settings
+        return Batches(
+            self.tasks.train_x, self.tasks.train_y, self.batch, self._draw(DATA), shift=given.shift, flip=given.flip, cutout=given.cutout
+        )
+
+    @cached_property
+    def _valid(self) -> np.ndarray:
+        """Images that candidates are scored on, [N, H, W, C]."""
+        return np.ascontiguousarray(self.tasks.valid_x.transpose(0, 2, 3, 1))
+
+    def _draw(self, purpose: int, number: int = 0) -> int:
+        """A seed."""
+        stream = outputs(streams(self.seed, LEARN, np.array([_ALL])), np.array([purpose + 1]))
+        return int(outputs(stream, np.array([number + 1]))[0])
+
+    # -- candidates --------------------------------------------------------------------------------------------------------
+
+    def __call__(self, genotypes: Sequence[Genotype]) -> Evaluation:
+        """Objectives of every genotype, [n, O]."""
+        before = self.counts["steps"]
+        done = self.outcomes(genotypes, [0] * len(genotypes))
+        objectives = np.array([outcome.objectives for outcome in done], np.float64).reshape(-1, len(self.objectives))
+        return Evaluation(objectives, np.array([outcome.status for outcome in done], np.uint8), self.counts["steps"] - before)
+
+    def outcomes(self, genotypes: Sequence[Genotype], streams: Sequence[int] | np.ndarray) -> list[Outcome]:
+        """One outcome a genotype."""
+        return [self.evaluate(genotype, int(stream)) for genotype, stream in zip(genotypes, streams, strict=True)]
+
+    def evaluate(self, genotype: Genotype, stream: int = 0) -> Outcome:
+        """Score one candidate, with nothing random. What is the candidate's own fault is a status, never an exception."""
+        self._finish()
+        began, before = time.perf_counter(), self.net.spent
+        self.counts["candidates"] += 1
+        try:
+            network = self.space.network(genotype, self.tasks.size, len(self.tasks.classes))
+            counted = {"parameters": float(network.parameters), "multiply_adds": float(network.multiply_adds)}
+        except ValueError:
+            self.counts["crashed"] += 1
+            return Outcome(self.worst, CRASHED)
+        accuracy, loss = self._scored(genotype)
+        self.spent += self.net.spent - before
+        seconds = time.perf_counter() - began
+        if not isfinite(loss):
+            self.counts["diverged"] += 1
+            return Outcome(self.worst, DIVERGED, seconds)
+        values = {"accuracy": accuracy, "loss": loss} | counted
+        return Outcome(tuple(values[name] for name in self.objectives), OK, seconds)
+
+    def score(self, genotype: Genotype) -> float:
+        """Accuracy of a genotype with the shared weights, on the images that candidates are judged by; no part of the search, so not in `spent`."""
+        self._finish()
+        return self._scored(genotype)[0]
+
+    def _scored(self, genotype: Genotype) -> tuple[float, float]:
+        return self.net.score(self._valid, self.tasks.valid_y, self.space.paths(genotype))
+
+    def _finish(self) -> None:
+        while self.learning:
+            self.learn()
+
+    def warm(self) -> None:
+        """Make the supernet and pass through it once, so that no import and no compilation counts as searching."""
+        net, masks = self.net, self.masks(0)
+        before, ghosts = net.spent, self.settings.ghosts
+        net.gradients(self._valid[:1].repeat(2 * ghosts, 0), self.tasks.valid_y[:1].repeat(2 * ghosts), masks, of_mix=False)
+        net.spent = before
+
+    # -- state -------------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        learnt = {"net": self.net.state(), "descent": self.descent.state()} if self.step else {}
+        return super().state_dict() | {"step": self.step, "spent": self.spent, "sums": self.sums.copy(), "learnt": learnt}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError or KeyError for a state that does not fit."""
+        super().load_state_dict(state)
+        step, spent, sums = int(state["step"]), int(state["spent"]), np.array(state["sums"], np.float64)
+        if not 0 <= step <= self.total or spent < 0 or sums.shape != (2,):
+            raise ValueError("not a step of this supernet's training")
+        self.step, self.spent, self.sums = step, spent, sums
+        if step:
+            self.net.load(state["learnt"]["net"])
+            self.descent.load(state["learnt"]["descent"])

@@ -1,0 +1,261 @@
+"""What strategies share that search by gradient in a supernet: one candidate is what one whole search derives.
+
+The loop calls `learn` as long as `learning` says so, one step of the weights a call, and then asks for the derived genotype, which is trained by itself as any
+candidate is; the next candidate is another search with a seed of its own, as DARTS runs four and takes the best. Every step is a function of the state before it
+and of its own number, so a state that was stored goes on to the same end.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from deap import base
+from pydantic import Field, field_validator
+
+from evoml import settings
+from evoml.errors import InputError
+from evoml.genes import Genotype
+from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
+from evoml.population import Population
+from evoml.strategies import Single, SingleSettings, check_counts
+from evoml.streams import LEARN, outputs, streams
+
+if TYPE_CHECKING:
+    from evoml.networks.batches import Batches
+    from evoml.networks.supernet import Shared
+
+DATA, INIT, NOISE = range(3)  # what a search draws for
+
+
+class ArchitectureSettings(settings.Settings):
+    """How the architecture parameters are trained: by Adam."""
+
+    lr: float = Field(3e-4, gt=0, le=10, description="learning rate")
+    betas: tuple[float, float] = Field((0.5, 0.999), description="of Adam, each from 0 to below 1")
+    weight_decay: float = Field(1e-3, ge=0, le=10, description="L2 penalty")
+    deviation: float = Field(1e-3, ge=0, le=10, description="standard deviation of the initial values")
+
+    @field_validator("betas")
+    @classmethod
+    def _below_one(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("each must be from 0 to below 1")
+        return betas
+
+
+class Settings(SingleSettings):
+    """How a supernet's weights are trained while its architecture is searched."""
+
+    epochs: int = Field(50, ge=1, le=10_000, description="of one search")
+    batch: int = Field(64, ge=2, le=65_536, description="images a step, at most all")
+    split: float = Field(0.5, gt=0, lt=1, description="share of the training images for the weights; the others are for the architecture")
+    lr: float = Field(0.025, gt=0, le=1_000, description="of the weights, at the start; falls along a cosine")
+    lr_least: float = Field(0.001, ge=0, le=1_000, description="of the weights, at the end")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of the weights' SGD")
+    weight_decay: float = Field(3e-4, ge=0, le=10, description="L2 penalty on the weights")
+    clip: float = Field(5.0, ge=0, description="largest norm of the weights' gradient; 0: no limit")
+    shift: int = Field(0, ge=0, description="most pixels that an image is moved by, either way along both axes; 0: none")
+    flip: bool = Field(False, description="mirror half of the images")
+    cutout: int = Field(0, ge=0, description="side of the square that is set to the mean, in pixels; 0: none")
+    threads: int = Field(1, ge=1, le=1024, description="that torch uses in the supernet; results depend on it")
+    architecture: ArchitectureSettings = ArchitectureSettings()
+
+
+class Relaxed(Single):
+    """A subclass gives `_step` and, where they are others, `initial`, `probabilities`, `strengths`, and what it keeps besides in `_begin`, `_state`, `_load`."""
+
+    divided = True  # whether the training images are divided between weights and architecture
+    affine = False  # whether the supernet's normalisations have a scale and a shift
+    smoothing = 0.0  # of labels
+    settings: Any
+    net: "Shared"  # of the search in progress, from its first step on
+    batches: "Batches"  # for the weights
+    others: "Batches"  # for the architecture; the same where they are not divided
+    alpha: np.ndarray  # [G, O] architecture parameters; 0 where there is no option
+    descent: Momentum  # of the weights
+    adam: Adam  # of alpha
+
+    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, given: Sequence[Genotype] = ()) -> None:
+        """Raises InputError for a space or a task without a supernet, and where a step of it does not fit into memory."""
+        if given:
+            raise InputError(
+                f"start: {type(self).__module__.rpartition('.')[2]} starts from nothing; aging_evolution takes given genotypes"
+            )
+        super().__init__(toolbox, settings, seed)
+        self.supernet = toolbox.supernet()
+        toolbox.fits(min(settings.batch, len(toolbox.images().train_y)), self.kept())
+        self.search, self.step = -1, 0  # which search is in progress, and steps of it that are done
+        self.spent = 0  # multiply-adds of all searches
+        self.sums = np.zeros(2)  # loss and hits, of the epoch in progress
+        self.made: Population = toolbox.empty(0)
+
+    # -- what the loop uses ------------------------------------------------------------------------------------------------
+
+    @property
+    def learning(self) -> bool:
+        """Whether the next candidate's search has steps left."""
+        return self.asked == self.told and not (self.search == self.told and self.step == self.total)
+
+    @property
+    def total(self) -> int:
+        """Steps of one search."""
+        return int(self.settings.epochs * self.batches.count)
+
+    def learn(self) -> dict[str, Any] | None:
+        """One step. At the end of an epoch what it came to, else None."""
+        if self.search != self.told:
+            self.search, self.step, self.sums = self.told, 0, np.zeros(2)
+            self._open()
+            self._begin()
+        before = self.net.spent
+        self.sums += self._step(self.step)
+        self.spent += self.net.spent - before
+        if not np.isfinite(self.sums[0]):
+            raise InputError(
+                f"strategy: search {self.search + 1} diverged at step {self.step + 1} of {self.total}; make strategy.lr smaller"
+            )
+        self.step += 1
+        if self.step % self.batches.count:
+            return None
+        (loss, hits), self.sums = self.sums / self.batches.count, np.zeros(2)
+        return {
+            "search": self.search, "epoch": self.step // self.batches.count, "epochs": self.settings.epochs, "loss": float(loss),
+            "accuracy": float(hits / self.batches.batch), "spent": self.spent, "probabilities": self.probabilities().round(6).tolist(),
+        }  # fmt: skip
+
+    def ask(self, ids: np.ndarray) -> Population:
+        """The genotype that the search in progress derives once it is finished; before, nothing."""
+        if self.asked > self.told or self.search != self.told or self.step < self.total:
+            return self.made[:0]
+        out: Population = self.toolbox.derive(self.strengths())
+        out.ids[:] = ids[:1]
+        self.asked += 1
+        return out
+
+    def tell(self, evaluated: Population) -> None:
+        """Keep what was derived; the next call of `learn` begins another search."""
+        self._entered(evaluated)
+        self.made = Population.joined([self.made, evaluated])
+
+    @property
+    def alive(self) -> Population:
+        return self.made
+
+    def score(self, genotype: Genotype) -> float:
+        """Accuracy of a genotype with the shared weights of the last search, on the images that candidates are judged by."""
+        images = self.toolbox.images()
+        return float(
+            self.net.score(np.ascontiguousarray(images.valid_x.transpose(0, 2, 3, 1)), images.valid_y, self.toolbox.paths(genotype))[0]
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        searched = {} if self.search < 0 else {"net": self.net.state()} | self._state()
+        names = ("asked", "told", "search", "step", "spent")
+        return {name: getattr(self, name) for name in names} | {"sums": self.sums, "made": self.made.state(), "searched": searched}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.asked, self.told = check_counts(state["asked"], state["told"])
+        self.step, self.spent = check_counts(state["step"], state["spent"])
+        self.search, self.sums = int(state["search"]), np.array(state["sums"], np.float64).reshape(2)
+        self.made = Population.from_state(self.made.schema, state["made"], self.made.weights)
+        if len(self.made) != self.told or not 0 <= self.asked - self.told <= 1 or not -1 <= self.search <= self.told:
+            raise ValueError("not the searches of this strategy")
+        if self.search < 0:
+            return
+        self._open()
+        self._begin()
+        self.net.load(state["searched"]["net"])
+        self._load(state["searched"])
+        if not 0 <= self.step <= self.total:
+            raise ValueError("not a step of a search")
+
+    # -- what a search is --------------------------------------------------------------------------------------------------
+
+    def draw(self, purpose: int, number: int = 0) -> int:
+        """A seed of the search in progress."""
+        stream = outputs(streams(self.seed, LEARN, np.array([self.search])), np.array([purpose + 1]))
+        return int(outputs(stream, np.array([number + 1]))[0])
+
+    def noise(self, step: int) -> np.random.Generator:
+        """What a step draws from."""
+        return np.random.default_rng(self.draw(NOISE, step))
+
+    def _open(self) -> None:
+        """The supernet with fresh weights, and the images of the search in progress."""
+        from evoml.networks.batches import Batches
+
+        images, settings = self.toolbox.images(), self.settings
+        how = {"shift": settings.shift, "flip": settings.flip, "cutout": settings.cutout}
+        self.net = self.toolbox.shared(self.draw(INIT), affine=self.affine, smoothing=self.smoothing, threads=settings.threads)
+        parts = [np.arange(len(images.train_y))]
+        if self.divided:
+            order = np.random.default_rng(self.draw(DATA)).permutation(len(images.train_y))
+            parts = np.split(order, [min(max(int(len(order) * settings.split), 2), len(order) - 2)])
+        made = [
+            Batches(images.train_x[at], images.train_y[at], settings.batch, self.draw(DATA, 1 + number), **how)
+            for number, at in enumerate(parts)
+        ]
+        self.batches, self.others = made[0], made[-1]
+
+    def kept(self) -> np.ndarray | None:
+        """The options that are in memory at once, [G, O]; all of them where it is None."""
+        return None
+
+    def strengths(self) -> np.ndarray:
+        """What the genotype is derived by, [G, O]."""
+        return self.probabilities()
+
+    def probabilities(self) -> np.ndarray:
+        """How likely, or how strong, every option is now, [G, O]; 0 where there is none."""
+        return softmax(self.alpha, self.supernet.open)
+
+    def initial(self, normal: np.ndarray) -> np.ndarray:
+        """The architecture parameters at first, of draws of a standard normal distribution."""
+        return np.asarray(normal * self.settings.architecture.deviation)
+
+    def rate(self, step: int) -> float:
+        """The weights' learning rate: it falls from epoch to epoch, as published, not from step to step."""
+        return cosine(self.settings.lr, self.settings.lr_least, step // self.batches.count, self.settings.epochs)
+
+    def descend(self, gradient: np.ndarray, step: int) -> None:
+        """One step of the weights."""
+        self.descent.step(self.net.weights, clipped(gradient, self.settings.clip), self.rate(step), self.net.decayed)
+
+    def _begin(self) -> None:
+        """Start the architecture parameters and optimisers of a search."""
+        there, how = self.supernet.open, self.settings.architecture
+        drawn = np.random.default_rng(self.draw(INIT, 1)).standard_normal(there.shape)
+        self.alpha = np.where(there, self.initial(drawn), 0.0)
+        self.adam = Adam(there.shape, how.betas, how.weight_decay)
+        self.descent = Momentum(len(self.net.weights), self.settings.momentum, self.settings.weight_decay)
+
+    def _step(self, step: int) -> tuple[float, float]:
+        """One step of weights and architecture; loss and hits of the weights' batch."""
+        raise NotImplementedError
+
+    def _state(self) -> dict[str, Any]:
+        """What `_begin` started, as numbers and arrays."""
+        return {"alpha": self.alpha.copy(), "adam": self.adam.state(), "descent": self.descent.state()}
+
+    def _load(self, state: dict[str, Any]) -> None:
+        """Take that over. Raises ValueError or KeyError where it does not fit."""
+        alpha = np.array(state["alpha"], np.float64)
+        if alpha.shape != self.alpha.shape:
+            raise ValueError("not the architecture parameters of this supernet")
+        self.alpha = alpha
+        self.adam.load(state["adam"])
+        self.descent.load(state["descent"])
+
+
+def softmax(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Along the last axis, 0 where there is no option."""
+    shifted = np.where(there, values, -np.inf)
+    powers = np.exp(shifted - shifted.max(-1, keepdims=True))
+    out: np.ndarray = powers / powers.sum(-1, keepdims=True)
+    return out
+
+
+def through_softmax(gradient: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The gradient of what the softmax was taken of, given that of its result."""
+    out: np.ndarray = probabilities * (gradient - (gradient * probabilities).sum(-1, keepdims=True))
+    return out

@@ -1,0 +1,168 @@
+"""What shared weights are worth: behind every search that scores or derives architectures with them stands a check, which answers what their users ask.
+
+Do shared weights rank architectures as training does (Kendall's and Spearman's correlation over architectures drawn at random and trained alone; Yu et al. 2020, "Evaluating the
+Search Phase of Neural Architecture Search", arXiv 1902.08142)? Is the search better than a random one of equal cost (the best of as many of those as cost what the search did, in
+multiply-adds; Li, Talwalkar 2019, arXiv 1902.07638)? Have skip connections taken over (Zela et al. 2020, arXiv 1909.09656)? And where candidates were only scored with shared
+weights, the best of them are trained alone, and the best of those is the result (Bender et al. 2018).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from evoml.correlation import kendall, spearman
+from evoml.evaluators import Outcome
+from evoml.genes import Genotype
+from evoml.population import OK, STATUS, Individual
+from evoml.problem import Problem
+from evoml.slots import Executor, Inline, Job, Slots
+from evoml.streams import TRAIN, TRUST, streams
+
+FIRST = 2**40  # the number of the first random architecture: candidates are below it
+PASSES = 3  # of a training step, in forward passes: forward, and backward to inputs and to weights
+SKIPS = ("skip_connect", "identity", "identity_fr")
+TAKEN_OVER = 0.5  # share of a cell's layers that are skip connections, above which there is a warning
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is trained alone."""
+
+    random: list[Genotype]
+    equal: int  # how many of them, from the first, cost what the search did; more than there are: a limit was met
+    best: list[Individual]  # by shared weights
+
+    @property
+    def jobs(self) -> dict[int, Genotype]:
+        return {individual.id: individual.genotype for individual in self.best} | {FIRST + n: each for n, each in enumerate(self.random)}
+
+    def chosen(self, alone: Mapping[int, Outcome], weight: float) -> Individual | None:
+        """The best of the best when they were trained alone, the first of equals."""
+        trained = [individual for individual in self.best if alone[individual.id].status == OK]
+        return max(trained, key=lambda individual: alone[individual.id].objectives[0] * weight, default=None)
+
+
+class Trust:
+    """The check of one run. learner: the part that has the shared weights, with `score(genotype)` and `spent`; `choosing`: it is the evaluator."""
+
+    def __init__(self, problem: Problem, learner: Any, choosing: bool) -> None:
+        self.problem, self.learner, self.choosing = problem, learner, choosing
+        self.settings = problem.config.search
+        self.alone: dict[int, Outcome] = {}  # by candidate, or FIRST + number: what training it by itself came to
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"alone": {str(id): [list(o.objectives), o.status, o.seconds, list(o.curve)] for id, o in self.alone.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises what a strange checkpoint raises."""
+        found = {}
+        for id, (objectives, status, seconds, curve) in state["alone"].items():
+            if not 0 < int(status) < len(STATUS) or not objectives:
+                raise ValueError("not an outcome")
+            found[int(id)] = Outcome(tuple(map(float, objectives)), int(status), float(seconds), tuple(map(float, curve)))
+        self.alone = found
+
+    def plan(self, best: Sequence[Individual], derived: Sequence[Genotype]) -> Check:
+        """What to train. best: of the candidates by shared weights; derived: what the search had trained alone already."""
+        chosen = list(best[: self.settings.trust_best]) if self.choosing else []
+        cost = self.learner.spent + sum(map(self.cost, [*derived, *(individual.genotype for individual in chosen)]))
+        drawn: list[Genotype] = []
+        equal = 0
+        for genotype in self._random():
+            if len(drawn) >= self.settings.trust and (cost <= 0 or len(drawn) >= self.settings.trust_most):
+                break
+            drawn.append(genotype)
+            equal += cost > 0
+            cost -= self.cost(genotype)
+        return Check(drawn, equal + (cost > 0), chosen)
+
+    def cost(self, genotype: Genotype) -> int:
+        """Multiply-adds of training a genotype alone."""
+        alone, images = self.problem.alone.config.part("evaluator"), self.problem.task.search(0)
+        network = self.problem.space.network(genotype, images.size, len(images.classes))
+        return int(network.multiply_adds) * PASSES * len(images.train_y) * int(alone.epochs)
+
+    def train(self, check: Check, workers: int, after: Callable[[int, int], None], stopped: Callable[[], bool]) -> bool:
+        """Train what has not been trained yet; False where it was stopped. after: called with how many are done, of how many."""
+        jobs = check.jobs
+        missing = [id for id in jobs if id not in self.alone]
+        if not missing:
+            return True
+        alone = self.problem.alone
+        evaluator = alone.evaluator(alone.task.search(0))
+        executor: Executor = Slots(alone, workers, float(evaluator.settings.timeout), evaluator.worst) if workers > 1 else Inline(evaluator)
+        try:
+            for id in missing:
+                executor.submit(Job(id, jobs[id], int(streams(self.settings.seed, TRAIN, np.array([id]))[0])))
+            while any(id not in self.alone for id in missing):
+                if stopped():
+                    return False
+                if (done := executor.next(0.2)) is not None:
+                    self.alone[done[0]] = done[1]
+                    after(sum(id in self.alone for id in jobs), len(jobs))
+        finally:
+            executor.close()
+        return True
+
+    def report(self, check: Check, champion: Individual | None) -> dict[str, Any]:
+        """What the check found, as plain values; `found` is what the search's own architecture has, trained alone."""
+        weight = self.problem.alone.weights[0]
+        scores = [self.alone[FIRST + n].objectives[0] if self.alone[FIRST + n].status == OK else None for n in range(len(check.random))]
+        shared = [self.learner.score(genotype) for genotype in check.random]
+        pairs = [(a, b * weight) for a, b in zip(shared, scores, strict=True) if b is not None and isfinite(a)]
+        a, b = np.array(pairs, np.float64).reshape(-1, 2).T
+        of_equal = [score for score in scores[: check.equal] if score is not None]
+        random = [{"key": self.problem.space.key(g), "shared": s, "alone": t} for g, s, t in zip(check.random, shared, scores, strict=True)]
+        return {
+            "kendall": kendall(a, b), "spearman": spearman(a, b), "compared": len(pairs),
+            "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(check.equal, len(scores)),
+            "random_limited": check.equal > len(scores), "found": self._alone(champion),
+            "skips": {} if champion is None else self.skips(champion.genotype), "random": random,
+        }  # fmt: skip
+
+    def skips(self, genotype: Genotype) -> dict[str, list[int]]:
+        """Of every cell of a genotype, how many of its layers are skip connections, and how many layers there are."""
+        images = self.problem.task.search(0)
+        groups = self.problem.space.supernet(images.size, len(images.classes)).groups
+        out: dict[str, list[int]] = {}
+        for group, row in zip(groups, self.problem.space.paths(genotype), strict=True):
+            counts = out.setdefault(group.name.split()[0] if " " in group.name else "cell", [0, 0])
+            for name, count in zip(group.options, row.astype(int).tolist()):
+                counts[0] += count * (name in SKIPS)
+                counts[1] += count * (name != "none")
+        return out
+
+    def _alone(self, champion: Individual | None) -> float | None:
+        if champion is None:
+            return None
+        trained = self.alone.get(champion.id) if self.choosing else None
+        return float(champion.fitness.values[0]) if trained is None else trained.objectives[0]
+
+    def _random(self) -> Iterator[Genotype]:
+        number = 0
+        while True:
+            stream = streams(self.settings.seed, TRUST, np.array([number]))
+            yield self.problem.space.random(stream).genotype(0)
+            number += 1
+
+
+def lines(trust: dict[str, Any]) -> list[str]:
+    """A report in words."""
+    out = []
+    if trust["compared"]:
+        out.append(
+            f"shared weights against training alone, {trust['compared']} random architectures: Kendall {trust['kendall']:.2f}, Spearman {trust['spearman']:.2f}"
+        )
+    if trust["random_best"] is not None and trust["found"] is not None:
+        limited = ", which cost less: search.trust_most is the limit" if trust["random_limited"] else ""
+        out.append(
+            f"random search of equal cost ({trust['random_candidates']} architectures trained alone{limited}): {trust['random_best']:.4f}; this search: {trust['found']:.4f}"
+        )
+    for cell, (skips, layers) in trust["skips"].items():
+        if layers and skips / layers > TAKEN_OVER:
+            where = "the cell" if cell == "cell" else f"the {cell} cell"
+            out.append(f"warning: skip connections have taken over: {skips} of {layers} layers of {where}")
+    return out

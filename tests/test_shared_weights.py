@@ -1,0 +1,257 @@
+"""Searches that learn in a supernet: the same end whatever interrupts them and however many workers there are, and a check of what shared weights are worth."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evoml import steady
+from evoml.archive import read_result
+from evoml.config import Config, assign, build
+from evoml.errors import InputError
+from evoml.evaluators import Outcome
+from evoml.population import OK
+from evoml.problem import stored_config
+from evoml.runs import Progress
+from evoml.search import open_search, resume
+from evoml.steady import Steady
+from evoml.trust import FIRST, Trust, lines
+
+SMALL = [
+    "task.name=digits",
+    "task.examples=160",
+    "evaluator.epochs=1",
+    "search.budget=2",
+    "search.trust=3",
+    "search.trust_most=4",
+    "workers=1",
+]
+CELL = [
+    "space.name=cell",
+    "space.operations=darts",
+    "space.blocks=2",
+    "space.output=all",
+    "space.skeleton.cells=0",
+    "space.skeleton.filters=2",
+]
+MOBILE = [
+    "space.name=mobile",
+    "space.widths=[4, 6]",
+    "space.blocks=[1, 1]",
+    "space.strides=[1, 2]",
+    "space.skeleton.stem=4",
+    "space.skeleton.first=4",
+]
+GRADIENT = ["evaluator.name=training", "strategy.epochs=2", "strategy.batch=20"]
+ONE_SHOT = ["evaluator.name=one_shot", "evaluator.batch=20", "evaluator.alone.epochs=1", "search.budget=12", "search.trust_best=2"]
+SEARCHES = {
+    "darts": [*SMALL, *CELL, *GRADIENT, "strategy.name=darts"],
+    "darts, first order": [*SMALL, *CELL, *GRADIENT, "strategy.name=darts", "strategy.order=first"],
+    "snas": [*SMALL, *CELL, *GRADIENT, "strategy.name=snas"],
+    "proxylessnas": [*SMALL, *MOBILE, *GRADIENT, "strategy.name=proxylessnas", "strategy.warmup=0", "strategy.every=1"],
+    "one-shot, random": [*SMALL, *CELL, *ONE_SHOT, "strategy.name=random_search"],
+    "one-shot, evolution": [*SMALL, *CELL, *ONE_SHOT, "strategy.name=aging_evolution", "strategy.population=4", "strategy.tournament=2"],
+}
+NOT_REPEATED = ("seconds", "cost")
+
+
+def config(*sets: str) -> Config:
+    return build(*(("--set", assign(text)) for text in sets))
+
+
+def begun(folder: Path, *sets: str) -> Steady:
+    search = open_search(config(*sets), folder)
+    assert isinstance(search, Steady)
+    search.create()
+    return search
+
+
+def finished(search: Any) -> Any:
+    search.prepare()
+    return search.run()
+
+
+def contents(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Any]:
+    """Rows, events and result of a run, without what a clock says."""
+    table, problems = stored(folder).archive.table()
+    assert not problems
+    rows = [{key: value for key, value in row.items() if key not in NOT_REPEATED} for row in table.to_pylist()]
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    result = {key: value for key, value in (read_result(folder) or {}).items() if key not in NOT_REPEATED}
+    return rows, [{key: value for key, value in event.items() if key not in NOT_REPEATED} for event in events], result
+
+
+def stored(folder: Path) -> Any:
+    return open_search(stored_config(folder), folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs that nothing interrupted, by name."""
+    known: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in known:
+            known[name] = tmp_path_factory.mktemp("runs") / "whole"
+            assert finished(begun(known[name], *SEARCHES[name])).reason == "budget"
+        return known[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_that_is_interrupted_again_and_again_ends_as_one_that_was_not(name: str, whole: Any, tmp_path: Path) -> None:
+    folder, chance = tmp_path / "run", random.Random(name)
+    search: Any = begun(folder, *SEARCHES[name])
+    for _ in range(60):
+        stop, left = threading.Event(), chance.randrange(1, 6)
+
+        def show(progress: Progress, stop: threading.Event = stop, left: list[int] = [left]) -> None:  # noqa: B006
+            left[0] -= 1
+            if left[0] <= 0:
+                stop.set()
+
+        search.prepare()
+        if search.run(show, stop).reason != "interrupted":
+            break
+        search = resume(folder)
+    else:
+        pytest.fail("it never ended")
+    assert contents(folder) == contents(whole(name))
+
+
+@pytest.mark.parametrize("name", ["darts", "one-shot, evolution"])
+def test_kill_at_random_instants(name: str, whole: Any, tmp_path: Path) -> None:
+    folder, chance, killed = tmp_path / "run", random.Random(name), 0
+    begun(folder, *SEARCHES[name], "archive.interval=0.05")
+    code = f"from pathlib import Path; from evoml.search import resume; s = resume(Path({str(folder)!r})); s.prepare(); print('go', flush=True); s.run()"
+    for _ in range(2):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as process:
+            assert process.stdout is not None and process.stdout.readline() == b"go\n"
+            time.sleep(chance.uniform(0.0, 1.0))
+            os.killpg(process.pid, signal.SIGKILL)
+        killed += process.returncode == -signal.SIGKILL
+    finished(resume(folder))
+    assert killed
+    rows, events, result = contents(folder)
+    assert (rows, events, result) == contents(whole(name))
+
+
+@pytest.mark.parametrize("name", ["darts, first order", "one-shot, random"])
+def test_workers_do_not_change_the_result(name: str, whole: Any, tmp_path: Path) -> None:
+    finished(begun(tmp_path / "run", *SEARCHES[name], "workers=2"))
+    assert contents(tmp_path / "run") == contents(whole(name))
+
+
+def test_seeds_make_other_searches(whole: Any, tmp_path: Path) -> None:
+    finished(begun(tmp_path / "run", *SEARCHES["darts, first order"], "search.seed=1", "search.trust=0"))
+    assert contents(tmp_path / "run")[0] != contents(whole("darts, first order"))[0]
+    ids = [event["probabilities"] for event in contents(whole("darts, first order"))[1] if event["event"] == "epoch"]
+    assert len(ids) == 4 and ids[0] != ids[2]  # two searches of two epochs, each with a seed of its own
+
+
+def test_a_larger_budget_goes_on_with_another_search(whole: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    finished(begun(folder, *SEARCHES["darts, first order"], "search.budget=1"))
+    finished(resume(folder, budget=2))
+    rows, events, result = contents(folder)
+    wanted = contents(whole("darts, first order"))
+    assert rows == wanted[0] and result == wanted[2]
+    assert [event for event in events if event["event"] == "epoch"] == [event for event in wanted[1] if event["event"] == "epoch"]
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_the_check_says_what_shared_weights_are_worth(name: str, whole: Any) -> None:
+    _, events, result = contents(whole(name))
+    trust = result["trust"]
+    assert [event for event in events if event["event"] == "trust"] == [{"event": "trust", **trust}]
+    assert 3 <= trust["compared"] <= 4 and -1 <= trust["kendall"] <= 1 and -1 <= trust["spearman"] <= 1
+    assert 1 <= trust["random_candidates"] <= 4
+    alone = [each["alone"] for each in trust["random"]]
+    assert trust["random_best"] == max(alone[: trust["random_candidates"]])
+    assert any("Kendall" in line for line in lines(trust)) and any("equal cost" in line for line in lines(trust))
+
+
+def test_what_is_only_scored_with_shared_weights_is_trained_alone_and_the_best_of_those_is_the_result(whole: Any) -> None:
+    folder = whole("one-shot, random")
+    rows, _, result = contents(folder)
+    retrained = [row for row in rows if row["event"] == "selected"]
+    shared = {row["id"]: row["accuracy"] for row in rows if row["event"] == "candidate"}
+    assert len(retrained) == 2 and min(shared[row["id"]] for row in retrained) >= sorted(shared.values())[-3]
+    best = max(retrained, key=lambda row: row["accuracy"])
+    assert result["best"]["id"] == best["id"] and result["trust"]["found"] == best["accuracy"]
+    found, problems = stored(folder).archive.best(1)
+    assert found[0]["id"] == best["id"] and not problems
+
+
+def test_as_many_random_architectures_as_cost_what_the_search_did(whole: Any) -> None:
+    search = resume(whole("darts, first order"))
+    trust = Trust(search.problem, search.strategy, choosing=False)
+    derived = [each.genotype for each in search.strategy.alive]
+    check = trust.plan([], derived)
+    spent = search.strategy.spent + sum(map(trust.cost, derived))
+    costs = np.cumsum([trust.cost(genotype) for genotype in check.random])
+    assert check.equal == 1 + int((costs < spent).sum())
+    network = search.problem.space.network(derived[0], (1, 8, 8), 10)
+    assert trust.cost(derived[0]) == 3 * network.multiply_adds * len(search.problem.task.search(0).train_y)
+
+
+def test_skips_are_counted_and_warned_of(whole: Any) -> None:
+    search = resume(whole("darts, first order"))
+    trust = Trust(search.problem, search.strategy, choosing=False)
+    space = search.problem.space
+    options = space.supernet((1, 8, 8), 10).groups[0].options
+    strengths = np.zeros((len(space.supernet((1, 8, 8), 10).groups), len(options)))
+    strengths[: len(strengths) // 2, options.index("skip_connect")] = 1.0
+    strengths[len(strengths) // 2 :, options.index("sep_conv_3x3")] = 1.0
+    genotype = space.derive(strengths)
+    assert trust.skips(genotype) == {"normal": [4, 4], "reduction": [0, 4]}
+    report = {"compared": 0, "random_best": None, "found": None, "skips": trust.skips(genotype)}
+    assert lines(report) == ["warning: skip connections have taken over: 4 of 4 layers of the normal cell"]
+
+
+def test_an_outcome_that_failed_is_not_compared(whole: Any) -> None:
+    search = resume(whole("darts, first order"))
+    trust = Trust(search.problem, search.strategy, choosing=False)
+    check = trust.plan([], [])
+    for number in range(len(check.random)):
+        trust.alone[FIRST + number] = Outcome((0.5 + number / 10,), OK)
+    trust.alone[FIRST] = Outcome((0.0,), steady.OVER_BUDGET)
+    assert trust.report(check, None)["compared"] == len(check.random) - 1
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        (["space.name=chain"], "space: chain: has no supernet"),
+        (["space.output=unused"], "space.output: a supernet has every block"),
+        (['space.combine=["add", "concat"]'], "space.combine: a supernet adds"),
+        (["strategy.batch=1"], "strategy.batch"),
+        (["strategy.order=third"], "strategy.order"),
+        (["strategy.split=1.0"], "strategy.split"),
+        (["search.islands=2"], "search.islands"),
+    ],
+    ids=lambda each: str(each)[:24],
+)
+def test_what_cannot_be_searched_is_refused_in_one_line(sets: list[str], says: str, tmp_path: Path) -> None:
+    sets = [*([] if sets == ["space.name=chain"] else CELL), *SMALL, *GRADIENT, "strategy.name=darts", *sets]
+    with pytest.raises(InputError) as caught:
+        begun(tmp_path / "run", *sets)
+    assert str(caught.value).startswith(says) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_supernet_that_does_not_fit_is_refused_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evoml.memory.available", lambda: 10_000)
+    with pytest.raises(InputError, match="the supernet needs about .* GiB for a step of 20 images, and 0.0 GiB are free"):
+        begun(tmp_path / "run", *SEARCHES["darts"])
+    assert not (tmp_path / "run").exists()
