@@ -331,6 +331,11 @@ def supernet_speed(data: dict[str, Any]) -> str:
     return table(["shape", "order", "plain, CPU s a step", "evoml", "ratio", "goal", "largest difference after three steps, float64"], body)
 
 
+def supernet_memory(data: dict[str, Any]) -> str:
+    body = [[row["supernet"], row["mode"], f"{row['measured'] / 1e6:,.0f}", f"{row['estimated'] / 1e6:,.0f}"] for row in data["rows"]]
+    return table(["supernet", "what is there", "measured, MB", "estimated before, MB"], body)
+
+
 def _spread(values: Sequence[float]) -> str:
     """Mean and standard deviation."""
     return f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
@@ -343,7 +348,7 @@ def main() -> None:
         "solve_linear": solve_linear, "real_data": real_data, "cifar10_hour": cifar10_hour, "performance": performance,
         "throughput": throughput, "architectures": architectures, "pareto": pareto,
         "tables": tables, "training": training, "neat_published": neat_published, "neat_speed": neat_speed, "neat_breeding": neat_breeding,
-        "shared_weights": shared_weights, "supernet_speed": supernet_speed,
+        "shared_weights": shared_weights, "supernet_speed": supernet_speed, "supernet_memory": supernet_memory,
     }  # fmt: skip
     blocks = {
         name: make(json.loads((RESULTS / f"{name}.json").read_text()))

@@ -226,14 +226,20 @@ def main() -> None:
                 flush=True,
             )
 
-    for seed in range(options.seeds):
-        every = [("nasbench201", method) for method in ON_TABLE] + [(data, method) for data in EPOCHS for method in METHODS]
-        run([Job(data, method, seed, folder, options.runs) for data, method in every if wanted(data, method, seed)])
-        darts = [row for row in out["rows"] if row["seed"] == seed and row["method"] == "DARTS, second order" and row["data"] in EPOCHS]
-        equal = {row["data"]: row["random_candidates"] for row in darts}
-        run(
-            [Job(data, method, seed, folder, options.runs, equal[data]) for data in equal for method in EQUAL if wanted(data, method, seed)]
-        )
+    for sets in (("digits", "mnist"), ("cifar10",)):  # the largest last
+        for seed in range(options.seeds):
+            every = [("nasbench201", method) for method in ON_TABLE] + [(data, method) for data in sets for method in METHODS]
+            run([Job(data, method, seed, folder, options.runs) for data, method in every if wanted(data, method, seed)])
+            darts = [row for row in out["rows"] if row["seed"] == seed and row["method"] == "DARTS, second order" and row["data"] in sets]
+            equal = {row["data"]: row["random_candidates"] for row in darts}
+            run(
+                [
+                    Job(data, method, seed, folder, options.runs, equal[data])
+                    for data in equal
+                    for method in EQUAL
+                    if wanted(data, method, seed)
+                ]
+            )
 
 
 if __name__ == "__main__":

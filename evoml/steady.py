@@ -142,6 +142,8 @@ class Steady(Run):
         self.workers = min(self.config.workers or cores(), self.window)
         if not self.costly or self.workers == 1:
             self.evaluator.warm()
+        if self.strategy in self.learners:
+            self.strategy.warm()
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
 
@@ -350,13 +352,17 @@ class Steady(Run):
         text = "" if self.champion is None else space.format(self.champion.genotype)
         alive = self.strategy.fitness
         mean = float(np.mean(alive[np.isfinite(alive)])) if np.isfinite(alive).any() else float("nan")
+        return Progress(self.told, self.seconds, 0, best, best, text, mean, self.counts, self._note)
+
+    @property
+    def _note(self) -> str:
+        """How far what has to be learnt is, in words; empty where nothing has."""
         learnt = self.epoch
-        note = (
-            ""
-            if learnt is None
-            else f"search {learnt['search'] + 1}, epoch {learnt['epoch']} of {learnt['epochs']}, loss {learnt['loss']:.4f}"
-        )
-        return Progress(self.told, self.seconds, 0, best, best, text, mean, self.counts, note)
+        if not any(each.learning for each in self.learners):
+            return ""
+        if learnt is None:
+            return "first epoch"
+        return f"search {learnt['search'] + 1}, epoch {learnt['epoch']} of {learnt['epochs']}, loss {learnt['loss']:.4f}"
 
 
 def _plain(outcome: Outcome | None) -> dict[str, Any]:

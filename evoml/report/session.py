@@ -76,7 +76,7 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
             soft_wrap=True,
         )
         _remark(search, err)
-        if not problem.steady:
+        if not problem.steady or getattr(search, "learners", None):
             announce_compilation(err)
     interrupts.advise(f"go on with: evoml resume {quoted}")
     search.prepare()

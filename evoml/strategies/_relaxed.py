@@ -91,6 +91,15 @@ class Relaxed(Single):
 
     # -- what the loop uses ------------------------------------------------------------------------------------------------
 
+    def warm(self) -> None:
+        """Compile what a step needs, by passes of two images that leave nothing behind."""
+        net = self.toolbox.shared(0, affine=self.affine, smoothing=self.smoothing, threads=self.settings.threads)
+        images = self.toolbox.images()
+        x, y = np.ascontiguousarray(images.train_x[:2].transpose(0, 2, 3, 1)), images.train_y[:2]
+        mix = self.supernet.open / self.supernet.open.sum(1, keepdims=True)
+        net.gradients(x, y, mix)
+        net.score(x, y, mix)
+
     @property
     def learning(self) -> bool:
         """Whether the next candidate's search has steps left."""
