@@ -478,7 +478,7 @@ def test_a_full_disk_stops_with_an_intact_run(tmp_path: Path, monkeypatch: pytes
 
     def full(descriptor: int) -> None:
         calls[0] += 1
-        if calls[0] > 6:
+        if calls[0] > 3:
             raise OSError(28, "No space left on device")
         real(descriptor)
 
