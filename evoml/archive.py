@@ -342,7 +342,8 @@ class Archive:
             selected = pc.fill_null(pc.equal(table["event"], "selected"), False).to_numpy()
             front = non_dominated(quality, evaluated & ~selected)
             table = table.append_column("front", pa.array(front))
-            rank = 2 - evaluated.astype(int) - np.where(selected, 2 * evaluated, front)
+            first = selected & (len(self.objectives) == 1)
+            rank = 2 - evaluated.astype(int) - np.where(first, 2 * evaluated, front)
         else:
             selected = pc.fill_null(pc.equal(table["event"], "selected"), False).to_numpy()
             rank = 1 - selected.astype(int)

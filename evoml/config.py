@@ -52,7 +52,7 @@ class SearchSettings(Settings):
         8,
         ge=0,
         le=1000,
-        description="after a search with shared weights: random architectures that are trained alone, to see what those are worth; 0: no check",
+        description="after a search with shared weights, beyond its time: random architectures that are trained alone, to see what those are worth; 0: no check, and nothing is trained alone",
     )
     trust_most: int = Field(
         100, ge=1, le=10_000, description="the same, at most: as many as cost what the search did are a random search to compare it with"

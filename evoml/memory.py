@@ -37,7 +37,8 @@ def _system(meminfo: Path) -> list[int]:
 
 def _group(groups: Path) -> list[int]:
     try:
-        limit, used = ((groups / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return [] if limit == "max" else [max(int(limit) - int(used), 0)]
-    except (OSError, ValueError):
+        limit, used, parts = ((groups / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat"))
+        cached = sum(int(line.split()[1]) for line in parts.splitlines() if line.startswith("inactive_file "))  # given back on demand
+        return [] if limit == "max" else [max(int(limit) - int(used) + cached, 0)]
+    except (OSError, ValueError, IndexError):
         return []

@@ -125,6 +125,9 @@ class Run:
             values["task"]["data"] = str(self.config.data.resolve())
         if values["task"].get("test_data") and Path(values["task"]["test_data"]).exists():
             values["task"]["test_data"] = str(Path(values["task"]["test_data"]).resolve())
+        for part in ("evaluator", "strategy"):
+            if values[part].get("latency_table") and Path(values[part]["latency_table"]).exists():
+                values[part]["latency_table"] = str(Path(values[part]["latency_table"]).resolve())
         names = [Path(name).name for name in self.config.start]
         # Not auto: on another machine that may be another backend, whose results differ in the last bits.
         values["backend"] = self.problem.backend
@@ -135,7 +138,10 @@ class Run:
     def _settings(self) -> str:
         """A hash of all that the run follows from."""
         start = [self.problem.space.key(genotype) for genotype in self.given]
-        return digest(json.dumps([self._complete()["settings_digest"], self.problem.data_digest, start]).encode())
+        values = self._complete()
+        tables = [Path(name) for part in ("evaluator", "strategy") if (name := values[part].get("latency_table"))]
+        read = [digest(table.read_bytes()) for table in tables if table.is_file()]
+        return digest(json.dumps([values["settings_digest"], self.problem.data_digest, start, *read]).encode())
 
     def store_config(self) -> None:
         """Write run.toml again, for a run whose limits were changed."""

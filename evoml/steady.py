@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from deap import tools
 
 from evoml.config import Config
 from evoml.errors import InputError
@@ -62,6 +63,14 @@ class Steady(Run):
         self.strategy = strategy.Strategy(self.toolbox, settings, config.search.seed, self.given)
         self.learners = [each for each in (self.evaluator, self.strategy) if hasattr(each, "learn")]
         self.choosing = self.evaluator in self.learners  # candidates are scored with shared weights only
+        if len(self.learners) > 1:
+            raise InputError(
+                f"evaluator: {config.name('evaluator')}: strategy {config.name('strategy')} trains a supernet of its own; take evaluator training, or a strategy such as random_search"
+            )
+        if self.learners and config.search.training_seconds:
+            raise InputError("search.training_seconds: does not count the training of a supernet; give --budget or --seconds")
+        if self.choosing and len(self.weights) == 1:  # cells of one function have the same score, and are one
+            self.halloffame = tools.HallOfFame(10, similar=lambda one, other: self._key(one) == self._key(other))
         self.trust = Trust(self.problem, self.learners[0], self.choosing) if self.learners and config.search.trust else None
         self.checked: dict[str, Any] | None = None  # what shared weights turned out to be worth
         self.chosen: Individual | None = None  # of the best by shared weights, the best when trained alone
@@ -74,6 +83,9 @@ class Steady(Run):
         self.finished: dict[int, Outcome] = {}  # of those
         self.rows: list[tuple[Population, Outcome]] = []  # told and in no part yet
         self._since = time.monotonic()
+
+    def _key(self, individual: Individual) -> str:
+        return str(self.problem.space.key(individual.genotype))
 
     @property
     def evaluations(self) -> int:
@@ -330,8 +342,8 @@ class Steady(Run):
         self.archive.log("end", reason=reason, evaluations=self.told)
         self.archive.flush()
         result = self._result(reason, self.counts)
-        if self.chosen is not None:
-            result.best = self.describe(self.chosen)
+        if self.chosen is not None and self.checked is not None:
+            result.best = self.describe(self.chosen) | {"alone": {self.problem.alone.objective: self.checked["found"]}}
         result.trust = self.checked
         if self.champion is not None and not self.costly and not self.learners:
             result.test = self.evaluator.test(self.champion.genotype)

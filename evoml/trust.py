@@ -40,9 +40,9 @@ class Check:
         return {individual.id: individual.genotype for individual in self.best} | {FIRST + n: each for n, each in enumerate(self.random)}
 
     def chosen(self, alone: Mapping[int, Outcome], weight: float) -> Individual | None:
-        """The best of the best when they were trained alone, the first of equals."""
+        """The best of the best when they were trained alone, of equals the first that was found, as `Archive.best` has it."""
         trained = [individual for individual in self.best if alone[individual.id].status == OK]
-        return max(trained, key=lambda individual: alone[individual.id].objectives[0] * weight, default=None)
+        return max(trained, key=lambda individual: (alone[individual.id].objectives[0] * weight, -individual.id), default=None)
 
 
 class Trust:
@@ -67,7 +67,7 @@ class Trust:
 
     def plan(self, best: Sequence[Individual], derived: Sequence[Genotype]) -> Check:
         """What to train. best: of the candidates by shared weights; derived: what the search had trained alone already."""
-        chosen = list(best[: self.settings.trust_best]) if self.choosing else []
+        chosen = list(best[: self.settings.trust_best]) if self.choosing and len(self.problem.weights) == 1 else []
         cost = self.learner.spent + sum(map(self.cost, [*derived, *(individual.genotype for individual in chosen)]))
         drawn: list[Genotype] = []
         equal = 0
@@ -111,11 +111,15 @@ class Trust:
         """What the check found, as plain values; `found` is what the search's own architecture has, trained alone."""
         weight = self.problem.alone.weights[0]
         scores = [self.alone[FIRST + n].objectives[0] if self.alone[FIRST + n].status == OK else None for n in range(len(check.random))]
-        shared = [self.learner.score(genotype) for genotype in check.random]
+        unfinished = getattr(self.learner, "unfinished", False)  # weights of a search that has only begun rank nothing
+        shared = [float("nan") if unfinished else self.learner.score(genotype) for genotype in check.random]
         pairs = [(a, b * weight) for a, b in zip(shared, scores, strict=True) if b is not None and isfinite(a)]
         a, b = np.array(pairs, np.float64).reshape(-1, 2).T
         of_equal = [score for score in scores[: check.equal] if score is not None]
-        random = [{"key": self.problem.space.key(g), "shared": s, "alone": t} for g, s, t in zip(check.random, shared, scores, strict=True)]
+        random = [
+            {"key": self.problem.space.key(g), "shared": None if unfinished else s, "alone": t}
+            for g, s, t in zip(check.random, shared, scores, strict=True)
+        ]
         return {
             "kendall": kendall(a, b), "spearman": spearman(a, b), "compared": len(pairs),
             "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(check.equal, len(scores)),
@@ -127,12 +131,13 @@ class Trust:
         """Of every cell of a genotype, how many of its layers are skip connections, and how many layers there are."""
         images = self.problem.task.search(0)
         groups = self.problem.space.supernet(images.size, len(images.classes)).groups
+        skips = getattr(self.problem.space, "skips", SKIPS)
         out: dict[str, list[int]] = {}
         for group, row in zip(groups, self.problem.space.paths(genotype), strict=True):
             counts = out.setdefault(group.name.split()[0] if " " in group.name else "cell", [0, 0])
             for name, count in zip(group.options, row.astype(int).tolist()):
-                counts[0] += count * (name in SKIPS)
-                counts[1] += count * (name != "none")
+                counts[0] += count * (name in skips)
+                counts[1] += count * (name != "none" or name in skips)
         return out
 
     def _alone(self, champion: Individual | None) -> float | None:

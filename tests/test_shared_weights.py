@@ -255,3 +255,83 @@ def test_a_supernet_that_does_not_fit_is_refused_before_it_starts(tmp_path: Path
     with pytest.raises(InputError, match="the supernet needs about .* GiB for a step of 20 images, and 0.0 GiB are free"):
         begun(tmp_path / "run", *SEARCHES["darts"])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sets", "says"),
+    [
+        ("darts", ["evaluator.name=one_shot"], "evaluator: one_shot: strategy darts trains a supernet of its own"),
+        ("darts", ["search.training_seconds=5"], "search.training_seconds: does not count the training of a supernet"),
+        ("one-shot, random", ["search.training_seconds=5"], "search.training_seconds: does not count the training of a supernet"),
+        ("proxylessnas", ["strategy.reference=1"], "strategy.reference: 1: is in multiply-adds"),
+    ],
+    ids=str,
+)
+def test_what_would_not_mean_what_it_says_is_refused(name: str, sets: list[str], says: str, tmp_path: Path) -> None:
+    kept = [text for text in SEARCHES[name] if not (sets[0].startswith("evaluator.name") and text.startswith("evaluator."))]
+    with pytest.raises(InputError) as caught:
+        begun(tmp_path / "run", *kept, *sets)
+    assert str(caught.value).startswith(says) and "\n" not in str(caught.value)
+
+
+def test_of_equals_that_were_trained_alone_the_result_and_the_archive_name_the_same() -> None:
+    from evoml.genes import Genotype
+    from evoml.population import Individual, fitness_class
+    from evoml.spaces import nasbench201
+    from evoml.trust import Check
+
+    space = nasbench201.Space(nasbench201.Settings())
+
+    def individual(id: int) -> Individual:
+        genotype: Genotype = space.cell([id % 5] * 6)
+        return Individual(genotype, fitness_class()((1.0 - id / 10,)), id)
+
+    best = [individual(5), individual(1), individual(3)]  # by shared weights
+    alone = {5: Outcome((0.7,), OK), 1: Outcome((0.7,), OK), 3: Outcome((0.6,), OK)}
+    chosen = Check([], 0, best).chosen(alone, 1.0)
+    assert chosen is not None and chosen.id == 1
+
+
+def test_cells_of_one_function_are_trained_alone_once(tmp_path: Path) -> None:
+    sets = [
+        *SMALL, *ONE_SHOT, "space.name=nasbench201", "space.skeleton.cells=1", "space.skeleton.filters=2", "space.skeleton.reductions=0", "strategy.name=random_search",
+        "search.budget=150", "search.trust=1", "search.trust_most=1", "search.trust_best=8",
+    ]  # fmt: skip
+    finished(begun(tmp_path / "run", *sets))
+    rows, _, _ = contents(tmp_path / "run")
+    keys = [row["key"] for row in rows if row["event"] == "selected"]
+    assert len(keys) == len(set(keys)) == 8
+
+
+def test_weights_of_a_search_that_has_only_begun_rank_nothing(whole: Any) -> None:
+    search: Any = resume(whole("darts, first order"), budget=3)
+    search.strategy.learn()
+    trust = Trust(search.problem, search.strategy, choosing=False)
+    check = trust.plan([], [each.genotype for each in search.strategy.alive])
+    trust.alone = {FIRST + number: Outcome((0.5 + number / 10,), OK) for number in range(len(check.random))}
+    report = trust.report(check, search.champion)
+    assert report["compared"] == 0 and not any("Kendall" in line for line in lines(report))
+    assert all(each["shared"] is None for each in report["random"])
+
+
+def test_of_inverted_bottlenecks_nothing_is_the_skip(whole: Any) -> None:
+    search: Any = resume(whole("proxylessnas"))
+    space = search.problem.space
+    groups = space.supernet((1, 8, 8), 10).groups
+    strengths = np.array([[name == "none" for name in group.options] + [False] * (7 - len(group.options)) for group in groups], float)
+    genotype = space.derive(strengths[:, : max(len(group.options) for group in groups)])
+    residual = sum("none" in group.options for group in groups)
+    assert Trust(search.problem, search.strategy, choosing=False).skips(genotype) == {"cell": [residual, len(groups)]}
+
+
+def test_a_latency_table_that_was_changed_is_not_the_runs(tmp_path: Path) -> None:
+    from evoml.report.latency import latency
+
+    path, folder = tmp_path / "latency.parquet", tmp_path / "run"
+    sets = [*SEARCHES["proxylessnas"], "search.budget=1", "search.trust=0"]
+    latency(config(*sets), path, 0, 1, True)
+    finished(begun(folder, *sets, "strategy.cost=latency", f"strategy.latency_table={path}"))
+    resume(folder)
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(InputError, match="not the settings that the run was made with|latency.parquet"):
+        resume(folder)

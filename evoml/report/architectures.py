@@ -1,7 +1,7 @@
 """What the commands say of architectures: the best of a search, and the winner's test beside baselines."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from shlex import quote
 from typing import Any
 
@@ -40,16 +40,22 @@ def print_result(problem: Problem, result: Result) -> None:
         out.print(front_table(result.hall_of_fame, problem.objectives))
     if result.test is not None:
         out.print("\nwhat the table reports of it: " + tested(result.test))
-    if result.trust is not None:
-        out.print()
-        for line in trust.lines(result.trust):
-            out.print(line, soft_wrap=True, highlight=False)
+    print_trust(out, {"trust": result.trust})
     out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
     if problem.trains:
         out.print(
             f"train it at full size and test it: evoml evaluate {folder} --preset final\nthe network itself: evoml export {folder} --to torch -o network",
             soft_wrap=True,
         )
+
+
+def print_trust(out: Console, result: Mapping[str, Any] | None) -> None:
+    """What shared weights turned out to be worth, where a search used them."""
+    found = None if result is None else result.get("trust")
+    if found:
+        out.print()
+        for line in trust.lines(found):
+            out.print(line, soft_wrap=True, highlight=False)
 
 
 def tested(scores: dict[str, Any]) -> str:

@@ -142,7 +142,7 @@ def _summary(problem: Problem, result: Result) -> dict[str, Any]:
         "evaluations_per_second": result.evaluations_per_second, "best": result.best,
         "test": {problem.objective: result.test[problem.objective]} if result.test else None,
         "baselines": baselines(problem, problem.test_tasks) if result.test and kind == "programs" else None, "reason": result.reason,
-    } | more  # fmt: skip
+    } | more | ({} if result.trust is None else {"trust": result.trust})  # fmt: skip
 
 
 def _print_result(problem: Problem, result: Result) -> None:
@@ -242,6 +242,7 @@ def show(path: Path, count: int, as_json: bool) -> None:
         if described:
             print(f"\n{described[0]['text'].rstrip()}")
         probabilities.print_means(out, now)
+        architectures.print_trust(out, result)
         return
     if _kind(problem.space) == "graphs":
         graphs.print_best(out, problem, described, now, graphs.units(problem, path))

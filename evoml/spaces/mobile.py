@@ -69,6 +69,7 @@ class Space(ArchitectureSpace):
     """Sequences of blocks."""
 
     name = "mobile"
+    skips = ("none",)  # what is left of a block then is its identity
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -150,6 +150,11 @@ class Relaxed(Single):
     def alive(self) -> Population:
         return self.made
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether the shared weights are those of a search that has steps left."""
+        return self.step < self.total
+
     def score(self, genotype: Genotype) -> float:
         """Accuracy of a genotype with the shared weights of the last search, on the images that candidates are judged by."""
         images = self.toolbox.images()

@@ -20,6 +20,7 @@ import numpy as np
 from deap import base
 from pydantic import Field, model_validator
 
+from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.networks.optimisers import Momentum, cosine, decayed
 from evoml.strategies import _relaxed
@@ -94,6 +95,10 @@ class Strategy(Relaxed):
         self.fixed, self.costs = self._priced()
         uniform = self.supernet.open / self.supernet.open.sum(1, keepdims=True)
         self.reference = settings.reference or self.expected(uniform)
+        if settings.cost == "multiply_adds" and settings.regularisation == "multiply" and self.reference <= 1:
+            raise InputError(
+                f"strategy.reference: {self.reference:g}: is in multiply-adds, whose logarithm counts; networks drawn uniformly have {self.expected(uniform):,.0f}"
+            )
 
     def kept(self) -> np.ndarray:
         """One path, the largest."""
