@@ -84,6 +84,11 @@ class Steady(Run):
         self.rows: list[tuple[Population, Outcome]] = []  # told and in no part yet
         self._since = time.monotonic()
 
+    @property
+    def under_way(self) -> bool:
+        """Whether something has been learnt already."""
+        return any(each.step > 0 for each in self.learners)
+
     def _key(self, individual: Individual) -> str:
         return str(self.problem.space.key(individual.genotype))
 
@@ -219,7 +224,11 @@ class Steady(Run):
 
     def _learn(self, learner: Any, show: Show) -> None:
         """One step of what has to be learnt before there are candidates; its epochs are events."""
-        report = learner.learn()
+        try:
+            report = learner.learn()
+        except InputError as error:
+            self.archive.flush()  # the epochs so far can be seen; a resumed run begins at the checkpoint
+            raise InputError(f"{error}; what there is so far is in {self.archive.folder}") from None
         if report is not None:
             self.archive.log("epoch", **report)
             self.epoch = report

@@ -70,9 +70,13 @@ class Table:
         except (KeyError, ValueError, TypeError, AttributeError):
             given, about = None, {}
         if given != FORMAT:
-            raise InputError(f"{path}: not a table of latencies ({given or 'without a format'}); evoml latency makes one")
-        if (names := read.schema.names) != SCHEMA.names or any(read.schema.field(name).type != SCHEMA.field(name).type for name in names):
+            raise InputError(f"{path}: not a table of latencies; evoml latency makes one")
+        if (names := read.schema.names) != SCHEMA.names:
             raise InputError(f"{path}: columns {', '.join(names)}; must be {', '.join(SCHEMA.names)}")
+        for wanted in SCHEMA:
+            found = read.schema.field(wanted.name).type
+            if found != wanted.type and (wanted.type, str(found)) not in [(pa.string(), kind) for kind in ("large_string", "string_view")]:
+                raise InputError(f"{path}: column {wanted.name}: {found}; must be {wanted.type}")
         rows: dict[Key, float] = {}
         for number, row in enumerate(zip(*(column.to_pylist() for column in read.columns), strict=True)):
             key, seconds = row[:-1], row[-1]

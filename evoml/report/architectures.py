@@ -24,7 +24,12 @@ def print_result(problem: Problem, result: Result) -> None:
     failed, folder = failures(result.counts), quote(str(result.run))
     rate = f"{result.evaluations:,} candidates in {result.seconds:.1f} s, ended by {result.reason}" + (f"; {failed}" if failed else "")
     if result.best is None:
-        out.print(f"no candidate could be evaluated; {rate}\nrun: {result.run}", soft_wrap=True)
+        why = (
+            "no candidate could be evaluated"
+            if result.evaluations
+            else f"there is no candidate yet; go on with: evoml resume {folder} --seconds 0"
+        )
+        out.print(f"{why}; {rate}\nrun: {result.run}", soft_wrap=True)
         return
     scores = ", ".join(f"{name} {shown(name, value)}" for name, value in result.best["objectives"].items())
     alone = result.trust["found"] if result.trust is not None and problem.alone is not problem else None

@@ -63,7 +63,7 @@ class Display:
             found = f"{self.objective} best {p.best:.4f}, population mean {p.mean:.4f}"
             return (
                 f"{p.seconds:7.1f} s  {p.evaluations:>7,}{done} candidates  {p.evaluations / max(p.seconds, 1e-9) * 3600:>9,.0f}/hour  "
-                f"{found if p.champion else f'none could be evaluated: {failures(p.counts)}'}"
+                f"{found if p.champion else f'none could be evaluated: {failures(p.counts)}' if p.evaluations else 'none yet'}"
             )
         selected = f"{p.selected:.4f}" if p.selected == p.selected or not p.note else "none yet"
         return (

@@ -70,7 +70,15 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
     folder, problem = search.archive.folder, search.problem
     quoted, err = quote(str(folder)), console(stderr=True)
     if not as_json:
-        verb = "searching" if fresh else f"resuming at {search.evaluations:,} candidates" if search.evaluations else "starting again"
+        verb = (
+            "searching"
+            if fresh
+            else f"resuming at {search.evaluations:,} candidates"
+            if search.evaluations
+            else "going on"
+            if getattr(search, "under_way", False)
+            else "starting again"
+        )
         err.print(
             f"{search.config.system} on {search.config.name('task')}, seed {search.config.search.seed}: {verb}, run {folder}",
             soft_wrap=True,

@@ -95,6 +95,10 @@ class Strategy(Relaxed):
         self.fixed, self.costs = self._priced()
         uniform = self.supernet.open / self.supernet.open.sum(1, keepdims=True)
         self.reference = settings.reference or self.expected(uniform)
+        if settings.cost != "none" and not self.expected(uniform) > 0:
+            raise InputError(
+                f"strategy.latency_table: {settings.latency_table}: all networks take no time by it; make it again with `evoml latency`"
+            )
         if settings.cost == "multiply_adds" and settings.regularisation == "multiply" and self.reference <= 1:
             raise InputError(
                 f"strategy.reference: {self.reference:g}: is in multiply-adds, whose logarithm counts; networks drawn uniformly have {self.expected(uniform):,.0f}"
