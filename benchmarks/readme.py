@@ -262,14 +262,17 @@ def neat_breeding(data: dict[str, Any]) -> str:
 
 
 def shared_weights(data: dict[str, Any]) -> str:
-    rows, sets = data["rows"], {"digits": "digits", "mnist": "MNIST, 14x14", "cifar10": "CIFAR-10, 16x16"}
+    rows, sets = data["rows"], {"digits": "digits", "mnist": "MNIST, 14x14", "cifar10": "CIFAR-10, 12x12"}
     body = []
     for name, title in sets.items():
         for method in dict.fromkeys([*data["settings"]["methods"], "aging evolution", "random search"]):
             own = [row for row in rows if row["data"] == name and row["method"] == method]
             if not own:
                 continue
-            seconds, checked = [row["cpu_seconds"] for row in own], [row for row in own if row.get("kendall") is not None]
+            seconds, checked = (
+                [row["cpu_seconds"] for row in own if row["cpu_seconds"] is not None],
+                [row for row in own if row.get("kendall") is not None],
+            )
             body.append([
                 title, method, str(len(own)), f"{statistics.mean(row['candidates'] for row in own):,.0f}", f"{statistics.mean(seconds):,.0f}",
                 _spread([row["test_accuracy"] for row in own]), f"{statistics.mean(row['validation'] for row in own):.4f}",
