@@ -9,6 +9,7 @@ The paper's function is `sigmoid`, of slope 4.9 (Stanley, Miikkulainen 2002, "Ev
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -61,3 +62,12 @@ AGGREGATIONS: tuple[Aggregation, ...] = (
 
 ACTIVATION_NAMES = tuple(row.name for row in ACTIVATIONS)
 AGGREGATION_NAMES = tuple(row.name for row in AGGREGATIONS)
+
+
+def checked_names(value: Any, field: str) -> Any:
+    """A setting that names a function or several, or none; aggregations where the field is called so. Raises ValueError for a name that is none."""
+    names = AGGREGATION_NAMES if field == "aggregations" else ACTIVATION_NAMES
+    for name in (value,) if isinstance(value, str) else value or ():
+        if name not in names:
+            raise ValueError(f"there is no {name}; there are {', '.join(names)}")
+    return value

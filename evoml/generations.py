@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deap import tools
 
 from evoml.config import Config
 from evoml.errors import InputError
 from evoml.islands import whole
 from evoml.population import Population
 from evoml.registry import load
-from evoml.runs import Progress, Result, Run, Show, cores
+from evoml.runs import Progress, Result, Run, Show, cores, statistics
 from evoml.toolbox import toolbox
 
 PATIENCE = 5.0  # seconds of a generation before how far it is is shown
-MANY_ROWS = 100_000  # rows in memory after which a checkpoint is due whatever the time
 
 
 class Generations(Run):
@@ -40,9 +38,7 @@ class Generations(Run):
         self.toolbox = toolbox(self.problem.space, self.evaluator, self.weights)
         strategy = load("strategies", config.name("strategy"))
         self.strategy = strategy.Strategy(self.toolbox, config.part("strategy"), config.search.seed, self.given)
-        self.statistics = tools.Statistics()
-        for name, function in (("mean", np.mean), ("std", np.std), ("min", np.min), ("max", np.max)):
-            self.statistics.register(name, function)
+        self.statistics = statistics()
         self.generation = self.asked = self.snapshots = 0
         self.best = -np.inf  # quality in search
         self.failure = ""  # why the first network of the run failed that did
@@ -76,8 +72,7 @@ class Generations(Run):
         self._saved = time.monotonic()
         if self.generation == 0:
             self.save()
-        nobody = Population(self.problem.space.schema, 0)
-        self.problem.space.schema.to_arrow(nobody.tables, nobody.sizes)  # pyarrow imports pandas where it is installed
+        self._ready()
         self._compile()
 
     def _compile(self) -> None:
@@ -98,7 +93,7 @@ class Generations(Run):
             began = time.monotonic()
             self._generation(show)
             self.seconds += time.monotonic() - began
-            if time.monotonic() - self._saved > self.config.archive.interval or self.archive.buffered > MANY_ROWS:
+            if self._due:
                 self.save()
             show(self._progress())
         self.save()

@@ -128,11 +128,6 @@ class Supernet:
         most = max(len(group.options) for group in self.groups)
         return np.array([[option < len(group.options) for option in range(most)] for group in self.groups])
 
-    @cached_property
-    def labels(self) -> list[list[str]]:
-        """Names of the options of every group."""
-        return [list(group.options) for group in self.groups]
-
 
 class Builder:
     """Collects nodes; what nothing reads is left out at the end."""

@@ -13,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from deap import tools
 
 from evoml.archive import finite, read_config, write_atomically
@@ -23,6 +24,8 @@ from evoml.population import Individual, Population
 from evoml.problem import Problem
 
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError)  # what a strange checkpoint raises
+
+MANY_ROWS = 100_000  # rows in memory after which a checkpoint is due whatever the time
 
 
 @dataclass
@@ -167,6 +170,17 @@ class Run:
         except DAMAGED as error:
             raise InputError(f"{self.archive.folder}: the checkpoint is damaged") from error
 
+    def _ready(self) -> None:
+        """Convert nobody to Arrow, so that what that loads is not counted as search: pyarrow imports pandas where it is installed."""
+        schema = self.problem.space.schema
+        nobody = Population(schema, 0)
+        schema.to_arrow(nobody.tables, nobody.sizes)
+
+    @property
+    def _due(self) -> bool:
+        """Whether a checkpoint is, by time or by the rows in memory."""
+        return time.monotonic() - self._saved > self.config.archive.interval or self.archive.buffered > MANY_ROWS
+
     def _save(self, state: dict[str, Any]) -> None:
         """Make a checkpoint of this and of what every search remembers. Raises archive.DiskError."""
         champion = [] if self.champion is None else [self.champion]
@@ -198,6 +212,14 @@ class Run:
         names = ("reason", "evaluations", "seconds", "counts", "best", "test")
         report = {name: getattr(result, name) for name in names} | ({} if result.trust is None else {"trust": result.trust})
         write_atomically(self.archive.folder / "result.json", json.dumps(finite(report), indent=1).encode())
+
+
+def statistics() -> tools.Statistics:
+    """Mean, deviation and range of fitness, as a logbook has them."""
+    out = tools.Statistics()
+    for name, function in (("mean", np.mean), ("std", np.std), ("min", np.min), ("max", np.max)):
+        out.register(name, function)
+    return out
 
 
 def cores() -> int:

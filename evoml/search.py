@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deap import tools
 
 from evoml.archive import read_result
 from evoml.config import Config
@@ -24,9 +23,7 @@ from evoml.islands import Island, whole
 from evoml.population import Population
 from evoml.problem import stored_config
 from evoml.registry import load
-from evoml.runs import Progress, Result, Run, Show, cores
-
-MANY_ROWS = 100_000  # rows in memory after which a checkpoint is due whatever the time
+from evoml.runs import Progress, Result, Run, Show, cores, statistics
 
 
 class Search(Run):
@@ -36,9 +33,7 @@ class Search(Run):
         super().__init__(config, folder)
         self.islands = [Island(self.problem, number, self.given) for number in range(config.search.islands)]
         self.selection = self.problem.evaluator(self.problem.task.select(), exact=True)
-        self.statistics = tools.Statistics()
-        for name, function in (("mean", np.mean), ("std", np.std), ("min", np.min), ("max", np.max)):
-            self.statistics.register(name, function)
+        self.statistics = statistics()
         self.experiment = self.rounds = self.experiment_from = self.experiment_steps = self.snapshots = 0
         self.retired: dict[str, int] = {}  # counts of the evaluators of earlier experiments
         self._begin()
@@ -81,9 +76,8 @@ class Search(Run):
         if self.rounds == 0 and self.evaluations == 0:
             self.save()
         space, stream = self.problem.space, np.zeros(1, np.uint64)
-        nobody = Population(space.schema, 0)
         self.selection(space.phenotypes(space.mutate(space.random(stream), np.zeros(1, np.int64), stream)))
-        space.schema.to_arrow(nobody.tables, nobody.sizes)  # pyarrow imports pandas where it is installed
+        self._ready()
         self.islands[0].evaluator.warm()
         if self.islands[0].engine is not None:
             self.islands[0].engine.warm()
@@ -108,8 +102,7 @@ class Search(Run):
                         self.save()
                     return self._result("interrupted", self.counts)
                 reason = self._finished()
-                due = time.monotonic() - self._saved > self.config.archive.interval or self.archive.buffered > MANY_ROWS
-                if due and not shortened:
+                if self._due and not shortened:
                     self.save()
                 show(self._progress())
         return self._end(reason, shortened)

@@ -5,11 +5,8 @@ candidate, which is tried once more with the same id and stream; one that overru
 whose standard input closes ends at once. What crosses is JSON, a line a message.
 """
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,7 +14,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from queue import Empty, Queue
-from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 from evoml.config import Config, build
@@ -26,6 +22,7 @@ from evoml.evaluators import Outcome
 from evoml.genes import Genotype
 from evoml.population import CRASHED, TIMED_OUT
 from evoml.problem import Problem
+from evoml.processes import Process
 
 GRACE = (
     10.0  # seconds beyond its time limit after which a candidate's process is killed; until then it should have ended the candidate itself
@@ -173,7 +170,7 @@ class Slots:
         self.jobs.clear()
 
 
-class _Slot:
+class _Slot(Process):
     """One process, and the candidate that it has."""
 
     def __init__(self, values: str, done: "Queue[tuple[_Slot, str | None]]") -> None:
@@ -182,45 +179,16 @@ class _Slot:
         self.ready = False  # it has said so
         self.killed = False  # for being overdue
         self.last_words = "it said nothing"  # the last line that it wrote to standard error, once it has ended
-        self.words = TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "evoml.slots"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, start_new_session=True,
-            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
-        )  # fmt: skip
-        self._send(values)
-        threading.Thread(target=self._listen, args=(done,), daemon=True).start()
-
-    def _send(self, text: str) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):  # the process is gone: the listener says so
-            self.process.stdin.write(text.encode() + b"\n")
-            self.process.stdin.flush()
-
-    def _listen(self, done: "Queue[tuple[_Slot, str | None]]") -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                if line.endswith(b"\n"):  # else it was killed over it
-                    done.put((self, line.decode()))
-        done.put((self, None))
+        super().__init__("evoml.slots", done)
+        self.send(values)
 
     def start(self, job: Job, plain: dict[str, Any]) -> None:
         self.job, self.began = job, time.monotonic()
-        self._send(json.dumps({"id": job.id, "genotype": plain, "stream": job.stream}))
+        self.send(json.dumps({"id": job.id, "genotype": plain, "stream": job.stream}))
 
-    def kill(self) -> None:
-        """End the process and whatever it started, once: its number may be another's afterwards."""
-        if self.process.returncode is not None:
-            return
-        with contextlib.suppress(OSError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
-        with self.words as words:
-            words.seek(0)
-            lines = [line.strip() for line in words.read().decode(errors="replace").split("\n")]
+    def ended(self) -> None:
+        self.errors.seek(0)
+        lines = [line.strip() for line in self.errors.read().decode(errors="replace").split("\n")]
         self.last_words = next((line[:200] for line in reversed(lines) if line), self.last_words)
 
 

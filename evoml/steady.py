@@ -85,6 +85,11 @@ class Steady(Run):
         self._since = time.monotonic()
 
     @property
+    def _learner(self) -> Any:
+        """Who has to learn before there is a candidate, or None."""
+        return next((each for each in self.learners if each.learning), None)
+
+    @property
     def under_way(self) -> bool:
         """Whether something has been learnt already."""
         return any(each.step > 0 for each in self.learners)
@@ -154,8 +159,7 @@ class Steady(Run):
         self._saved = time.monotonic()
         if self.asked == 0:
             self.save()
-        nobody = Population(self.problem.space.schema, 0)
-        self.problem.space.schema.to_arrow(nobody.tables, nobody.sizes)  # pyarrow imports pandas where it is installed
+        self._ready()
         self.workers = min(self.config.workers or cores(), self.window)
         if not self.costly or self.workers == 1:
             self.evaluator.warm()
@@ -194,7 +198,7 @@ class Steady(Run):
         """Ask, wait, tell, until something ends it: what."""
         began, shown, unsaved = time.monotonic() - self.seconds, 0.0, 0.0  # seconds of training that are in no checkpoint
         while not stop.is_set():
-            if learner := next((each for each in self.learners if each.learning), None):
+            if learner := self._learner:
                 if reason := self._finished():
                     return reason
                 self._learn(learner, show)
@@ -205,7 +209,7 @@ class Steady(Run):
             if reason := self._finished():
                 return reason
             if not self.waiting:
-                if any(each.learning for each in self.learners):
+                if self._learner:
                     continue
                 return EXHAUSTED
             done = slots.next(0.2)
@@ -379,7 +383,7 @@ class Steady(Run):
     def _note(self) -> str:
         """How far what has to be learnt is, in words; empty where nothing has."""
         learnt = self.epoch
-        if not any(each.learning for each in self.learners):
+        if not self._learner:
             return ""
         if learnt is None:
             return "first epoch"

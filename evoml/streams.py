@@ -31,6 +31,12 @@ def streams(seed: int, purpose: int, ids: np.ndarray) -> np.ndarray:
     return outputs(root, np.asarray(ids) + 1)
 
 
+def seed_of(seed: int, purpose: int, id: int, what: int, number: int = 0) -> int:
+    """A seed for one thing that candidate `id` needs for a purpose, the number-th of its kind."""
+    stream = outputs(streams(seed, purpose, np.array([id])), np.array([what + 1]))
+    return int(outputs(stream, np.array([number + 1]))[0])
+
+
 def below(seeds: np.ndarray, draws: int, limit: int) -> np.ndarray:
     """`draws` numbers in 0..limit-1 from each stream, [n, draws]; limit is below 2**32."""
     bits = outputs(seeds[:, None], np.arange(1, draws + 1))

@@ -8,6 +8,7 @@ weights, the best of them are trained alone, and the best of those is the result
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -53,6 +54,12 @@ class Trust:
         self.settings = problem.config.search
         self.alone: dict[int, Outcome] = {}  # by candidate, or FIRST + number: what training it by itself came to
 
+    @cached_property
+    def _shape(self) -> tuple[Any, int, int]:
+        """Size, classes and number of the training images."""
+        images = self.problem.task.search(0)
+        return images.size, len(images.classes), len(images.train_y)
+
     def state_dict(self) -> dict[str, Any]:
         return {"alone": {str(id): [list(o.objectives), o.status, o.seconds, list(o.curve)] for id, o in self.alone.items()}}
 
@@ -81,9 +88,9 @@ class Trust:
 
     def cost(self, genotype: Genotype) -> int:
         """Multiply-adds of training a genotype alone."""
-        alone, images = self.problem.alone.config.part("evaluator"), self.problem.task.search(0)
-        network = self.problem.space.network(genotype, images.size, len(images.classes))
-        return int(network.multiply_adds) * PASSES * len(images.train_y) * int(alone.epochs)
+        size, classes, images = self._shape
+        network = self.problem.space.network(genotype, size, classes)
+        return int(network.multiply_adds) * PASSES * images * int(self.problem.alone.config.part("evaluator").epochs)
 
     def train(self, check: Check, workers: int, after: Callable[[int, int], None], stopped: Callable[[], bool]) -> bool:
         """Train what has not been trained yet; False where it was stopped. after: called with how many are done, of how many."""
@@ -129,8 +136,7 @@ class Trust:
 
     def skips(self, genotype: Genotype) -> dict[str, list[int]]:
         """Of every cell of a genotype, how many of its layers are skip connections, and how many layers there are."""
-        images = self.problem.task.search(0)
-        groups = self.problem.space.supernet(images.size, len(images.classes)).groups
+        groups = self.problem.space.supernet(*self._shape[:2]).groups
         skips = getattr(self.problem.space, "skips", SKIPS)
         out: dict[str, list[int]] = {}
         for group, row in zip(groups, self.problem.space.paths(genotype), strict=True):

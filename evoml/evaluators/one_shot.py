@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from evoml import settings
 from evoml.errors import InputError
 from evoml.evaluators import Evaluation, Outcome, Single, weight
 from evoml.evaluators._paths import PathDropout
 from evoml.genes import Genotype
 from evoml.memory import check_step
-from evoml.networks import TrainingSettings
+from evoml.networks import SupernetSettings, TrainingSettings
 from evoml.networks.batches import Batches
 from evoml.networks.optimisers import Momentum, clipped, cosine
 from evoml.population import CRASHED, DIVERGED, OK
-from evoml.streams import LEARN, outputs, streams
+from evoml.streams import LEARN, seed_of
 from evoml.tasks import ImageSet
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ _ALL = 2**32  # the number of the one supernet of a run, which no other stream o
 Objective = Literal["accuracy", "loss", "parameters", "multiply_adds"]
 
 
-class Settings(settings.Settings):
+class Settings(SupernetSettings):
     """How the supernet is trained, what candidates are judged by, and how one is trained by itself."""
 
     objectives: tuple[Objective, ...] = Field(
@@ -47,7 +46,6 @@ class Settings(settings.Settings):
         description="accuracy first, which is with shared weights, as is loss; the others are of a candidate's own network",
     )
     epochs: int = Field(30, ge=1, le=10_000, description="passes of the supernet over the training images")
-    batch: int = Field(64, ge=2, le=65_536, description="images a step, at most all")
     ghosts: int = Field(2, ge=1, le=1024, description="equal parts of a batch, each with paths and statistics of its own")
     drop: float = Field(
         0.05,
@@ -62,13 +60,8 @@ class Settings(settings.Settings):
         le=1_000,
         description="at the end, reached along a cosine; a small one leaves weights behind that are fit for few dropped paths",
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
     weight_decay: float = Field(3e-4, ge=0, le=10, description="L2 penalty on the weights that a step uses")
     clip: float = Field(5.0, ge=0, description="largest norm of the whole gradient; 0: no limit")
-    shift: int = Field(0, ge=0, description="most pixels that an image is moved by, either way along both axes; 0: none")
-    flip: bool = Field(False, description="mirror half of the images")
-    cutout: int = Field(0, ge=0, description="side of the square that is set to the mean, in pixels; 0: none")
-    threads: int = Field(1, ge=1, le=1024, description="that torch uses in the supernet; results depend on it")
     alone: TrainingSettings = TrainingSettings()
 
     @field_validator("objectives")
@@ -164,10 +157,7 @@ class Evaluator(Single):
 
     @cached_property
     def batches(self) -> Batches:
-        given = self.settings
-        return Batches(
-            self.tasks.train_x, self.tasks.train_y, self.batch, self._draw(DATA), shift=given.shift, flip=given.flip, cutout=given.cutout
-        )
+        return Batches(self.tasks.train_x, self.tasks.train_y, self.batch, self._draw(DATA), **self.settings.augmentation)
 
     @cached_property
     def _valid(self) -> np.ndarray:
@@ -176,8 +166,7 @@ class Evaluator(Single):
 
     def _draw(self, purpose: int, number: int = 0) -> int:
         """A seed."""
-        stream = outputs(streams(self.seed, LEARN, np.array([_ALL])), np.array([purpose + 1]))
-        return int(outputs(stream, np.array([number + 1]))[0])
+        return seed_of(self.seed, LEARN, _ALL, purpose, number)
 
     # -- candidates --------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from evoml import settings
-from evoml.activations import ACTIVATION_NAMES, AGGREGATION_NAMES
+from evoml.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
 from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.graphs import Graphs
@@ -63,11 +63,7 @@ class Settings(settings.Settings):
     @field_validator("activations", "output", "aggregations")
     @classmethod
     def _known(cls, value: Any, info: Any) -> Any:
-        known = AGGREGATION_NAMES if info.field_name == "aggregations" else ACTIVATION_NAMES
-        for name in (value,) if isinstance(value, str) else value:
-            if name not in known:
-                raise ValueError(f"there is no {name}; there are {', '.join(known)}")
-        return value
+        return checked_names(value, info.field_name)
 
     @field_validator("substrate", mode="before")
     @classmethod

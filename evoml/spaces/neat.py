@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from evoml import settings
-from evoml.activations import ACTIVATION_NAMES, AGGREGATION_NAMES
+from evoml.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
 from evoml.errors import InputError
 from evoml.genes import Choice, Column, Flag, Frame, Genotype, Given, Integer, Nothing, Real, Schema, Table
 from evoml.graphs import Graphs
@@ -81,11 +81,7 @@ class Settings(settings.Settings):
     @field_validator("activations", "output", "aggregations")
     @classmethod
     def _known(cls, value: Any, info: Any) -> Any:
-        known = AGGREGATION_NAMES if info.field_name == "aggregations" else ACTIVATION_NAMES
-        for name in (value,) if isinstance(value, str) else value or ():
-            if name not in known:
-                raise ValueError(f"there is no {name}; there are {', '.join(known)}")
-        return value
+        return checked_names(value, info.field_name)
 
 
 class Space(FileSpace):

@@ -6,6 +6,7 @@ and of its own number, so a state that was stored goes on to the same end.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from pydantic import Field, field_validator
 from evoml import settings
 from evoml.errors import InputError
 from evoml.genes import Genotype
+from evoml.networks import SupernetSettings
 from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
 from evoml.population import Population
 from evoml.strategies import Single, SingleSettings, check_counts
-from evoml.streams import LEARN, outputs, streams
+from evoml.streams import LEARN, seed_of
 
 if TYPE_CHECKING:
     from evoml.networks.batches import Batches
@@ -43,21 +45,15 @@ class ArchitectureSettings(settings.Settings):
         return betas
 
 
-class Settings(SingleSettings):
+class Settings(SupernetSettings, SingleSettings):
     """How a supernet's weights are trained while its architecture is searched."""
 
     epochs: int = Field(50, ge=1, le=10_000, description="of one search")
-    batch: int = Field(64, ge=2, le=65_536, description="images a step, at most all")
     split: float = Field(0.5, gt=0, lt=1, description="share of the training images for the weights; the others are for the architecture")
     lr: float = Field(0.025, gt=0, le=1_000, description="of the weights, at the start; falls along a cosine")
     lr_least: float = Field(0.001, ge=0, le=1_000, description="of the weights, at the end")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of the weights' SGD")
     weight_decay: float = Field(3e-4, ge=0, le=10, description="L2 penalty on the weights")
     clip: float = Field(5.0, ge=0, description="largest norm of the weights' gradient; 0: no limit")
-    shift: int = Field(0, ge=0, description="most pixels that an image is moved by, either way along both axes; 0: none")
-    flip: bool = Field(False, description="mirror half of the images")
-    cutout: int = Field(0, ge=0, description="side of the square that is set to the mean, in pixels; 0: none")
-    threads: int = Field(1, ge=1, le=1024, description="that torch uses in the supernet; results depend on it")
     architecture: ArchitectureSettings = ArchitectureSettings()
 
 
@@ -157,10 +153,12 @@ class Relaxed(Single):
 
     def score(self, genotype: Genotype) -> float:
         """Accuracy of a genotype with the shared weights of the last search, on the images that candidates are judged by."""
-        images = self.toolbox.images()
-        return float(
-            self.net.score(np.ascontiguousarray(images.valid_x.transpose(0, 2, 3, 1)), images.valid_y, self.toolbox.paths(genotype))[0]
-        )
+        return float(self.net.score(self._valid, self.toolbox.images().valid_y, self.toolbox.paths(genotype))[0])
+
+    @cached_property
+    def _valid(self) -> np.ndarray:
+        """The images that candidates are judged by, [N, H, W, C]."""
+        return np.ascontiguousarray(self.toolbox.images().valid_x.transpose(0, 2, 3, 1))
 
     def state_dict(self) -> dict[str, Any]:
         searched = {} if self.search < 0 else {"net": self.net.state()} | self._state()
@@ -187,8 +185,7 @@ class Relaxed(Single):
 
     def draw(self, purpose: int, number: int = 0) -> int:
         """A seed of the search in progress."""
-        stream = outputs(streams(self.seed, LEARN, np.array([self.search])), np.array([purpose + 1]))
-        return int(outputs(stream, np.array([number + 1]))[0])
+        return seed_of(self.seed, LEARN, self.search, purpose, number)
 
     def noise(self, step: int) -> np.random.Generator:
         """What a step draws from."""
@@ -199,14 +196,13 @@ class Relaxed(Single):
         from evoml.networks.batches import Batches
 
         images, settings = self.toolbox.images(), self.settings
-        how = {"shift": settings.shift, "flip": settings.flip, "cutout": settings.cutout}
         self.net = self.toolbox.shared(self.draw(INIT), affine=self.affine, smoothing=self.smoothing, threads=settings.threads)
         parts = [np.arange(len(images.train_y))]
         if self.divided:
             order = np.random.default_rng(self.draw(DATA)).permutation(len(images.train_y))
             parts = np.split(order, [min(max(int(len(order) * settings.split), 2), len(order) - 2)])
         made = [
-            Batches(images.train_x[at], images.train_y[at], settings.batch, self.draw(DATA, 1 + number), **how)
+            Batches(images.train_x[at], images.train_y[at], settings.batch, self.draw(DATA, 1 + number), **settings.augmentation)
             for number, at in enumerate(parts)
         ]
         self.batches, self.others = made[0], made[-1]

@@ -9,7 +9,6 @@ import ctypes
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, Queue
-from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -28,6 +26,7 @@ import numpy as np
 from evoml.errors import InputError
 from evoml.graphs import Graphs
 from evoml.population import CRASHED, OK, TIMED_OUT
+from evoml.processes import Process
 from evoml.registry import load
 from evoml.tasks import Tried
 from evoml.tasks._trials import tried
@@ -201,7 +200,7 @@ def _end(workers: "list[_Worker]") -> None:
         worker.kill()
 
 
-class _Worker:
+class _Worker(Process):
     """One process with its child, and the job that it has."""
 
     def __init__(self, words: str, heard: "Queue[tuple[_Worker, str | None]]") -> None:
@@ -210,51 +209,20 @@ class _Worker:
         self.ready = self.overdue = False
         self.heard = time.monotonic()  # when it last said something, or was asked
         self._read = 0  # of its errors
-        self._errors = TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "evoml.tasks._crew"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-            start_new_session=True, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
-        )  # fmt: skip
-        self._send(words)
-        threading.Thread(target=self._listen, args=(heard,), daemon=True).start()
-
-    def _send(self, text: str) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):  # the process is gone: the listener says so
-            self.process.stdin.write(text.encode() + b"\n")
-            self.process.stdin.flush()
-
-    def _listen(self, heard: "Queue[tuple[_Worker, str | None]]") -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                if line.endswith(b"\n"):  # else it was killed over it
-                    heard.put((self, line.decode()))
-        heard.put((self, None))
+        super().__init__("evoml.tasks._crew", heard)
+        self.send(words)
 
     def start(self, job: _Job, graphs: Graphs) -> None:
         self.job, self.number, self.heard = job, self.number + 1, time.monotonic()
-        self._send(json.dumps({"job": self.number, "networks": plain(graphs.take(job.which))}))
-
-    def kill(self) -> None:
-        """End the process and whatever it and its child started, once: its number may be another's afterwards."""
-        if self.process.returncode is not None:
-            return
-        with contextlib.suppress(OSError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
-        self._errors.close()
+        self.send(json.dumps({"job": self.number, "networks": plain(graphs.take(job.which))}))
 
     def last_words(self, how: str, end: int | None = None) -> str:
         """How a child ended and the last line that it wrote, if any. end: of what it wrote, where others may have written since."""
-        if self._errors.closed:
+        if self.errors.closed:
             return how
-        end = os.fstat(self._errors.fileno()).st_size if end is None else end
+        end = os.fstat(self.errors.fileno()).st_size if end is None else end
         start, self._read = max(self._read, end - 4096), end
-        lines = os.pread(self._errors.fileno(), end - start, start).decode(errors="replace").split("\n")
+        lines = os.pread(self.errors.fileno(), end - start, start).decode(errors="replace").split("\n")
         return ": ".join([how, *[line for each in reversed(lines) if (line := one_line(each))][:1]])
 
 
