@@ -134,6 +134,10 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the tasks. Default the run's own.")] = None,
     preset: Annotated[str | None, typer.Option(help="final: train an architecture at full size.")] = None,
+    inherit: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Start from the shared weights of this run's supernet, and say what they score as they are."),
+    ] = None,
     sets: Sets = None,
     json_: Json = False,
 ) -> None:
@@ -141,7 +145,7 @@ def evaluate(
     from evoml.config import assign
     from evoml.report.session import evaluate as evaluate_
 
-    evaluate_(run, task, data, seed, preset, [assign(text) for text in sets or []], json_)
+    evaluate_(run, task, data, seed, preset, inherit, [assign(text) for text in sets or []], json_)
 
 
 @app.command()
@@ -152,6 +156,7 @@ def export(
         typer.Option(
             "--to",
             help="text; svg, a drawing; species: those of a NEAT run, drawn; probabilities: those of a run of darts, snas or proxylessnas, drawn; "
+            "correlation: what shared weights were worth, drawn; "
             "python: for NumPy alone, or for no library; torch or onnx: the network.",
         ),
     ] = "text",

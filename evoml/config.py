@@ -106,6 +106,10 @@ class Config(Settings):
         values = {key: value for key, value in getattr(self, part).items() if key not in own}
         return load(PARTS[part], self.name(part)).Settings.read(values, part)
 
+    def files(self) -> dict[tuple[str, str], Path]:
+        """The files that parts' settings name, by part and setting."""
+        return {(part, key): path for part in PARTS for key, path in self.part(part).named_files().items()}
+
     @property
     def data(self) -> Path | None:
         return Path(self.task["data"]) if self.task.get("data") else None

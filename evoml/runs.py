@@ -57,6 +57,7 @@ class Result:
     hall_of_fame: tools.HallOfFame
     logbook: tools.Logbook  # since the search was started or resumed
     trust: dict[str, Any] | None = None  # what shared weights are worth, where they were used
+    check_seconds: float = 0.0  # that finding this out took, which is no part of `seconds`
 
     @property
     def evaluations_per_second(self) -> float:
@@ -126,11 +127,9 @@ class Run:
         values = self.config.complete()
         if self.config.data is not None and self.config.data.exists():
             values["task"]["data"] = str(self.config.data.resolve())
-        if values["task"].get("test_data") and Path(values["task"]["test_data"]).exists():
-            values["task"]["test_data"] = str(Path(values["task"]["test_data"]).resolve())
-        for part in ("evaluator", "strategy"):
-            if values[part].get("latency_table") and Path(values[part]["latency_table"]).exists():
-                values[part]["latency_table"] = str(Path(values[part]["latency_table"]).resolve())
+        for (part, key), path in self.config.files().items():
+            if path.exists():
+                values[part][key] = str(path.resolve())
         names = [Path(name).name for name in self.config.start]
         # Not auto: on another machine that may be another backend, whose results differ in the last bits.
         values["backend"] = self.problem.backend
@@ -142,8 +141,7 @@ class Run:
         """A hash of all that the run follows from."""
         start = [self.problem.space.key(genotype) for genotype in self.given]
         values = self._complete()
-        tables = [Path(name) for part in ("evaluator", "strategy") if (name := values[part].get("latency_table"))]
-        read = [digest(table.read_bytes()) for table in tables if table.is_file()]
+        read = [digest(path.read_bytes()) for path in self.config.files().values() if path.is_file()]
         return digest(json.dumps([values["settings_digest"], self.problem.data_digest, start, *read]).encode())
 
     def store_config(self) -> None:
@@ -210,7 +208,9 @@ class Run:
 
     def _store_result(self, result: Result) -> None:
         names = ("reason", "evaluations", "seconds", "counts", "best", "test")
-        report = {name: getattr(result, name) for name in names} | ({} if result.trust is None else {"trust": result.trust})
+        report = {name: getattr(result, name) for name in names} | (
+            {} if result.trust is None else {"trust": result.trust, "check_seconds": result.check_seconds}
+        )
         write_atomically(self.archive.folder / "result.json", json.dumps(finite(report), indent=1).encode())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from types import NoneType
 from typing import Any, Self, get_args
 
@@ -9,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 
 from evoml.errors import InputError
 
+FILE: dict[str, Any] = {
+    "file": True
+}  # json_schema_extra of a setting that names a file: a run keeps its whole path and goes on only with the same content
 SHOWN = 10  # settings that a message names; of more, those that are like what was given
 
 
@@ -29,6 +33,11 @@ class Settings(BaseModel):
         if kind is bool and not isinstance(value, bool):
             raise ValueError("must be true or false")
         return value
+
+    def named_files(self) -> dict[str, Path]:
+        """What the settings that name a file (`FILE`) are set to, those that are."""
+        marked = [name for name, field in type(self).model_fields.items() if field.json_schema_extra == FILE]
+        return {name: Path(value) for name in marked if (value := getattr(self, name))}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: str) -> Self:

@@ -23,7 +23,7 @@ from evoml.config import Config
 from evoml.errors import InputError
 from evoml.evaluators import Outcome
 from evoml.islands import whole
-from evoml.population import OK, OVER_BUDGET, STATUS, Individual, Population
+from evoml.population import DIVERGED, OK, OVER_BUDGET, STATUS, Individual, Population
 from evoml.registry import load
 from evoml.runs import Progress, Result, Run, Show, cores
 from evoml.slots import Executor, Inline, Job, Slots
@@ -118,7 +118,7 @@ class Steady(Run):
                 "strategy": self.strategy.state_dict(),
             }
             | ({"evaluator": self.evaluator.state_dict()} if self.choosing else {})
-            | ({"trust": self.trust.state_dict()} if self.trust else {})
+            | ({"trust": self.trust.state_dict(), "epoch": self.epoch} if self.trust else {})
         )  # fmt: skip
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -141,6 +141,7 @@ class Steady(Run):
             self.evaluator.load_state_dict(state["evaluator"])
         if self.trust:
             self.trust.load_state_dict(state["trust"])
+            self.epoch = state["epoch"]
 
     def _one(self, each: dict[str, Any]) -> Population:
         population = Population.from_state(self.problem.space.schema, each["population"], self.weights)
@@ -236,6 +237,8 @@ class Steady(Run):
         if report is not None:
             self.archive.log("epoch", **report)
             self.epoch = report
+        if why := getattr(learner, "failure", ""):
+            self.archive.log("diverged", search=learner.search, step=learner.diverged, why=why)
         if time.monotonic() - self._saved > self.config.archive.interval:
             self.save()
         show(self._progress())
@@ -255,7 +258,9 @@ class Steady(Run):
         if not self.trust.train(check, self.config.workers or cores(), after, stop.is_set):
             return False
         chosen = check.chosen(self.trust.alone, self.weights[0]) if self.choosing else None
-        self.checked, self.chosen = self.trust.report(check, chosen or self.champion), chosen
+        unfinished = getattr(self.trust.learner, "unfinished", False)
+        loss = None if self.epoch is None or unfinished else float(self.epoch["loss"])
+        self.checked, self.chosen = self.trust.report(check, chosen or self.champion, loss), chosen
         self.retrained = [(individual, self.trust.alone[individual.id]) for individual in check.best]
         return True
 
@@ -291,7 +296,9 @@ class Steady(Run):
 
     def _submit(self, slots: Executor, id: int) -> None:
         budget = self.config.search.budget
-        if not budget or id < budget:
+        if getattr(self.strategy, "failure", ""):  # a search by gradient that came to nothing: what it would have derived is not trained
+            self.finished[id] = Outcome(self.evaluator.worst, DIVERGED)
+        elif not budget or id < budget:
             stream = int(streams(self.config.search.seed, TRAIN, np.array([id]))[0])
             slots.submit(Job(id, self.waiting[id].genotype(0), stream))
 
@@ -357,10 +364,12 @@ class Steady(Run):
         result = self._result(reason, self.counts)
         if self.chosen is not None and self.checked is not None:
             result.best = self.describe(self.chosen) | {"alone": {self.problem.alone.objective: self.checked["found"]}}
-        result.trust = self.checked
+        result.trust, result.check_seconds = self.checked, self.trust.seconds if self.trust else 0.0
         if self.champion is not None and not self.costly and not self.learners:
             result.test = self.evaluator.test(self.champion.genotype)
         self._store_result(result)
+        if self.champion is None and (why := getattr(self.strategy, "failure", "")):
+            raise InputError(f"{why}; what there is so far is in {self.archive.folder}")
         if self._hopeless:
             caps = [
                 f"{name} = {value:,}" for name, value in self.evaluator.settings.model_dump().items() if name.startswith("max_") and value

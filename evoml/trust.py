@@ -1,15 +1,17 @@
 """What shared weights are worth: behind every search that scores or derives architectures with them stands a check, which answers what their users ask.
 
 Do shared weights rank architectures as training does (Kendall's and Spearman's correlation over architectures drawn at random and trained alone; Yu et al. 2020, "Evaluating the
-Search Phase of Neural Architecture Search", arXiv 1902.08142)? Is the search better than a random one of equal cost (the best of as many of those as cost what the search did, in
+Search Phase of Neural Architecture Search", arXiv 1902.08142)? Where candidates are scored with shared weights: are those good alone whose predictions are near the whole
+supernet's (Bender et al. 2018, their diagnosis)? Did the supernet learn at all? Is the search better than a random one of equal cost (the best of as many of those as cost what the search did, in
 multiply-adds; Li, Talwalkar 2019, arXiv 1902.07638)? Have skip connections taken over (Zela et al. 2020, arXiv 1909.09656)? And where candidates were only scored with shared
 weights, the best of them are trained alone, and the best of those is the result (Bender et al. 2018).
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
+from math import isfinite, log
 from typing import Any
 
 import numpy as np
@@ -17,15 +19,18 @@ import numpy as np
 from evoml.correlation import kendall, spearman
 from evoml.evaluators import Outcome
 from evoml.genes import Genotype
+from evoml.network import Network
 from evoml.population import OK, STATUS, Individual
 from evoml.problem import Problem
 from evoml.slots import Executor, Inline, Job, Slots
 from evoml.streams import TRAIN, TRUST, streams
+from evoml.words import counted
 
 FIRST = 2**40  # the number of the first random architecture: candidates are below it
 PASSES = 3  # of a training step, in forward passes: forward, and backward to inputs and to weights
 SKIPS = ("skip_connect", "identity", "identity_fr")
 TAKEN_OVER = 0.5  # share of a cell's layers that are skip connections, above which there is a warning
+DRAWS = 1000  # random architectures in a row that may be over a cap
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Trust:
         self.problem, self.learner, self.choosing = problem, learner, choosing
         self.settings = problem.config.search
         self.alone: dict[int, Outcome] = {}  # by candidate, or FIRST + number: what training it by itself came to
+        self.seconds = 0.0  # that took
 
     @cached_property
     def _shape(self) -> tuple[Any, int, int]:
@@ -61,7 +67,10 @@ class Trust:
         return images.size, len(images.classes), len(images.train_y)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"alone": {str(id): [list(o.objectives), o.status, o.seconds, list(o.curve)] for id, o in self.alone.items()}}
+        return {
+            "alone": {str(id): [list(o.objectives), o.status, o.seconds, list(o.curve)] for id, o in self.alone.items()},
+            "seconds": self.seconds,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises what a strange checkpoint raises."""
@@ -70,7 +79,7 @@ class Trust:
             if not 0 < int(status) < len(STATUS) or not objectives:
                 raise ValueError("not an outcome")
             found[int(id)] = Outcome(tuple(map(float, objectives)), int(status), float(seconds), tuple(map(float, curve)))
-        self.alone = found
+        self.alone, self.seconds = found, float(state["seconds"])
 
     def plan(self, best: Sequence[Individual], derived: Sequence[Genotype]) -> Check:
         """What to train. best: of the candidates by shared weights; derived: what the search had trained alone already."""
@@ -88,9 +97,16 @@ class Trust:
 
     def cost(self, genotype: Genotype) -> int:
         """Multiply-adds of training a genotype alone."""
-        size, classes, images = self._shape
-        network = self.problem.space.network(genotype, size, classes)
-        return int(network.multiply_adds) * PASSES * images * int(self.problem.alone.config.part("evaluator").epochs)
+        return int(self._network(genotype).multiply_adds) * PASSES * self._shape[2] * int(self._settings.epochs)
+
+    def _network(self, genotype: Genotype) -> Network:
+        network: Network = self.problem.space.network(genotype, *self._shape[:2])
+        return network
+
+    @cached_property
+    def _settings(self) -> Any:
+        """How an architecture is trained alone."""
+        return self.problem.alone.config.part("evaluator")
 
     def train(self, check: Check, workers: int, after: Callable[[int, int], None], stopped: Callable[[], bool]) -> bool:
         """Train what has not been trained yet; False where it was stopped. after: called with how many are done, of how many."""
@@ -100,6 +116,7 @@ class Trust:
             return True
         alone = self.problem.alone
         evaluator = alone.evaluator(alone.task.search(0))
+        began = time.monotonic() - self.seconds
         executor: Executor = Slots(alone, workers, float(evaluator.settings.timeout), evaluator.worst) if workers > 1 else Inline(evaluator)
         try:
             for id in missing:
@@ -109,26 +126,37 @@ class Trust:
                     return False
                 if (done := executor.next(0.2)) is not None:
                     self.alone[done[0]] = done[1]
+                    self.seconds = time.monotonic() - began
                     after(sum(id in self.alone for id in jobs), len(jobs))
         finally:
             executor.close()
         return True
 
-    def report(self, check: Check, champion: Individual | None) -> dict[str, Any]:
-        """What the check found, as plain values; `found` is what the search's own architecture has, trained alone."""
+    def report(self, check: Check, champion: Individual | None, loss: float | None = None) -> dict[str, Any]:
+        """What the check found, as plain values; `found` is what the search's own architecture has, trained alone. loss: the supernet's, of its last epoch."""
         weight = self.problem.alone.weights[0]
         scores = [self.alone[FIRST + n].objectives[0] if self.alone[FIRST + n].status == OK else None for n in range(len(check.random))]
         unfinished = getattr(self.learner, "unfinished", False)  # weights of a search that has only begun rank nothing
         shared = [float("nan") if unfinished else self.learner.score(genotype) for genotype in check.random]
-        pairs = [(a, b * weight) for a, b in zip(shared, scores, strict=True) if b is not None and isfinite(a)]
-        a, b = np.array(pairs, np.float64).reshape(-1, 2).T
+        apart = (
+            [self.learner.divergence(genotype) for genotype in check.random]
+            if hasattr(self.learner, "divergence")
+            else [None] * len(scores)
+        )
+        pairs = [
+            (a, b * weight, float("nan") if c is None else -c)
+            for a, b, c in zip(shared, scores, apart, strict=True)
+            if b is not None and isfinite(a)
+        ]
+        a, b, near = np.array(pairs, np.float64).reshape(-1, 3).T
         of_equal = [score for score in scores[: check.equal] if score is not None]
         random = [
-            {"key": self.problem.space.key(g), "shared": None if unfinished else s, "alone": t}
-            for g, s, t in zip(check.random, shared, scores, strict=True)
+            {"key": self.problem.space.key(g), "shared": None if unfinished else s, "alone": t} | ({} if d is None else {"divergence": d})
+            for g, s, t, d in zip(check.random, shared, scores, apart, strict=True)
         ]
         return {
             "kendall": kendall(a, b), "spearman": spearman(a, b), "compared": len(pairs),
+            "divergence_kendall": kendall(near, b) if np.isfinite(near).all() else None, "loss": loss, "loss_of_guessing": log(self._shape[1]),
             "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(check.equal, len(scores)),
             "random_limited": check.equal > len(scores), "found": self._alone(champion),
             "skips": {} if champion is None else self.skips(champion.genotype), "random": random,
@@ -153,11 +181,15 @@ class Trust:
         return float(champion.fitness.values[0]) if trained is None else trained.objectives[0]
 
     def _random(self) -> Iterator[Genotype]:
-        number = 0
-        while True:
-            stream = streams(self.settings.seed, TRUST, np.array([number]))
-            yield self.problem.space.random(stream).genotype(0)
+        """Random architectures within the caps, since one that is over a cap costs a random search nothing; no more where none is found."""
+        allows = getattr(self._settings, "allows", lambda network: True)
+        number = missed = 0
+        while missed < DRAWS:
+            genotype = self.problem.space.random(streams(self.settings.seed, TRUST, np.array([number]))).genotype(0)
             number += 1
+            missed = 0 if allows(self._network(genotype)) else missed + 1
+            if not missed:
+                yield genotype
 
 
 def lines(trust: dict[str, Any]) -> list[str]:
@@ -165,12 +197,18 @@ def lines(trust: dict[str, Any]) -> list[str]:
     out = []
     if trust["compared"]:
         out.append(
-            f"shared weights against training alone, {trust['compared']} random architectures: Kendall {trust['kendall']:.2f}, Spearman {trust['spearman']:.2f}"
+            f"shared weights against training alone, {counted(trust['compared'], 'random architecture')}: Kendall {trust['kendall']:.2f}, Spearman {trust['spearman']:.2f}"
         )
+    if trust["compared"] and trust.get("divergence_kendall") is not None:
+        out.append(f"predictions near the whole supernet's against training alone: Kendall {trust['divergence_kendall']:.2f}")
     if trust["random_best"] is not None and trust["found"] is not None:
         limited = ", which cost less: search.trust_most is the limit" if trust["random_limited"] else ""
         out.append(
-            f"random search of equal cost ({trust['random_candidates']} architectures trained alone{limited}): {trust['random_best']:.4f}; this search: {trust['found']:.4f}"
+            f"random search of equal cost ({counted(trust['random_candidates'], 'architecture')} trained alone{limited}): {trust['random_best']:.4f}; this search: {trust['found']:.4f}"
+        )
+    if trust.get("loss") is not None and trust["loss"] > trust["loss_of_guessing"]:
+        out.append(
+            f"warning: the supernet learned nothing: its loss, {trust['loss']:.4f}, is above that of guessing, {trust['loss_of_guessing']:.4f}; make lr smaller"
         )
     for cell, (skips, layers) in trust["skips"].items():
         if layers and skips / layers > TAKEN_OVER:

@@ -1,6 +1,7 @@
 """DARTS and SNAS against what their papers say, written down in torch with exact derivatives; resume; and real searches on digits."""
 
 import json
+import re
 from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
@@ -477,8 +478,35 @@ def test_what_cannot_be_searched_is_one_line(name: str) -> None:
         with pytest.raises(InputError) as caught:
             module.Strategy(tools, module.Settings(), 3, start)
         assert str(caught.value).startswith(text) and "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="search 1 diverged at step"), np.errstate(all="ignore"):
-        finished(made(name, lr=1000.0, weight_decay=10.0, epochs=30))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_that_diverges_is_over_and_says_why(name: str) -> None:
+    strategy = made(name, lr=1000.0, weight_decay=10.0, epochs=30)
+    with np.errstate(all="ignore"):
+        finished(strategy)
+    assert not strategy.learning and strategy.unfinished and np.isfinite(strategy.alpha).all()
+    assert re.fullmatch(r"strategy.lr: 1000: search 1 diverged at step \d+ of \d+; make it smaller", strategy.failure)
+    other = made(name, lr=1000.0, weight_decay=10.0, epochs=30)
+    other.load_state_dict(strategy.state_dict())
+    assert (other.failure, other.learning) == (strategy.failure, False)
+    assert len(strategy.ask(np.array([0]))) == 1
+
+
+def test_architecture_parameters_that_are_no_numbers_end_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also behind the very last step, whose loss is one."""
+    strategy = made("darts")
+    step = strategy._step
+
+    def last(number: int) -> tuple[float, float]:
+        found = step(number)
+        if number + 1 == strategy.total:
+            strategy.alpha[0, 0] = np.nan
+        return found
+
+    monkeypatch.setattr(strategy, "_step", last)
+    finished(strategy)
+    assert strategy.diverged == strategy.total and np.isfinite(strategy.alpha).all()
 
 
 @pytest.mark.parametrize(

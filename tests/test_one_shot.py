@@ -245,8 +245,21 @@ def test_a_score_is_that_of_the_candidates_own_network_with_the_same_weights() -
         assert mine.net.score(mine._valid, mine.tasks.valid_y, mine.space.paths(genotype))[1] == pytest.approx(
             float(torch.nn.functional.cross_entropy(logits, y)), rel=1e-4
         )
+        found = mine.net.probabilities(mine._valid, mine.space.paths(genotype))
+        assert found == pytest.approx(logits.double().softmax(1).numpy(), rel=1e-4, abs=1e-6)
         compared += 1
     assert compared >= 3
+
+
+def test_divergence_is_that_of_predictions_with_and_without_the_other_paths() -> None:
+    mine = evaluator(epochs=3)
+    learnt(mine)
+    spent, genotype = mine.spent, drawn(mine, 0)
+    x = np.ascontiguousarray(mine.tasks.train_x.transpose(0, 2, 3, 1))
+    p, q = mine.net.probabilities(x, mine.dropout.there.astype(float)), mine.net.probabilities(x, mine.space.paths(genotype))
+    expected = (p * np.log(p / q) + q * np.log(q / p)).sum(1).mean()
+    assert mine.divergence(genotype) == pytest.approx(expected, rel=1e-9) and expected > 0
+    assert mine.spent == spent
 
 
 def test_objectives_are_those_of_shared_weights_and_of_the_candidates_own_network() -> None:

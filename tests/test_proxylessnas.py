@@ -15,12 +15,12 @@ from deap import base
 from evoml.config import build
 from evoml.errors import InputError
 from evoml.networks.latency import Table, known, multiply_adds, parts
-from evoml.networks.optimisers import Adam, cosine
+from evoml.networks.optimisers import Adam, PartialAdam, cosine
 from evoml.search import open_search
 from evoml.spaces import cell, mobile, nasbench101, nasbench201
 from evoml.strategies import proxylessnas
 from evoml.strategies._relaxed import softmax, through_softmax
-from evoml.strategies.proxylessnas import UNITS, Settings, Some, chosen, drawn, gates, logarithmic, pairs, policy_gradient, rescaled
+from evoml.strategies.proxylessnas import UNITS, Settings, chosen, drawn, gates, logarithmic, pairs, policy_gradient, rescaled
 from evoml.tasks import digits
 from evoml.toolbox import toolbox
 
@@ -132,7 +132,7 @@ def test_which_of_a_pair_is_active_is_drawn_by_the_two_alone() -> None:
 
 def test_a_step_of_two_paths_leaves_the_probabilities_of_all_others() -> None:
     rng, alpha = np.random.default_rng(6), ALPHA.copy()
-    adam = Some(alpha.shape, (0.0, 0.999), 0.0)
+    adam = PartialAdam(alpha.shape, (0.0, 0.999), 0.0)
     for _ in range(200):
         involved = pairs(drawn(rng, alpha, THERE)[:, :2], THERE)
         before, was = alpha.copy(), softmax(alpha, THERE)
@@ -268,7 +268,7 @@ def test_the_reward_and_its_baseline_are_the_releases() -> None:
 
 def test_adam_of_some_is_adam_where_all_are_involved() -> None:
     rng, all_of_them = np.random.default_rng(10), np.ones((3, 4), bool)
-    one, other = Some((3, 4), (0.3, 0.99), 0.01), Adam((3, 4), (0.3, 0.99), 0.01)
+    one, other = PartialAdam((3, 4), (0.3, 0.99), 0.01), Adam((3, 4), (0.3, 0.99), 0.01)
     a = rng.normal(size=(3, 4))
     b = a.copy()
     for _ in range(20):
@@ -280,7 +280,7 @@ def test_adam_of_some_is_adam_where_all_are_involved() -> None:
 
 def test_what_a_step_does_not_involve_keeps_value_and_moments() -> None:
     rng = np.random.default_rng(11)
-    adam, alone = Some((2, 3), (0.5, 0.9), 0.1), Adam(2, (0.5, 0.9), 0.1)
+    adam, alone = PartialAdam((2, 3), (0.5, 0.9), 0.1), Adam(2, (0.5, 0.9), 0.1)
     values = rng.normal(size=(2, 3))
     left, mine = values.copy(), values[:, 1].copy()
     involved = np.zeros((2, 3), bool)
@@ -292,7 +292,7 @@ def test_what_a_step_does_not_involve_keeps_value_and_moments() -> None:
     assert values[:, 1] == pytest.approx(mine) and (values[~involved] == left[~involved]).all()
     assert adam.steps.tolist() == [[0, 7, 0]] * 2 and not adam.square[~involved].any()
     with pytest.raises(ValueError, match="shape"):
-        adam.load(Some((2, 2), (0.5, 0.9), 0.1).state())
+        adam.load(PartialAdam((2, 2), (0.5, 0.9), 0.1).state())
 
 
 def test_weights_that_a_step_does_not_use_rest_with_their_momentum() -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from evoml.archive import read_result
 from evoml.config import Config, assign, build
 from evoml.errors import InputError
 from evoml.evaluators import Outcome
+from evoml.export.correlation import Dot, picture
+from evoml.inherit import donor
 from evoml.population import OK
 from evoml.problem import stored_config
 from evoml.runs import Progress
@@ -61,7 +64,7 @@ SEARCHES = {
     "one-shot, random": [*SMALL, *CELL, *ONE_SHOT, "strategy.name=random_search"],
     "one-shot, evolution": [*SMALL, *CELL, *ONE_SHOT, "strategy.name=aging_evolution", "strategy.population=4", "strategy.tournament=2"],
 }
-NOT_REPEATED = ("seconds", "cost")
+NOT_REPEATED = ("seconds", "cost", "check_seconds")
 
 
 def config(*sets: str) -> Config:
@@ -303,6 +306,75 @@ def test_cells_of_one_function_are_trained_alone_once(tmp_path: Path) -> None:
     assert len(keys) == len(set(keys)) == 8
 
 
+def test_a_search_that_diverges_is_a_candidate_with_that_status_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where it is interrupted between the two."""
+    from evoml.strategies import darts
+
+    step = darts.Strategy._step
+
+    def first_fails(strategy: Any, number: int) -> tuple[float, float]:
+        return (float("nan"), 0.0) if strategy.search == 0 and number == 3 else step(strategy, number)
+
+    monkeypatch.setattr(darts.Strategy, "_step", first_fails)
+    sets = [*SEARCHES["darts, first order"], "search.trust=0"]
+    result = finished(begun(tmp_path / "run", *sets))
+    assert result.counts == {"candidates": 2, "ok": 1, "diverged": 1} and result.best["id"] == 1
+    rows, events, _ = contents(tmp_path / "run")
+    assert next((row["id"], row["status"], row["accuracy"]) for row in rows) == (0, "diverged", 0.0)
+    why = "strategy.lr: 0.025: search 1 diverged at step 4 of 6; make it smaller"
+    assert [event for event in events if event["event"] == "diverged"] == [{"event": "diverged", "search": 0, "step": 4, "why": why}]
+
+    search, stop = begun(tmp_path / "other", *sets), threading.Event()
+    search.prepare()
+    search.run(lambda progress: stop.set() if search.strategy.failure else None, stop)
+    assert finished(resume(tmp_path / "other")).reason == "budget"
+    assert contents(tmp_path / "other")[0] == rows
+
+
+def test_where_every_search_diverges_the_reason_is_a_line(tmp_path: Path) -> None:
+    sets = [*SEARCHES["darts, first order"], "strategy.lr=1000", "strategy.weight_decay=10", "strategy.epochs=30"]
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(InputError, match=r"strategy.lr: 1000: search 2 diverged at step \d+ of \d+; make it smaller; what") as one,
+    ):
+        finished(begun(tmp_path / "run", *sets))
+    assert [row["status"] for row in contents(tmp_path / "run")[0]] == ["diverged", "diverged"]
+    with pytest.raises(InputError, match="search 2 diverged") as again:
+        finished(resume(tmp_path / "run"))
+    assert str(again.value) == str(one.value)
+
+
+def test_a_supernet_that_learned_nothing_is_warned_of(whole: Any) -> None:
+    search: Any = stored(whole("one-shot, random"))
+    search.restore()
+    search.trust.alone = {}
+    check = search.trust.plan([], [])
+    for number in range(len(check.random)):
+        search.trust.alone[FIRST + number] = Outcome((0.5 + number / 10,), OK)
+    said = {loss: lines(search.trust.report(check, None, loss)) for loss in (2.29, 2.31)}
+    assert not any("learned nothing" in line for line in said[2.29])
+    assert any(
+        line == "warning: the supernet learned nothing: its loss, 2.3100, is above that of guessing, 2.3026; make lr smaller"
+        for line in said[2.31]
+    )
+    assert any(line.startswith("predictions near the whole supernet's against training alone: Kendall") for line in said[2.29])
+
+
+def test_what_is_over_a_cap_is_no_part_of_a_random_search(tmp_path: Path) -> None:
+    sets = [*SEARCHES["darts, first order"], "search.trust_most=6", "search.trust=6"]
+    free: Any = begun(tmp_path / "free", *sets)
+    sizes = [free.trust._network(genotype).parameters for genotype in free.trust.plan([], []).random]
+    cap = int(np.median(sizes))
+    capped: Any = begun(tmp_path / "capped", *sets, f"evaluator.max_parameters={cap}")
+    found = [capped.trust._network(genotype).parameters for genotype in capped.trust.plan([], []).random]
+    assert len(found) == 6 and max(found) <= cap < max(sizes)
+    assert found[:1] == [size for size in sizes if size <= cap][:1]
+    none: Any = begun(tmp_path / "none", *sets, "evaluator.max_parameters=1")
+    assert none.trust.plan([], []).random == []
+
+
 def test_weights_of_a_search_that_has_only_begun_rank_nothing(whole: Any) -> None:
     search: Any = resume(whole("darts, first order"), budget=3)
     search.strategy.learn()
@@ -335,3 +407,111 @@ def test_a_latency_table_that_was_changed_is_not_the_runs(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(InputError, match="not the settings that the run was made with|latency.parquet"):
         resume(folder)
+
+
+# -- going on with shared weights ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["darts, first order", "proxylessnas", "one-shot, random"])
+def test_what_is_read_off_a_supernet_starts_from_its_weights(name: str, whole: Any) -> None:
+    """Where training hardly moves them, they are in the trained network as they were."""
+    from evoml.export.winner import final_problem, train_final
+
+    giver = donor(whole(name))
+    genotype = giver.problem.archive(giver.run).best(1)[0][0]["genotype"]
+    problem = final_problem(giver.problem, [("test", {"evaluator": {"epochs": 1, "lr": 1e-12, "weight_decay": 0.0}})], None)
+    trained = train_final(problem, genotype, None, donor=giver)
+    given, network = giver.net.child(trained.network), problem.space.network(genotype, problem.test_tasks.size, 10)
+    assert network.parameters == trained.network.parameters and {"linear.weight", "linear.bias"} < given.keys()
+    for key, value in trained.module.state_dict().items():
+        if "running" not in key:
+            assert np.allclose(value, given[key], atol=1e-6), key
+    inherited = trained.scores["inherited_accuracy"]
+    assert inherited == giver.accuracy(genotype, problem.test_tasks) and 0 <= inherited <= 1
+    images = problem.test_tasks
+    x = np.ascontiguousarray(images.valid_x.transpose(0, 2, 3, 1))
+    assert inherited == giver.net.score(x, images.valid_y, giver.problem.space.paths(genotype))[0]
+    assert "inherited_accuracy" not in train_final(problem, genotype, None).scores
+
+
+def test_the_command_takes_shared_weights_along(whole: Any, tmp_path: Path) -> None:
+    run = whole("one-shot, random")
+    done = evoml("evaluate", run, "--inherit", run, "--set", "evaluator.alone.epochs=2", "--json")
+    scores = json.loads(done.stdout)
+    assert done.returncode == 0 and len(scores["curve"]) == 2 and 0 <= scores["objectives"]["inherited_accuracy"] <= 1
+    assert not (run / "final").exists()
+    shown = evoml("evaluate", run, "--inherit", run)
+    assert f"the shared weights that it started from{scores['objectives']['inherited_accuracy']:10.4f}" in shown.stdout
+    file = tmp_path / "cell.toml"
+    file.write_text(evoml("export", run).stdout)
+    again = json.loads(evoml("evaluate", file, "--inherit", run, "--set", "evaluator.epochs=2", "--json").stdout)
+    assert again["objectives"] == scores["objectives"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["RUN", "--inherit", "nowhere"], "--inherit nowhere: must be the folder of a run"),
+        (["RUN", "--inherit", "RUN", "--set", "space.skeleton.filters=3"], "networks must be of the size that the search had"),
+        (["OTHER", "--inherit", "RUN"], "is of space cell"),
+        (["PROGRAM", "--inherit", "RUN", "--task", "linear_regression"], "is for architectures"),
+        (["RUN", "--inherit", "PLAIN"], "trained no supernet"),
+        (["RUN", "--inherit", "BEGUN"], "has learned nothing yet"),
+    ],
+)  # fmt: skip
+def test_weights_that_do_not_fit_are_refused_in_a_line(arguments: list[str], says: str, whole: Any, tmp_path: Path) -> None:
+    run, other = whole("darts, first order"), whole("proxylessnas")
+    names = {"RUN": run, "OTHER": other, "PROGRAM": next(Path("programs/automl_zero").glob("*.py")).resolve()}
+    if "PLAIN" in arguments:
+        names["PLAIN"] = tmp_path / "plain"
+        finished(begun(names["PLAIN"], *SMALL, *CELL, "strategy.name=random_search", "evaluator.name=training"))
+    if "BEGUN" in arguments:
+        names["BEGUN"] = tmp_path / "begun"
+        begun(names["BEGUN"], *SEARCHES["one-shot, random"]).prepare()
+    done = evoml("evaluate", *(names.get(each, each) for each in arguments))
+    assert done.returncode == 2 and says in done.stderr and len(done.stderr.splitlines()) == 1 and not done.stdout
+
+
+# -- the picture -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["darts, first order", "one-shot, random"])
+def test_the_check_is_drawn(name: str, whole: Any, tmp_path: Path) -> None:
+    run = whole(name)
+    done = evoml("export", run, "--to", "correlation", "-o", tmp_path / "check.svg")
+    assert done.returncode == 0, done.stderr
+    page = ElementTree.parse(tmp_path / "check.svg").getroot()
+    marks = {kind: [each for each in page.iter() if each.get("class") == kind] for kind in ("random", "best")}
+    trust = (read_result(run) or {})["trust"]
+    compared = [each for each in trust["random"] if each["shared"] is not None and each["alone"] is not None]
+    chosen = 2 if name.startswith("one-shot") else 0
+    assert len(marks["random"]) == len(compared) + 1 and len(marks["best"]) == chosen + (chosen > 0)  # the legend has one of each
+    titles = {str(each.findtext("{http://www.w3.org/2000/svg}title")).partition(":")[0] for each in marks["random"]}
+    assert {each["key"] for each in compared} < titles
+    text = " ".join("".join(each.itertext()) for each in page.iter("{http://www.w3.org/2000/svg}text"))
+    assert f"Kendall {trust['kendall']:.2f}" in text and "accuracy trained alone" in text
+
+
+def test_dots_are_where_the_scores_are() -> None:
+    report = {"compared": 0, "random_best": None, "found": None, "skips": {}}
+    page = picture([Dot("a", 0.2, 0.5), Dot("b", 0.4, 0.9), Dot("c", 0.3, 0.7, True)], report, "x < y & z", "accuracy")
+    assert "x &lt; y &amp; z" in page
+    circles = [each for each in ElementTree.fromstring(page).iter() if each.get("class") == "random"][:2]
+    (ax, ay), (bx, by) = ((float(each.get("cx", 0)), float(each.get("cy", 0))) for each in circles)
+    assert ax < bx and ay > by
+    flat = picture([Dot("a", 0.5, 0.5)], report, "", "accuracy")
+    assert "nan" not in flat and ElementTree.fromstring(flat) is not None
+
+
+@pytest.mark.parametrize("arguments", [["FILE"], ["RUN", "--task", "digits"], ["UNCHECKED"]])
+def test_what_has_no_check_is_refused_in_a_line(arguments: list[str], whole: Any, tmp_path: Path) -> None:
+    unchecked, file = tmp_path / "unchecked", tmp_path / "cell.toml"
+    begun(unchecked, *SEARCHES["darts"]).prepare()
+    file.write_text("normal = []\n")
+    names = {"RUN": whole("darts, first order"), "FILE": file, "UNCHECKED": unchecked}
+    done = evoml("export", *(names.get(each, each) for each in arguments), "--to", "correlation")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and not done.stdout
+
+
+def evoml(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "evoml", *map(str, arguments)], capture_output=True, text=True, check=False)

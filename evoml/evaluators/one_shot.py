@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FINAL = {"evaluator": {"alone": {"epochs": 60}}, "task": {"examples": 0, "size": 0}}  # what lies over a run's settings for its winner
 DATA, INIT, PATHS = range(3)  # what is drawn for
+COMPARED = 64  # training images that a candidate's predictions are compared with the whole supernet's on, as published
 _ALL = 2**32  # the number of the one supernet of a run, which no other stream of LEARN has
 Objective = Literal["accuracy", "loss", "parameters", "multiply_adds"]
 
@@ -205,6 +206,16 @@ class Evaluator(Single):
         """Accuracy of a genotype with the shared weights, on the images that candidates are judged by; no part of the search, so not in `spent`."""
         self._finish()
         return self._scored(genotype)[0]
+
+    def divergence(self, genotype: Genotype) -> float:
+        """How much the predictions of a genotype differ from those of the supernet with all paths: D(p || q) + D(q || p) in nats, the mean of `COMPARED` training images.
+
+        Bender et al. 2018 find that shared weights hold candidates up by which the predictions change little, and that those are good when trained alone.
+        """
+        self._finish()
+        x = np.ascontiguousarray(self.tasks.train_x[:COMPARED].transpose(0, 2, 3, 1))
+        p, q = (np.log(self.net.probabilities(x, mix) + 1e-30) for mix in (self.dropout.there.astype(float), self.space.paths(genotype)))
+        return float(((np.exp(p) - np.exp(q)) * (p - q)).sum(1).mean())
 
     def _scored(self, genotype: Genotype) -> tuple[float, float]:
         return self.net.score(self._valid, self.tasks.valid_y, self.space.paths(genotype))

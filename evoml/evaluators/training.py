@@ -6,7 +6,7 @@ gets the worst value of every objective, so that it is on no Pareto front, and a
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -20,9 +20,12 @@ from evoml.genes import Genotype
 from evoml.network import Builder, Network
 from evoml.networks import TrainingSettings
 from evoml.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
+from evoml.settings import FILE
 from evoml.tasks import ImageSet
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from evoml.networks.latency import Table
     from evoml.networks.training import Data, Trained
 
@@ -41,7 +44,9 @@ class Settings(TrainingSettings):
         "predicted_latency is what latency_table says",
     )
     latency_table: str = Field(
-        "", description="a file that `evoml latency` made, for predicted_latency; a candidate with a layer that it lacks counts as crashed"
+        "",
+        json_schema_extra=FILE,
+        description="a file that `evoml latency` made, for predicted_latency; a candidate with a layer that it lacks counts as crashed",
     )
     max_parameters: int = Field(0, ge=0, description="a network with more is not trained; 0: no limit")
     max_multiply_adds: int = Field(0, ge=0, description="of one image; a network with more is not trained; 0: no limit")
@@ -50,6 +55,11 @@ class Settings(TrainingSettings):
     )
     threads: int = Field(1, ge=1, le=1024, description="that torch uses for one candidate; results depend on it")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, or cuda where there is one")
+
+    def allows(self, network: Network) -> bool:
+        """Whether a network is within the caps."""
+        parameters, multiply_adds = self.max_parameters or math.inf, self.max_multiply_adds or math.inf
+        return network.parameters <= parameters and network.multiply_adds <= multiply_adds
 
     @field_validator("objectives")
     @classmethod
@@ -102,7 +112,7 @@ class Evaluator(Single):
             network = self._network(genotype)
         except ValueError:
             return self._without(CRASHED)
-        if not self._within(network):
+        if not self.settings.allows(network):
             return self._without(OVER_BUDGET)
         if self._latencies is not None and not self._latencies.covers(network):
             return self._without(CRASHED)
@@ -113,11 +123,18 @@ class Evaluator(Single):
         return Outcome(tuple(values[name] for name in self.objectives), OK, trained.seconds, trained.curve)
 
     def test(
-        self, genotype: Genotype, stream: int, after: Callable[[int, float], bool] | None = None
+        self,
+        genotype: Genotype,
+        stream: int,
+        after: Callable[[int, float], bool] | None = None,
+        start: "Mapping[str, Tensor] | None" = None,
     ) -> tuple[dict[str, float], "Trained"]:
-        """Train a candidate and measure everything, `test_accuracy` and `test_loss` on the validation part of this evaluator's images. Raises InputError."""
+        """Train a candidate, from the weights `start` where some are given, and measure everything, `test_accuracy` and `test_loss` on the validation part of this evaluator's images.
+
+        Raises InputError.
+        """
         network = self.checked(genotype)
-        trained, values = self._train(network, stream, after)
+        trained, values = self._train(network, stream, after, start)
         given = {"test_accuracy": trained.accuracy, "test_loss": trained.loss}
         return given | values | {"parameters": network.parameters, "multiply_adds": network.multiply_adds}, trained
 
@@ -161,19 +178,15 @@ class Evaluator(Single):
             table.seconds(key)
         return table
 
-    def _within(self, network: Network) -> bool:
-        parameters, multiply_adds = self.settings.max_parameters or math.inf, self.settings.max_multiply_adds or math.inf
-        return network.parameters <= parameters and network.multiply_adds <= multiply_adds
-
     def _train(
-        self, network: Network, stream: int, after: Callable[[int, float], bool] | None = None
+        self, network: Network, stream: int, after: Callable[[int, float], bool] | None = None, start: "Mapping[str, Tensor] | None" = None
     ) -> tuple["Trained", dict[str, float]]:
         from evoml.networks.training import Data, latency, train
 
         with self._threads():
             if self._data is None:
                 self._data = Data(self.tasks, self.settings.device)
-            trained = train(network, self._data, self.settings, stream, timeout=self.settings.timeout, after=after)
+            trained = train(network, self._data, self.settings, stream, timeout=self.settings.timeout, after=after, start=start)
             values = {"accuracy": trained.accuracy, "loss": trained.loss}
             values |= {"parameters": float(network.parameters), "multiply_adds": float(network.multiply_adds)}
             if self._latencies is not None:

@@ -17,6 +17,7 @@ from evoml.export.python import escaped
 from evoml.genes import Genotype
 from evoml.population import Population
 from evoml.tasks.examples import Units
+from evoml.words import counted
 
 WIDTH = 100
 FEW = 6  # names in a line
@@ -261,11 +262,6 @@ def tupled(start: str, values: Iterable[str]) -> list[str]:
 def _preamble(net: Neurons) -> str:
     functions = "\n\n\n".join(helper.rstrip() for helper in _helpers(net))
     return "\n\n\n".join(["import math"] * ("math." in functions) + [functions] * bool(functions)) or "# It needs no module."
-
-
-def counted(count: int, name: str) -> str:
-    """1 link, 2 links."""
-    return f"{count:,} {name}{'s' * (count != 1)}"
 
 
 def _unpacked(names: Iterable[str], value: str) -> list[str]:

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import networkx as nx
 
-from evoml.export.graph import Neurons, counted, neurons
+from evoml.export.graph import Neurons, neurons
 from evoml.export.svg import (
     CHARACTER,
     HEIGHT,
@@ -28,6 +28,7 @@ from evoml.export.svg import (
     _text,
 )  # fmt: skip
 from evoml.genes import Genotype
+from evoml.words import counted
 
 POSITIVE, NEGATIVE = "#0072b2", "#d55e00"  # told apart by the colour-blind, too
 THIN, THICK = 0.8, 4.5  # widths of the smallest and the largest weight

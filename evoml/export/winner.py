@@ -17,6 +17,7 @@ from evoml.archive import write_atomically
 from evoml.config import build, final_settings, settings_digest
 from evoml.errors import InputError, cannot_write
 from evoml.genes import Genotype
+from evoml.inherit import Donor
 from evoml.network import Network
 from evoml.networks.module import Module
 from evoml.population import OK, STATUS
@@ -44,6 +45,8 @@ class Trained:
 
 def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], preset: str | None) -> Problem:
     """The problem that the winner is trained for: the run's, with the system's final settings where they are wanted, under these layers."""
+    if problem.alone is not problem:
+        layers = [(where, _alone(layer)) for where, layer in layers]
     values = {key: value for key, value in problem.alone.config.complete().items() if key not in ("system", "start", "preset")}
     task = next((layer["task"]["name"] for _, layer in reversed(layers) if layer.get("task", {}).get("name")), None)
     if not problem.trains:
@@ -61,16 +64,27 @@ def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], pr
     return Problem(build(("run.toml", values), ("final", final), *layers))
 
 
+def _alone(layer: dict[str, Any]) -> dict[str, Any]:
+    """A layer of settings with those of a candidate's own training in the place of the evaluator's, whose setting `alone` they are in search."""
+    given = layer.get("evaluator", {})
+    own = given.get("alone") if isinstance(given, dict) else None
+    if not isinstance(own, dict):
+        return layer
+    return layer | {"evaluator": {key: value for key, value in given.items() if key != "alone"} | own}
+
+
 def train_final(
     problem: Problem,
     genotype: Genotype,
     folder: Path | None,
     after: Callable[[int, float], bool] | None = None,
     before: Callable[[bool, bool], None] = lambda trains, keeps: None,
+    donor: Donor | None = None,
 ) -> Trained:
     """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and taken from there where it is the same training.
 
     before: called when all that can be refused has been checked, with whether a training follows and whether its network can be kept.
+    donor: whose shared weights it starts from; its scores then have `inherited_accuracy`, of those weights as they are.
     """
     known = None if folder is None else kept(folder, genotype, problem)
     data, place = problem.test_tasks, None
@@ -78,15 +92,25 @@ def train_final(
         evaluator = problem.evaluator(data, exact=True)
         network = evaluator.checked(genotype)
         place = None if folder is None else _place(folder)
+        start = None if donor is None else donor.weights(network)
     before(known is None, place is not None)
     if known is not None:
         return known
+    inherited = {} if donor is None else {"inherited_accuracy": donor.accuracy(genotype, data)}
     stream = int(streams(problem.config.search.seed, TRAIN, np.array([2**32]))[0])
-    scores, trained = evaluator.test(genotype, stream, after)
+    scores, trained = evaluator.test(genotype, stream, after, start)
     if trained.module is None or trained.status != OK:
         raise InputError(f"evaluate: the training {STATUS[trained.status].replace('_', ' ')}; try a smaller evaluator.lr or space.skeleton")
     out = Trained(
-        trained.module, network, scores, data.classes, data.mean, data.deviation, data.coded, tuple(trained.curve), trained.seconds
+        trained.module,
+        network,
+        inherited | scores,
+        data.classes,
+        data.mean,
+        data.deviation,
+        data.coded,
+        tuple(trained.curve),
+        trained.seconds,
     )
     if place is not None:
         _store(problem, genotype, place, out)

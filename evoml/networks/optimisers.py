@@ -42,27 +42,47 @@ class Adam:
     def __init__(
         self, shape: int | tuple[int, ...], betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0, eps: float = 1e-8
     ) -> None:
-        self.betas, self.weight_decay, self.eps, self.steps = betas, weight_decay, eps, 0
-        self.mean, self.square = np.zeros(shape), np.zeros(shape)
+        self.betas, self.weight_decay, self.eps = betas, weight_decay, eps
+        self.mean, self.square, self.steps = np.zeros(shape), np.zeros(shape), np.zeros(1, np.int64)
 
-    def step(self, values: np.ndarray, gradient: np.ndarray, lr: float, mask: np.ndarray | None = None) -> None:
+    def step(self, values: np.ndarray, gradient: np.ndarray, lr: float) -> None:
         """Move `values` against `gradient`, both of this optimiser's shape."""
-        gradient = decayed(values, gradient, self.weight_decay, mask)
+        gradient = decayed(values, gradient, self.weight_decay)
         self.steps += 1
-        one, two = self.betas
+        steps, (one, two) = int(self.steps[0]), self.betas
         self.mean += (1 - one) * (gradient - self.mean)
         self.square *= two
         self.square += (1 - two) * gradient * gradient
-        deviation = np.sqrt(self.square) / math.sqrt(1 - two**self.steps) + self.eps
-        values -= lr / (1 - one**self.steps) * self.mean / deviation
+        deviation = np.sqrt(self.square) / math.sqrt(1 - two**steps) + self.eps
+        values -= lr / (1 - one**steps) * self.mean / deviation
 
     def state(self) -> State:
-        return {"mean": self.mean.copy(), "square": self.square.copy(), "steps": self.steps}
+        return {"mean": self.mean.copy(), "square": self.square.copy(), "steps": self.steps.copy()}
 
     def load(self, state: State) -> None:
         """Take over what `state` gave. Raises ValueError for another shape."""
         mean, square = (_fitting(state[name], self.mean.shape) for name in ("mean", "square"))
-        self.mean, self.square, self.steps = mean, square, int(state["steps"])
+        self.mean, self.square, self.steps = mean, square, _fitting(state["steps"], self.steps.shape).astype(np.int64)
+
+
+class PartialAdam(Adam):
+    """Adam for those numbers that a step involves, each with a count of its own; the others are left as they are, with all that is known of them."""
+
+    def __init__(
+        self, shape: int | tuple[int, ...], betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0, eps: float = 1e-8
+    ) -> None:
+        super().__init__(shape, betas, weight_decay, eps)
+        self.steps = np.zeros(shape, np.int64)
+
+    def step(self, values: np.ndarray, gradient: np.ndarray, lr: float, involved: np.ndarray | None = None) -> None:
+        """Move `values` where `involved` (bool) says so, all of one shape; everywhere without it."""
+        involved = np.ones(values.shape, bool) if involved is None else involved
+        g, (one, two) = decayed(values, gradient, self.weight_decay)[involved], self.betas
+        self.steps[involved] += 1
+        count = self.steps[involved]
+        self.mean[involved] = mean = one * self.mean[involved] + (1 - one) * g
+        self.square[involved] = square = two * self.square[involved] + (1 - two) * g * g
+        values[involved] -= lr * mean / (1 - one**count) / (np.sqrt(square / (1 - two**count)) + self.eps)
 
 
 def _fitting(values: Any, shape: tuple[int, ...]) -> np.ndarray:

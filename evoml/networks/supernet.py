@@ -110,13 +110,21 @@ class Shared:
         right, loss, parts = 0, 0.0, -(-len(y) // batch)
         with self._threads():
             for images, labels in zip(np.array_split(x, parts), np.array_split(y, parts), strict=True):
-                live, run = self._begin(np.asarray(mix, np.float64), self._own)
-                logits = self._head(run.run(self._tensor(images), False), self._own)[1]
+                logits = self._logits(images, mix)
                 classes = torch.from_numpy(np.asarray(labels, np.int64))
                 right += int((logits.argmax(1) == classes).sum())
                 loss += float(functional.cross_entropy(logits, classes, reduction="sum"))
-                self.spent += len(images) * (live.spent[0] + self._linear)
         return right / len(y), loss / len(y)
+
+    def probabilities(self, x: np.ndarray, mix: np.ndarray) -> np.ndarray:
+        """Of every class, [N, classes] float64, of one batch, normalised by its own statistics."""
+        with self._threads():
+            return self._logits(x, mix).double().softmax(1).numpy()
+
+    def _logits(self, x: np.ndarray, mix: np.ndarray) -> torch.Tensor:
+        live, run = self._begin(np.asarray(mix, np.float64), self._own)
+        self.spent += len(x) * (live.spent[0] + self._linear)
+        return self._head(run.run(self._tensor(x), False), self._own)[1]
 
     def _begin(self, mix: np.ndarray, bank: Bank, wanted: np.ndarray | None = None) -> tuple[Live, Passage]:
         key = (mix != 0).tobytes() + (b"" if wanted is None else np.asarray(wanted, bool).tobytes())

@@ -6,7 +6,7 @@ arXiv 1608.03983, without restarts. Augmentation works on whole batches at once.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -62,9 +62,9 @@ class Data:
 
 def train(
     network: Network, data: ImageSet | Data, settings: TrainingSettings, seed: int, *, timeout: float = 0.0, device: str = "cpu",
-    after: Callable[[int, float], bool] | None = None,
+    after: Callable[[int, float], bool] | None = None, start: Mapping[str, Tensor] | None = None,
 ) -> Trained:  # fmt: skip
-    """Train from scratch. timeout: seconds, 0 none. after(epoch, accuracy): called after every epoch; False ends the training there.
+    """Train from scratch, or from the weights `start`. timeout: seconds, 0 none. after(epoch, accuracy): called after every epoch; False ends the training there.
 
     What the network itself brings about (divergence, no memory) is a status, never an exception.
     """
@@ -72,7 +72,7 @@ def train(
     run = None
     try:
         with _repeatable():
-            run = _Run(network, data if isinstance(data, Data) else Data(data, device), settings, seed)
+            run = _Run(network, data if isinstance(data, Data) else Data(data, device), settings, seed, start or {})
             status, error = run.go(began + timeout if timeout else math.inf, after), ""
     except (RuntimeError, MemoryError) as caught:  # torch says RuntimeError where it finds no memory
         status, error = CRASHED, " ".join(str(caught).split())[:200]
@@ -86,10 +86,12 @@ def train(
 class _Run:
     """One training in progress."""
 
-    def __init__(self, network: Network, data: Data, settings: TrainingSettings, seed: int) -> None:
+    def __init__(self, network: Network, data: Data, settings: TrainingSettings, seed: int, start: Mapping[str, Tensor]) -> None:
         self.data, self.settings = data, settings
         weights, self.order, self.draws = (_generator(seed, purpose) for purpose in (_WEIGHTS, _ORDER, _AUGMENT))
         self.module = Module(network, weights, settings.drop_path_keep).to(data.device)
+        if start:
+            self.module.load_state_dict(self.module.state_dict() | dict(start))  # an auxiliary head is none of a supernet's
         self.optimiser = _optimiser(self.module, settings)
         self.batch = min(settings.batch, len(data.train_y))
         self.batches = len(data.train_y) // self.batch

@@ -16,13 +16,17 @@ from evoml.problem import Problem
 from evoml.report import console
 from evoml.report.progress import failures
 from evoml.runs import Result
+from evoml.words import counted
 
 
 def print_result(problem: Problem, result: Result) -> None:
     """The end of a search, and what to do next."""
     out = console()
     failed, folder = failures(result.counts), quote(str(result.run))
-    rate = f"{result.evaluations:,} candidates in {result.seconds:.1f} s, ended by {result.reason}" + (f"; {failed}" if failed else "")
+    check = f"; the check took {result.check_seconds:.1f} s more" if result.trust is not None else ""
+    rate = f"{counted(result.evaluations, 'candidate')} in {result.seconds:.1f} s, ended by {result.reason}{check}" + (
+        f"; {failed}" if failed else ""
+    )
     if result.best is None:
         why = (
             "no candidate could be evaluated"
@@ -41,7 +45,7 @@ def print_result(problem: Problem, result: Result) -> None:
     out.print(f"\nThe best architecture (candidate {result.best['id']}): {scores} {where}\n", soft_wrap=True)
     print(result.best["text"].rstrip())
     if len(problem.objectives) > 1:
-        out.print(f"\nthe Pareto front, {len(result.hall_of_fame)} candidates:")
+        out.print(f"\nthe Pareto front, {counted(len(result.hall_of_fame), 'candidate')}:")
         out.print(front_table(result.hall_of_fame, problem.objectives))
     if result.test is not None:
         out.print("\nwhat the table reports of it: " + tested(result.test))
@@ -86,8 +90,11 @@ def front_table(front: Iterable[Individual], objectives: tuple[str, ...]) -> Tab
     return table
 
 
-def print_best(out: Console, rows: list[dict[str, Any]], objectives: tuple[str, ...], count: int) -> None:
-    """The first `count` rows; of several objectives, the Pareto front under its heading. One row more says whether the front has more."""
+def print_best(out: Console, rows: list[dict[str, Any]], objectives: tuple[str, ...], count: int, shared: bool = False) -> None:
+    """The first `count` rows; of several objectives, the Pareto front under its heading. One row more says whether the front has more.
+
+    shared: candidates are scored with shared weights, and those that were selected were trained alone.
+    """
     on_front = sum(row["status"] == "ok" if len(objectives) == 1 else row["front"] for row in rows)
     rows = rows[:count]
     if not rows:
@@ -98,15 +105,15 @@ def print_best(out: Console, rows: list[dict[str, Any]], objectives: tuple[str, 
     elif len(objectives) > 1:
         more = f"; its first {count}, --best shows more" if on_front > count else ""
         out.print(f"the Pareto front: none is better in {', '.join(objectives)} at once{more}", soft_wrap=True)
-        out.print(best_table(rows[:on_front], objectives))
+        out.print(best_table(rows[:on_front], objectives, shared))
         if len(rows) <= on_front:
             return
         out.print("\nbehind the front:")
         rows = rows[on_front:]
-    out.print(best_table(rows, objectives))
+    out.print(best_table(rows, objectives, shared))
 
 
-def best_table(rows: list[dict[str, Any]], objectives: tuple[str, ...]) -> Table:
+def best_table(rows: list[dict[str, Any]], objectives: tuple[str, ...], shared: bool = False) -> Table:
     """Candidates with all their objectives."""
     table = Table(box=None, pad_edge=False)
     for title in ("candidate", "key"):
@@ -114,9 +121,12 @@ def best_table(rows: list[dict[str, Any]], objectives: tuple[str, ...]) -> Table
     for title in (*objectives, "seconds"):
         table.add_column(title, justify="right")
     table.add_column("status")
+    if shared:
+        table.add_column("weights")
     for row in rows:
         values = [shown(name, row["objectives"][name]) for name in objectives]
-        table.add_row(str(row["id"]), row["key"], *values, f"{row['seconds'] or 0.0:.1f}", row["status"].replace("_", " "))
+        weights = [("alone" if row["event"] == "selected" else "shared")] if shared else []
+        table.add_row(str(row["id"]), row["key"], *values, f"{row['seconds'] or 0.0:.1f}", row["status"].replace("_", " "), *weights)
     return table
 
 
@@ -134,6 +144,8 @@ def print_scores(out: Console, problem: Problem, name: str, scores: dict[str, fl
         shown("parameters", scores["parameters"]),
         shown("multiply_adds", scores["multiply_adds"]),
     )
+    if "inherited_accuracy" in scores:
+        table.add_row("the shared weights that it started from", shown("accuracy", scores["inherited_accuracy"]))
     for title, value in baselines.items():
         table.add_row(title, shown("accuracy", value))
     out.print(table)

@@ -14,12 +14,13 @@ from evoml.archive import read_config
 from evoml.errors import InputError
 from evoml.export import species
 from evoml.export.events import events
-from evoml.export.graph import counted, formula, neurons, sizes
+from evoml.export.graph import formula, neurons, sizes
 from evoml.genes import Genotype
 from evoml.problem import Problem
 from evoml.registry import load
 from evoml.report import console
 from evoml.runs import Result
+from evoml.words import counted
 
 SHOWN = 20  # species in a table
 TITLES = {"right": "share of cases right"}  # of scores whose names do not say it

@@ -27,8 +27,9 @@ from evoml.runs import Result, Run
 from evoml.search import open_search, resume
 from evoml.spaces import open_file
 from evoml.spaces._architectures import ArchitectureSpace
+from evoml.words import counted
 
-TARGETS = ("text", "python", "svg", "species", "probabilities", "torch", "onnx")
+TARGETS = ("text", "python", "svg", "species", "probabilities", "correlation", "torch", "onnx")
 UNSEEN = "test tasks that the search never saw"
 PROGRAM = ("task.*", "evaluator.*", "search.seed", "backend")  # the settings that an evaluation takes
 ARCHITECTURE = ("task.*", "evaluator.*", "space.skeleton.*", "search.seed")
@@ -73,7 +74,7 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
         verb = (
             "searching"
             if fresh
-            else f"resuming at {search.evaluations:,} candidates"
+            else f"resuming at {counted(search.evaluations, 'candidate')}"
             if search.evaluations
             else "going on"
             if getattr(search, "under_way", False)
@@ -100,7 +101,7 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
     elif as_json:
         print_json(_summary(problem, result))
     elif interrupted:
-        err.print(f"interrupted at {result.evaluations:,} candidates; go on with: evoml resume {quoted}", soft_wrap=True)
+        err.print(f"interrupted at {counted(result.evaluations, 'candidate')}; go on with: evoml resume {quoted}", soft_wrap=True)
     else:
         reporters = {"architectures": architectures.print_result, "graphs": graphs.print_result, "programs": _print_result}
         reporters[_kind(problem.space)](problem, result)
@@ -150,19 +151,19 @@ def _summary(problem: Problem, result: Result) -> dict[str, Any]:
         "evaluations_per_second": result.evaluations_per_second, "best": result.best,
         "test": {problem.objective: result.test[problem.objective]} if result.test else None,
         "baselines": baselines(problem, problem.test_tasks) if result.test and kind == "programs" else None, "reason": result.reason,
-    } | more | ({} if result.trust is None else {"trust": result.trust})  # fmt: skip
+    } | more | ({} if result.trust is None else {"trust": result.trust, "check_seconds": result.check_seconds})  # fmt: skip
 
 
 def _print_result(problem: Problem, result: Result) -> None:
     out = console()
     if result.best is None or result.test is None:
-        out.print(f"nothing was selected in {result.evaluations:,} candidates; run {result.run}")
+        out.print(f"nothing was selected in {counted(result.evaluations, 'candidate')}; run {result.run}")
         return
     out.print(f"\nThe discovered program (candidate {result.best['id']}), without instructions that cannot reach the prediction:\n")
     print_program(out, result.best["essence"])
     out.print("\ns0 is the label, s1 the prediction, v0 the features; all memory starts at zero.")
     _print_scores(out, problem, "discovered program", result.test[problem.objective], UNSEEN)
-    rate = f"{result.evaluations:,} candidates in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
+    rate = f"{counted(result.evaluations, 'candidate')} in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
     out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
 
 
@@ -240,13 +241,13 @@ def show(path: Path, count: int, as_json: bool) -> None:
     state = (
         "not finished"
         if result is None
-        else f"{result['evaluations']:,} candidates in {result['seconds']:.1f} s, ended by {result['reason']}"
+        else f"{counted(result['evaluations'], 'candidate')} in {result['seconds']:.1f} s, ended by {result['reason']}"
     )
     out.print(
         f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}", soft_wrap=True
     )
     if problem.steady:
-        architectures.print_best(out, one_more, problem.objectives, count)
+        architectures.print_best(out, one_more, problem.objectives, count, problem.alone is not problem)
         if described:
             print(f"\n{described[0]['text'].rstrip()}")
         probabilities.print_means(out, now)
@@ -274,15 +275,24 @@ def _describe(problem: Problem, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def evaluate(
-    path: Path, task: str | None, data: Path | None, seed: int | None, preset: str | None, sets: list[dict[str, Any]], as_json: bool
+    path: Path,
+    task: str | None,
+    data: Path | None,
+    seed: int | None,
+    preset: str | None,
+    inherit: Path | None,
+    sets: list[dict[str, Any]],
+    as_json: bool,
 ) -> None:
     """Score on test tasks, beside baselines."""
     problem, space, genotype, problems = _open(path)
     kind = _kind(space)
     if kind == "architectures":
         _check_sets(sets, ARCHITECTURE)
-        _evaluate_architecture(path, problem, space, genotype, problems, _layers(task, data, seed, sets), preset, as_json)
+        _evaluate_architecture(path, problem, space, genotype, problems, _layers(task, data, seed, sets), preset, inherit, as_json)
         return
+    if inherit is not None:
+        raise InputError(f"evaluate: --inherit {inherit}: is for architectures; a program is scored as it is")
     if preset is not None:
         raise InputError(f"evaluate: --preset {preset}: is for architectures; a program is scored as it is")
     _check_sets(sets, PROGRAM)
@@ -329,6 +339,7 @@ def _evaluate_architecture(
     problems: list[str],
     layers: list[tuple[str, dict[str, Any]]],
     preset: str | None,
+    inherit: Path | None,
     as_json: bool,
 ) -> None:
     """Train a winner, or a file's architecture, and test it; a table is asked for what it reports."""
@@ -345,17 +356,21 @@ def _evaluate_architecture(
             console().print(architectures.tested(scores))
         return
     from evoml.export.winner import final_problem, train_final
+    from evoml.inherit import donor as donor_of
     from evoml.tasks._image_sets import baseline_scores
 
-    final = final_problem(_about(problem, space), layers, preset)
-    own = problem is not None and problem.trains and preset == "final" and _on_same_images(problem, final)
+    donor = None if inherit is None else donor_of(inherit)
+    if donor is not None:
+        donor.check(space)
+    final = final_problem(donor.problem if donor is not None and problem is None else _about(problem, space), layers, preset)
+    own = problem is not None and problem.trains and preset == "final" and donor is None and _on_same_images(problem, final)
 
     def before(trains: bool, keeps: bool) -> None:
         _warn([*problems, *([_not_kept(path)] if own and trains and not keeps else [])])
         if trains and not as_json:
             console(stderr=True).print(f"{path}: {architectures.training_line(final)}", soft_wrap=True)
 
-    trained = train_final(final, genotype, path if own else None, architectures.epochs(console(stderr=True), as_json), before)
+    trained = train_final(final, genotype, path if own else None, architectures.epochs(console(stderr=True), as_json), before, donor)
     baselines = baseline_scores(final.test_tasks)
     if as_json:
         print_json({"objectives": trained.scores, "key": space.key(genotype), "baselines": baselines, "curve": list(trained.curve)})
@@ -401,8 +416,8 @@ def export(path: Path, to: str, output: Path | None, task: str | None, data: Pat
     """Write a genotype in another form."""
     if to not in TARGETS:
         raise InputError(f"export: --to {to}: must be one of {', '.join(TARGETS)}")
-    if to == "probabilities":
-        _write(_probabilities(path, task), output)
+    if to in ("probabilities", "correlation"):
+        _write(_course(path, to, task), output)
         return
     problem, space, genotype, problems = _open(path)
     if problem is not None and task is not None:
@@ -450,14 +465,14 @@ def _species(path: Path, problem: Problem | None) -> str:
     return svg(path, str(path))
 
 
-def _probabilities(path: Path, task: str | None) -> str:
-    """There are some before there is a candidate."""
-    from evoml.export.probabilities import svg
+def _course(path: Path, to: str, task: str | None) -> str:
+    """A picture of a run as a whole, which there may be before there is a candidate."""
+    from evoml.export import correlation, probabilities
 
     if not path.is_dir() or task is not None:
-        raise InputError(f"export: --to probabilities needs a run, and no --task; {path} is {'one' if path.is_dir() else 'none'}")
+        raise InputError(f"export: --to {to} needs a run, and no --task; {path} is {'one' if path.is_dir() else 'none'}")
     problem = Problem(stored_config(path))
-    text = svg(path, problem, str(path))
+    text = {"probabilities": probabilities, "correlation": correlation}[to].svg(path, problem, str(path))
     _warn(_edited(path, problem))
     return text
 

@@ -1,7 +1,8 @@
 """What strategies share that search by gradient in a supernet: one candidate is what one whole search derives.
 
 The loop calls `learn` as long as `learning` says so, one step of the weights a call, and then asks for the derived genotype, which is trained by itself as any
-candidate is; the next candidate is another search with a seed of its own, as DARTS runs four and takes the best. Every step is a function of the state before it
+candidate is; the next candidate is another search with a seed of its own, as DARTS runs four and takes the best. A search that diverges is over, and its candidate has
+that status. Every step is a function of the state before it
 and of its own number, so a state that was stored goes on to the same end.
 """
 
@@ -83,6 +84,7 @@ class Relaxed(Single):
         self.search, self.step = -1, 0  # which search is in progress, and steps of it that are done
         self.spent = 0  # multiply-adds of all searches
         self.sums = np.zeros(2)  # loss and hits, of the epoch in progress
+        self.diverged = 0  # the step, from 1, at which the search in progress did; 0: it did not
         self.made: Population = toolbox.empty(0)
 
     # -- what the loop uses ------------------------------------------------------------------------------------------------
@@ -109,16 +111,16 @@ class Relaxed(Single):
     def learn(self) -> dict[str, Any] | None:
         """One step. At the end of an epoch what it came to, else None."""
         if self.search != self.told:
-            self.search, self.step, self.sums = self.told, 0, np.zeros(2)
+            self.search, self.step, self.diverged, self.sums = self.told, 0, 0, np.zeros(2)
             self._open()
             self._begin()
         before = self.net.spent
         self.sums += self._step(self.step)
         self.spent += self.net.spent - before
-        if not np.isfinite(self.sums[0]):
-            raise InputError(
-                f"strategy: search {self.search + 1} diverged at step {self.step + 1} of {self.total}; make strategy.lr smaller"
-            )
+        if not (np.isfinite(self.sums[0]) and np.isfinite(self.alpha).all()):
+            self.alpha = np.where(np.isfinite(self.alpha), self.alpha, 0.0)
+            self.step, self.diverged = self.total, self.step + 1
+            return None
         self.step += 1
         if self.step % self.batches.count:
             return None
@@ -148,8 +150,14 @@ class Relaxed(Single):
 
     @property
     def unfinished(self) -> bool:
-        """Whether the shared weights are those of a search that has steps left."""
-        return self.step < self.total
+        """Whether the shared weights are those of a search that has steps left, or that diverged."""
+        return self.step < self.total or self.diverged > 0
+
+    @property
+    def failure(self) -> str:
+        """Why the search in progress came to nothing; empty where it did not."""
+        where = f"search {self.search + 1} diverged at step {self.diverged} of {self.total}"
+        return f"strategy.lr: {self.settings.lr:g}: {where}; make it smaller" if self.diverged else ""
 
     def score(self, genotype: Genotype) -> float:
         """Accuracy of a genotype with the shared weights of the last search, on the images that candidates are judged by."""
@@ -162,12 +170,13 @@ class Relaxed(Single):
 
     def state_dict(self) -> dict[str, Any]:
         searched = {} if self.search < 0 else {"net": self.net.state()} | self._state()
-        names = ("asked", "told", "search", "step", "spent")
+        names = ("asked", "told", "search", "step", "spent", "diverged")
         return {name: getattr(self, name) for name in names} | {"sums": self.sums, "made": self.made.state(), "searched": searched}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.asked, self.told = check_counts(state["asked"], state["told"])
         self.step, self.spent = check_counts(state["step"], state["spent"])
+        self.diverged = int(state["diverged"])
         self.search, self.sums = int(state["search"]), np.array(state["sums"], np.float64).reshape(2)
         self.made = Population.from_state(self.made.schema, state["made"], self.made.weights)
         if len(self.made) != self.told or not 0 <= self.asked - self.told <= 1 or not -1 <= self.search <= self.told:
@@ -178,7 +187,7 @@ class Relaxed(Single):
         self._begin()
         self.net.load(state["searched"]["net"])
         self._load(state["searched"])
-        if not 0 <= self.step <= self.total:
+        if not 0 <= self.step <= self.total or not 0 <= self.diverged <= self.step:
             raise ValueError("not a step of a search")
 
     # -- what a search is --------------------------------------------------------------------------------------------------

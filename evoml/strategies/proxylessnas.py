@@ -22,7 +22,8 @@ from pydantic import Field, model_validator
 
 from evoml.errors import InputError
 from evoml.genes import Genotype
-from evoml.networks.optimisers import Momentum, cosine, decayed
+from evoml.networks.optimisers import Momentum, PartialAdam, cosine
+from evoml.settings import FILE
 from evoml.strategies import _relaxed
 from evoml.strategies._relaxed import Relaxed, softmax, through_softmax
 
@@ -53,7 +54,7 @@ class Settings(_relaxed.Settings):
     mode: Literal["two", "full"] = Field("two", description="by gradient: of two paths that are drawn, or of all")
     every: int = Field(5, ge=1, le=10_000, description="steps of the weights behind which there is one of the architecture")
     cost: Literal["latency", "multiply_adds", "none"] = Field("multiply_adds", description="what a network is to have little of")
-    latency_table: str = Field("", description="a file that `evoml latency` made, for cost latency")
+    latency_table: str = Field("", json_schema_extra=FILE, description="a file that `evoml latency` made, for cost latency")
     reference: float = Field(
         0.0, ge=0, description="the cost that is aimed at, in seconds or multiply-adds; 0: the mean of networks drawn uniformly"
     )
@@ -86,7 +87,7 @@ class Strategy(Relaxed):
 
     affine = True
     settings: Settings
-    adam: "Some"  # type: ignore[assignment]
+    adam: PartialAdam
 
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
         """Raises InputError as `Relaxed` does, and for a table that is none or lacks a layer."""
@@ -140,7 +141,7 @@ class Strategy(Relaxed):
     def _begin(self) -> None:
         super()._begin()
         how = self.settings.architecture
-        self.adam = Some(self.alpha.shape, how.betas, how.weight_decay)
+        self.adam = PartialAdam(self.alpha.shape, how.betas, how.weight_decay)
         self.descent = Momentum(len(self.net.weights), self.settings.momentum, self.settings.weight_decay, nesterov=True)
         self.mean_reward, self.rewarded = 0.0, 0  # the baseline, and how many steps it has seen
 
@@ -279,30 +280,3 @@ def policy_gradient(advantages: np.ndarray, mixes: np.ndarray, probabilities: np
     """REINFORCE's estimate of the gradient of the expected reward by alpha, [G, O]. advantages: [n], rewards less the baseline; mixes: [n, G, O]."""
     out: np.ndarray = (advantages[:, None, None] * (mixes - probabilities)).mean(0)
     return out
-
-
-class Some:
-    """Adam for those numbers that a step involves; the others are left as they are, with all that is known of them."""
-
-    def __init__(self, shape: tuple[int, ...], betas: tuple[float, float], weight_decay: float, eps: float = 1e-8) -> None:
-        self.betas, self.weight_decay, self.eps = betas, weight_decay, eps
-        self.mean, self.square, self.steps = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
-
-    def step(self, values: np.ndarray, gradient: np.ndarray, lr: float, involved: np.ndarray) -> None:
-        """Move `values` where `involved` (bool) says so, in place; all of one shape."""
-        g, (one, two) = decayed(values, gradient, self.weight_decay)[involved], self.betas
-        self.steps[involved] += 1
-        count = self.steps[involved]
-        self.mean[involved] = mean = one * self.mean[involved] + (1 - one) * g
-        self.square[involved] = square = two * self.square[involved] + (1 - two) * g * g
-        values[involved] -= lr * mean / (1 - one**count) / (np.sqrt(square / (1 - two**count)) + self.eps)
-
-    def state(self) -> dict[str, Any]:
-        return {"mean": self.mean.copy(), "square": self.square.copy(), "steps": self.steps.copy()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave. Raises ValueError for another shape."""
-        found = {name: np.array(state[name], getattr(self, name).dtype) for name in ("mean", "square", "steps")}
-        if any(values.shape != self.mean.shape for values in found.values()):
-            raise ValueError(f"an optimiser's state has shape {found['mean'].shape}; it must have {self.mean.shape}")
-        self.mean, self.square, self.steps = found["mean"], found["square"], found["steps"]

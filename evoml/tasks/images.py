@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import Field
 
 from evoml.errors import InputError
+from evoml.settings import FILE
 from evoml.tasks._image_sets import ImageSettings, ImageTask
 from evoml.tasks._pictures import Parts, read
 
@@ -25,7 +26,9 @@ from evoml.tasks._pictures import Parts, read
 class Settings(ImageSettings):
     """All images as they are; a fifth of them test unless a test part is given, a fifth of the rest validation."""
 
-    test_data: str = Field(default="", description="an .npz or folder of the test part; empty: the data's own, or a share of the data")
+    test_data: str = Field(
+        default="", json_schema_extra=FILE, description="an .npz or folder of the test part; empty: the data's own, or a share of the data"
+    )
 
 
 class Task(ImageTask):

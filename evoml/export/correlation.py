@@ -1,0 +1,129 @@
+"""What shared weights are worth, drawn: of every architecture that was trained alone, its accuracy then over that with shared weights (Bender et al. 2018, figure 3, and Yu et al. 2020).
+
+Dots are the random architectures behind Kendall's and Spearman's correlation, diamonds those that the search found best by shared weights, which were chosen and are no part of it.
+"""
+
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+from xml.sax.saxutils import escape
+
+from evoml.errors import InputError
+from evoml.export.events import events
+from evoml.export.plots import page, ticks, words
+from evoml.export.svg import MARGIN, _printable
+from evoml.problem import Problem
+from evoml.trust import lines
+
+SIDE, AXIS, BELOW = 420.0, 70.0, 56.0  # of the plot, and of the numbers at its left and below it
+RANDOM, BEST = "#1f4e9c", "#e0201b"
+LINE = 64  # characters of what is said below
+
+
+@dataclass(frozen=True)
+class Dot:
+    """An architecture."""
+
+    name: str
+    shared: float
+    alone: float
+    best: bool = False
+
+
+def svg(folder: Path, problem: Problem, title: str) -> str:
+    """The check behind a search as an SVG picture. Raises InputError for a run without any."""
+    found = [*events(folder, "trust", _read)]
+    if not found:
+        raise InputError(
+            f"{folder}: there is no check of shared weights; it stands behind finished runs of darts, snas, proxylessnas and one-shot"
+        )
+    report, dots = found[-1]
+    return picture([*dots, *_best(problem, folder)], report, title, problem.alone.objective)
+
+
+def _read(event: dict[str, Any]) -> tuple[dict[str, Any], list[Dot]]:
+    """A report and its random architectures, without those that failed."""
+    dots = [
+        Dot(str(each["key"]), float(each["shared"]), float(each["alone"]))
+        for each in event["random"]
+        if each["shared"] is not None and each["alone"] is not None
+    ]
+    if not all(isfinite(dot.shared) and isfinite(dot.alone) for dot in dots):
+        raise ValueError("not the scores of architectures")
+    lines(event)  # raises where something is missing
+    return event, dots
+
+
+def _best(problem: Problem, folder: Path) -> list[Dot]:
+    """Candidates that are archived with both scores."""
+    if problem.alone is problem:
+        return []
+    name = problem.objective
+    table, _ = problem.archive(folder).table(["id", "key", "event", "status", name])
+    rows = [row for row in table.to_pylist() if row["status"] == "ok"]
+    shared = {row["id"]: row[name] for row in rows if row["event"] == "candidate"}
+    return [
+        Dot(f"candidate {row['id']}", shared[row["id"]], row[name], True)
+        for row in rows
+        if row["event"] == "selected" and row["id"] in shared
+    ]
+
+
+def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str) -> str:
+    """Architectures with both scores, in a square, and what the check says in words."""
+    if not dots:
+        raise InputError(
+            "the check has no architecture with a score with shared weights and one when trained alone, so there is nothing to draw"
+        )
+    left, top = MARGIN + AXIS, MARGIN + 30.0
+    across, up = _Scale.of([dot.shared for dot in dots]), _Scale.of([dot.alone for dot in dots])
+    out = [words(_printable(title), MARGIN, MARGIN + 12, "title", size=14, most=AXIS + SIDE)]
+    out.append(f'<rect class="frame" x="{left:.1f}" y="{top:.1f}" width="{SIDE:.1f}" height="{SIDE:.1f}" fill="none" stroke="black"/>')
+    for value, text in ticks(across.low, across.high, 6):
+        x = left + SIDE * across(value)
+        out += [f'<path d="M{x:.1f},{top + SIDE:.1f} v5" stroke="black"/>', words(text, x, top + SIDE + 18, "number", "middle")]
+    for value, text in ticks(up.low, up.high, 8):
+        y = top + SIDE * (1 - up(value))
+        out += [f'<path d="M{left:.1f},{y:.1f} h-5" stroke="black"/>', words(text, left - 8, y + 4, "number", "end")]
+    out.append(words(f"{objective} with shared weights", left + SIDE / 2, top + SIDE + 40, "axis", "middle"))
+    middle = top + SIDE / 2
+    out.append(
+        f'<g transform="rotate(-90 {MARGIN + 10:.1f} {middle:.1f})">{words(f"{objective} trained alone", MARGIN + 10, middle, "axis", "middle")}</g>'
+    )
+    for dot in sorted(dots, key=lambda dot: dot.best):
+        out.append(_mark(dot, left + SIDE * across(dot.shared), top + SIDE * (1 - up(dot.alone))))
+    y = top + SIDE + BELOW + 8
+    for best, text in ((False, "random"), (True, "best by shared weights")):
+        if any(dot.best == best for dot in dots):
+            out += [_mark(Dot(text, 0, 0, best), left + 8, y - 4), words(text, left + 22, y, "legend")]
+            y += 18
+    for line in [part for said in lines(report) for part in wrap(said, LINE)]:
+        y += 18
+        out.append(words(line, MARGIN, y, "said", most=AXIS + SIDE))
+    return page(_printable(title), AXIS + SIDE + 2 * MARGIN, y + MARGIN, out)
+
+
+def _mark(dot: Dot, x: float, y: float) -> str:
+    about = f"<title>{escape(f'{dot.name}: {dot.shared:.4f} with shared weights, {dot.alone:.4f} alone')}</title>"
+    if dot.best:
+        return f'<path class="best" d="M{x:.1f},{y - 6:.1f} l6,6 l-6,6 l-6,-6 z" fill="{BEST}" stroke="black" stroke-width="0.6">{about}</path>'
+    return f'<circle class="random" cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{RANDOM}" fill-opacity="0.75">{about}</circle>'
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Values as shares of a side, with a little room at both ends."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "_Scale":
+        low, high = min(values), max(values)
+        room = 0.06 * (high - low) or 0.01 * (abs(high) or 1.0)
+        return cls(low - room, high + room)
+
+    def __call__(self, value: float) -> float:
+        return (value - self.low) / (self.high - self.low)
