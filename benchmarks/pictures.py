@@ -17,9 +17,12 @@ import numpy as np
 matplotlib.use("Agg")  # before pyplot, which otherwise looks for a screen
 import matplotlib.pyplot as plt
 
+from evoml.spaces.nasbench201 import OPS
+
 RESULTS = Path(__file__).parent / "results"
 TITLES = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 COLOURS = ("#777777", "#0072b2", "#d55e00", "#009e73")  # apart for the colour-blind too
+OPERATIONS = ("#777777", "#d55e00", "#56b4e9", "#0072b2", "#009e73")  # of `OPS`; skip connections stand out
 STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 
 
@@ -94,11 +97,33 @@ def pareto(data: dict[str, Any]) -> plt.Figure:
     return figure
 
 
+def shared_weights(data: dict[str, Any]) -> plt.Figure:
+    """On NAS-Bench-201, the probability of every operation over the epochs of searches by gradient, as the mean of six edges; mean and range over seeds."""
+    rows = [row for row in data["rows"] if row.get("mean_probabilities")]
+    methods = [method for method in data["settings"]["table"][3] if any(row["method"] == method for row in rows)]
+    figure, axes = plt.subplots(1, len(methods), figsize=(3.4 * len(methods), 3.4), squeeze=False, sharey=True)
+    for method, axis in zip(methods, axes[0], strict=True):
+        curves = np.array([row["mean_probabilities"] for row in rows if row["method"] == method])
+        epochs = np.arange(1, curves.shape[1] + 1)
+        for name, colour, column in zip(OPS, OPERATIONS, np.moveaxis(curves, 2, 0), strict=True):
+            axis.plot(epochs, column.mean(0), color=colour, label=name, linewidth=2.4 if name == "skip_connect" else 1.2)
+            axis.fill_between(epochs, column.min(0), column.max(0), color=colour, alpha=0.12, linewidth=0)
+        axis.axhline(1 / len(OPS), color="black", linewidth=0.6, linestyle=":")
+        axis.set_title(f"{method}, {len(curves)} seeds")
+        axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].set_ylabel("probability, mean of the edges")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels))
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    return figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     folder = parser.parse_args().results
-    makers: dict[str, Callable[[dict[str, Any]], plt.Figure]] = {"architectures": architectures, "pareto": pareto}
+    makers: dict[str, Callable[[dict[str, Any]], plt.Figure]] = {"architectures": architectures, "pareto": pareto, "shared_weights": shared_weights}
     for name, make in makers.items():
         if (folder / f"{name}.json").is_file():
             with plt.rc_context(STYLE):

@@ -308,7 +308,7 @@ def shared_table(data: dict[str, Any]) -> str:
         "Kendall, 100 cells",
         "published, CIFAR-10 at full size",
     ]
-    return table(header, body)
+    return table(header, body) + "\n\n![](benchmarks/results/shared_weights.png)"
 
 
 def supernet_speed(data: dict[str, Any]) -> str:

@@ -103,8 +103,9 @@ def work(job: Job) -> dict[str, Any]:
     return on_table(job) if job.data == "nasbench201" else on_images(job)
 
 
-def timed(values: dict[str, Any], run: Path) -> tuple[Any, float, float]:
-    """A search that has ended, and this process's CPU seconds for it and for the check behind it; of a run that was cut off, those since."""
+def timed(values: dict[str, Any], run: Path) -> tuple[Any, float | None, float | None]:
+    """A search that has ended, and this process's CPU seconds for it and for the check behind it; of a run that was cut off they are not known."""
+    cut_off = run.exists()
     checking, began = 0.0, time.process_time()
     train = Trust.train
 
@@ -121,6 +122,8 @@ def timed(values: dict[str, Any], run: Path) -> tuple[Any, float, float]:
         search = searched(values, run)
     finally:
         Trust.train = train  # type: ignore[method-assign]
+    if cut_off:
+        return search, None, None
     return search, round(time.process_time() - began - checking, 1), round(checking, 1)
 
 
