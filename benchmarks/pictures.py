@@ -123,7 +123,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     folder = parser.parse_args().results
-    makers: dict[str, Callable[[dict[str, Any]], plt.Figure]] = {"architectures": architectures, "pareto": pareto, "shared_weights": shared_weights}
+    makers: dict[str, Callable[[dict[str, Any]], plt.Figure]] = {
+        "architectures": architectures,
+        "pareto": pareto,
+        "shared_weights": shared_weights,
+    }
     for name, make in makers.items():
         if (folder / f"{name}.json").is_file():
             with plt.rc_context(STYLE):

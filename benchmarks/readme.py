@@ -339,6 +339,27 @@ def supernet_memory(data: dict[str, Any]) -> str:
     return table(["supernet", "what is there", "measured, MB", "estimated before, MB"], body)
 
 
+def latency(data: dict[str, Any]) -> str:
+    body = [
+        [
+            row["space"], row["images"], str(row["networks"]), f"{row['least'] * 1e3:.2f} to {row['most'] * 1e3:.2f}", f"{row['spearman']:.3f}", f"{row['kendall']:.3f}",
+            f"{row['spearman_of_halves']:.3f}", f"{row['ratio']:.2f}",
+        ]
+        for row in data["rows"]
+    ]  # fmt: skip
+    header = [
+        "networks of",
+        "images",
+        "networks",
+        "measured, ms",
+        "Spearman",
+        "Kendall",
+        "Spearman of two halves of the measurement",
+        "predicted over measured",
+    ]
+    return table(header, body)
+
+
 def _spread(values: Sequence[float]) -> str:
     """Mean and standard deviation."""
     return f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
@@ -351,7 +372,7 @@ def main() -> None:
         "solve_linear": solve_linear, "real_data": real_data, "cifar10_hour": cifar10_hour, "performance": performance,
         "throughput": throughput, "architectures": architectures, "pareto": pareto,
         "tables": tables, "training": training, "neat_published": neat_published, "neat_speed": neat_speed, "neat_breeding": neat_breeding,
-        "shared_weights": shared_weights, "supernet_speed": supernet_speed, "supernet_memory": supernet_memory,
+        "shared_weights": shared_weights, "supernet_speed": supernet_speed, "supernet_memory": supernet_memory, "latency": latency,
     }  # fmt: skip
     blocks = {
         name: make(json.loads((RESULTS / f"{name}.json").read_text()))
