@@ -414,7 +414,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     try:
         result = json.loads((folder / "result.json").read_text())
         known = {name: result[name] for name in ("reason", "evaluations", "seconds", "counts", "best", "test")}
-        return known | ({"trust": result["trust"]} if "trust" in result else {})
+        return known | {name: result[name] for name in ("trust", "check_seconds") if name in result}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -1,17 +1,16 @@
 """The shared weights of a run, for whoever goes on with them: what is read off its supernet is scored with them, and starts from them when it is trained.
 
-Weights of a supernet as a start: Bender et al. 2018, who retrain from scratch instead, and ENAS's children (Pham et al. 2018, arXiv 1802.03268), which have them as they are.
+Bender et al. 2018 train anew instead; ENAS's children (Pham et al. 2018, arXiv 1802.03268) have the shared weights as they are. A run of several searches has the weights of its last one.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.network import Network
+from evoml.networks.batches import channels_last
 from evoml.problem import Problem
 from evoml.search import resume
 from evoml.tasks import ImageSet
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     from evoml.networks.supernet import Shared
 
+TRAINING = ("examples", "data")  # settings of a task that do not decide which images are the test part, nor what they look like
+
 
 @dataclass(frozen=True)
 class Donor:
@@ -29,12 +30,21 @@ class Donor:
     run: Path
     problem: Problem
     net: "Shared"
+    search: int  # that the weights are of, from 0
 
-    def check(self, space: Any) -> None:
-        """Raises InputError for a space whose genotypes the supernet does not hold."""
+    def check(self, space: Any, about: Problem) -> None:
+        """Raises InputError for a space whose genotypes the supernet does not hold, and for a training on other images, whose test part the supernet may have seen."""
         mine = self.problem.space
         if (space.name, space.schema) != (mine.name, mine.schema):
-            raise InputError(f"evaluate: --inherit {self.run}: is of space {mine.name}, with settings under which this genotype is none")
+            raise InputError(f"{self.run}: is of space {mine.name}, with settings under which this genotype is none")
+        here, there = (problem.config.complete()["task"] for problem in (self.problem, about))
+        for key in dict.fromkeys([*here, *there]):
+            if key not in TRAINING and here.get(key) != there.get(key):
+                raise InputError(
+                    f"{self.run}: its supernet was trained with task.{key} = {here.get(key)}, not {there.get(key)}; on other images it may have seen the test part"
+                )
+        if self.problem.data_digest != about.data_digest:
+            raise InputError(f"{self.run}: its supernet was trained on other data, so it may have seen the test part")
 
     def weights(self, network: Network) -> dict[str, "Tensor"]:
         """What a network starts from, as `Module.load_state_dict` takes it. Raises InputError where it has layers that the supernet has not."""
@@ -42,26 +52,27 @@ class Donor:
             return self.net.child(network)
         except ValueError as error:
             raise InputError(
-                f"evaluate: --inherit {self.run}: {error}; networks must be of the size that the search had, so without --preset final, and with its images"
+                f"{self.run}: {error}; networks must be of the size that the search had, so without --preset final or another space.skeleton"
             ) from None
 
     def accuracy(self, genotype: Genotype, images: ImageSet) -> float:
         """With the shared weights as they are, on validation images, normalised by their own statistics."""
-        x = np.ascontiguousarray(images.valid_x.transpose(0, 2, 3, 1))
-        return float(self.net.score(x, images.valid_y, self.problem.space.paths(genotype))[0])
+        return float(self.net.score(channels_last(images.valid_x), images.valid_y, self.problem.space.paths(genotype))[0])
 
 
 def donor(run: Path) -> Donor:
-    """The supernet of a run as its last checkpoint has it. Raises InputError for a run without one."""
+    """The supernet of a run as its last checkpoint has it. Raises InputError for a run without one that has learned all it should."""
     if not run.is_dir():
-        raise InputError(f"evaluate: --inherit {run}: must be the folder of a run")
+        raise InputError(f"{run}: must be the folder of a run")
     search = resume(run)
     learners: list[Any] = getattr(search, "learners", [])
     if not learners:
-        raise InputError(f"evaluate: --inherit {run}: trained no supernet; runs of darts, snas, proxylessnas and one-shot did")
+        raise InputError(f"{run}: trained no supernet; runs of darts, snas, proxylessnas and one-shot did")
     learner = learners[0]
     if not learner.step:
-        raise InputError(f"evaluate: --inherit {run}: its supernet has learned nothing yet")
+        raise InputError(f"{run}: its supernet has learned nothing yet")
     if getattr(learner, "failure", ""):
-        raise InputError(f"evaluate: --inherit {run}: its last search diverged")
-    return Donor(run, search.problem, learner.net)
+        raise InputError(f"{run}: its last search diverged")
+    if learner.step < learner.total:
+        raise InputError(f"{run}: its supernet has done {learner.step:,} of {learner.total:,} steps; go on with it first: evoml resume")
+    return Donor(run, search.problem, learner.net, getattr(learner, "search", 0))

@@ -50,14 +50,14 @@ class Result:
     run: Path
     evaluations: int
     seconds: float
-    reason: str  # budget, seconds, training_seconds, stop_at, exhausted, caps, interrupted
+    reason: str  # budget, seconds, training_seconds, stop_at, exhausted, caps, diverged, interrupted
     best: dict[str, Any] | None  # id, key, objectives, text
     counts: dict[str, int]
     test: dict[str, Any] | None
     hall_of_fame: tools.HallOfFame
     logbook: tools.Logbook  # since the search was started or resumed
     trust: dict[str, Any] | None = None  # what shared weights are worth, where they were used
-    check_seconds: float = 0.0  # that finding this out took, which is no part of `seconds`
+    check_seconds: float = 0.0  # of the trainings that this took, which are no part of `seconds`
 
     @property
     def evaluations_per_second(self) -> float:

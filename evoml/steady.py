@@ -32,6 +32,7 @@ from evoml.toolbox import toolbox
 from evoml.trust import Trust
 
 DURABLE = 1.0  # seconds: work that took longer is in a checkpoint before anything builds on it
+FAILURES = 3  # first searches by gradient that may all diverge before there is no other
 TRIES = 500  # first candidates that may all be over a cap before the search gives up
 WINDOW = 16
 EXHAUSTED, CAPS = "exhausted", "caps"
@@ -118,7 +119,8 @@ class Steady(Run):
                 "strategy": self.strategy.state_dict(),
             }
             | ({"evaluator": self.evaluator.state_dict()} if self.choosing else {})
-            | ({"trust": self.trust.state_dict(), "epoch": self.epoch} if self.trust else {})
+            | ({"epoch": self.epoch} if self.learners else {})
+            | ({"trust": self.trust.state_dict()} if self.trust else {})
         )  # fmt: skip
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -141,6 +143,7 @@ class Steady(Run):
             self.evaluator.load_state_dict(state["evaluator"])
         if self.trust:
             self.trust.load_state_dict(state["trust"])
+        if self.learners:
             self.epoch = state["epoch"]
 
     def _one(self, each: dict[str, Any]) -> Population:
@@ -247,7 +250,7 @@ class Steady(Run):
         """Find out what shared weights are worth; False where it was stopped."""
         assert self.trust is not None
         self._keep(full=True)
-        check = self.trust.plan(list(self.halloffame), [] if self.choosing else [each.genotype for each in self.strategy.alive])
+        check = self.trust.plan(list(self.halloffame), [] if self.choosing else self.strategy.trained)
         began = time.monotonic() - self.seconds
 
         def after(done: int, of: int) -> None:
@@ -343,6 +346,8 @@ class Steady(Run):
             return "budget"
         if self.told >= TRIES and self._hopeless:
             return CAPS
+        if self.told >= FAILURES and len(getattr(self.strategy, "failed", ())) == self.told:
+            return STATUS[DIVERGED]
         if search.training_seconds and self.cost >= search.training_seconds:
             return "training_seconds"
         return "seconds" if search.seconds and self.seconds >= search.seconds else ""
@@ -353,7 +358,7 @@ class Steady(Run):
         return 0 < self.told == self.tally[STATUS[OVER_BUDGET]]
 
     def _end(self, reason: str) -> Result:
-        """Archive what is left and say how it ended. Raises InputError where no candidate is within the caps."""
+        """Archive what is left and say how it ended. Raises InputError where no candidate is within the caps, and where every search by gradient diverged."""
         self._keep(full=True)
         for individual, outcome in self.retrained:
             self._selected(individual, outcome)
@@ -396,6 +401,8 @@ class Steady(Run):
             return ""
         if learnt is None:
             return "first epoch"
+        if (search := getattr(self._learner, "search", learnt["search"])) != learnt["search"]:
+            return f"search {search + 1}, first epoch"
         return f"search {learnt['search'] + 1}, epoch {learnt['epoch']} of {learnt['epochs']}, loss {learnt['loss']:.4f}"
 
 

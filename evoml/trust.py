@@ -30,6 +30,7 @@ FIRST = 2**40  # the number of the first random architecture: candidates are bel
 PASSES = 3  # of a training step, in forward passes: forward, and backward to inputs and to weights
 SKIPS = ("skip_connect", "identity", "identity_fr")
 TAKEN_OVER = 0.5  # share of a cell's layers that are skip connections, above which there is a warning
+LEAST = 3  # architectures whose order says something
 DRAWS = 1000  # random architectures in a row that may be over a cap
 
 
@@ -38,8 +39,9 @@ class Check:
     """What is trained alone."""
 
     random: list[Genotype]
-    equal: int  # how many of them, from the first, cost what the search did; more than there are: a limit was met
+    equal: int  # how many of them, from the first, cost what the search did; more than there are: `limit` was met
     best: list[Individual]  # by shared weights
+    limit: str = ""  # why there are no more
 
     @property
     def jobs(self) -> dict[int, Genotype]:
@@ -58,7 +60,7 @@ class Trust:
         self.problem, self.learner, self.choosing = problem, learner, choosing
         self.settings = problem.config.search
         self.alone: dict[int, Outcome] = {}  # by candidate, or FIRST + number: what training it by itself came to
-        self.seconds = 0.0  # that took
+        self.seconds = 0.0  # that these trainings took
 
     @cached_property
     def _shape(self) -> tuple[Any, int, int]:
@@ -87,13 +89,15 @@ class Trust:
         cost = self.learner.spent + sum(map(self.cost, [*derived, *(individual.genotype for individual in chosen)]))
         drawn: list[Genotype] = []
         equal = 0
+        limit = "hardly any is within the caps"
         for genotype in self._random():
             if len(drawn) >= self.settings.trust and (cost <= 0 or len(drawn) >= self.settings.trust_most):
+                limit = "search.trust_most is the limit"
                 break
             drawn.append(genotype)
             equal += cost > 0
             cost -= self.cost(genotype)
-        return Check(drawn, equal + (cost > 0), chosen)
+        return Check(drawn, equal + (cost > 0), chosen, limit)
 
     def cost(self, genotype: Genotype) -> int:
         """Multiply-adds of training a genotype alone."""
@@ -133,7 +137,7 @@ class Trust:
         return True
 
     def report(self, check: Check, champion: Individual | None, loss: float | None = None) -> dict[str, Any]:
-        """What the check found, as plain values; `found` is what the search's own architecture has, trained alone. loss: the supernet's, of its last epoch."""
+        """What the check found, as plain values; `found` is what the search's own architecture has, trained alone, None where it was not. loss: the supernet's, of its last epoch."""
         weight = self.problem.alone.weights[0]
         scores = [self.alone[FIRST + n].objectives[0] if self.alone[FIRST + n].status == OK else None for n in range(len(check.random))]
         unfinished = getattr(self.learner, "unfinished", False)  # weights of a search that has only begun rank nothing
@@ -156,9 +160,9 @@ class Trust:
         ]
         return {
             "kendall": kendall(a, b), "spearman": spearman(a, b), "compared": len(pairs),
-            "divergence_kendall": kendall(near, b) if np.isfinite(near).all() else None, "loss": loss, "loss_of_guessing": log(self._shape[1]),
+            "divergence_kendall": kendall(near, b) if len(near) and np.isfinite(near).all() else None, "loss": loss, "loss_of_guessing": log(self._shape[1]),
             "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(check.equal, len(scores)),
-            "random_limited": check.equal > len(scores), "found": self._alone(champion),
+            "random_limited": check.equal > len(scores), "random_limit": check.limit, "unfinished": unfinished, "found": self._alone(champion),
             "skips": {} if champion is None else self.skips(champion.genotype), "random": random,
         }  # fmt: skip
 
@@ -177,8 +181,10 @@ class Trust:
     def _alone(self, champion: Individual | None) -> float | None:
         if champion is None:
             return None
-        trained = self.alone.get(champion.id) if self.choosing else None
-        return float(champion.fitness.values[0]) if trained is None else trained.objectives[0]
+        if not self.choosing:
+            return float(champion.fitness.values[0])
+        trained = self.alone.get(champion.id)
+        return None if trained is None else trained.objectives[0]
 
     def _random(self) -> Iterator[Genotype]:
         """Random architectures within the caps, since one that is over a cap costs a random search nothing; no more where none is found."""
@@ -195,14 +201,16 @@ class Trust:
 def lines(trust: dict[str, Any]) -> list[str]:
     """A report in words."""
     out = []
-    if trust["compared"]:
+    if trust["compared"] >= LEAST:
         out.append(
             f"shared weights against training alone, {counted(trust['compared'], 'random architecture')}: Kendall {trust['kendall']:.2f}, Spearman {trust['spearman']:.2f}"
         )
-    if trust["compared"] and trust.get("divergence_kendall") is not None:
+    if trust.get("unfinished"):
+        out.append("shared weights against training alone: not compared, since the last search did not end or diverged")
+    if trust["compared"] >= LEAST and trust.get("divergence_kendall") is not None:
         out.append(f"predictions near the whole supernet's against training alone: Kendall {trust['divergence_kendall']:.2f}")
     if trust["random_best"] is not None and trust["found"] is not None:
-        limited = ", which cost less: search.trust_most is the limit" if trust["random_limited"] else ""
+        limited = f", which cost less: {trust.get('random_limit', 'search.trust_most is the limit')}" if trust["random_limited"] else ""
         out.append(
             f"random search of equal cost ({counted(trust['random_candidates'], 'architecture')} trained alone{limited}): {trust['random_best']:.4f}; this search: {trust['found']:.4f}"
         )

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 
 from evoml import steady
 from evoml.archive import read_result
@@ -22,11 +23,15 @@ from evoml.errors import InputError
 from evoml.evaluators import Outcome
 from evoml.export.correlation import Dot, picture
 from evoml.inherit import donor
+from evoml.network import Builder
+from evoml.networks import TrainingSettings
+from evoml.networks.training import train
 from evoml.population import OK
 from evoml.problem import stored_config
 from evoml.runs import Progress
 from evoml.search import open_search, resume
 from evoml.steady import Steady
+from evoml.tasks import ImageSet
 from evoml.trust import FIRST, Trust, lines
 
 SMALL = [
@@ -346,6 +351,13 @@ def test_where_every_search_diverges_the_reason_is_a_line(tmp_path: Path) -> Non
     assert str(again.value) == str(one.value)
 
 
+def test_after_three_searches_that_diverge_there_is_no_other(tmp_path: Path) -> None:
+    sets = [*SEARCHES["darts, first order"], "strategy.lr=1000", "strategy.weight_decay=10", "strategy.epochs=30", "search.budget=0"]
+    with np.errstate(all="ignore"), pytest.raises(InputError, match="search 3 diverged"):
+        finished(begun(tmp_path / "run", *sets))
+    assert (read_result(tmp_path / "run") or {})["reason"] == "diverged"
+
+
 def test_a_supernet_that_learned_nothing_is_warned_of(whole: Any) -> None:
     search: Any = stored(whole("one-shot, random"))
     search.restore()
@@ -362,6 +374,30 @@ def test_a_supernet_that_learned_nothing_is_warned_of(whole: Any) -> None:
     assert any(line.startswith("predictions near the whole supernet's against training alone: Kendall") for line in said[2.29])
 
 
+def test_only_what_was_trained_is_part_of_the_cost(whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    search: Any = resume(whole("darts, first order"))
+    assert len(search.strategy.trained) == 2
+    search.strategy.failed = [0]
+    assert [each.digest() for each in search.strategy.trained] == [search.strategy.made[1].genotype.digest()]
+    search.strategy.made.status[1] = steady.OVER_BUDGET
+    assert search.strategy.trained == []
+
+
+def test_shared_scores_are_never_said_to_be_of_training_alone(tmp_path: Path) -> None:
+    """Of several objectives nothing is chosen by training alone, so nothing is said of the best."""
+    sets = [*SEARCHES["one-shot, random"], 'evaluator.objectives=["accuracy", "parameters"]']
+    result = finished(begun(tmp_path / "run", *sets))
+    assert result.trust["found"] is None and result.trust["random_best"] is not None
+    assert not any("this search" in line for line in lines(result.trust))
+    assert "trained alone" not in evoml("show", tmp_path / "run").stdout.replace("training alone", "")
+
+
+def test_too_few_architectures_have_no_order() -> None:
+    report = {"compared": 2, "kendall": 1.0, "spearman": 1.0, "random_best": None, "found": None, "skips": {}}
+    assert not lines(report) and len(lines(report | {"compared": 3})) == 1
+    assert "did not end or diverged" in lines(report | {"unfinished": True})[0]
+
+
 def test_what_is_over_a_cap_is_no_part_of_a_random_search(tmp_path: Path) -> None:
     sets = [*SEARCHES["darts, first order"], "search.trust_most=6", "search.trust=6"]
     free: Any = begun(tmp_path / "free", *sets)
@@ -372,7 +408,8 @@ def test_what_is_over_a_cap_is_no_part_of_a_random_search(tmp_path: Path) -> Non
     assert len(found) == 6 and max(found) <= cap < max(sizes)
     assert found[:1] == [size for size in sizes if size <= cap][:1]
     none: Any = begun(tmp_path / "none", *sets, "evaluator.max_parameters=1")
-    assert none.trust.plan([], []).random == []
+    check = none.trust.plan([], [none.problem.space.random(np.array([1], np.uint64)).genotype(0)])
+    assert check.random == [] and check.equal > 0 and "within the caps" in check.limit
 
 
 def test_weights_of_a_search_that_has_only_begun_rank_nothing(whole: Any) -> None:
@@ -434,6 +471,33 @@ def test_what_is_read_off_a_supernet_starts_from_its_weights(name: str, whole: A
     assert "inherited_accuracy" not in train_final(problem, genotype, None).scores
 
 
+def test_moments_of_inherited_weights_are_those_of_the_images() -> None:
+    """Weights that hardly move score in evaluation as they do with the statistics of the images."""
+    images = ImageSet(*images_of(240, 60), ("a", "b"), np.zeros(1), np.ones(1))
+    build = Builder((1, 6, 6))
+    network = build.network(build.layer(build.layer(0, "stem_3x3", 4), "sep_conv_3x3", 4), 2)
+    settings = TrainingSettings(epochs=6, batch=20, lr=0.1)
+    first = train(network, images, settings, 1)
+    assert first.module is not None and first.accuracy > 0.9
+    given = {
+        name: value if "running" not in name else torch.zeros_like(value) + ("var" in name)
+        for name, value in first.module.state_dict().items()
+    }
+    again = train(network, images, settings.model_copy(update={"epochs": 1, "lr": 1e-12, "weight_decay": 0.0}), 2, start=given)
+    assert again.accuracy > 0.9
+    with pytest.raises(ValueError, match="do not fit"):
+        train(network, images, settings, 2, start={"nodes.9.0.0.weight": torch.zeros(1)})
+
+
+def images_of(*counts: int) -> list[np.ndarray]:
+    """Images of two classes that are told apart by their brightness, far from a mean of 0 and a deviation of 1, and their labels."""
+    rng, out = np.random.default_rng(5), []
+    for count in counts:
+        y = np.arange(count) % 2
+        out += [(30 + 20 * rng.normal(size=(count, 1, 6, 6)) + 25 * y[:, None, None, None]).astype(np.float32), y]
+    return out
+
+
 def test_the_command_takes_shared_weights_along(whole: Any, tmp_path: Path) -> None:
     run = whole("one-shot, random")
     done = evoml("evaluate", run, "--inherit", run, "--set", "evaluator.alone.epochs=2", "--json")
@@ -451,12 +515,15 @@ def test_the_command_takes_shared_weights_along(whole: Any, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["RUN", "--inherit", "nowhere"], "--inherit nowhere: must be the folder of a run"),
+        (["RUN", "--inherit", "nowhere"], "nowhere: must be the folder of a run"),
         (["RUN", "--inherit", "RUN", "--set", "space.skeleton.filters=3"], "networks must be of the size that the search had"),
         (["OTHER", "--inherit", "RUN"], "is of space cell"),
         (["PROGRAM", "--inherit", "RUN", "--task", "linear_regression"], "is for architectures"),
         (["RUN", "--inherit", "PLAIN"], "trained no supernet"),
         (["RUN", "--inherit", "BEGUN"], "has learned nothing yet"),
+        (["RUN", "--inherit", "RUN", "--set", "task.split_seed=5"], "was trained with task.split_seed = 0, not 5"),
+        (["RUN", "--inherit", "RUN", "--set", "task.size=6"], "was trained with task.size = 0, not 6"),
+        (["RUN", "--inherit", "HALF"], "has done 3 of 6 steps"),
     ],
 )  # fmt: skip
 def test_weights_that_do_not_fit_are_refused_in_a_line(arguments: list[str], says: str, whole: Any, tmp_path: Path) -> None:
@@ -468,8 +535,22 @@ def test_weights_that_do_not_fit_are_refused_in_a_line(arguments: list[str], say
     if "BEGUN" in arguments:
         names["BEGUN"] = tmp_path / "begun"
         begun(names["BEGUN"], *SEARCHES["one-shot, random"]).prepare()
+    if "HALF" in arguments:
+        names["HALF"] = tmp_path / "half"
+        half: Any = begun(names["HALF"], *SEARCHES["darts, first order"])
+        for _ in range(3):
+            half.strategy.learn()
+        half.save()
     done = evoml("evaluate", *(names.get(each, each) for each in arguments))
     assert done.returncode == 2 and says in done.stderr and len(done.stderr.splitlines()) == 1 and not done.stdout
+
+
+def test_a_table_takes_no_weights(data_folder: Path, whole: Any, tmp_path: Path) -> None:
+    data = data_folder / "nasbench201_cifar10.npz"
+    sets = ["space.name=nasbench201", "strategy.name=random_search", "evaluator.name=table", f"task.data={data}", "search.budget=3"]
+    finished(begun(tmp_path / "run", *sets))
+    done = evoml("evaluate", tmp_path / "run", "--inherit", whole("darts, first order"))
+    assert done.returncode == 2 and "a table answers as it is" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 # -- the picture -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ One with an attribute `costly` is used by the steady state: `outcomes(genotypes,
 `objectives` and `weights` say what is measured, `test` what is reported of a winner; `costly` is whether a candidate is worth a process of its own.
 
 One that has to learn before it can score anything (a supernet) has `learning` (whether it has), `learn()` (one step; at the end of an epoch a report, else None), `seed` (set by the loop),
-`score(genotype)` (accuracy with shared weights), `spent` (multiply-adds so far), a state, and a setting `alone`: how a candidate is trained by itself. A strategy may have the first four too.
+`step` of `total`, `net` (the shared weights), `score(genotype)` (accuracy with them), `divergence(genotype)` (how far predictions are from the whole supernet's), `spent` (multiply-adds so far), a state, and a
+setting `alone`: how a candidate is trained by itself. A strategy may be such a learner too.
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ from evoml.evaluators._paths import PathDropout
 from evoml.genes import Genotype
 from evoml.memory import check_step
 from evoml.networks import SupernetSettings, TrainingSettings
-from evoml.networks.batches import Batches
+from evoml.networks.batches import Batches, channels_last
 from evoml.networks.optimisers import Momentum, clipped, cosine
 from evoml.population import CRASHED, DIVERGED, OK
 from evoml.streams import LEARN, seed_of
@@ -163,7 +163,7 @@ class Evaluator(Single):
     @cached_property
     def _valid(self) -> np.ndarray:
         """Images that candidates are scored on, [N, H, W, C]."""
-        return np.ascontiguousarray(self.tasks.valid_x.transpose(0, 2, 3, 1))
+        return channels_last(self.tasks.valid_x)
 
     def _draw(self, purpose: int, number: int = 0) -> int:
         """A seed."""
@@ -213,7 +213,7 @@ class Evaluator(Single):
         Bender et al. 2018 find that shared weights hold candidates up by which the predictions change little, and that those are good when trained alone.
         """
         self._finish()
-        x = np.ascontiguousarray(self.tasks.train_x[:COMPARED].transpose(0, 2, 3, 1))
+        x = channels_last(self.tasks.train_x[:COMPARED])
         p, q = (np.log(self.net.probabilities(x, mix) + 1e-30) for mix in (self.dropout.there.astype(float), self.space.paths(genotype)))
         return float(((np.exp(p) - np.exp(q)) * (p - q)).sum(1).mean())
 

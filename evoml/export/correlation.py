@@ -4,7 +4,6 @@ Dots are the random architectures behind Kendall's and Spearman's correlation, d
 """
 
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -19,6 +18,7 @@ from evoml.trust import lines
 
 SIDE, AXIS, BELOW = 420.0, 70.0, 56.0  # of the plot, and of the numbers at its left and below it
 RANDOM, BEST = "#1f4e9c", "#e0201b"
+MOST = 1e9  # of a score that can be drawn
 LINE = 64  # characters of what is said below
 
 
@@ -50,7 +50,7 @@ def _read(event: dict[str, Any]) -> tuple[dict[str, Any], list[Dot]]:
         for each in event["random"]
         if each["shared"] is not None and each["alone"] is not None
     ]
-    if not all(isfinite(dot.shared) and isfinite(dot.alone) for dot in dots):
+    if not all(abs(dot.shared) < MOST and abs(dot.alone) < MOST for dot in dots):  # no NaN either
         raise ValueError("not the scores of architectures")
     lines(event)  # raises where something is missing
     return event, dots
@@ -62,7 +62,7 @@ def _best(problem: Problem, folder: Path) -> list[Dot]:
         return []
     name = problem.objective
     table, _ = problem.archive(folder).table(["id", "key", "event", "status", name])
-    rows = [row for row in table.to_pylist() if row["status"] == "ok"]
+    rows = [row for row in table.to_pylist() if row["status"] == "ok" and abs(row[name]) < MOST]
     shared = {row["id"]: row[name] for row in rows if row["event"] == "candidate"}
     return [
         Dot(f"candidate {row['id']}", shared[row["id"]], row[name], True)
@@ -101,12 +101,12 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
             y += 18
     for line in [part for said in lines(report) for part in wrap(said, LINE)]:
         y += 18
-        out.append(words(line, MARGIN, y, "said", most=AXIS + SIDE))
+        out.append(words(_printable(line), MARGIN, y, "said", most=AXIS + SIDE))
     return page(_printable(title), AXIS + SIDE + 2 * MARGIN, y + MARGIN, out)
 
 
 def _mark(dot: Dot, x: float, y: float) -> str:
-    about = f"<title>{escape(f'{dot.name}: {dot.shared:.4f} with shared weights, {dot.alone:.4f} alone')}</title>"
+    about = f"<title>{escape(f'{_printable(dot.name)}: {dot.shared:.4f} with shared weights, {dot.alone:.4f} alone')}</title>"
     if dot.best:
         return f'<path class="best" d="M{x:.1f},{y - 6:.1f} l6,6 l-6,6 l-6,-6 z" fill="{BEST}" stroke="black" stroke-width="0.6">{about}</path>'
     return f'<circle class="random" cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{RANDOM}" fill-opacity="0.75">{about}</circle>'

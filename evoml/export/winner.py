@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -17,12 +17,14 @@ from evoml.archive import write_atomically
 from evoml.config import build, final_settings, settings_digest
 from evoml.errors import InputError, cannot_write
 from evoml.genes import Genotype
-from evoml.inherit import Donor
 from evoml.network import Network
 from evoml.networks.module import Module
 from evoml.population import OK, STATUS
 from evoml.problem import Problem
 from evoml.streams import TRAIN, streams
+
+if TYPE_CHECKING:
+    from evoml.inherit import Donor
 
 FINAL = "final"  # the folder in a run that holds the winner's weights
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -79,7 +81,7 @@ def train_final(
     folder: Path | None,
     after: Callable[[int, float], bool] | None = None,
     before: Callable[[bool, bool], None] = lambda trains, keeps: None,
-    donor: Donor | None = None,
+    donor: "Donor | None" = None,
 ) -> Trained:
     """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and taken from there where it is the same training.
 

@@ -8,6 +8,11 @@ import numpy as np
 _ORDER, _CHANGE = 1, 2  # what is drawn
 
 
+def channels_last(images: np.ndarray) -> np.ndarray:
+    """Images [N, C, H, W] as supernets take them, [N, H, W, C] float32."""
+    return np.ascontiguousarray(np.asarray(images, np.float32).transpose(0, 2, 3, 1))
+
+
 class Batches:
     """Batches of images, each image once an epoch, each epoch in an order of its own."""
 
@@ -17,7 +22,7 @@ class Batches:
         """x [N, C, H, W], y [N]; batch: images a step, at most all. shift: most pixels either way along both axes; cutout: side of the square. Raises ValueError."""
         if not len(x) or len(x) != len(y) or batch < 1:
             raise ValueError(f"{len(x)} images with {len(y)} labels in batches of {batch}")
-        self.x, self.y = np.ascontiguousarray(np.asarray(x, np.float32).transpose(0, 2, 3, 1)), np.asarray(y, np.int64)
+        self.x, self.y = channels_last(x), np.asarray(y, np.int64)
         self.batch, self.count = min(batch, len(y)), len(y) // min(batch, len(y))
         self.shift, self.flip, self.cutout, self._seed = shift, flip, cutout, seed % 2**64
         self._epoch, self._order = -1, np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Training of one network on images, from scratch: the same result for the same seed and number of threads, whatever ran before in the process.
+"""Training of one network on images, from scratch or from weights that are given: the same result for the same seed and number of threads, whatever ran before in the process.
 
 Cutout: DeVries and Taylor 2017, arXiv 1708.04552. Label smoothing: Szegedy et al. 2016, arXiv 1512.00567. Cosine schedule: Loshchilov and Hutter 2017,
 arXiv 1608.03983, without restarts. Augmentation works on whole batches at once.
@@ -17,12 +17,14 @@ from torch.nn import functional
 
 from evoml.network import Network
 from evoml.networks import TrainingSettings
+from evoml.networks.batches import channels_last
 from evoml.networks.module import Module
 from evoml.population import CRASHED, DIVERGED, OK, TIMED_OUT
 from evoml.streams import outputs
 from evoml.tasks import ImageSet
 
 VALIDATION_PIXELS = 2**18  # of a batch: enough to be quick, not so many that they leave the processor's caches
+SETTLING = 50  # batches after which moments, of which each batch is a tenth, are those of the images
 _WEIGHTS, _ORDER, _AUGMENT = range(1, 4)  # what a generator is for
 
 
@@ -53,9 +55,7 @@ class Data:
     """An image set as tensors. Images lie as [N, H, W, C]; a batch is a view [N, C, H, W] of it in torch's channels_last layout."""
 
     def __init__(self, images: ImageSet, device: str = "cpu") -> None:
-        self.train_x, self.valid_x = (
-            torch.from_numpy(np.ascontiguousarray(x.transpose(0, 2, 3, 1), np.float32)).to(device) for x in (images.train_x, images.valid_x)
-        )
+        self.train_x, self.valid_x = (torch.from_numpy(channels_last(x)).to(device) for x in (images.train_x, images.valid_x))
         self.train_y, self.valid_y = (torch.from_numpy(np.asarray(y, np.int64)).to(device) for y in (images.train_y, images.valid_y))
         self.device = device
 
@@ -64,7 +64,7 @@ def train(
     network: Network, data: ImageSet | Data, settings: TrainingSettings, seed: int, *, timeout: float = 0.0, device: str = "cpu",
     after: Callable[[int, float], bool] | None = None, start: Mapping[str, Tensor] | None = None,
 ) -> Trained:  # fmt: skip
-    """Train from scratch, or from the weights `start`. timeout: seconds, 0 none. after(epoch, accuracy): called after every epoch; False ends the training there.
+    """Train from scratch, or from the weights `start`, whose running moments do not count. timeout: seconds, 0 none. after(epoch, accuracy): called after every epoch; False ends the training there.
 
     What the network itself brings about (divergence, no memory) is a status, never an exception.
     """
@@ -90,8 +90,6 @@ class _Run:
         self.data, self.settings = data, settings
         weights, self.order, self.draws = (_generator(seed, purpose) for purpose in (_WEIGHTS, _ORDER, _AUGMENT))
         self.module = Module(network, weights, settings.drop_path_keep).to(data.device)
-        if start:
-            self.module.load_state_dict(self.module.state_dict() | dict(start))  # an auxiliary head is none of a supernet's
         self.optimiser = _optimiser(self.module, settings)
         self.batch = min(settings.batch, len(data.train_y))
         self.batches = len(data.train_y) // self.batch
@@ -99,6 +97,9 @@ class _Run:
         self.curve: list[float] = []
         self.losses: list[float] = []
         self.train_losses: list[float] = []
+        if start:
+            self.module.load_state_dict(self.module.state_dict() | dict(start))  # an auxiliary head is none of a supernet's
+            self._settle()
 
     def go(self, deadline: float, after: Callable[[int, float], bool] | None) -> int:
         """All epochs; the status."""
@@ -123,6 +124,14 @@ class _Run:
                 break
         self.module.load_state_dict(best or self.module.state_dict())
         return OK
+
+    def _settle(self) -> None:
+        """Take the moments that normalise in evaluation from the training images: shared weights have none."""
+        self.module.train()
+        with torch.no_grad():
+            for number in range(SETTLING):
+                at = number % self.batches * self.batch
+                self.module(self.data.train_x[at : at + self.batch].permute(0, 3, 1, 2))
 
     def _epoch(self) -> Iterator[float]:
         """One pass over the training images; the loss of every step."""

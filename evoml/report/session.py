@@ -235,7 +235,8 @@ def show(path: Path, count: int, as_json: bool) -> None:
     elif problem.steady:
         now = probabilities.described(problem, path)
     if as_json:
-        finished = None if result is None else {key: result.get(key) for key in ("reason", "evaluations", "seconds", "test")}
+        names = ("reason", "evaluations", "seconds", "test", "trust", "check_seconds")
+        finished = None if result is None else {name: result[name] for name in names if name in result}
         print_json({"run": str(path), "objective": problem.objective, "finished": finished, "best": described} | now)
         return
     state = (
@@ -348,6 +349,8 @@ def _evaluate_architecture(
     if problem is not None and not problem.trains and preset is None and not any("task" in layer and layer["task"] for _, layer in layers):
         if given := [f"{group}.{key}" for _, layer in layers for group, values in layer.items() for key in values]:
             raise InputError(f"evaluate: {given[0]}: a table answers as it is; settings are for a training, with --task")
+        if inherit is not None:
+            raise InputError(f"evaluate: --inherit {inherit}: a table answers as it is; weights are for a training, with --task")
         scores = problem.evaluator(problem.task.search(0)).test(genotype)
         _warn(problems)
         if as_json:
@@ -360,9 +363,16 @@ def _evaluate_architecture(
     from evoml.tasks._image_sets import baseline_scores
 
     donor = None if inherit is None else donor_of(inherit)
-    if donor is not None:
-        donor.check(space)
     final = final_problem(donor.problem if donor is not None and problem is None else _about(problem, space), layers, preset)
+    if donor is not None:
+        donor.check(space, final)
+        if (
+            problem is not None
+            and inherit is not None
+            and inherit.samefile(path)
+            and not hasattr(problem.config.part("evaluator"), "alone")
+        ):
+            problems = [*problems, *_of_another(path, problem, donor.search)]
     own = problem is not None and problem.trains and preset == "final" and donor is None and _on_same_images(problem, final)
 
     def before(trains: bool, keeps: bool) -> None:
@@ -376,6 +386,14 @@ def _evaluate_architecture(
         print_json({"objectives": trained.scores, "key": space.key(genotype), "baselines": baselines, "curve": list(trained.curve)})
         return
     architectures.print_scores(console(), final, "found architecture" if problem else path.name, trained.scores, baselines)
+
+
+def _of_another(path: Path, problem: Problem, search: int) -> list[str]:
+    """That the best candidate of a run is not of the search whose weights there are, where it is not."""
+    best = problem.archive(path).best(1)[0][0]["id"]
+    return (
+        [] if best == search else [f"{path}: the best architecture is of search {best + 1}, the weights are of the last one, {search + 1}"]
+    )
 
 
 def _not_kept(path: Path) -> str:

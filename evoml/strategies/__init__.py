@@ -5,7 +5,9 @@ to ask for at once), `ask(ids)` (which may give fewer, and none where it has to 
 `load_state_dict(state)`, which raises ValueError for a state that does not fit. The settings' `candidates` is the block's size, from which
 `backend = "auto"` is decided.
 
-One that has to learn before there is a candidate has `learning`, `learn()`, `score(genotype)` and `spent`, as such an evaluator has.
+One that has to learn before there is a candidate has what such an evaluator has: `learning`, `learn()`, `step`, `total`, `net`, `score(genotype)` and `spent`. It searches again and again, and has besides `search` (the
+number of the search in progress, that of its candidate), `unfinished` (whether the shared weights are those of a search that has not ended well), `diverged` and `failure` (the step at which it did,
+and why in a line), `failed` (the searches that did) and `trained` (what was derived and then trained by itself).
 """
 
 from collections.abc import Sequence

@@ -18,13 +18,13 @@ from evoml import settings
 from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.networks import SupernetSettings
+from evoml.networks.batches import Batches, channels_last
 from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
-from evoml.population import Population
+from evoml.population import OVER_BUDGET, Population
 from evoml.strategies import Single, SingleSettings, check_counts
 from evoml.streams import LEARN, seed_of
 
 if TYPE_CHECKING:
-    from evoml.networks.batches import Batches
     from evoml.networks.supernet import Shared
 
 DATA, INIT, NOISE = range(3)  # what a search draws for
@@ -66,8 +66,8 @@ class Relaxed(Single):
     smoothing = 0.0  # of labels
     settings: Any
     net: "Shared"  # of the search in progress, from its first step on
-    batches: "Batches"  # for the weights
-    others: "Batches"  # for the architecture; the same where they are not divided
+    batches: Batches  # for the weights
+    others: Batches  # for the architecture; the same where they are not divided
     alpha: np.ndarray  # [G, O] architecture parameters; 0 where there is no option
     descent: Momentum  # of the weights
     adam: Adam  # of alpha
@@ -84,6 +84,7 @@ class Relaxed(Single):
         self.search, self.step = -1, 0  # which search is in progress, and steps of it that are done
         self.spent = 0  # multiply-adds of all searches
         self.sums = np.zeros(2)  # loss and hits, of the epoch in progress
+        self.failed: list[int] = []  # searches that diverged, whose candidates are not trained
         self.diverged = 0  # the step, from 1, at which the search in progress did; 0: it did not
         self.made: Population = toolbox.empty(0)
 
@@ -93,7 +94,7 @@ class Relaxed(Single):
         """Compile what a step needs, by passes of two images that leave nothing behind."""
         net = self.toolbox.shared(0, affine=self.affine, smoothing=self.smoothing, threads=self.settings.threads)
         images = self.toolbox.images()
-        x, y = np.ascontiguousarray(images.train_x[:2].transpose(0, 2, 3, 1)), images.train_y[:2]
+        x, y = channels_last(images.train_x[:2]), images.train_y[:2]
         mix = self.supernet.open / self.supernet.open.sum(1, keepdims=True)
         net.gradients(x, y, mix)
         net.score(x, y, mix)
@@ -117,7 +118,9 @@ class Relaxed(Single):
         before = self.net.spent
         self.sums += self._step(self.step)
         self.spent += self.net.spent - before
-        if not (np.isfinite(self.sums[0]) and np.isfinite(self.alpha).all()):
+        last = self.step + 1 == self.total  # the weights of other steps show in the next loss
+        if not (np.isfinite(self.sums[0]) and np.isfinite(self.alpha).all() and (not last or np.isfinite(self.net.weights).all())):
+            self.failed.append(self.search)
             self.alpha = np.where(np.isfinite(self.alpha), self.alpha, 0.0)
             self.step, self.diverged = self.total, self.step + 1
             return None
@@ -149,6 +152,11 @@ class Relaxed(Single):
         return self.made
 
     @property
+    def trained(self) -> list[Genotype]:
+        """What was derived and then trained by itself."""
+        return [each.genotype for each in self.made if each.id not in self.failed and each.status != OVER_BUDGET]
+
+    @property
     def unfinished(self) -> bool:
         """Whether the shared weights are those of a search that has steps left, or that diverged."""
         return self.step < self.total or self.diverged > 0
@@ -166,17 +174,17 @@ class Relaxed(Single):
     @cached_property
     def _valid(self) -> np.ndarray:
         """The images that candidates are judged by, [N, H, W, C]."""
-        return np.ascontiguousarray(self.toolbox.images().valid_x.transpose(0, 2, 3, 1))
+        return channels_last(self.toolbox.images().valid_x)
 
     def state_dict(self) -> dict[str, Any]:
         searched = {} if self.search < 0 else {"net": self.net.state()} | self._state()
-        names = ("asked", "told", "search", "step", "spent", "diverged")
+        names = ("asked", "told", "search", "step", "spent", "diverged", "failed")
         return {name: getattr(self, name) for name in names} | {"sums": self.sums, "made": self.made.state(), "searched": searched}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.asked, self.told = check_counts(state["asked"], state["told"])
         self.step, self.spent = check_counts(state["step"], state["spent"])
-        self.diverged = int(state["diverged"])
+        self.diverged, self.failed = int(state["diverged"]), [int(search) for search in state["failed"]]
         self.search, self.sums = int(state["search"]), np.array(state["sums"], np.float64).reshape(2)
         self.made = Population.from_state(self.made.schema, state["made"], self.made.weights)
         if len(self.made) != self.told or not 0 <= self.asked - self.told <= 1 or not -1 <= self.search <= self.told:
@@ -202,8 +210,6 @@ class Relaxed(Single):
 
     def _open(self) -> None:
         """The supernet with fresh weights, and the images of the search in progress."""
-        from evoml.networks.batches import Batches
-
         images, settings = self.toolbox.images(), self.settings
         self.net = self.toolbox.shared(self.draw(INIT), affine=self.affine, smoothing=self.smoothing, threads=settings.threads)
         parts = [np.arange(len(images.train_y))]
