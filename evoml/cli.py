@@ -145,7 +145,7 @@ def evaluate(
     from evoml.config import assign
     from evoml.report.session import evaluate as evaluate_
 
-    evaluate_(run, task, data, seed, preset, inherit, [assign(text) for text in sets or []], json_)
+    evaluate_(run, task, data, seed, preset, [assign(text) for text in sets or []], json_, inherit)
 
 
 @app.command()

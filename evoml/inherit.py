@@ -16,8 +16,6 @@ from evoml.search import resume
 from evoml.tasks import ImageSet
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from evoml.networks.supernet import Shared
 
 TRAINING = ("examples", "data")  # settings of a task that do not decide which images are the test part, nor what they look like
@@ -46,7 +44,7 @@ class Donor:
         if self.problem.data_digest != about.data_digest:
             raise InputError(f"{self.run}: its supernet was trained on other data, so it may have seen the test part")
 
-    def weights(self, network: Network) -> dict[str, "Tensor"]:
+    def weights(self, network: Network) -> dict[str, Any]:
         """What a network starts from, as `Module.load_state_dict` takes it. Raises InputError where it has layers that the supernet has not."""
         try:
             return self.net.child(network)

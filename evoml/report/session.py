@@ -281,16 +281,16 @@ def evaluate(
     data: Path | None,
     seed: int | None,
     preset: str | None,
-    inherit: Path | None,
     sets: list[dict[str, Any]],
     as_json: bool,
+    inherit: Path | None = None,
 ) -> None:
     """Score on test tasks, beside baselines."""
     problem, space, genotype, problems = _open(path)
     kind = _kind(space)
     if kind == "architectures":
         _check_sets(sets, ARCHITECTURE)
-        _evaluate_architecture(path, problem, space, genotype, problems, _layers(task, data, seed, sets), preset, inherit, as_json)
+        _evaluate_architecture(path, problem, space, genotype, problems, _layers(task, data, seed, sets), preset, as_json, inherit)
         return
     if inherit is not None:
         raise InputError(f"evaluate: --inherit {inherit}: is for architectures; a program is scored as it is")
@@ -340,8 +340,8 @@ def _evaluate_architecture(
     problems: list[str],
     layers: list[tuple[str, dict[str, Any]]],
     preset: str | None,
-    inherit: Path | None,
     as_json: bool,
+    inherit: Path | None,
 ) -> None:
     """Train a winner, or a file's architecture, and test it; a table is asked for what it reports."""
     if preset not in (None, "final"):
