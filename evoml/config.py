@@ -10,9 +10,9 @@ from difflib import get_close_matches
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from evoml.digests import digest
 from evoml.errors import InputError
@@ -62,6 +62,12 @@ class SearchSettings(Settings):
     )
     round: int = Field(10_000, ge=1, description="most candidates an island evaluates between two synchronisations")
     round_steps: int = Field(20_000_000, ge=1, description="most training steps an island runs between two synchronisations")
+
+    @model_validator(mode="after")
+    def _at_least_and_at_most(self) -> Self:
+        if self.trust > self.trust_most:
+            raise ValueError(f"trust: {self.trust}: must be at most trust_most, {self.trust_most}")
+        return self
 
     @field_validator("stop_at")
     @classmethod

@@ -11,7 +11,8 @@ from evoml.errors import InputError
 from evoml.genes import Genotype
 from evoml.network import Network
 from evoml.networks.batches import channels_last
-from evoml.problem import Problem
+from evoml.problem import Problem, stored_config
+from evoml.registry import load
 from evoml.search import resume
 from evoml.tasks import ImageSet
 
@@ -62,11 +63,12 @@ def donor(run: Path) -> Donor:
     """The supernet of a run as its last checkpoint has it. Raises InputError for a run without one that has learned all it should."""
     if not run.is_dir():
         raise InputError(f"{run}: must be the folder of a run")
-    search = resume(run)
-    learners: list[Any] = getattr(search, "learners", [])
-    if not learners:
+    config = stored_config(run)
+    parts = load("strategies", config.name("strategy")).Strategy, load("evaluators", config.name("evaluator")).Evaluator
+    if not any(hasattr(part, "learn") for part in parts):
         raise InputError(f"{run}: trained no supernet; runs of darts, snas, proxylessnas and one-shot did")
-    learner = learners[0]
+    search: Any = resume(run)
+    learner = search.learners[0]
     if not learner.step:
         raise InputError(f"{run}: its supernet has learned nothing yet")
     if getattr(learner, "failure", ""):

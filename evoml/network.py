@@ -69,6 +69,14 @@ class Network:
             out.append((channels, max(height for _, height, _ in given), max(width for _, _, width in given)))
         return tuple(out)
 
+    @cached_property
+    def connected(self) -> bool:
+        """Whether anything of the image reaches the output."""
+        reached = [True]
+        for node in self.nodes[1:]:
+            reached.append(any(reached[edge.source] and edge.layer != "none" for edge in node.edges))
+        return reached[self.output]
+
     @staticmethod
     def primitives(edge: Edge, inputs: int) -> tuple[Primitive, ...]:
         """The steps of one edge's layer."""

@@ -1,5 +1,6 @@
 """The base of every group of settings: unknown keys, wrong types and impossible values are refused with the key's path."""
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -59,6 +60,8 @@ def _one_line(error: ValidationError, where: str, known: list[str]) -> str:
     if first["type"] == "too_short":
         message = f"must have at least {first['ctx']['min_length']} item{'s' * (first['ctx']['min_length'] != 1)}"
     given = first.get("input")
+    if isinstance(given, dict) and path and re.match(r"[a-z_]+: ", message):  # of settings that do not go together, with the key of one
+        return f"{path}.{message}"
     shown = f"{given!r}: " if first["type"] != "missing" and not isinstance(given, dict) else ""
     return f"{path}: {shown}{message[:1].lower()}{message[1:]}"
 

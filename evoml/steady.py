@@ -402,8 +402,8 @@ class Steady(Run):
         if learnt is None:
             return "first epoch"
         if (search := getattr(self._learner, "search", learnt["search"])) != learnt["search"]:
-            return f"search {search + 1}, first epoch"
-        return f"search {learnt['search'] + 1}, epoch {learnt['epoch']} of {learnt['epochs']}, loss {learnt['loss']:.4f}"
+            return f"search {search}, first epoch"
+        return f"search {learnt['search']}, epoch {learnt['epoch']} of {learnt['epochs']}, loss {learnt['loss']:.4f}"
 
 
 def _plain(outcome: Outcome | None) -> dict[str, Any]:

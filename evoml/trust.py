@@ -162,7 +162,8 @@ class Trust:
             "kendall": kendall(a, b), "spearman": spearman(a, b), "compared": len(pairs),
             "divergence_kendall": kendall(near, b) if len(near) and np.isfinite(near).all() else None, "loss": loss, "loss_of_guessing": log(self._shape[1]),
             "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(check.equal, len(scores)),
-            "random_limited": check.equal > len(scores), "random_limit": check.limit, "unfinished": unfinished, "found": self._alone(champion),
+            "random_limited": check.equal > len(scores), "random_limit": check.limit if check.equal > len(scores) else "", "unfinished": unfinished, "several": len(self.problem.weights) > 1, "found": self._alone(champion),
+            "cut_off": champion is not None and not self._network(champion.genotype).connected,
             "skips": {} if champion is None else self.skips(champion.genotype), "random": random,
         }  # fmt: skip
 
@@ -209,6 +210,10 @@ def lines(trust: dict[str, Any]) -> list[str]:
         out.append("shared weights against training alone: not compared, since the last search did not end or diverged")
     if trust["compared"] >= LEAST and trust.get("divergence_kendall") is not None:
         out.append(f"predictions near the whole supernet's against training alone: Kendall {trust['divergence_kendall']:.2f}")
+    if trust["random_best"] is not None and trust["found"] is None and trust.get("several"):
+        out.append(
+            f"the best of {counted(trust['random_candidates'], 'random architecture')} trained alone: {trust['random_best']:.4f}; of several objectives, none of the front is trained alone"
+        )
     if trust["random_best"] is not None and trust["found"] is not None:
         limited = f", which cost less: {trust.get('random_limit', 'search.trust_most is the limit')}" if trust["random_limited"] else ""
         out.append(
@@ -218,6 +223,8 @@ def lines(trust: dict[str, Any]) -> list[str]:
         out.append(
             f"warning: the supernet learned nothing: its loss, {trust['loss']:.4f}, is above that of guessing, {trust['loss_of_guessing']:.4f}; make lr smaller"
         )
+    if trust.get("cut_off"):
+        out.append("warning: what was found reads nothing of the image: every path to its output goes through none")
     for cell, (skips, layers) in trust["skips"].items():
         if layers and skips / layers > TAKEN_OVER:
             where = "the cell" if cell == "cell" else f"the {cell} cell"

@@ -455,7 +455,7 @@ def test_a_state_that_does_not_fit_is_refused(name: str) -> None:
         ("snas", {"resource": "time"}, "strategy.resource: 'time': "),
         ("snas", {"constraint": "hard"}, "strategy.constraint: 'hard': "),
         ("snas", {"eta": -1}, "strategy.eta: -1: "),
-        ("snas", {"temperature": 0.01}, "strategy: temperature_least: 0.03 is above temperature, 0.01"),
+        ("snas", {"temperature": 0.01}, "strategy.temperature_least: 0.03 is above temperature, 0.01"),
         ("snas", {"temperature_least": 0}, "strategy.temperature_least: 0: "),
     ],
 )
@@ -486,7 +486,7 @@ def test_a_search_that_diverges_is_over_and_says_why(name: str) -> None:
     with np.errstate(all="ignore"):
         finished(strategy)
     assert not strategy.learning and strategy.unfinished and np.isfinite(strategy.alpha).all()
-    assert re.fullmatch(r"strategy.lr: 1000: search 1 diverged at step \d+ of \d+; make it smaller", strategy.failure)
+    assert re.fullmatch(r"strategy.lr: 1000: search 0 diverged at step \d+ of \d+; make it smaller", strategy.failure)
     other = made(name, lr=1000.0, weight_decay=10.0, epochs=30)
     other.load_state_dict(strategy.state_dict())
     assert (other.failure, other.learning) == (strategy.failure, False)

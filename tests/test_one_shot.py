@@ -378,7 +378,7 @@ def test_a_state_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
     [
         ({"space": {"output": "unused"}}, "space.output: .*set space.output to all"),
         ({"space": {"combine": ["add", "concat"]}}, "space.combine"),
-        ({"batch": 10, "ghosts": 4}, "evaluator: ghosts: 4: must divide batch, 10"),
+        ({"batch": 10, "ghosts": 4}, "evaluator.ghosts: 4: must divide batch, 10"),
         ({"batch": 8, "ghosts": 8}, "at least two images"),
         ({"objectives": ["loss", "accuracy"]}, "evaluator.objectives: .*accuracy first"),
         ({"objectives": []}, "evaluator.objectives"),

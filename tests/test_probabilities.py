@@ -96,7 +96,7 @@ def test_every_choice_has_a_panel_and_every_option_a_line(space: dict[str, Any],
     assert [each[2:] for each in texts(text, "legend")] == names
     kinds = {probabilities.kind(group) for group in groups}
     assert len(texts(text, "means")) == len(kinds) and texts(text, "title")[0] == "a <title> & more"
-    assert "search 1, epoch 5 of 5" in texts(text, "title")[1] and len(drawn(text, "loss")) == len(drawn(text, "accuracy")) == 1
+    assert "search 0, epoch 5 of 5" in texts(text, "title")[1] and len(drawn(text, "loss")) == len(drawn(text, "accuracy")) == 1
 
 
 def test_everything_is_on_the_page(tmp_path: Path) -> None:
@@ -226,8 +226,8 @@ def test_the_last_search_is_drawn_or_the_one_asked_for(tmp_path: Path) -> None:
     groups = probabilities.choices(problem)
     assert [(epoch.search, epoch.number) for epoch in probabilities.epochs(tmp_path, groups)] == [(2, 1), (2, 2)]
     assert len(probabilities.epochs(tmp_path, groups, 1)) == 4
-    assert "search 3, epoch 2 of 2" in probabilities.svg(tmp_path, problem, "last")
-    assert "search 1, epoch 3 of 3" in probabilities.svg(tmp_path, problem, "first", 0)
+    assert "search 2, epoch 2 of 2" in probabilities.svg(tmp_path, problem, "last")
+    assert "search 0, epoch 3 of 3" in probabilities.svg(tmp_path, problem, "first", 0)
     with pytest.raises(InputError, match="no epoch with probabilities"):
         probabilities.svg(tmp_path, problem, "none", 3)
 
@@ -370,7 +370,7 @@ def test_show_says_how_far_a_search_is(tmp_path: Path) -> None:
     assert now["means"] == probabilities.means(groups, last)
     done = evoml("show", tmp_path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "no candidate has been archived yet" in done.stdout and "search 2, epoch 3 of 3: the supernet's loss 0.6667" in done.stdout
+    assert "no candidate has been archived yet" in done.stdout and "search 1, epoch 3 of 3: the supernet's loss 0.6667" in done.stdout
     for name, mean in now["means"][""].items():
         assert re.search(rf"^{name} +{mean:.4f}$", done.stdout, re.MULTILINE)
     asked = evoml("show", tmp_path, "--json", cwd=tmp_path)

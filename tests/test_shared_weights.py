@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from evoml.archive import read_result
 from evoml.config import Config, assign, build
 from evoml.errors import InputError
 from evoml.evaluators import Outcome
+from evoml.export import probabilities
 from evoml.export.correlation import Dot, picture
 from evoml.inherit import donor
-from evoml.network import Builder
+from evoml.network import Builder, Edge
 from evoml.networks import TrainingSettings
 from evoml.networks.training import train
 from evoml.population import OK
@@ -247,6 +249,8 @@ def test_an_outcome_that_failed_is_not_compared(whole: Any) -> None:
         (["strategy.order=third"], "strategy.order"),
         (["strategy.split=1.0"], "strategy.split"),
         (["search.islands=2"], "search.islands"),
+        (["search.trust=5"], "search.trust"),
+        (["evaluator.device=cuda:77"], "evaluator.device: cuda:77: torch finds no such device"),
     ],
     ids=lambda each: str(each)[:24],
 )
@@ -328,7 +332,7 @@ def test_a_search_that_diverges_is_a_candidate_with_that_status_and_the_next_one
     assert result.counts == {"candidates": 2, "ok": 1, "diverged": 1} and result.best["id"] == 1
     rows, events, _ = contents(tmp_path / "run")
     assert next((row["id"], row["status"], row["accuracy"]) for row in rows) == (0, "diverged", 0.0)
-    why = "strategy.lr: 0.025: search 1 diverged at step 4 of 6; make it smaller"
+    why = "strategy.lr: 0.025: search 0 diverged at step 4 of 6; make it smaller"
     assert [event for event in events if event["event"] == "diverged"] == [{"event": "diverged", "search": 0, "step": 4, "why": why}]
 
     search, stop = begun(tmp_path / "other", *sets), threading.Event()
@@ -342,18 +346,20 @@ def test_where_every_search_diverges_the_reason_is_a_line(tmp_path: Path) -> Non
     sets = [*SEARCHES["darts, first order"], "strategy.lr=1000", "strategy.weight_decay=10", "strategy.epochs=30"]
     with (
         np.errstate(all="ignore"),
-        pytest.raises(InputError, match=r"strategy.lr: 1000: search 2 diverged at step \d+ of \d+; make it smaller; what") as one,
+        pytest.raises(InputError, match=r"strategy.lr: 1000: search 1 diverged at step \d+ of \d+; make it smaller; what") as one,
     ):
         finished(begun(tmp_path / "run", *sets))
     assert [row["status"] for row in contents(tmp_path / "run")[0]] == ["diverged", "diverged"]
-    with pytest.raises(InputError, match="search 2 diverged") as again:
+    shown = evoml("show", tmp_path / "run").stdout
+    assert "no candidate could be evaluated" in shown and "op_a" not in shown
+    with pytest.raises(InputError, match="search 1 diverged") as again:
         finished(resume(tmp_path / "run"))
     assert str(again.value) == str(one.value)
 
 
 def test_after_three_searches_that_diverge_there_is_no_other(tmp_path: Path) -> None:
     sets = [*SEARCHES["darts, first order"], "strategy.lr=1000", "strategy.weight_decay=10", "strategy.epochs=30", "search.budget=0"]
-    with np.errstate(all="ignore"), pytest.raises(InputError, match="search 3 diverged"):
+    with np.errstate(all="ignore"), pytest.raises(InputError, match="search 2 diverged"):
         finished(begun(tmp_path / "run", *sets))
     assert (read_result(tmp_path / "run") or {})["reason"] == "diverged"
 
@@ -389,7 +395,7 @@ def test_shared_scores_are_never_said_to_be_of_training_alone(tmp_path: Path) ->
     result = finished(begun(tmp_path / "run", *sets))
     assert result.trust["found"] is None and result.trust["random_best"] is not None
     assert not any("this search" in line for line in lines(result.trust))
-    assert "trained alone" not in evoml("show", tmp_path / "run").stdout.replace("training alone", "")
+    assert "of several objectives, none of the front is trained alone" in evoml("show", tmp_path / "run").stdout
 
 
 def test_too_few_architectures_have_no_order() -> None:
@@ -496,6 +502,39 @@ def images_of(*counts: int) -> list[np.ndarray]:
         y = np.arange(count) % 2
         out += [(30 + 20 * rng.normal(size=(count, 1, 6, 6)) + 25 * y[:, None, None, None]).astype(np.float32), y]
     return out
+
+
+def test_damaged_weights_are_not_gone_on_with(whole: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole("darts, first order"), run)
+    path = run / "checkpoint" / "state.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) * 3 // 4] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a checkpoint of evoml"):
+        donor(run)
+
+
+def test_what_is_shown_is_of_the_search_that_found_the_best(whole: Any, tmp_path: Path) -> None:
+    run = whole("darts, first order")
+    problem = stored(run).problem
+    best = problem.archive(run).best(1)[0][0]["id"]
+    assert probabilities.shown(problem, run) == best
+    assert json.loads(evoml("show", run, "--json").stdout)["probabilities"]["search"] == best
+    assert f"search {best}, epoch 2 of 2" in evoml("export", run, "--to", "probabilities").stdout
+    (going := begun(tmp_path / "going", *SEARCHES["darts, first order"])).prepare()
+    assert probabilities.shown(going.problem, tmp_path / "going") is None
+
+
+def test_a_network_that_reads_nothing_of_the_image_is_warned_of(whole: Any) -> None:
+    build = Builder((1, 6, 6))
+    stem = build.layer(0, "stem_3x3", 4)
+    cut = build.node([Edge(stem, "none", 4), Edge(stem, "none", 4)])
+    beside = build.node([Edge(stem, "none", 4), Edge(cut, "identity", 4), Edge(stem, "identity", 4)])
+    assert build.network(beside, 2).connected and not build.network(cut, 2).connected and build.network(stem, 2).connected
+    trust = (read_result(whole("darts, first order")) or {})["trust"]
+    assert trust["cut_off"] is False
+    assert any("reads nothing of the image" in line for line in lines(trust | {"cut_off": True}))
 
 
 def test_the_command_takes_shared_weights_along(whole: Any, tmp_path: Path) -> None:

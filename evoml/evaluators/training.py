@@ -91,6 +91,8 @@ class Evaluator(Single):
         self.objectives: tuple[str, ...] = tuple(settings.objectives)
         self.weights = tuple(weight(name) for name in self.objectives)
         self.counts = dict.fromkeys(("candidates", *_COUNTED.values(), "steps"), 0)
+        if settings.device != "cpu":  # said before anything is searched
+            self._check_device()
         self._data: Data | None = None
         self._latencies = self._table() if "predicted_latency" in self.objectives else None
 

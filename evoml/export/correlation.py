@@ -97,7 +97,7 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
     y = top + SIDE + BELOW + 8
     for best, text in ((False, "random"), (True, "best by shared weights")):
         if any(dot.best == best for dot in dots):
-            out += [_mark(Dot(text, 0, 0, best), left + 8, y - 4), words(text, left + 22, y, "legend")]
+            out += [_mark(Dot(text, 0, 0, best), left + 8, y - 4, False), words(text, left + 22, y, "legend")]
             y += 18
     for line in [part for said in lines(report) for part in wrap(said, LINE)]:
         y += 18
@@ -105,8 +105,10 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
     return page(_printable(title), AXIS + SIDE + 2 * MARGIN, y + MARGIN, out)
 
 
-def _mark(dot: Dot, x: float, y: float) -> str:
-    about = f"<title>{escape(f'{_printable(dot.name)}: {dot.shared:.4f} with shared weights, {dot.alone:.4f} alone')}</title>"
+def _mark(dot: Dot, x: float, y: float, named: bool = True) -> str:
+    about = (
+        f"<title>{escape(f'{_printable(dot.name)}: {dot.shared:.4f} with shared weights, {dot.alone:.4f} alone')}</title>" if named else ""
+    )
     if dot.best:
         return f'<path class="best" d="M{x:.1f},{y - 6:.1f} l6,6 l-6,6 l-6,-6 z" fill="{BEST}" stroke="black" stroke-width="0.6">{about}</path>'
     return f'<circle class="random" cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{RANDOM}" fill-opacity="0.75">{about}</circle>'

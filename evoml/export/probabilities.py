@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import pyarrow.compute as pc
 
+from evoml.archive import read_result
 from evoml.errors import InputError
 from evoml.export.events import EVENTS, events
 from evoml.export.plots import ADVANCE, Axes, Line, colour, page, words
@@ -124,10 +125,18 @@ def _candidate(problem: Problem, folder: Path, id: int) -> Any:
     return archive.genotype(rows["genotype"].combine_chunks().slice(0, 1), f"{folder}: candidate {id}") if len(rows) else None
 
 
+def shown(problem: Problem, folder: Path) -> int | None:
+    """The search that is of interest: of a finished run that of the best architecture, else the last one, None."""
+    if read_result(folder) is None:
+        return None
+    best, _ = problem.archive(folder).best(1)
+    return int(best[0]["id"]) if best and best[0]["status"] == "ok" else None
+
+
 def svg(folder: Path, problem: Problem, title: str, search: int | None = None) -> str:
-    """The probabilities of a search, by default the last one, as an SVG picture. Raises InputError for a run without any."""
+    """The probabilities of a search, by default the one that is `shown`, as an SVG picture. Raises InputError for a run without any."""
     groups = choices(problem)
-    found = epochs(folder, groups, search)
+    found = epochs(folder, groups, shown(problem, folder) if search is None else search)
     if not found:
         raise InputError(f"{folder}: no epoch with probabilities has been logged; runs of darts, snas and proxylessnas have them")
     return picture(found, groups, derived(problem, folder, found[-1]), title)
@@ -145,7 +154,7 @@ def picture(found: Sequence[Epoch], groups: Sequence[Group], taken: np.ndarray, 
     last = found[-1]
     draw.heading(title)
     draw.heading(
-        f"search {last.search + 1}, epoch {last.number} of {last.of}: the supernet's loss {last.loss:.4f}, accuracy {last.accuracy:.4f}",
+        f"search {last.search}, epoch {last.number} of {last.of}: the supernet's loss {last.loss:.4f}, accuracy {last.accuracy:.4f}",
         12.0,
     )
     draw.legend()

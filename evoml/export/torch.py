@@ -150,18 +150,22 @@ def write(trained: Trained, folder: Path, title: str) -> list[Path]:
 
     Raises InputError for a folder with anything else in it, and InputError or DiskError where it cannot be written.
     """
-    try:
-        _claim(folder)
-    except OSError as error:
-        raise cannot_write(folder, error) from None
+    claim(folder)
     files = {folder / CODE: source(trained, title).encode(), folder / WEIGHTS: save(weights(trained))}
     for path, content in files.items():
         write_atomically(path, content)
     return list(files)
 
 
+def claim(folder: Path) -> None:
+    """Make the folder, unless it is empty or of this exporter. Raises InputError and DiskError, as `write` does."""
+    try:
+        _claim(folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
 def _claim(folder: Path) -> None:
-    """Make the folder, unless it is empty or of this exporter."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder, which will hold {CODE} and {WEIGHTS}")
     folder.mkdir(parents=True, exist_ok=True)

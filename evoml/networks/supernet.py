@@ -215,7 +215,7 @@ class Shared:
             key = _edge_name(network, network.nodes[int(node)].name, edge)
             source = self._places.get(f"{there.get(key)}.{step}")
             if source is None or source.primitive != place.primitive:
-                raise ValueError(f"the supernet has no {edge.layer} of {edge.channels} channels from node {key[1]!r} to node {key[0]!r}")
+                raise ValueError(f"the supernet has no {edge.layer} of {edge.channels} channels into {key[0]!r}")
             out |= _named(name, source, whole)
         if (mine.classes, mine.sizes[mine.output][0]) != (network.classes, network.sizes[network.output][0]):
             raise ValueError(f"the supernet has {mine.classes} classes on {mine.sizes[mine.output][0]} channels")

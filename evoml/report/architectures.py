@@ -157,7 +157,7 @@ def training_line(problem: Problem) -> str:
     named = ("cells", "filters", "reductions", "width")
     size = ", ".join(f"{name} {value}" for name, value in (skeleton.model_dump() if skeleton else {}).items() if name in named)
     images = f"{len(data.train_y):,} training and validation images of {data.size[1]} x {data.size[2]}"
-    return f"training for {problem.config.part('evaluator').epochs} epochs on {images}; {size}"
+    return f"training for {counted(problem.config.part('evaluator').epochs, 'epoch')} on {images}; {size}"
 
 
 def epochs(err: Console, quiet: bool = False) -> Callable[[int, float], bool]:

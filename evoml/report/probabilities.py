@@ -6,17 +6,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from evoml.export.probabilities import choices, epochs, means
+from evoml.export.probabilities import choices, epochs, means, shown
 from evoml.problem import Problem
 from evoml.registry import load
 
 
 def described(problem: Problem, run: Path) -> dict[str, Any]:
-    """The last epoch of a run's last search as plain values, under `probabilities`; empty where there is none. Raises InputError."""
+    """The last epoch of a run's search (`export.probabilities.shown` says which) as plain values, under `probabilities`; empty where there is none. Raises InputError."""
     if not hasattr(load("strategies", problem.config.name("strategy")).Strategy, "probabilities"):
         return {}
     groups = choices(problem)
-    found = epochs(run, groups)
+    found = epochs(run, groups, shown(problem, run))
     if not found:
         return {}
     last = found[-1]
@@ -30,7 +30,7 @@ def print_means(out: Console, now: dict[str, Any]) -> None:
     if not now:
         return
     about, cells = now["probabilities"], now["probabilities"]["means"]
-    where = f"search {about['search'] + 1}, epoch {about['epoch']} of {about['epochs']}"
+    where = f"search {about['search']}, epoch {about['epoch']} of {about['epochs']}"
     trained = f"the supernet's loss {about['loss']:.4f}, accuracy {about['accuracy']:.4f}"
     out.print(f"\n{where}: {trained}; mean probability of every option", highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)

@@ -127,8 +127,9 @@ def _remark(search: Run, err: Console) -> None:
         and search.config.search.stop_at == "none"
     ):
         err.print("note: no limit is set (--budget, --seconds), so it goes on until Ctrl-C")
-    if 0 < budget <= alive:
-        err.print(f"note: a budget of {budget:,} does not fill the populations of {alive:,}, so nothing will evolve")
+    if 0 < budget <= alive and getattr(load("strategies", search.config.name("strategy")).Strategy, "evolves", True):
+        fills = "only fills" if budget == alive else "does not fill"
+        err.print(f"note: a budget of {budget:,} {fills} the populations of {alive:,}, so nothing will evolve")
 
 
 def _remark_on_workers(search: Run, err: Console) -> None:
@@ -249,7 +250,7 @@ def show(path: Path, count: int, as_json: bool) -> None:
     )
     if problem.steady:
         architectures.print_best(out, one_more, problem.objectives, count, problem.alone is not problem)
-        if described:
+        if described and (described[0]["status"] != "diverged" or described[0]["seconds"]):  # a search that diverged derived nothing
             print(f"\n{described[0]['text'].rstrip()}")
         probabilities.print_means(out, now)
         architectures.print_trust(out, result)
@@ -391,9 +392,7 @@ def _evaluate_architecture(
 def _of_another(path: Path, problem: Problem, search: int) -> list[str]:
     """That the best candidate of a run is not of the search whose weights there are, where it is not."""
     best = problem.archive(path).best(1)[0][0]["id"]
-    return (
-        [] if best == search else [f"{path}: the best architecture is of search {best + 1}, the weights are of the last one, {search + 1}"]
-    )
+    return [] if best == search else [f"{path}: the best architecture is of search {best}, the weights are of the last one, {search}"]
 
 
 def _not_kept(path: Path) -> str:
@@ -557,8 +556,11 @@ def _export_network(
         raise InputError(f"export: --to {to} needs --output, a {'folder' if to == 'torch' else 'file'} to write")
     if problem is None and task is None:
         raise InputError(f"export: --to {to} of a file needs --task, to be trained on; `evoml tasks` lists them")
+    from evoml.export.torch import claim
     from evoml.export.winner import final_problem, kept, train_final
 
+    if to == "torch":
+        claim(output)  # before anything is trained
     trained = kept(path, genotype) if problem is not None else None
     if trained is None:
         final = final_problem(_about(problem, space), _layers(task, data, None, []), "final")

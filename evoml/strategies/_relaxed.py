@@ -116,7 +116,8 @@ class Relaxed(Single):
             self._open()
             self._begin()
         before = self.net.spent
-        self.sums += self._step(self.step)
+        with np.errstate(all="ignore"):  # what is not finite is seen below
+            self.sums += self._step(self.step)
         self.spent += self.net.spent - before
         last = self.step + 1 == self.total  # the weights of other steps show in the next loss
         if not (np.isfinite(self.sums[0]) and np.isfinite(self.alpha).all() and (not last or np.isfinite(self.net.weights).all())):
@@ -164,7 +165,7 @@ class Relaxed(Single):
     @property
     def failure(self) -> str:
         """Why the search in progress came to nothing; empty where it did not."""
-        where = f"search {self.search + 1} diverged at step {self.diverged} of {self.total}"
+        where = f"search {self.search} diverged at step {self.diverged} of {self.total}"
         return f"strategy.lr: {self.settings.lr:g}: {where}; make it smaller" if self.diverged else ""
 
     def score(self, genotype: Genotype) -> float:

@@ -32,6 +32,8 @@ class Settings(settings.Settings):
 class Strategy(Ring):
     """Independent draws from the space."""
 
+    evolves = False
+
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
         if given:
             raise InputError("start: random_search starts from nothing; aging_evolution takes given genotypes")
