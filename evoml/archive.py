@@ -239,7 +239,7 @@ class Archive:
         self.flush()
         arrays: dict[str, np.ndarray] = {}
         plain = _split(state, "", arrays)
-        plain["archive"] = {"parts": self.parts, "events_bytes": self._events_bytes, "arrays": _arrays_digest(arrays)}
+        plain["archive"] = {"parts": self.parts, "events_bytes": self._events_bytes, "arrays": arrays_digest(arrays)}
         write_atomically(self.folder / "checkpoint" / "state.safetensors", to_safetensors(arrays, {"state": json.dumps(plain)}))
 
     # -- reading -----------------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ class Archive:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
             _join(state, arrays)
             own = state.pop("archive")
-            if own["arrays"] != _arrays_digest(arrays):
+            if own["arrays"] != arrays_digest(arrays):
                 raise ValueError("its arrays are not those that were stored")
             self.parts, self._events_bytes = [str(part) for part in own["parts"]], int(own["events_bytes"])
             if self._events_bytes < 0:
@@ -421,7 +421,8 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
+def arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """What a checkpoint knows its arrays by, since safetensors has no checksum."""
     return digest("".join(f"{name} {digest(arrays[name].tobytes())}\n" for name in sorted(arrays)).encode())
 
 
