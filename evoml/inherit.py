@@ -29,7 +29,7 @@ class Donor:
     run: Path
     problem: Problem
     net: "Shared"
-    search: int  # that the weights are of, from 0
+    search: int | None  # that the weights are of, from 0; None: of all candidates, which one supernet scores
 
     def check(self, space: Any, about: Problem) -> None:
         """Raises InputError for a space whose genotypes the supernet does not hold, and for a training on other images, whose test part the supernet may have seen."""
@@ -75,4 +75,4 @@ def donor(run: Path) -> Donor:
         raise InputError(f"{run}: its last search diverged")
     if learner.step < learner.total:
         raise InputError(f"{run}: its supernet has done {learner.step:,} of {learner.total:,} steps; go on with it first: evoml resume")
-    return Donor(run, search.problem, learner.net, getattr(learner, "search", 0))
+    return Donor(run, search.problem, learner.net, getattr(learner, "search", None))

@@ -261,8 +261,7 @@ class Steady(Run):
         if not self.trust.train(check, self.config.workers or cores(), after, stop.is_set):
             return False
         chosen = check.chosen(self.trust.alone, self.weights[0]) if self.choosing else None
-        unfinished = getattr(self.trust.learner, "unfinished", False)
-        loss = None if self.epoch is None or unfinished else float(self.epoch["loss"])
+        loss = None if self.epoch is None else float(self.epoch["loss"])
         self.checked, self.chosen = self.trust.report(check, chosen or self.champion, loss), chosen
         self.retrained = [(individual, self.trust.alone[individual.id]) for individual in check.best]
         return True

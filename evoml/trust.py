@@ -160,7 +160,7 @@ class Trust:
         ]
         return {
             "kendall": kendall(a, b), "spearman": spearman(a, b), "compared": len(pairs),
-            "divergence_kendall": kendall(near, b) if len(near) and np.isfinite(near).all() else None, "loss": loss, "loss_of_guessing": log(self._shape[1]),
+            "divergence_kendall": kendall(near, b) if len(near) and np.isfinite(near).all() else None, "loss": None if unfinished else loss, "loss_of_guessing": log(self._shape[1]),
             "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(check.equal, len(scores)),
             "random_limited": check.equal > len(scores), "random_limit": check.limit if check.equal > len(scores) else "", "unfinished": unfinished, "several": len(self.problem.weights) > 1, "found": self._alone(champion),
             "cut_off": champion is not None and not self._network(champion.genotype).connected,

@@ -213,9 +213,18 @@ class Evaluator(Single):
         Bender et al. 2018 find that shared weights hold candidates up by which the predictions change little, and that those are good when trained alone.
         """
         self._finish()
-        x = channels_last(self.tasks.train_x[:COMPARED])
-        p, q = (np.log(self.net.probabilities(x, mix) + 1e-30) for mix in (self.dropout.there.astype(float), self.space.paths(genotype)))
+        p, q = self._whole, self._logs(self.space.paths(genotype))
         return float(((np.exp(p) - np.exp(q)) * (p - q)).sum(1).mean())
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        """The logarithms of what the trained supernet predicts with all paths."""
+        return self._logs(self.dropout.there.astype(float))
+
+    def _logs(self, mix: np.ndarray) -> np.ndarray:
+        """Of the probabilities of every class on the compared images, [N, classes]."""
+        logs: np.ndarray = np.log(self.net.probabilities(channels_last(self.tasks.train_x[:COMPARED]), mix) + 1e-30)
+        return logs
 
     def _scored(self, genotype: Genotype) -> tuple[float, float]:
         return self.net.score(self._valid, self.tasks.valid_y, self.space.paths(genotype))
@@ -244,6 +253,7 @@ class Evaluator(Single):
         if not 0 <= step <= self.total or spent < 0 or sums.shape != (2,):
             raise ValueError("not a step of this supernet's training")
         self.step, self.spent, self.sums = step, spent, sums
+        self.__dict__.pop("_whole", None)  # of other weights
         if step:
             self.net.load(state["learnt"]["net"])
             self.descent.load(state["learnt"]["descent"])

@@ -9,9 +9,11 @@ from textwrap import wrap
 from typing import Any
 from xml.sax.saxutils import escape
 
+import numpy as np
+
 from evoml.errors import InputError
 from evoml.export.events import events
-from evoml.export.plots import page, ticks, words
+from evoml.export.plots import page, roomy, ticks, words
 from evoml.export.svg import MARGIN, _printable
 from evoml.problem import Problem
 from evoml.trust import lines
@@ -78,14 +80,21 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
             "the check has no architecture with a score with shared weights and one when trained alone, so there is nothing to draw"
         )
     left, top = MARGIN + AXIS, MARGIN + 30.0
-    across, up = _Scale.of([dot.shared for dot in dots]), _Scale.of([dot.alone for dot in dots])
+    across, up = (roomy(np.array(values)) for values in ([dot.shared for dot in dots], [dot.alone for dot in dots]))
+
+    def x_of(value: float) -> float:
+        return left + SIDE * (value - across[0]) / (across[1] - across[0])
+
+    def y_of(value: float) -> float:
+        return top + SIDE * (1 - (value - up[0]) / (up[1] - up[0]))
+
     out = [words(_printable(title), MARGIN, MARGIN + 12, "title", size=14, most=AXIS + SIDE)]
     out.append(f'<rect class="frame" x="{left:.1f}" y="{top:.1f}" width="{SIDE:.1f}" height="{SIDE:.1f}" fill="none" stroke="black"/>')
-    for value, text in ticks(across.low, across.high, 6):
-        x = left + SIDE * across(value)
+    for value, text in ticks(*across, 6):
+        x = x_of(value)
         out += [f'<path d="M{x:.1f},{top + SIDE:.1f} v5" stroke="black"/>', words(text, x, top + SIDE + 18, "number", "middle")]
-    for value, text in ticks(up.low, up.high, 8):
-        y = top + SIDE * (1 - up(value))
+    for value, text in ticks(*up, 8):
+        y = y_of(value)
         out += [f'<path d="M{left:.1f},{y:.1f} h-5" stroke="black"/>', words(text, left - 8, y + 4, "number", "end")]
     out.append(words(f"{objective} with shared weights", left + SIDE / 2, top + SIDE + 40, "axis", "middle"))
     middle = top + SIDE / 2
@@ -93,7 +102,7 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
         f'<g transform="rotate(-90 {MARGIN + 10:.1f} {middle:.1f})">{words(f"{objective} trained alone", MARGIN + 10, middle, "axis", "middle")}</g>'
     )
     for dot in sorted(dots, key=lambda dot: dot.best):
-        out.append(_mark(dot, left + SIDE * across(dot.shared), top + SIDE * (1 - up(dot.alone))))
+        out.append(_mark(dot, x_of(dot.shared), y_of(dot.alone)))
     y = top + SIDE + BELOW + 8
     for best, text in ((False, "random"), (True, "best by shared weights")):
         if any(dot.best == best for dot in dots):
@@ -112,20 +121,3 @@ def _mark(dot: Dot, x: float, y: float, named: bool = True) -> str:
     if dot.best:
         return f'<path class="best" d="M{x:.1f},{y - 6:.1f} l6,6 l-6,6 l-6,-6 z" fill="{BEST}" stroke="black" stroke-width="0.6">{about}</path>'
     return f'<circle class="random" cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{RANDOM}" fill-opacity="0.75">{about}</circle>'
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """Values as shares of a side, with a little room at both ends."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: list[float]) -> "_Scale":
-        low, high = min(values), max(values)
-        room = 0.06 * (high - low) or 0.01 * (abs(high) or 1.0)
-        return cls(low - room, high + room)
-
-    def __call__(self, value: float) -> float:
-        return (value - self.low) / (self.high - self.low)

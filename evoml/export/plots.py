@@ -49,6 +49,13 @@ def ticks(low: float, high: float, most: int, least: float = 0.0) -> list[tuple[
     return [(number * step, f"{number * step:,.{digits}f}") for number in range(first, last + 1)]
 
 
+def roomy(values: np.ndarray) -> tuple[float, float]:
+    """The ends of a scale for these values, with a little room; flat ones are in its middle."""
+    low, high = float(values.min()), float(values.max())
+    room = 0.06 * (high - low) or 0.01 * (abs(high) or 1.0)
+    return low - room, high + room
+
+
 @dataclass(frozen=True)
 class Line:
     """Values over epochs."""
@@ -82,10 +89,7 @@ class Axes:
     @classmethod
     def around(cls, left: float, top: float, width: float, height: float, times: np.ndarray, values: Iterable[np.ndarray]) -> "Axes":
         """With a scale for these values and a little room; flat ones are in the middle."""
-        every = np.concatenate([*values])
-        low, high = float(every.min()), float(every.max())
-        room = 0.06 * (high - low) or 0.01 * (abs(high) or 1.0)
-        return cls(left, top, width, height, times, low - room, high + room)
+        return cls(left, top, width, height, times, *roomy(np.concatenate([*values])))
 
     @cached_property
     def xs(self) -> np.ndarray:

@@ -367,12 +367,7 @@ def _evaluate_architecture(
     final = final_problem(donor.problem if donor is not None and problem is None else _about(problem, space), layers, preset)
     if donor is not None:
         donor.check(space, final)
-        if (
-            problem is not None
-            and inherit is not None
-            and inherit.samefile(path)
-            and not hasattr(problem.config.part("evaluator"), "alone")
-        ):
+        if problem is not None and donor.search is not None and donor.run.samefile(path):
             problems = [*problems, *_of_another(path, problem, donor.search)]
     own = problem is not None and problem.trains and preset == "final" and donor is None and _on_same_images(problem, final)
 
