@@ -17,10 +17,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from evoml.archive import lock, write_atomically
+from evoml.archive.archive import lock, write_atomically
 from evoml.config import build
-from evoml.runs import Run
-from evoml.search import open_search
+from evoml.search.rounds import open_search
+from evoml.search.run import Run
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "architectures.json"
@@ -105,7 +105,7 @@ def history(search: Run) -> dict[str, list[float | None]]:
 
 def work(job: Job) -> dict[str, Any]:
     """One row of the result."""
-    from evoml.export.winner import final_problem, train_final
+    from evoml.search.winner import final_problem, train_final
 
     method = METHODS[job.method]
     limits = {"seed": job.seed, "budget": job.budget}
@@ -123,8 +123,8 @@ def work(job: Job) -> dict[str, Any]:
 
 def baselines(data: str, folder: Path) -> dict[str, float]:
     """Test accuracy of textbook methods on the same images."""
-    from evoml.problem import Problem
-    from evoml.tasks._image_sets import baseline_scores
+    from evoml.search.problem import Problem
+    from evoml.tasks._image_splits import baseline_scores
 
     values = settings(data, folder, space=CELL, strategy=AGING)
     values["task"] |= SETS[data]["final"].get("task", {})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evoml.config import assign, build
-from evoml.search import Search
+from evoml.search.rounds import Search
 
 
 def search(folder: Path, sets: Iterable[str]) -> Search:

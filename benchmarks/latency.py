@@ -11,11 +11,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evoml.archive import write_atomically
+from evoml.archive.archive import write_atomically
+from evoml.commands.latency import compared
 from evoml.config import build
 from evoml.networks.latency import known, measure
-from evoml.problem import Problem
-from evoml.report.latency import compared
+from evoml.search.problem import Problem
 
 RESULT = Path(__file__).parent / "results" / "latency.json"
 SIZES = {"digits, 1 x 8 x 8": (1, 8, 8), "CIFAR-10, 3 x 32 x 32": (3, 32, 32)}

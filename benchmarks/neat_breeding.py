@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from evoml.archive import write_atomically
-from evoml.population import OK
+from evoml.archive.archive import write_atomically
+from evoml.genotypes.population import OK
+from evoml.search.toolbox import toolbox
 from evoml.spaces import neat as spaces
 from evoml.strategies import neat as strategies
-from evoml.toolbox import toolbox
 
 RESULT = Path(__file__).parent / "results" / "neat_breeding.json"
 INPUTS, OUTPUTS, LINKS = 8, 4, 60

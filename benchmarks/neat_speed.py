@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from evoml.activations import ACTIVATION_NAMES
 from evoml.backends import Rules, numba
-from evoml.genes import Genotype
-from evoml.graphs import Graphs
-from evoml.instructions import BY_NAME
-from evoml.population import Population
-from evoml.programs import INSTRUCTION, Memory, Programs
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.activations import ACTIVATION_NAMES
+from evoml.phenotypes.instructions import BY_NAME
+from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.programs import INSTRUCTION, Memory, Programs
 from evoml.spaces import _neat_kernels as kinds_of
 from evoml.spaces import neat
 from evoml.tasks import TaskSet

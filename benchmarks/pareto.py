@@ -16,8 +16,8 @@ from architectures import ADAM, CELL, ROOT, SETS, arguments, history, parallel, 
 from deap import tools
 from deap.benchmarks.tools import hypervolume
 
-from evoml.archive import write_atomically
-from evoml.population import fitness_class
+from evoml.archive.archive import write_atomically
+from evoml.genotypes.population import fitness_class
 
 RESULT = ROOT / "benchmarks" / "results" / "pareto.json"
 OBJECTIVES = ["accuracy", "parameters"]

@@ -22,11 +22,11 @@ from common import rate, search
 
 from evoml.backends import Rules
 from evoml.backends.numba import Backend
-from evoml.errors import read_text
-from evoml.population import Population
-from evoml.programs import Programs
+from evoml.core.errors import read_text
+from evoml.genotypes.population import Population
+from evoml.phenotypes.programs import Programs
 from evoml.report.baselines import programs_folder
-from evoml.search import Search
+from evoml.search.rounds import Search
 from evoml.spaces.automl_zero import open_text
 from evoml.tasks import TaskSet
 

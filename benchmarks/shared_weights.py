@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from architectures import ADAM, AGING, ROOT, SETS, arguments, parallel, results, searched
 
-from evoml.archive import write_atomically
-from evoml.correlation import kendall, spearman
+from evoml.archive.archive import write_atomically
+from evoml.core.rank_correlation import kendall, spearman
+from evoml.search.audit import Trust
 from evoml.spaces import nasbench201
-from evoml.trust import Trust
 
 RESULT = ROOT / "benchmarks" / "results" / "shared_weights.json"
 CELL = {
@@ -129,7 +129,7 @@ def timed(values: dict[str, Any], run: Path) -> tuple[Any, float | None, float |
 
 def on_images(job: Job) -> dict[str, Any]:
     """Search, and test what was found."""
-    from evoml.export.winner import final_problem, train_final
+    from evoml.search.winner import final_problem, train_final
 
     method = METHODS.get(job.method) or EQUAL[job.method]
     epochs = EPOCHS[job.data]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from evoml.registry import load
+from evoml.core.registry import load
 
 RESULT = Path(__file__).parent / "results" / "supernet_memory.json"
 SUPERNETS: dict[str, tuple[dict[str, Any], int, tuple[int, int, int]]] = {  # space, batch, images
@@ -35,7 +35,7 @@ MODES = ("DARTS, all options", "ProxylessNAS, all gates", "ProxylessNAS, two pat
 
 def measured(name: str, mode: str) -> dict[str, int]:
     """Bytes that a step adds, and what is estimated before. To be run in a process of its own."""
-    from evoml.networks.supernet import Shared, memory
+    from evoml.networks.cpu.shared_weights import Shared, memory
 
     values, batch, size = SUPERNETS[name]
     module = load("spaces", values["name"])

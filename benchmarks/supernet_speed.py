@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from evoml.network import Supernet
+from evoml.networks.cpu.shared_weights import Shared
 from evoml.networks.optimisers import Adam, Momentum, clipped
-from evoml.networks.plain_supernet import PlainSupernet, first_order, second_order
-from evoml.networks.supernet import Shared
+from evoml.networks.reference_supernet import PlainSupernet, first_order, second_order
+from evoml.phenotypes.network import Supernet
 from evoml.spaces import cell
 
 RESULT = Path(__file__).parent / "results" / "supernet_speed.json"

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from evoml.core.streams import TRAIN, streams
 from evoml.evaluators import table as evaluators
-from evoml.population import Population
+from evoml.genotypes.population import Population
+from evoml.search.toolbox import toolbox
 from evoml.spaces import nasbench101, nasbench201
 from evoml.strategies import aging_evolution, local_search, random_search
-from evoml.streams import TRAIN, streams
 from evoml.tasks import table as tasks
-from evoml.toolbox import toolbox
 
 RESULT = Path(__file__).parent / "results" / "tables.json"
 RANDOM = (random_search, {"population": 2, "block": 1})

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evoml.network import Network
 from evoml.networks import TrainingSettings
 from evoml.networks.module import Module
-from evoml.networks.plain import Plain
+from evoml.networks.reference import Plain
 from evoml.networks.training import train
+from evoml.phenotypes.network import Network
 from evoml.spaces import cell
 from evoml.tasks import ImageSet
 

@@ -6,22 +6,22 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = {
-    "Archive": "evoml.archive",
+    "Archive": "evoml.archive.archive",
     "Config": "evoml.config",
-    "Genotype": "evoml.genes",
+    "Genotype": "evoml.genotypes.schema",
     "ImageSet": "evoml.tasks",
-    "Individual": "evoml.population",
-    "InputError": "evoml.errors",
-    "Network": "evoml.network",
-    "Population": "evoml.population",
-    "Problem": "evoml.problem",
-    "Schema": "evoml.genes",
-    "Search": "evoml.search",
-    "Steady": "evoml.steady",
+    "Individual": "evoml.genotypes.population",
+    "InputError": "evoml.core.errors",
+    "Network": "evoml.phenotypes.network",
+    "Population": "evoml.genotypes.population",
+    "Problem": "evoml.search.problem",
+    "Schema": "evoml.genotypes.schema",
+    "Search": "evoml.search.rounds",
+    "Steady": "evoml.search.steady_state",
     "build": "evoml.config",
     "eaAging": "evoml.strategies.aging_evolution",
-    "open_search": "evoml.search",
-    "resume": "evoml.search",
+    "open_search": "evoml.search.rounds",
+    "resume": "evoml.search.rounds",
 }
 __all__ = ["__version__", *_MODULES]
 

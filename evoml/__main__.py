@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from evoml import interrupts
+from evoml.commands import interrupts
 
 
 def main() -> NoReturn:
@@ -19,7 +19,7 @@ def main() -> NoReturn:
 
 def _run() -> int:
     from evoml.cli import run
-    from evoml.errors import DiskError, InputError
+    from evoml.core.errors import DiskError, InputError
 
     if sys.stdout is None:
         return _say("standard output is closed", 1)

@@ -35,7 +35,7 @@ def _named(text: str) -> Path:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Raises InputError, DiskError and what writing to the standard streams raises."""
-    from evoml.errors import InputError
+    from evoml.core.errors import InputError
 
     try:
         return app(arguments, prog_name="evoml", standalone_mode=False) or 0
@@ -87,8 +87,8 @@ def search(
     json_: Json = False,
 ) -> None:
     """Search. Settings come from the system's preset, then --config, then --set, then the flags."""
+    from evoml.commands.session import new_run
     from evoml.config import assign, build, read_toml
-    from evoml.report.session import new_run
 
     flags: dict[str, Any] = {
         "search": _given(budget=budget, seconds=seconds, seed=seed),
@@ -114,7 +114,7 @@ def resume(
     json_: Json = False,
 ) -> None:
     """Go on with a run from its last checkpoint; it ends as the run that was never interrupted."""
-    from evoml.report.session import resume_run
+    from evoml.commands.session import resume_run
 
     raise typer.Exit(resume_run(run, budget, seconds, workers, data, json_))
 
@@ -122,7 +122,7 @@ def resume(
 @app.command()
 def show(run: RunOrFile, best: Annotated[int, typer.Option(min=1, help="How many candidates.")] = 1, json_: Json = False) -> None:
     """Show the best candidates of a run, or a file."""
-    from evoml.report.session import show as show_
+    from evoml.commands.session import show as show_
 
     show_(run, best, json_)
 
@@ -142,8 +142,8 @@ def evaluate(
     json_: Json = False,
 ) -> None:
     """Test the best candidate of a run, or a file, beside baselines: a program on tasks that its search never saw, an architecture trained anew."""
+    from evoml.commands.session import evaluate as evaluate_
     from evoml.config import assign
-    from evoml.report.session import evaluate as evaluate_
 
     evaluate_(run, task, data, seed, preset, [assign(text) for text in sets or []], json_, inherit)
 
@@ -165,7 +165,7 @@ def export(
     data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task of a file.")] = None,
 ) -> None:
     """Write the best candidate of a run, or a file, in another form."""
-    from evoml.report.session import export as export_
+    from evoml.commands.session import export as export_
 
     export_(run, to, output, task, data)
 
@@ -184,8 +184,8 @@ def latency(
     json_: Json = False,
 ) -> None:
     """Measure how long a space's layers take on this machine: a table for ProxylessNAS and for searches with predicted_latency."""
+    from evoml.commands.latency import latency as latency_
     from evoml.config import assign, build
-    from evoml.report.latency import latency as latency_
 
     flags: dict[str, Any] = {
         "space": _given(name=space), "task": _given(name=task, data=None if data is None else str(data)), **_given(preset=preset),
@@ -199,7 +199,7 @@ def _lists(axis: str) -> None:
     """A command that lists one axis, and with a name shows the settings of that part."""
 
     def command(name: Annotated[str | None, typer.Argument(help="Show the settings of this one.")] = None, json_: Json = False) -> None:
-        from evoml.report.lists import show_axis
+        from evoml.commands.lists import show_axis
 
         show_axis(axis, name, json_)
 
@@ -214,7 +214,7 @@ for _axis in ("systems", "spaces", "strategies", "evaluators", "backends", "task
 @app.command(rich_help_panel="What there is")
 def settings(json_: Json = False) -> None:
     """List the settings that belong to no part: search.*, archive.* and others."""
-    from evoml.report.lists import show_settings
+    from evoml.commands.lists import show_settings
 
     show_settings(json_)
 

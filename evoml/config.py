@@ -14,10 +14,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from evoml.digests import digest
-from evoml.errors import InputError
-from evoml.registry import load, names
-from evoml.settings import Settings
+from evoml.core.digests import digest
+from evoml.core.errors import InputError
+from evoml.core.registry import load, names
+from evoml.core.settings import Settings
 
 PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
 PRESETS = ("desk", "paper", "final")

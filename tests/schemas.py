@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from random import Random
 
-from evoml.genes import Choice, Column, Frame, Genotype, Given, Integer, Real, Reference, Schema, Table
+from evoml.genotypes.schema import Choice, Column, Frame, Genotype, Given, Integer, Real, Reference, Schema, Table
 from evoml.spaces.automl_zero import Settings, Space
 
 KINDS = ("input", "output", "hidden")

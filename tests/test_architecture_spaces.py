@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 
-from evoml import registry
-from evoml.errors import InputError
-from evoml.genes import Choice, Column, Genotype, Given, Place, Reference, Schema, Subset, Table
-from evoml.layers import primitives
-from evoml.network import Network
-from evoml.population import Population
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.toml_space import read_genotype
+from evoml.core import registry
+from evoml.core.errors import InputError
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Choice, Column, Genotype, Given, Place, Reference, Schema, Subset, Table
+from evoml.phenotypes.layers import primitives
+from evoml.phenotypes.network import Network
 from evoml.spaces import cell, chain, hierarchical
-from evoml.spaces._architectures import ArchitectureSpace
-from evoml.spaces._files import read_genotype
 
 IMAGES = ((1, 8, 8), (3, 32, 32))
 STREAMS = np.arange(1, 13, dtype=np.uint64)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from evoml.backends import Rules, _lanes, missing
 from evoml.backends.reference import Noise
-from evoml.compiled import compiled
-from evoml.instructions import NAMES, OPS, Op
-from evoml.programs import FUNCTIONS, INSTRUCTION, Memory, Programs
-from evoml.registry import load, names
+from evoml.compilation.numba_cache import compiled
+from evoml.core.registry import load, names
+from evoml.core.streams import streams
+from evoml.phenotypes.instructions import NAMES, OPS, Op
+from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, Memory, Programs
 from evoml.spaces._program_text import format_instruction, parse_program
 from evoml.spaces.automl_zero import Function, Settings, Space
-from evoml.streams import streams
 from evoml.tasks import TaskSet
 
 MEMORY = Memory(8, 6, 3)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from evoml.config import systems
-from evoml.registry import AXES, names
+from evoml.core.registry import AXES, names
 
 TINY = ["--task", "linear_regression", "--budget", "1500", "--set", "task.select.tasks=4", "--set", "task.test.tasks=4"]
 

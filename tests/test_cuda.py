@@ -19,12 +19,12 @@ from test_engine import outcome
 from evoml.backends import cuda
 from evoml.backends._cuda_source import source
 from evoml.config import assign, build
-from evoml.errors import InputError
-from evoml.instructions import NAMES, OPS
-from evoml.problem import Problem, stored_config
-from evoml.programs import INSTRUCTION, Memory, Programs
-from evoml.search import Search, resume
-from evoml.streams import streams
+from evoml.core.errors import InputError
+from evoml.core.streams import streams
+from evoml.phenotypes.instructions import NAMES, OPS
+from evoml.phenotypes.programs import INSTRUCTION, Memory, Programs
+from evoml.search.problem import Problem, stored_config
+from evoml.search.rounds import Search, resume
 
 golden = test_backends.golden
 missing = cuda.missing  # the real one, where `host` has put another in its place

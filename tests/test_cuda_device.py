@@ -9,8 +9,8 @@ from test_cuda import without_library_functions
 from test_engine import outcome
 
 from evoml.backends import cuda
-from evoml.programs import Programs
-from evoml.streams import streams
+from evoml.core.streams import streams
+from evoml.phenotypes.programs import Programs
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(bool(cuda.missing()), reason=cuda.missing())]
 

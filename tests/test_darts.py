@@ -11,23 +11,24 @@ import pytest
 from deap import base
 
 from evoml.config import build
-from evoml.errors import InputError
-from evoml.genes import Genotype
-from evoml.network import Network
-from evoml.registry import load
+from evoml.core.errors import InputError
+from evoml.core.registry import load
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.network import Network
+from evoml.search.toolbox import toolbox
 from evoml.spaces import cell, nasbench101
-from evoml.strategies import _relaxed, darts, snas
+from evoml.strategies import _gradient_search as _relaxed
+from evoml.strategies import darts, snas
 from evoml.strategies.snas import ETA, concrete, costs, policy_gradient
 from evoml.tasks import ImageSet, digits
-from evoml.toolbox import toolbox
 
 torch = pytest.importorskip("torch")
 from torch.func import functional_call  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
+from evoml.networks.cpu.shared_weights import Shared  # noqa: E402
 from evoml.networks.module import _places  # noqa: E402
-from evoml.networks.plain_supernet import PlainSupernet  # noqa: E402
-from evoml.networks.supernet import Shared  # noqa: E402
+from evoml.networks.reference_supernet import PlainSupernet  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,18 +11,18 @@ from deap import algorithms, base, creator, tools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evoml.core.streams import streams
 from evoml.evaluators.execution import Evaluator
 from evoml.evaluators.execution import Settings as EvaluatorSettings
-from evoml.population import OK, PENDING, Individual, Population
-from evoml.programs import FUNCTIONS
+from evoml.genotypes.population import OK, PENDING, Individual, Population
+from evoml.phenotypes.programs import FUNCTIONS
+from evoml.search.toolbox import batch_map, toolbox
 from evoml.spaces.automl_zero import Function, Space
 from evoml.spaces.automl_zero import Settings as SpaceSettings
 from evoml.strategies import Ring
 from evoml.strategies.aging_evolution import Settings as AgingSettings
 from evoml.strategies.aging_evolution import Strategy, eaAging, select, selYoungest
-from evoml.streams import streams
 from evoml.tasks import linear_regression
-from evoml.toolbox import batch_map, toolbox
 
 OPS = ("scalar_const_set", "vector_inner_product", "scalar_diff", "scalar_product", "scalar_vector_product", "vector_sum")
 SPACE = Space(

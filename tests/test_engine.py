@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import evoml.islands
+import evoml.search.islands
 from evoml.config import assign, build
-from evoml.problem import Problem, stored_config
-from evoml.search import Search
+from evoml.search.problem import Problem, stored_config
+from evoml.search.rounds import Search
 
 SMALL = [
     "search.budget=9000",
@@ -47,7 +47,7 @@ def outcome(folder: Path, sets: list[str]) -> tuple[list[dict[str, object]], dic
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_same_archive_with_and_without_it(variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = outcome(tmp_path / "fast", VARIANTS[variant])
-    monkeypatch.setattr(evoml.islands, "engine", lambda *_: None)
+    monkeypatch.setattr(evoml.search.islands, "engine", lambda *_: None)
     plain = outcome(tmp_path / "plain", VARIANTS[variant])
     assert fast[0] == plain[0]
     assert fast[1] == plain[1]

@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from evoml.errors import InputError
+from evoml.core.errors import InputError
+from evoml.core.streams import streams
 from evoml.evaluators._caches import ExactCache, FunctionalCache
 from evoml.evaluators._score import COST
 from evoml.evaluators.execution import _NETWORK, Evaluator, Settings
-from evoml.instructions import BY_NAME
-from evoml.population import DIVERGED, OK, Population
-from evoml.programs import FUNCTIONS, Programs
+from evoml.genotypes.population import DIVERGED, OK, Population
+from evoml.phenotypes.instructions import BY_NAME
+from evoml.phenotypes.programs import FUNCTIONS, Programs
 from evoml.spaces.automl_zero import Function, Space
 from evoml.spaces.automl_zero import Settings as SpaceSettings
-from evoml.streams import streams
 from evoml.tasks import linear_regression
 
 OPS = (

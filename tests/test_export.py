@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evoml.backends.reference import Machine, sigmoid
+from evoml.core.registry import load, names
+from evoml.core.streams import outputs
 from evoml.export import python, text
-from evoml.genes import Genotype
-from evoml.instructions import BY_NAME, OPS, Op
-from evoml.programs import FUNCTIONS, INSTRUCTION, Memory, Programs
-from evoml.registry import load, names
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.instructions import BY_NAME, OPS, Op
+from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, Memory, Programs
 from evoml.spaces.automl_zero import Settings, Space, open_text
-from evoml.streams import outputs
 
 PROGRAMS = Path(__file__).parents[1] / "programs" / "automl_zero"
 F = 4

@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from evoml.errors import InputError
+from evoml.core.errors import InputError
 from evoml.export import onnx as to_onnx
 from evoml.export import torch as to_torch
-from evoml.export.winner import Trained
-from evoml.layers import LAYERS, primitives
-from evoml.network import Builder, Edge, Network
 from evoml.networks.module import Module
-from evoml.networks.plain import Plain
+from evoml.networks.reference import Plain
+from evoml.phenotypes.layers import LAYERS, primitives
+from evoml.phenotypes.network import Builder, Edge, Network
+from evoml.search.winner import Trained
 from evoml.spaces import open_file
 
 PROGRAMS = sorted(path for name in ("cell", "hierarchical") for path in (Path(__file__).parents[1] / "programs" / name).glob("*.toml"))

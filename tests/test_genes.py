@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schemas import GENOTYPES, HIERARCHY, NASNET, NEAT, PROGRAMS, Kind
 
-from evoml.errors import InputError
-from evoml.genes import Choice, Column, Genotype, Given, Integer, Place, Real, Schema, Table
-from evoml.population import OK, Individual, Population, fitness_class
+from evoml.core.errors import InputError
+from evoml.genotypes.population import OK, Individual, Population, fitness_class
+from evoml.genotypes.schema import Choice, Column, Genotype, Given, Integer, Place, Real, Schema, Table
 from evoml.spaces import neat
 
 some = settings(max_examples=15, deadline=None)

@@ -21,18 +21,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from evoml.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
 from evoml.backends.reference import Stepper, forward
-from evoml.errors import InputError
-from evoml.export import graph, graph_svg, graph_torch, species
-from evoml.export.graph import formula, neurons, sizes
-from evoml.genes import Genotype
-from evoml.population import Population
-from evoml.report import graphs as report
+from evoml.core.errors import InputError
+from evoml.core.streams import VARY, streams
+from evoml.export import _neurons as graph
+from evoml.export import _neurons_svg as graph_svg
+from evoml.export import _neurons_torch as graph_torch
+from evoml.export import species
+from evoml.export._neurons import formula, neurons, sizes
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
+from evoml.report import neurons as report
 from evoml.spaces import open_file
 from evoml.spaces.neat import SCHEMA, Settings, Space
 from evoml.strategies.neat import RATES
-from evoml.streams import VARY, streams
 from evoml.tasks import double_pole, examples, xor
 
 PROGRAMS = Path(__file__).parents[1] / "programs" / "neat"

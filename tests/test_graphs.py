@@ -12,11 +12,11 @@ from cuda_host import HostDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evoml.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
 from evoml.backends import _graphs, cuda, numba, reference
 from evoml.backends._cuda_graphs import graph_source
-from evoml.errors import InputError
-from evoml.graphs import Graphs
+from evoml.core.errors import InputError
+from evoml.phenotypes.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
+from evoml.phenotypes.neuron_graphs import Graphs
 
 ROUNDED = ("relu", "identity", "clamped", "step", "abs", "square", "softsign")  # made of operations that IEEE 754 rounds exactly
 SMOOTH = ("sigmoid", "logistic", "tanh", "gauss", "sin", "cos", "softsign", "bipolar", "clamped")  # bounded and without steps

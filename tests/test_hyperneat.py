@@ -9,20 +9,20 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from evoml.activations import ACTIVATION_NAMES
 from evoml.backends import numba, reference
 from evoml.config import build
-from evoml.errors import InputError
-from evoml.genes import Genotype
-from evoml.graphs import Graphs
-from evoml.population import Population
-from evoml.problem import Problem, stored_config
-from evoml.registry import load
-from evoml.search import open_search, resume
+from evoml.core.errors import InputError
+from evoml.core.registry import load
+from evoml.core.streams import VARY, streams
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.activations import ACTIVATION_NAMES
+from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.search.problem import Problem, stored_config
+from evoml.search.rounds import open_search, resume
 from evoml.spaces import es_hyperneat, hyperneat, neat
 from evoml.spaces._substrates import Layer, Substrate
 from evoml.spaces.neat import PAPER, SCHEMA
-from evoml.streams import VARY, streams
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 SUBSTRATES = PROGRAMS / "substrates"

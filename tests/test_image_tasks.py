@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evoml.errors import InputError
-from evoml.registry import load, names
-from evoml.tasks import ImageSet, _image_sets, _pictures, digits, images
-from evoml.tasks._image_sets import baseline_scores
+from evoml.core.errors import InputError
+from evoml.core.registry import load, names
+from evoml.tasks import ImageSet, digits, images
+from evoml.tasks import _image_files as _pictures
+from evoml.tasks import _image_splits as _image_sets
+from evoml.tasks._image_splits import baseline_scores
 
 FAMILIES = [name for name in names("tasks") if load("tasks", name).Task.kind == "images"]
 ARRAYS = ("train_x", "train_y", "valid_x", "valid_y", "mean", "deviation")

@@ -13,12 +13,12 @@ import pytest
 
 from evoml import cli
 from evoml.config import assign, build
-from evoml.correlation import kendall, spearman
-from evoml.errors import InputError
+from evoml.core.errors import InputError
+from evoml.core.rank_correlation import kendall, spearman
 from evoml.evaluators import training
-from evoml.genes import Genotype
+from evoml.genotypes.schema import Genotype
 from evoml.networks.latency import ADD, CONCAT, HEAD, SCHEMA, Key, Table, drawn, known, linear, multiply_adds, parts
-from evoml.problem import Problem
+from evoml.search.problem import Problem
 from evoml.spaces import cell, chain, mobile, nasbench201
 from evoml.tasks import digits
 
@@ -312,7 +312,7 @@ def test_the_winners_training_needs_no_table() -> None:
 
 
 def test_the_pareto_search_reads_a_table(tmp_path: Path) -> None:
-    from evoml.search import open_search
+    from evoml.search.rounds import open_search
 
     path = tmp_path / "t.parquet"
     made = table(MOBILE)

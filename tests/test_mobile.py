@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evoml.errors import InputError
-from evoml.genes import Genotype
-from evoml.layers import primitives
-from evoml.network import Network
+from evoml.core.errors import InputError
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.layers import primitives
+from evoml.phenotypes.network import Network
 from evoml.spaces import mobile
 from evoml.spaces.mobile import NONE, Settings, Space
 
@@ -65,9 +65,9 @@ def test_a_block_is_mobilenets() -> None:
 @pytest.mark.usefixtures("one_thread")
 def test_relu6_ends_at_six_forward_and_back() -> None:
     torch = pytest.importorskip("torch")
-    from evoml.network import Builder
     from evoml.networks.module import Module
-    from evoml.networks.plain import Plain
+    from evoml.networks.reference import Plain
+    from evoml.phenotypes.network import Builder
 
     build = Builder((2, 5, 5))
     network = build.network(build.layer(0, "conv_3x3_bn_relu6", 4), 3)
@@ -210,8 +210,8 @@ def test_deriving_from_paths_gives_the_genotype_back() -> None:
 @pytest.mark.usefixtures("one_thread")
 def test_a_network_of_its_own_computes_what_the_supernet_does() -> None:
     torch = pytest.importorskip("torch")
+    from evoml.networks.cpu.shared_weights import Shared
     from evoml.networks.module import Module
-    from evoml.networks.supernet import Shared
 
     net = Shared(SMALL.supernet((1, 8, 8), 10), 0, affine=True)
     net.weights += np.random.default_rng(0).normal(0, 0.05, len(net.weights)).astype(net.weights.dtype)

@@ -9,19 +9,19 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from evoml.activations import ACTIVATION_NAMES
 from evoml.config import build
-from evoml.errors import InputError
-from evoml.genes import Genotype
-from evoml.population import OK, Population
-from evoml.search import open_search
+from evoml.core.errors import InputError
+from evoml.core.streams import VARY, streams
+from evoml.genotypes.population import OK, Population
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.activations import ACTIVATION_NAMES
+from evoml.search.rounds import open_search
+from evoml.search.toolbox import toolbox
 from evoml.spaces import neat as space_module
 from evoml.spaces import open_file
 from evoml.spaces.neat import HIDDEN, OUTPUT, PAPER, SCHEMA, Space
 from evoml.spaces.neat import Settings as SpaceSettings
 from evoml.strategies.neat import PRESETS, RATES, Settings, Strategy
-from evoml.streams import VARY, streams
-from evoml.toolbox import toolbox
 
 NO = np.zeros(1, np.uint8)
 
@@ -499,7 +499,7 @@ def rows(folder: Path) -> Any:
 
 
 def load_archive(folder: Path) -> Any:
-    from evoml.problem import Problem, stored_config
+    from evoml.search.problem import Problem, stored_config
 
     return Problem(stored_config(folder)).archive(folder).table()
 
@@ -517,7 +517,7 @@ def test_xor_is_solved_and_the_archive_depends_on_nothing_but_the_seed(tmp_path:
 def test_a_run_that_was_cut_off_ends_as_the_one_that_was_not(tmp_path: Path) -> None:
     from threading import Event
 
-    from evoml.search import resume
+    from evoml.search.rounds import resume
 
     layer = {"search": {"seed": 9, "budget": 3000, "stop_at": "none"}, "archive": {"keep": "all"}}
     whole = searched(tmp_path / "whole", layer)

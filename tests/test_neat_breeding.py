@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evoml.population import OK, Population
+from evoml.genotypes.population import OK, Population
+from evoml.search.toolbox import toolbox
 from evoml.spaces import neat
 from evoml.spaces._neat_kernels import Rates
 from evoml.strategies import neat as strategy
-from evoml.toolbox import toolbox
 
 GROWING = {**neat.PAPER._asdict(), "add_node": 0.4, "add_link": 0.6}
 

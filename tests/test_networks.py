@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from evoml.errors import InputError
+from evoml.core.errors import InputError
 from evoml.evaluators.training import Evaluator
 from evoml.evaluators.training import Settings as EvaluatorSettings
-from evoml.layers import LAYERS, OPERATIONS, primitives
-from evoml.network import Builder, Edge, Network, Node
+from evoml.genotypes.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
 from evoml.networks import TrainingSettings
 from evoml.networks import training as trainings
-from evoml.networks._kernels import depthwise_backward
-from evoml.networks._tape import halves
+from evoml.networks.cpu._training_kernels import depthwise_backward
+from evoml.networks.cpu._training_pass import halves
 from evoml.networks.module import Module
-from evoml.networks.plain import Plain
+from evoml.networks.reference import Plain
 from evoml.networks.training import Data, augmented, latency, learning_rate, train
-from evoml.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
+from evoml.phenotypes.layers import LAYERS, OPERATIONS, primitives
+from evoml.phenotypes.network import Builder, Edge, Network, Node
 from evoml.spaces import automl_zero, cell
 from evoml.tasks import ImageSet
 

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from test_steady import resumed, rows, started
 
-from evoml import memory
 from evoml.config import assign, build, systems
-from evoml.errors import InputError
+from evoml.core.errors import InputError
 from evoml.evaluators._paths import PathDropout, junctions
 from evoml.evaluators.one_shot import Evaluator, Settings
-from evoml.export.winner import final_problem
-from evoml.genes import Genotype
-from evoml.network import Builder, Edge, Group, Supernet
+from evoml.genotypes.population import CRASHED, DIVERGED, OK
+from evoml.genotypes.schema import Genotype
+from evoml.networks import memory
 from evoml.networks.module import Module
-from evoml.population import CRASHED, DIVERGED, OK
-from evoml.problem import Problem
+from evoml.phenotypes.network import Builder, Edge, Group, Supernet
+from evoml.search.problem import Problem
+from evoml.search.winner import final_problem
 from evoml.spaces.cell import NAMES
 from evoml.tasks import ImageSet
 

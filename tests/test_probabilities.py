@@ -14,15 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evoml.archive import Archive
+from evoml.archive.archive import Archive
 from evoml.config import build
-from evoml.errors import InputError
-from evoml.export import plots, probabilities
-from evoml.export.events import events
-from evoml.network import Group
-from evoml.population import Population
-from evoml.problem import Problem, stored_config
+from evoml.core.errors import InputError
+from evoml.export import _plots as plots
+from evoml.export import probabilities
+from evoml.export._events import events
+from evoml.genotypes.population import Population
+from evoml.phenotypes.network import Group
 from evoml.report.probabilities import described
+from evoml.search.problem import Problem, stored_config
 
 SVG = "{http://www.w3.org/2000/svg}"
 CELL = {"name": "cell", "operations": "darts", "blocks": 2, "output": "all"}

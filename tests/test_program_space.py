@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evoml.backends import Rules
-from evoml.errors import InputError
-from evoml.genes import Genotype
-from evoml.instructions import BOUND, DEVIATION, INDEX, NAMES, OPS
-from evoml.population import Population
-from evoml.programs import FUNCTIONS, INSTRUCTION, Programs
-from evoml.registry import load
+from evoml.core.errors import InputError
+from evoml.core.registry import load
+from evoml.core.streams import streams
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.instructions import BOUND, DEVIATION, INDEX, NAMES, OPS
+from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, Programs
 from evoml.spaces._program_kernels import MUTATIONS
 from evoml.spaces._program_text import _shapes, format_instruction
 from evoml.spaces.automl_zero import Function, Settings, Space, open_text
-from evoml.streams import streams
 from evoml.tasks import TaskSet
 
 SIZES = {

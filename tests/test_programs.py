@@ -12,9 +12,9 @@ from evoml.backends import Rules
 from evoml.backends.numba import Backend
 from evoml.backends.reference import Machine, sigmoid
 from evoml.evaluators import execution
-from evoml.instructions import OPS
-from evoml.population import Population
-from evoml.programs import FUNCTIONS, Memory, Programs
+from evoml.genotypes.population import Population
+from evoml.phenotypes.instructions import OPS
+from evoml.phenotypes.programs import FUNCTIONS, Memory, Programs
 from evoml.spaces._program_text import parse_program
 from evoml.spaces.automl_zero import open_text
 from evoml.tasks import TaskSet, linear_regression, projected_binary, two_layer_regression

@@ -13,16 +13,16 @@ import pytest
 from deap import base
 
 from evoml.config import build
-from evoml.errors import InputError
+from evoml.core.errors import InputError
 from evoml.networks.latency import Table, known, multiply_adds, parts
 from evoml.networks.optimisers import Adam, PartialAdam, cosine
-from evoml.search import open_search
+from evoml.search.rounds import open_search
+from evoml.search.toolbox import toolbox
 from evoml.spaces import cell, mobile, nasbench101, nasbench201
 from evoml.strategies import proxylessnas
-from evoml.strategies._relaxed import softmax, through_softmax
+from evoml.strategies._gradient_search import softmax, through_softmax
 from evoml.strategies.proxylessnas import UNITS, Settings, chosen, drawn, gates, logarithmic, pairs, policy_gradient, rescaled
 from evoml.tasks import digits
-from evoml.toolbox import toolbox
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_thread")

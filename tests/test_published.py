@@ -8,9 +8,9 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from evoml.layers import OPERATIONS, primitives
-from evoml.network import Network
-from evoml.registry import load
+from evoml.core.registry import load
+from evoml.phenotypes.layers import OPERATIONS, primitives
+from evoml.phenotypes.network import Network
 from evoml.spaces.cell import CELLS, CellSkeleton
 
 PROGRAMS = Path(__file__).parents[1] / "programs"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from evoml.archive import read_result
-from evoml.population import Population
-from evoml.problem import Problem, stored_config
+from evoml.archive.archive import read_result
+from evoml.genotypes.population import Population
+from evoml.search.problem import Problem, stored_config
 
 POPULATIONS = Path(__file__).parents[1] / "populations"
 RUNS = {"automl-zero-linear_regression-6": 0.9999, "neat-xor-2": 0.99}  # and what the best one scored more than

@@ -18,13 +18,13 @@ import pytest
 from checkpoints import tampered
 from safetensors.numpy import save as save_safetensors
 
-from evoml.archive import DiskError, read_result
+from evoml.archive.archive import DiskError, read_result
 from evoml.config import Config, assign, build
-from evoml.errors import InputError
-from evoml.population import Population
-from evoml.problem import Problem, stored_config
-from evoml.registry import load, names
-from evoml.search import Search, resume
+from evoml.core.errors import InputError
+from evoml.core.registry import load, names
+from evoml.genotypes.population import Population
+from evoml.search.problem import Problem, stored_config
+from evoml.search.rounds import Search, resume
 
 TINY = [
     "task.name=linear_regression", "search.budget=6000", "search.islands=3", "search.round=700", "search.migrate_every=2",
@@ -430,7 +430,7 @@ def test_moved_data_is_named_at_resume(tmp_path: Path) -> None:
 
 def test_a_damaged_kernel_cache_is_compiled_again(tmp_path: Path) -> None:
     code = (
-        "import numpy as np; from evoml._random import mix; from evoml.compiled import cache_folder; "
+        "import numpy as np; from evoml.compilation.random_kernels import mix; from evoml.compilation.numba_cache import cache_folder; "
         "print(mix(np.uint64(1), np.uint64(2)), cache_folder())"
     )
 
@@ -494,7 +494,7 @@ def test_a_full_disk_stops_with_an_intact_run(tmp_path: Path, monkeypatch: pytes
 
 
 def test_only_one_process_searches_in_a_run(uninterrupted: Path) -> None:
-    from evoml.archive import lock
+    from evoml.archive.archive import lock
 
     with lock(uninterrupted), pytest.raises(InputError, match="another process"), lock(uninterrupted):
         pass

@@ -17,24 +17,24 @@ import numpy as np
 import pytest
 import torch
 
-from evoml import steady
-from evoml.archive import read_result
+from evoml.archive.archive import read_result
 from evoml.config import Config, assign, build
-from evoml.errors import InputError
+from evoml.core.errors import InputError
 from evoml.evaluators import Outcome
 from evoml.export import probabilities
 from evoml.export.correlation import Dot, picture
-from evoml.inherit import donor
-from evoml.network import Builder, Edge
+from evoml.genotypes.population import OK
 from evoml.networks import TrainingSettings
 from evoml.networks.training import train
-from evoml.population import OK
-from evoml.problem import stored_config
-from evoml.runs import Progress
-from evoml.search import open_search, resume
-from evoml.steady import Steady
+from evoml.phenotypes.network import Builder, Edge
+from evoml.search import steady_state as steady
+from evoml.search.audit import FIRST, Trust, lines
+from evoml.search.donor import donor
+from evoml.search.problem import stored_config
+from evoml.search.rounds import open_search, resume
+from evoml.search.run import Progress
+from evoml.search.steady_state import Steady
 from evoml.tasks import ImageSet
-from evoml.trust import FIRST, Trust, lines
 
 SMALL = [
     "task.name=digits",
@@ -143,7 +143,7 @@ def test_a_search_that_is_interrupted_again_and_again_ends_as_one_that_was_not(n
 def test_kill_at_random_instants(name: str, whole: Any, tmp_path: Path) -> None:
     folder, chance, killed = tmp_path / "run", random.Random(name), 0
     begun(folder, *SEARCHES[name], "archive.interval=0.05")
-    code = f"from pathlib import Path; from evoml.search import resume; s = resume(Path({str(folder)!r})); s.prepare(); print('go', flush=True); s.run()"
+    code = f"from pathlib import Path; from evoml.search.rounds import resume; s = resume(Path({str(folder)!r})); s.prepare(); print('go', flush=True); s.run()"
     for _ in range(2):
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as process:
             assert process.stdout is not None and process.stdout.readline() == b"go\n"
@@ -263,7 +263,7 @@ def test_what_cannot_be_searched_is_refused_in_one_line(sets: list[str], says: s
 
 
 def test_a_supernet_that_does_not_fit_is_refused_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evoml.memory.available", lambda: 10_000)
+    monkeypatch.setattr("evoml.networks.memory.available", lambda: 10_000)
     with pytest.raises(InputError, match="the supernet needs about .* GiB for a step of 20 images, and 0.0 GiB are free"):
         begun(tmp_path / "run", *SEARCHES["darts"])
     assert not (tmp_path / "run").exists()
@@ -287,10 +287,10 @@ def test_what_would_not_mean_what_it_says_is_refused(name: str, sets: list[str],
 
 
 def test_of_equals_that_were_trained_alone_the_result_and_the_archive_name_the_same() -> None:
-    from evoml.genes import Genotype
-    from evoml.population import Individual, fitness_class
+    from evoml.genotypes.population import Individual, fitness_class
+    from evoml.genotypes.schema import Genotype
+    from evoml.search.audit import Check
     from evoml.spaces import nasbench201
-    from evoml.trust import Check
 
     space = nasbench201.Space(nasbench201.Settings())
 
@@ -440,7 +440,7 @@ def test_of_inverted_bottlenecks_nothing_is_the_skip(whole: Any) -> None:
 
 
 def test_a_latency_table_that_was_changed_is_not_the_runs(tmp_path: Path) -> None:
-    from evoml.report.latency import latency
+    from evoml.commands.latency import latency
 
     path, folder = tmp_path / "latency.parquet", tmp_path / "run"
     sets = [*SEARCHES["proxylessnas"], "search.budget=1", "search.trust=0"]
@@ -458,7 +458,7 @@ def test_a_latency_table_that_was_changed_is_not_the_runs(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["darts, first order", "proxylessnas", "one-shot, random"])
 def test_what_is_read_off_a_supernet_starts_from_its_weights(name: str, whole: Any) -> None:
     """Where training hardly moves them, they are in the trained network as they were."""
-    from evoml.export.winner import final_problem, train_final
+    from evoml.search.winner import final_problem, train_final
 
     giver = donor(whole(name))
     genotype = giver.problem.archive(giver.run).best(1)[0][0]["genotype"]

@@ -24,25 +24,26 @@ import pytest
 from checkpoints import tampered
 from safetensors import safe_open
 
-from evoml import slots, steady
-from evoml.archive import non_dominated, read_config, read_result
+from evoml.archive.archive import non_dominated, read_config, read_result
 from evoml.config import Config, assign, build
-from evoml.errors import InputError
+from evoml.core.errors import InputError
+from evoml.core.registry import installed, load, names
+from evoml.core.streams import TRAIN, streams
 from evoml.evaluators import Outcome
-from evoml.population import STATUS
-from evoml.problem import Problem, stored_config
-from evoml.registry import installed, load, names
+from evoml.genotypes.population import STATUS
 from evoml.report import console
 from evoml.report.progress import Display
-from evoml.runs import Progress, Result
-from evoml.search import open_search, resume
-from evoml.slots import Job, Slots
-from evoml.steady import Steady
-from evoml.streams import TRAIN, streams
+from evoml.search import slots
+from evoml.search import steady_state as steady
+from evoml.search.problem import Problem, stored_config
+from evoml.search.rounds import open_search, resume
+from evoml.search.run import Progress, Result
+from evoml.search.slots import Job, Slots
+from evoml.search.steady_state import Steady
 
 PLUGIN = {
     "toy_task.py": """
-from evoml import settings
+from evoml.core import settings
 
 class Settings(settings.Settings):
     pass
@@ -55,9 +56,9 @@ class Task:
     "toy_evaluator.py": """
 import os, signal, time
 from pathlib import Path
-from evoml import settings
+from evoml.core import settings
 from evoml.evaluators import Outcome, weight
-from evoml.population import DIVERGED, OK, OVER_BUDGET
+from evoml.genotypes.population import DIVERGED, OK, OVER_BUDGET
 
 class Settings(settings.Settings):
     objectives: tuple[str, ...] = ("accuracy",)
@@ -277,7 +278,9 @@ def test_kill_at_random_instants(strategy: str, tmp_path: Path) -> None:
     wanted, folder = whole(tmp_path / "whole", *sets), tmp_path / "run"
     open_search(config(*sets), folder).create()
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["pytest", "evoml.search", "evoml.steady", "evoml.evaluators", "evoml.spaces.nasbench201"])
+    processes.set_forkserver_preload(
+        ["pytest", "evoml.search.rounds", "evoml.search.steady_state", "evoml.evaluators", "evoml.spaces.nasbench201"]
+    )
     chance, killed = random.Random(strategy), 0
     for _ in range(2):
         process = processes.Process(target=_go, args=(folder,))

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from deap import base, tools
 
-from evoml.errors import InputError
-from evoml.genes import Genotype
-from evoml.population import DIVERGED, OK, Population, fitness_class
-from evoml.registry import load, names
+from evoml.core.errors import InputError
+from evoml.core.registry import load, names
+from evoml.core.streams import INITIAL, SELECT, VARY, below, streams
+from evoml.genotypes.population import DIVERGED, OK, Population, fitness_class
+from evoml.genotypes.schema import Genotype
+from evoml.search.toolbox import toolbox
 from evoml.spaces import chain, nasbench201
 from evoml.strategies import aging_evolution, local_search, nsga2
-from evoml.streams import INITIAL, SELECT, VARY, below, streams
 from evoml.tasks import table as tables
-from evoml.toolbox import toolbox
 
 SPACE = nasbench201.Space(nasbench201.Settings())
 STRATEGIES = [
@@ -196,7 +196,7 @@ def test_who_is_replaced_is_the_worst_however_many_come() -> None:
 
 
 def test_the_compiled_loop_leaves_the_worst_to_the_toolbox() -> None:
-    from evoml import _engine
+    from evoml.search import _fused_kernels as _engine
 
     def of(module: str, **values: Any) -> Any:
         return type("Part", (), {"__module__": module, **values})()

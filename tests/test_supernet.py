@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from evoml.layers import LAYERS, primitives
-from evoml.network import Builder, Edge, Group, Network, Supernet
 from evoml.networks import optimisers
-from evoml.networks._superkernels import separable, separable_back
 from evoml.networks.batches import Batches
+from evoml.networks.cpu._supernet_kernels import separable, separable_back
+from evoml.networks.cpu.shared_weights import Shared, memory
 from evoml.networks.module import Module
 from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
-from evoml.networks.plain_supernet import PlainSupernet, first_order, second_order
-from evoml.networks.supernet import Shared, memory
+from evoml.networks.reference_supernet import PlainSupernet, first_order, second_order
+from evoml.phenotypes.layers import LAYERS, primitives
+from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 from evoml.spaces import cell, nasbench201
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -401,7 +401,7 @@ def test_state() -> None:
 MEASURE = """
 import numpy as np, torch
 from pathlib import Path
-from evoml.networks.supernet import Shared
+from evoml.networks.cpu.shared_weights import Shared
 from evoml.spaces import cell
 torch.set_num_threads(1)
 skeleton = {"filters": 8, "cells": 2, "reductions": 1, "placement": "first"}

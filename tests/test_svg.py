@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evoml.core.registry import load, names
 from evoml.export.svg import drawn, svg
-from evoml.registry import load, names
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 FILES = sorted(path for path in PROGRAMS.glob("*/*") if path.parent.name in names("spaces"))

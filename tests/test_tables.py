@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies
 
-from evoml.errors import InputError
+from evoml.core.errors import InputError
+from evoml.core.streams import streams
 from evoml.evaluators import table as evaluators
 from evoml.evaluators.training import Evaluator as Training
-from evoml.population import OK
+from evoml.genotypes.population import OK
+from evoml.search.toolbox import toolbox
 from evoml.spaces import cell, nasbench101, nasbench201
 from evoml.strategies import aging_evolution
-from evoml.streams import streams
 from evoml.tasks import table as tasks
-from evoml.toolbox import toolbox
 
 SPACES: dict[str, Any] = {
     "nasbench201": nasbench201.Space(nasbench201.Settings()),
@@ -163,7 +163,7 @@ def test_widths_are_split_as_published() -> None:
 def test_networks_run_and_have_the_parameters_that_are_counted(name: str) -> None:
     torch = pytest.importorskip("torch")
     from evoml.networks.module import Module
-    from evoml.networks.plain import Plain
+    from evoml.networks.reference import Plain
 
     module = {"nasbench201": nasbench201, "nasbench101": nasbench101}[name]
     space = module.Space(module.Settings.read({"skeleton": {"filters": 8, "cells": 1}}, ""))

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evoml.errors import InputError
-from evoml.registry import load, names
-from evoml.tasks import TaskSet, _common, _images, linear_regression, projected_binary, two_layer_regression
+from evoml.core.errors import InputError
+from evoml.core.registry import load, names
+from evoml.tasks import TaskSet, linear_regression, projected_binary, two_layer_regression
+from evoml.tasks import _class_pairs as _images
+from evoml.tasks import _families as _common
 
 FAMILIES = tuple(name for name in names("tasks") if load("tasks", name).Task.kind in ("regression", "classification"))
 TEACHERS = (linear_regression, two_layer_regression)

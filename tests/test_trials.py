@@ -13,14 +13,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from evoml.activations import ACTIVATION_NAMES
+from evoml.commands import session
 from evoml.config import build
-from evoml.errors import InputError
-from evoml.graphs import Graphs
-from evoml.population import CRASHED, DIVERGED, OK, TIMED_OUT
-from evoml.report import session
-from evoml.search import open_search
-from evoml.tasks import Tried, _crew, double_pole, examples, function, gym, single_pole, xor
+from evoml.core.errors import InputError
+from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
+from evoml.phenotypes.activations import ACTIVATION_NAMES
+from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.search.rounds import open_search
+from evoml.tasks import Tried, double_pole, examples, function, gym, single_pole, xor
+from evoml.tasks import _trial_workers as _crew
 
 BACKENDS = ("numba", "reference")
 SIGMOID, STEP, IDENTITY = (ACTIVATION_NAMES.index(name) for name in ("sigmoid", "step", "identity"))
@@ -697,7 +698,7 @@ def test_progress_is_told_while_networks_are_tried(monkeypatch: pytest.MonkeyPat
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process ends when it next reads its input")
 def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
     code = (
-        "from evoml.tasks import function; import numpy as np; from evoml.graphs import Graphs\n"
+        "from evoml.tasks import function; import numpy as np; from evoml.phenotypes.neuron_graphs import Graphs\n"
         "one, some = np.array([0, 1]), np.zeros(1, np.int32)\n"
         "net = Graphs(2, 1, 1.0, False, np.array([4]), one, some + 3, some.astype(np.uint8), some.astype(np.uint8), one, some, np.ones(1))\n"
         "function.Task(function.Settings(path='mine:never', inputs=2, outputs=1), None, 0).search(0).run(net, 'reference')"

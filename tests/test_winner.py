@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from evoml.config import build
-from evoml.errors import InputError
-from evoml.export.winner import FINAL, final_problem, kept, train_final
-from evoml.problem import Problem, stored_config
-from evoml.search import open_search
+from evoml.core.errors import InputError
+from evoml.search.problem import Problem, stored_config
+from evoml.search.rounds import open_search
+from evoml.search.winner import FINAL, final_problem, kept, train_final
 
 TINY = {
     "system": "amoebanet",
@@ -124,7 +124,7 @@ def test_a_run_that_can_only_be_read_is_said_to_keep_nothing(
     said: list[tuple[bool, bool]] = []
     final, genotype = final_problem(problem, [SMALL], "final"), winner(problem, run)
     with monkeypatch.context() as patch:
-        patch.setattr("evoml.export.winner.TemporaryFile", no)
+        patch.setattr("evoml.search.winner.TemporaryFile", no)
         train_final(final, genotype, tmp_path, before=lambda *which: said.append(which))
     assert said == [(True, False)] and kept(tmp_path, genotype) is None
     for _ in range(2):

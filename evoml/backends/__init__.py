@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evoml.registry import load
+from evoml.core.registry import load
 from evoml.tasks import TaskSet
 
 

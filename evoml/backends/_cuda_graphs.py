@@ -4,8 +4,8 @@ import ast
 from functools import cache
 from importlib.resources import files
 
-from evoml.activations import ACTIVATIONS, AGGREGATIONS
 from evoml.backends._cuda_source import _COMPARE, _FUNCTIONS, _OPERATORS
+from evoml.phenotypes.activations import ACTIVATIONS, AGGREGATIONS
 
 
 @cache

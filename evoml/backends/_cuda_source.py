@@ -4,8 +4,8 @@ import ast
 from functools import cache
 from importlib.resources import files
 
-from evoml.instructions import OPS, Op
-from evoml.programs import Memory
+from evoml.phenotypes.instructions import OPS, Op
+from evoml.phenotypes.programs import Memory
 
 _BANKS = {"s": "SCALAR", "v": "VECTOR", "m": "MATRIX"}
 _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}

@@ -2,7 +2,7 @@
 
 A network's memory is `[slot, lane]`, a row being a whole number of vectors. A node adds its links up in registers, four vectors at a time (64 lanes of float32), so
 that a link costs one load and one multiplication a vector; its function then goes over the row once more. Both are chosen by a switch outside the loops over lanes,
-with one case a row of `evoml.activations`, whose texts are translated here.
+with one case a row of `evoml.phenotypes.activations`, whose texts are translated here.
 
 float64 is neither contracted nor reordered: what is made of sums, products and comparisons alone is the reference's to the last bit. float32 fuses multiplications
 into additions. exp and tanh are computed on whole vectors, in float32 sin and cos too: polynomials and rational functions after Cephes (Moshier 1989), and the
@@ -20,9 +20,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from evoml.activations import ACTIVATIONS, AGGREGATIONS, Aggregation
 from evoml.backends._lanes import I64, Lanes, _data
-from evoml.compiled import compiled_callback
+from evoml.compilation.numba_cache import compiled_callback
+from evoml.phenotypes.activations import ACTIVATIONS, AGGREGATIONS, Aggregation
 
 BLOCK = 4  # vectors that a node's links are added up in at a time
 _COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}

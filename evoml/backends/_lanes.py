@@ -17,8 +17,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from evoml.compiled import compiled_callback
-from evoml.instructions import OPS, Op
+from evoml.compilation.numba_cache import compiled_callback
+from evoml.phenotypes.instructions import OPS, Op
 
 LANES = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}  # two registers of AVX2, one of AVX-512
 

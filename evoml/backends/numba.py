@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evoml._random import mix
 from evoml.backends import Rules, _graph_lanes, _graphs
 from evoml.backends._lanes import ACTIVE, END, LANES, LOAD, NEXT, SCORE, STEP, STEPS, prepare, run
-from evoml.compiled import compiled
-from evoml.graphs import Graphs
-from evoml.instructions import KINDS
-from evoml.programs import Memory, Programs
+from evoml.compilation.numba_cache import compiled
+from evoml.compilation.random_kernels import mix
+from evoml.phenotypes.instructions import KINDS
+from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.programs import Memory, Programs
 from evoml.tasks import TaskSet
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from evoml.compiled import compiled
+from evoml.compilation.numba_cache import compiled
 
 
 class ExactCache:

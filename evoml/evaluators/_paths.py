@@ -6,7 +6,7 @@ that every node would lose all of its paths as often as any other, with probabil
 
 import numpy as np
 
-from evoml.network import Supernet
+from evoml.phenotypes.network import Supernet
 
 Option = tuple[int, int]  # group and option
 

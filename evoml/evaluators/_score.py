@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from evoml.compiled import compiled
-from evoml.instructions import OPS
+from evoml.compilation.numba_cache import compiled
+from evoml.phenotypes.instructions import OPS
 
 COST = np.array([float(op.cost) for op in OPS])
 

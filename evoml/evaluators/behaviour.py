@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from evoml import settings
-from evoml.errors import InputError
+from evoml.core import settings
+from evoml.core.errors import InputError
 from evoml.evaluators import Counted, Evaluation
-from evoml.graphs import Graphs
-from evoml.population import DIVERGED, OK
+from evoml.genotypes.population import DIVERGED, OK
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.tasks import Trials
 
 UNSAID = "its score is not a finite number"

@@ -11,16 +11,16 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from evoml import settings
 from evoml.backends import Rules
-from evoml.errors import InputError
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.core.registry import load
 from evoml.evaluators import Evaluation
 from evoml.evaluators._caches import ExactCache, FunctionalCache, checked
 from evoml.evaluators._score import combine, costs
-from evoml.instructions import BY_NAME
-from evoml.population import DIVERGED, OK, OVER_BUDGET
-from evoml.programs import INSTRUCTION, Memory, Programs
-from evoml.registry import load
+from evoml.genotypes.population import DIVERGED, OK, OVER_BUDGET
+from evoml.phenotypes.instructions import BY_NAME
+from evoml.phenotypes.programs import INSTRUCTION, Memory, Programs
 from evoml.tasks import TaskSet
 
 # The cost budget's yardstick: the two-layer network of programs/automl_zero/neural_network.py, by operation.

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from evoml.errors import InputError
+from evoml.core.errors import InputError
+from evoml.core.streams import LEARN, seed_of
 from evoml.evaluators import Evaluation, Outcome, Single, weight
 from evoml.evaluators._paths import PathDropout
-from evoml.genes import Genotype
-from evoml.memory import check_step
+from evoml.genotypes.population import CRASHED, DIVERGED, OK
+from evoml.genotypes.schema import Genotype
 from evoml.networks import SupernetSettings, TrainingSettings
 from evoml.networks.batches import Batches, channels_last
+from evoml.networks.memory import check_step
 from evoml.networks.optimisers import Momentum, clipped, cosine
-from evoml.population import CRASHED, DIVERGED, OK
-from evoml.streams import LEARN, seed_of
 from evoml.tasks import ImageSet
 
 if TYPE_CHECKING:
-    from evoml.networks.supernet import Shared
+    from evoml.networks.cpu.shared_weights import Shared
 
 FINAL = {"evaluator": {"alone": {"epochs": 60}}, "task": {"examples": 0, "size": 0}}  # what lies over a run's settings for its winner
 DATA, INIT, PATHS = range(3)  # what is drawn for
@@ -148,7 +148,7 @@ class Evaluator(Single):
     @cached_property
     def net(self) -> "Shared":
         """The shared weights, fresh at first; with scale and shift behind every normalisation, as in a candidate's own network."""
-        from evoml.networks.supernet import Shared
+        from evoml.networks.cpu.shared_weights import Shared
 
         return Shared(self.supernet, self._draw(INIT), affine=True, threads=self.settings.threads)
 

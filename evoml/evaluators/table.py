@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from evoml import settings
-from evoml.errors import InputError
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.core.streams import below
 from evoml.evaluators import Evaluation, Outcome, Single, weight
-from evoml.genes import Genotype
-from evoml.population import OK
-from evoml.streams import below
+from evoml.genotypes.population import OK
+from evoml.genotypes.schema import Genotype
 from evoml.tasks.table import Table
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from evoml.errors import InputError
+from evoml.core.errors import InputError
+from evoml.core.settings import FILE
 from evoml.evaluators import Evaluation, Outcome, Single, weight
-from evoml.genes import Genotype
-from evoml.network import Builder, Network
+from evoml.genotypes.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
+from evoml.genotypes.schema import Genotype
 from evoml.networks import TrainingSettings
-from evoml.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
-from evoml.settings import FILE
+from evoml.phenotypes.network import Builder, Network
 from evoml.tasks import ImageSet
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from evoml.errors import InputError
-from evoml.export.events import events
-from evoml.export.plots import page, roomy, ticks, words
+from evoml.core.errors import InputError
+from evoml.export._events import events
+from evoml.export._plots import page, roomy, ticks, words
 from evoml.export.svg import MARGIN, _printable
-from evoml.problem import Problem
-from evoml.trust import lines
+from evoml.search.audit import lines
+from evoml.search.problem import Problem
 
 SIDE, AXIS, BELOW = 420.0, 70.0, 56.0  # of the plot, and of the numbers at its left and below it
 RANDOM, BEST = "#1f4e9c", "#e0201b"

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evoml.archive import write_atomically
-from evoml.errors import InputError
-from evoml.export.winner import Trained
+from evoml.archive.archive import write_atomically
+from evoml.core.errors import InputError
 from evoml.networks.module import Module
-from evoml.networks.plain import Plain
+from evoml.networks.reference import Plain
+from evoml.search.winner import Trained
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # largest difference of a score, against the largest score

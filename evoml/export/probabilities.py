@@ -17,14 +17,14 @@ from xml.sax.saxutils import escape
 import numpy as np
 import pyarrow.compute as pc
 
-from evoml.archive import read_result
-from evoml.errors import InputError
-from evoml.export.events import EVENTS, events
-from evoml.export.plots import ADVANCE, Axes, Line, colour, page, words
+from evoml.archive.archive import read_result
+from evoml.core.errors import InputError
+from evoml.export._events import EVENTS, events
+from evoml.export._plots import ADVANCE, Axes, Line, colour, page, words
 from evoml.export.svg import MARGIN, _printable
-from evoml.network import Group
-from evoml.problem import Problem
-from evoml.trust import SKIPS
+from evoml.phenotypes.network import Group
+from evoml.search.audit import SKIPS
+from evoml.search.problem import Problem
 
 SPANS, COLUMNS, WIDEST = 100, 5, 8  # points of a line; panels in a row where names do not say which belong together, and at most
 WIDTH, HEIGHT, AXIS, LETTER, GAP = (

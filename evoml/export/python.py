@@ -6,9 +6,9 @@ order, as the reference interpreter does, to the same bits where there is no noi
 
 import re
 
-from evoml.genes import Genotype
-from evoml.instructions import OPS
-from evoml.programs import FUNCTIONS, Memory
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.instructions import OPS
+from evoml.phenotypes.programs import FUNCTIONS, Memory
 from evoml.spaces._program_text import format_instruction
 
 # Functions of the instructions' text that are not NumPy's by that name, or differ from it. Any other name is imported from NumPy, so an

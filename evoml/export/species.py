@@ -12,9 +12,9 @@ from textwrap import wrap
 from typing import Any
 from xml.sax.saxutils import escape
 
-from evoml.errors import InputError
-from evoml.export.events import EVENTS, events
-from evoml.export.plots import colour, page
+from evoml.core.errors import InputError
+from evoml.export._events import EVENTS, events
+from evoml.export._plots import colour, page
 from evoml.export.svg import CHARACTER, MARGIN, _printable, _text
 
 SPANS, MOST = 400, 200  # columns of the picture, and species with a colour

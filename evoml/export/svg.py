@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 import networkx as nx
 
-from evoml.genes import Genotype
+from evoml.genotypes.schema import Genotype
 
 CHARACTER, HEIGHT = 7.2, 24.0  # width of a character, height of a box; texts are stretched to this width whatever the font
 SIDE, GAP, LINE, MARGIN = 18.0, 34.0, 12.0, 20.0  # between boxes of a layer, between layers, the place of a passing edge, around a panel

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from evoml.genes import Genotype
+from evoml.genotypes.schema import Genotype
 
 
 def source(space: Any, genotype: Genotype) -> str:

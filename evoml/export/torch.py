@@ -13,12 +13,12 @@ from string import Template
 from safetensors.torch import save
 from torch import Tensor
 
-from evoml.archive import write_atomically
-from evoml.errors import InputError, cannot_write
+from evoml.archive.archive import write_atomically
+from evoml.core.errors import InputError, cannot_write
 from evoml.export.python import escaped
-from evoml.export.winner import Trained
-from evoml.layers import LAYERS, Primitive, inner, primitives
-from evoml.network import Edge, Network
+from evoml.phenotypes.layers import LAYERS, Primitive, inner, primitives
+from evoml.phenotypes.network import Edge, Network
+from evoml.search.winner import Trained
 
 CODE, WEIGHTS = "network.py", "weights.safetensors"
 _MARK = "# evoml export --to torch"  # how a folder of this exporter is known

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from evoml import settings
+from evoml.core import settings
 
 
 class ImageSettings(settings.Settings):

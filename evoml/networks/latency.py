@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evoml.archive import write_atomically
-from evoml.errors import InputError, cannot_write
-from evoml.layers import LAYERS, Size, primitives
-from evoml.network import Builder, Edge, Network, Supernet
-from evoml.streams import TRUST, streams
+from evoml.archive.archive import write_atomically
+from evoml.core.errors import InputError, cannot_write
+from evoml.core.streams import TRUST, streams
+from evoml.phenotypes.layers import LAYERS, Size, primitives
+from evoml.phenotypes.network import Builder, Edge, Network, Supernet
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evoml.layers import Primitive
-from evoml.network import Network
-from evoml.networks._tape import EPSILON, MOMENTUM, Step, Train, Weights, halves, plan
-from evoml.networks.plain import Plain, padded
+from evoml.networks.cpu._training_pass import EPSILON, MOMENTUM, Step, Train, Weights, halves, plan
+from evoml.networks.reference import Plain, padded
+from evoml.phenotypes.layers import Primitive
+from evoml.phenotypes.network import Network
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evoml import trust
-from evoml.population import Individual
-from evoml.problem import Problem
+from evoml.core.wording import counted
+from evoml.genotypes.population import Individual
 from evoml.report import console
 from evoml.report.progress import failures
-from evoml.runs import Result
-from evoml.words import counted
+from evoml.search import audit as trust
+from evoml.search.problem import Problem
+from evoml.search.run import Result
 
 
 def print_result(problem: Problem, result: Result) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from evoml.errors import InputError, read_text
-from evoml.population import Population
-from evoml.problem import Problem
-from evoml.programs import Memory
-from evoml.registry import load
+from evoml.core.errors import InputError, read_text
+from evoml.core.registry import load
+from evoml.genotypes.population import Population
+from evoml.phenotypes.programs import Memory
+from evoml.search.problem import Problem
 from evoml.tasks import TaskSet
 
 HAND_WRITTEN = {

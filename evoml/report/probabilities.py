@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from evoml.core.registry import load
 from evoml.export.probabilities import choices, epochs, means, shown
-from evoml.problem import Problem
-from evoml.registry import load
+from evoml.search.problem import Problem
 
 
 def described(problem: Problem, run: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from evoml.runs import Progress
+from evoml.search.run import Progress
 
 
 def failures(counts: dict[str, int]) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from evoml.errors import InputError, read_text
-from evoml.genes import Frame, Genotype, Schema
-from evoml.population import Population
-from evoml.registry import load
-from evoml.streams import generator
+from evoml.core.errors import InputError, read_text
+from evoml.core.registry import load
+from evoml.core.streams import generator
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Frame, Genotype, Schema
 
 
 class Space:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evoml.backends._graphs import forward
-from evoml.compiled import compiled
+from evoml.compilation.numba_cache import compiled
 
 
 class Rules(NamedTuple):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evoml._random import below, mix, next_bits, normal, uniform
-from evoml.compiled import compiled
+from evoml.compilation.numba_cache import compiled
+from evoml.compilation.random_kernels import below, mix, next_bits, normal, uniform
 
 INPUT, BIAS, OUTPUT, HIDDEN = range(4)
 SPARSE = 64  # numbers a node from which on they are searched for and not looked up
@@ -528,7 +528,7 @@ def unsound(nodes, links, sizes):
 
 @compiled
 def lower(nodes, links, sizes, recurrent, shift, slots, node_ends, slot, activation, aggregation, link_ends, source, weight):
-    """Instruction tables of P genomes, as in `evoml.graphs`. shift: 1 where the genomes have no bias node, whose address stays free. Returns rows used."""
+    """Instruction tables of P genomes, as in `evoml.phenotypes.neuron_graphs`. shift: 1 where the genomes have no bias node, whose address stays free. Returns rows used."""
     widest = 0
     for index in range(len(sizes)):
         widest = max(widest, sizes[index, 0])

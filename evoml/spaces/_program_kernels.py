@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from evoml._random import below, finish, normal, uniform
-from evoml.compiled import compiled
-from evoml.instructions import BOUND, DEVIATION, INDEX, KINDS, OPS, VALUE
-from evoml.streams import outputs
+from evoml.compilation.numba_cache import compiled
+from evoml.compilation.random_kernels import below, finish, normal, uniform
+from evoml.core.streams import outputs
+from evoml.phenotypes.instructions import BOUND, DEVIATION, INDEX, KINDS, OPS, VALUE
 
 MUTATIONS = (
     "alter_parameter",

@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 
-from evoml.errors import InputError
-from evoml.genes import Genotype
-from evoml.instructions import BY_NAME, OPS, Op
-from evoml.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory
+from evoml.core.errors import InputError
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.instructions import BY_NAME, OPS, Op
+from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory
 
 _SYMBOL = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}
 _ADDRESS = re.compile(r"[svm](?:0|[1-9][0-9]{0,3})")

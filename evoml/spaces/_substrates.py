@@ -24,9 +24,9 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from evoml import settings
-from evoml.activations import ACTIVATION_NAMES
-from evoml.errors import InputError, read_text
+from evoml.core import settings
+from evoml.core.errors import InputError, read_text
+from evoml.phenotypes.activations import ACTIVATION_NAMES
 
 MOST = 5_000_000  # links of a substrate
 SIGMOID = "sigmoid"

@@ -14,11 +14,11 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from evoml import settings
-from evoml.genes import Choice, Column, Domain, Genotype, Given, Integer, Real, Schema, Table
-from evoml.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
-from evoml.population import Population
-from evoml.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
+from evoml.core import settings
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Choice, Column, Domain, Genotype, Given, Integer, Real, Schema, Table
+from evoml.phenotypes.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
+from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
 from evoml.spaces import Space as _Space
 from evoml.spaces._program_text import format_instruction, format_program, parse_program
 

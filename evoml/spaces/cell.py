@@ -19,13 +19,13 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from evoml import settings
-from evoml.errors import InputError
-from evoml.genes import Choice, Column, Genotype, Reference, Schema, Table
-from evoml.layers import LAYERS, OPERATIONS, Size
-from evoml.network import Builder, Edge, Group, Network, Supernet
-from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest
-from evoml.spaces._files import opened
+from evoml.contracts.architecture_space import ArchitectureSpace, Skeleton, graph_digest
+from evoml.contracts.toml_space import opened
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.genotypes.schema import Choice, Column, Genotype, Reference, Schema, Table
+from evoml.phenotypes.layers import LAYERS, OPERATIONS, Size
+from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 
 CELLS = ("normal", "reduction")
 NAMES = tuple(dict.fromkeys(name for operations in OPERATIONS.values() for name in operations))

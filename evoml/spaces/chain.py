@@ -14,13 +14,13 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, model_validator
 
-from evoml import settings
-from evoml.genes import Column, Genotype, Listed, Schema, Subset, Table, members
-from evoml.layers import LAYERS, Size
-from evoml.network import Builder, Network
-from evoml.spaces._architectures import ArchitectureSpace, graph_digest
-from evoml.spaces._files import opened
-from evoml.streams import generator
+from evoml.contracts.architecture_space import ArchitectureSpace, graph_digest
+from evoml.contracts.toml_space import opened
+from evoml.core import settings
+from evoml.core.streams import generator
+from evoml.genotypes.schema import Column, Genotype, Listed, Schema, Subset, Table, members
+from evoml.phenotypes.layers import LAYERS, Size
+from evoml.phenotypes.network import Builder, Network
 
 Rows = list[tuple[int, int, int, int, int]]  # kernel_height, kernel_width, filters, stride, anchors as a bit mask
 ANCHORS = 4  # the column

@@ -14,12 +14,12 @@ from pydantic import Field, model_validator
 
 from evoml.backends._graph_lanes import prepare
 from evoml.backends._lanes import LANES
-from evoml.genes import Genotype
-from evoml.graphs import Graphs
-from evoml.population import Population
+from evoml.contracts.toml_space import opened
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.spaces import _hyperneat_kernels as kernels
 from evoml.spaces import hyperneat, neat
-from evoml.spaces._files import opened
 from evoml.spaces._hyperneat_kernels import Tools
 
 VECTORS, WIDTH = 16, LANES[np.dtype(np.float64)]  # that a CPPN runs on at a time

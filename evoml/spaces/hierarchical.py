@@ -18,15 +18,15 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator
 
-from evoml import settings
-from evoml.errors import InputError
-from evoml.genes import Choice, Column, Genotype, Integer, Schema, Table
-from evoml.layers import Size
-from evoml.network import Builder, Network
-from evoml.population import Population
-from evoml.spaces._architectures import ArchitectureSpace, Skeleton, graph_digest
-from evoml.spaces._files import opened
-from evoml.streams import generator
+from evoml.contracts.architecture_space import ArchitectureSpace, Skeleton, graph_digest
+from evoml.contracts.toml_space import opened
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.core.streams import generator
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Choice, Column, Genotype, Integer, Schema, Table
+from evoml.phenotypes.layers import Size
+from evoml.phenotypes.network import Builder, Network
 
 PRIMITIVES = ("conv_1x1_bn_relu", "dw_conv_3x3_bn_relu", "sep_conv_3x3_bn_relu", "max_pool_3x3", "avg_pool_3x3", "identity")
 NONE, IDENTITY = 0, 1 + PRIMITIVES.index("identity")  # codes of the lowest level's operations

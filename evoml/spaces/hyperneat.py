@@ -17,16 +17,16 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator
 
-from evoml import settings
-from evoml.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
-from evoml.errors import InputError
-from evoml.genes import Genotype
-from evoml.graphs import Graphs
-from evoml.population import Population
-from evoml.registry import load
+from evoml.contracts.toml_space import opened, read_header
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.core.registry import load
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.spaces import _hyperneat_kernels as kernels
 from evoml.spaces import neat
-from evoml.spaces._files import opened, read_header
 from evoml.spaces._hyperneat_kernels import Rules
 from evoml.spaces._substrates import Layout, Substrate, layout, read_substrate, substrate_text
 

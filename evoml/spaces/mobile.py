@@ -15,12 +15,12 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, model_validator
 
-from evoml import settings
-from evoml.genes import Choice, Column, Flag, Genotype, Given, Integer, Schema, Table
-from evoml.layers import Size
-from evoml.network import Builder, Edge, Group, Network, Supernet
-from evoml.spaces._architectures import ArchitectureSpace
-from evoml.spaces._files import opened
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.toml_space import opened
+from evoml.core import settings
+from evoml.genotypes.schema import Choice, Column, Flag, Genotype, Given, Integer, Schema, Table
+from evoml.phenotypes.layers import Size
+from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 
 NONE = "none"
 Channels = Annotated[int, Field(strict=True, ge=1, le=4096)]

@@ -14,14 +14,14 @@ import networkx as nx
 import numpy as np
 from pydantic import Field
 
-from evoml import settings
-from evoml.errors import InputError
-from evoml.genes import Choice, Column, Genotype, Given, Schema, Subset, Table, members
-from evoml.layers import Size
-from evoml.network import Builder, Edge, Network
-from evoml.population import Population
-from evoml.spaces._architectures import ArchitectureSpace
-from evoml.spaces._files import opened
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.toml_space import opened
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Choice, Column, Genotype, Given, Schema, Subset, Table, members
+from evoml.phenotypes.layers import Size
+from evoml.phenotypes.network import Builder, Edge, Network
 
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 LAYERS = ("conv_3x3_bn_relu", "conv_1x1_bn_relu", "max_pool_3x3")

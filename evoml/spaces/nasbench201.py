@@ -15,13 +15,13 @@ import networkx as nx
 import numpy as np
 from pydantic import Field
 
-from evoml import settings
-from evoml.genes import Choice, Column, Genotype, Integer, Schema, Table
-from evoml.layers import Size
-from evoml.network import Builder, Edge, Group, Network, Supernet
-from evoml.population import Population
-from evoml.spaces._architectures import ArchitectureSpace
-from evoml.spaces._files import opened
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.toml_space import opened
+from evoml.core import settings
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Choice, Column, Genotype, Integer, Schema, Table
+from evoml.phenotypes.layers import Size
+from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 LAYERS = ("none", "skip_connect", "conv_1x1", "conv_3x3", "avg_pool_3x3")

@@ -15,16 +15,16 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator
 
-from evoml import settings
-from evoml.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
-from evoml.errors import InputError
-from evoml.genes import Choice, Column, Flag, Frame, Genotype, Given, Integer, Nothing, Real, Schema, Table
-from evoml.graphs import Graphs
-from evoml.population import Population
+from evoml.contracts.toml_space import FileSpace, opened
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.core.streams import generator, outputs
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Choice, Column, Flag, Frame, Genotype, Given, Integer, Nothing, Real, Schema, Table
+from evoml.phenotypes.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.spaces import _neat_kernels as kernels
-from evoml.spaces._files import FileSpace, opened
 from evoml.spaces._neat_kernels import BIAS, HIDDEN, INPUT, OUTPUT, Rates
-from evoml.streams import generator, outputs
 
 _NUMBER = Integer(0, 2_000_000_000)  # so that there is room for those of a search behind the largest of a file
 _ACTIVATION, _AGGREGATION = Choice(ACTIVATION_NAMES), Choice(AGGREGATION_NAMES)

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from deap import base
 
-from evoml import settings
-from evoml.genes import Genotype
-from evoml.population import Population
-from evoml.streams import INITIAL, streams
+from evoml.core import settings
+from evoml.core.streams import INITIAL, streams
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
 
 
 def check_counts(asked: Any, told: Any) -> tuple[int, int]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from evoml._random import output
-from evoml.compiled import compiled
+from evoml.compilation.numba_cache import compiled
+from evoml.compilation.random_kernels import output
 
 RANDOM, SMALLER, SECOND = range(3)  # what parents of equal fitness pass on
 

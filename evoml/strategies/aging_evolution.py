@@ -12,11 +12,11 @@ import numpy as np
 from deap import algorithms, base, tools
 from pydantic import Field
 
-from evoml import settings
-from evoml.genes import Genotype
-from evoml.population import Population
+from evoml.core import settings
+from evoml.core.streams import MIGRATE, SELECT, VARY, below, streams
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
 from evoml.strategies import Ring, founders
-from evoml.streams import MIGRATE, SELECT, VARY, below, streams
 
 
 class Settings(settings.Settings):

@@ -15,11 +15,11 @@ import numpy as np
 from pydantic import Field
 
 from evoml.networks.optimisers import decayed
-from evoml.strategies import _relaxed
-from evoml.strategies._relaxed import Relaxed, through_softmax
+from evoml.strategies import _gradient_search as _relaxed
+from evoml.strategies._gradient_search import Relaxed, through_softmax
 
 if TYPE_CHECKING:
-    from evoml.networks.supernet import Shared
+    from evoml.networks.cpu.shared_weights import Shared
 
 PUBLISHED = 0.01  # length of the finite difference's step
 Batch = tuple[np.ndarray, np.ndarray]  # images [n, H, W, C], labels [n]

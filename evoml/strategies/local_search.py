@@ -11,10 +11,10 @@ import numpy as np
 from deap import base
 from pydantic import Field
 
-from evoml.genes import Genotype
-from evoml.population import OK, Population
+from evoml.core.streams import INITIAL, SELECT, generator, outputs, streams
+from evoml.genotypes.population import OK, Population
+from evoml.genotypes.schema import Genotype
 from evoml.strategies import Single, SingleSettings, check_counts
-from evoml.streams import INITIAL, SELECT, generator, outputs, streams
 
 DRAWS = 200  # of a random start that is not known yet; then the space counts as exhausted
 

@@ -16,12 +16,12 @@ import numpy as np
 from deap import base
 from pydantic import Field, model_validator
 
-from evoml import settings
-from evoml.genes import Genotype
-from evoml.population import Population
+from evoml.core import settings
+from evoml.core.streams import MIGRATE, SELECT, VARY, outputs, streams
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
 from evoml.strategies import _neat_kernels as kernels
 from evoml.strategies import check_counts, founders
-from evoml.streams import MIGRATE, SELECT, VARY, outputs, streams
 
 DISTANCES = ("classic", "unscaled", "relative")
 TIES = ("random", "smaller", "second")

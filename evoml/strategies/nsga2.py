@@ -12,10 +12,10 @@ import numpy as np
 from deap import base, tools
 from pydantic import Field
 
-from evoml.genes import Genotype
-from evoml.population import OK, Population
+from evoml.core.streams import SELECT, VARY, below, outputs, streams
+from evoml.genotypes.population import OK, Population
+from evoml.genotypes.schema import Genotype
 from evoml.strategies import Single, SingleSettings, check_counts, founders
-from evoml.streams import SELECT, VARY, below, outputs, streams
 
 
 class Settings(SingleSettings):

@@ -20,12 +20,12 @@ import numpy as np
 from deap import base
 from pydantic import Field, model_validator
 
-from evoml.errors import InputError
-from evoml.genes import Genotype
+from evoml.core.errors import InputError
+from evoml.core.settings import FILE
+from evoml.genotypes.schema import Genotype
 from evoml.networks.optimisers import Momentum, PartialAdam, cosine
-from evoml.settings import FILE
-from evoml.strategies import _relaxed
-from evoml.strategies._relaxed import Relaxed, softmax, through_softmax
+from evoml.strategies import _gradient_search as _relaxed
+from evoml.strategies._gradient_search import Relaxed, softmax, through_softmax
 
 UNITS = 80.0  # that a reference latency counts as: the paper's, in milliseconds
 

@@ -10,12 +10,12 @@ import numpy as np
 from deap import base
 from pydantic import Field
 
-from evoml import settings
-from evoml.errors import InputError
-from evoml.genes import Genotype
-from evoml.population import Population
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.core.streams import INITIAL, streams
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
 from evoml.strategies import Ring
-from evoml.streams import INITIAL, streams
 
 
 class Settings(settings.Settings):

@@ -17,12 +17,12 @@ import numpy as np
 from deap import base
 from pydantic import Field, model_validator
 
-from evoml.genes import Genotype
-from evoml.layers import Primitive
-from evoml.network import Network, Supernet
+from evoml.genotypes.schema import Genotype
 from evoml.networks.optimisers import clipped
-from evoml.strategies import _relaxed
-from evoml.strategies._relaxed import Relaxed, softmax, through_softmax
+from evoml.phenotypes.layers import Primitive
+from evoml.phenotypes.network import Network, Supernet
+from evoml.strategies import _gradient_search as _relaxed
+from evoml.strategies._gradient_search import Relaxed, softmax, through_softmax
 
 ETA = {"mild": 0.1, "moderate": 0.3, "aggressive": 1.0}
 RESOURCES = ("parameters", "multiply_adds", "memory")

@@ -11,11 +11,11 @@ import numpy as np
 from deap import base
 from pydantic import Field
 
-from evoml.genes import Genotype
-from evoml.population import Population
+from evoml.core.streams import MIGRATE, SELECT, VARY, streams
+from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
 from evoml.strategies import Single, SingleSettings, check_counts, founders
 from evoml.strategies.aging_evolution import select
-from evoml.streams import MIGRATE, SELECT, VARY, streams
 
 
 class Settings(SingleSettings):

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from evoml.graphs import Graphs
+from evoml.phenotypes.neuron_graphs import Graphs
 
 
 @dataclass(frozen=True, eq=False)

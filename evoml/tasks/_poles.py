@@ -6,8 +6,8 @@ last bit up to pi/4, which an angle passes only when the pole has fallen. They a
 
 import numpy as np
 
-from evoml.backends._graphs import activate
-from evoml.compiled import compiled
+from evoml.compilation.activation_kernels import activate
+from evoml.compilation.numba_cache import compiled
 
 S1, S2, S3, S4, S5, S6 = (
     -1.66666666666666324348e-01, 8.33333333332248946124e-03, -1.98412698298579493134e-04,

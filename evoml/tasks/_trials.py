@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from evoml import settings
-from evoml.errors import InputError
-from evoml.graphs import Graphs
-from evoml.population import DIVERGED, OK
-from evoml.registry import load
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.core.registry import load
+from evoml.genotypes.population import DIVERGED, OK
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.tasks import Tried
 
 PARTS = 8  # that each thread's share is cut into, as episodes differ in length

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evoml.errors import InputError
-from evoml.tasks._image_sets import ImageSettings, ImageTask
-from evoml.tasks._pictures import Pictures, resized
+from evoml.core.errors import InputError
+from evoml.tasks._image_files import Pictures, resized
+from evoml.tasks._image_splits import ImageSettings, ImageTask
 
 
 class Settings(ImageSettings):

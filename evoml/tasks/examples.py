@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from evoml import settings
-from evoml.errors import InputError
-from evoml.graphs import Graphs
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.tasks import Tried
-from evoml.tasks._images import read_arrays, shown
+from evoml.tasks._class_pairs import read_arrays, shown
 from evoml.tasks._trials import fits, outputs_of, tried
 
 FEW = 20  # whole numbers of so many values at most, each twice, are taken for classes

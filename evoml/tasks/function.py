@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from evoml import settings
-from evoml.errors import InputError
-from evoml.graphs import Graphs
-from evoml.population import CRASHED, DIVERGED
-from evoml.registry import load
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.core.registry import load
+from evoml.genotypes.population import CRASHED, DIVERGED
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.tasks import Tried
-from evoml.tasks._crew import Answers, Crew, Crewed, Work, said
+from evoml.tasks._trial_workers import Answers, Crew, Crewed, Work, said
 from evoml.tasks._trials import TrialTask, fits
 
 ARGUMENT = "path"  # the setting that stands behind a colon of the task's name

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from evoml import settings
-from evoml.errors import InputError
-from evoml.graphs import Graphs
-from evoml.population import CRASHED, DIVERGED, OK
-from evoml.registry import load
+from evoml.core import settings
+from evoml.core.errors import InputError
+from evoml.core.registry import load
+from evoml.genotypes.population import CRASHED, DIVERGED, OK
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.tasks import Tried
-from evoml.tasks._common import Split, task_seed
-from evoml.tasks._crew import Answers, Crew, Crewed, Work, said
+from evoml.tasks._families import Split, task_seed
+from evoml.tasks._trial_workers import Answers, Crew, Crewed, Work, said
 from evoml.tasks._trials import TrialTask, fits
 
 LARGEST_BOUND = 1e6

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from evoml.errors import InputError
-from evoml.settings import FILE
-from evoml.tasks._image_sets import ImageSettings, ImageTask
-from evoml.tasks._pictures import Parts, read
+from evoml.core.errors import InputError
+from evoml.core.settings import FILE
+from evoml.tasks._image_files import Parts, read
+from evoml.tasks._image_splits import ImageSettings, ImageTask
 
 
 class Settings(ImageSettings):

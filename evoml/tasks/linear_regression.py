@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from evoml.tasks import _common
+from evoml.tasks import _families as _common
 
 
 class Settings(_common.RegressionSettings):

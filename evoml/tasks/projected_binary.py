@@ -21,10 +21,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from evoml.errors import InputError
-from evoml.tasks import TaskSet, _common
-from evoml.tasks._common import Split
-from evoml.tasks._images import Pair, Part, Source, digits, listed, read
+from evoml.core.errors import InputError
+from evoml.tasks import TaskSet
+from evoml.tasks import _families as _common
+from evoml.tasks._class_pairs import Pair, Part, Source, digits, listed, read
+from evoml.tasks._families import Split
 
 TaskCount = Annotated[int, Field(ge=0, le=100_000, description="number of tasks; 0 is one for every pair of the group")]
 Pairs = tuple[tuple[int, int], ...]

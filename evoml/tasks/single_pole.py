@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from evoml import settings
-from evoml.graphs import Graphs
+from evoml.core import settings
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.tasks import Tried
-from evoml.tasks._common import Split, generator
+from evoml.tasks._families import Split, generator
 from evoml.tasks._trials import Course, TrialTask, balance, clipped, fits, spread, tables, tried
 
 GRAVITY, CART, MASS, HALF, PUSH, SECONDS = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02  # m/s^2, kg, kg, m, N, s

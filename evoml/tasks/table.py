@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evoml import settings
-from evoml.errors import InputError
+from evoml.core import settings
+from evoml.core.errors import InputError
 from evoml.evaluators import weight
-from evoml.tasks._images import read_arrays, shown
+from evoml.tasks._class_pairs import read_arrays, shown
 
 NASBENCH201 = ("ops", "val12", "val200", "test200", "train_time200", "latency", "params_m", "hw", "hw_names")
 NASBENCH101 = ("n_vertices", "adj_bits", "ops", "test108", "params")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from pydantic import Field
 
-from evoml.tasks import _common
+from evoml.tasks import _families as _common
 
 DEAD = [0, 2]  # hidden units whose weights are zero
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from evoml import settings
-from evoml.graphs import Graphs
+from evoml.core import settings
+from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.tasks import Tried
 from evoml.tasks._trials import TrialTask, fits, outputs_of, tried
 

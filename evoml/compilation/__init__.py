@@ -1,0 +1,1 @@
+"""Compilation with Numba, and the kernels that several rooms share."""

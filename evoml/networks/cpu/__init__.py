@@ -1,0 +1,1 @@
+"""Training and supernets on the CPU, by hand-made passes."""

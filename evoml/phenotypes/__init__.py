@@ -1,0 +1,1 @@
+"""What genotypes become: programs to interpret, networks to train, graphs of neurons."""

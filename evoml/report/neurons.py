@@ -1,0 +1,215 @@
+"""What the commands say of networks of neurons: the champion as a formula and its size, its scores by name, and the species of the last generation."""
+
+import re
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evoml.archive.archive import read_config
+from evoml.core.errors import InputError
+from evoml.core.registry import load
+from evoml.core.wording import counted
+from evoml.export import species
+from evoml.export._events import events
+from evoml.export._neurons import formula, neurons, sizes
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.activations import ACTIVATIONS
+from evoml.report import console
+from evoml.search.problem import Problem
+from evoml.search.run import Result
+
+SHOWN = 20  # species in a table
+TITLES = {"right": "share of cases right"}  # of scores whose names do not say it
+
+
+def print_result(problem: Problem, result: Result) -> None:
+    """The end of a search, and what to do next."""
+    out, folder = console(), quote(str(result.run))
+    why = failure(result.run)
+    failed = (f"; {result.counts['failed']:,} failed" + (f"; the first: {why}" if why else "")) if result.counts.get("failed") else ""
+    rate = (
+        f"{counted(result.evaluations, 'candidate')} in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second), "
+        f"ended by {result.reason}{failed}"
+    )
+    if result.best is None:
+        out.print(f"nothing was selected, since no network could be scored: {rate}\nrun: {result.run}", soft_wrap=True)
+        return
+    genotype = problem.space.parse(result.best["text"], str(result.run))
+    searched = in_search(problem, result.run, result.best["id"])
+    score = {"search": searched, "selection": result.best["objectives"][problem.objective]}
+    about = describe(problem.space, genotype)
+    out.print(f"\nThe champion (candidate {result.best['id']}), {size_line(about)}:\n", soft_wrap=True)
+    print_formula(problem.space, about, units(problem, result.run))
+    out.print(f"\n{score_line(problem, score)}")
+    if result.test is not None:
+        out.print(f"in the test: {named(result.test['tasks'])}", soft_wrap=True)
+    out.print(f"\n{rate}{_generations(result.run)}\nrun: {result.run}", soft_wrap=True)
+    out.print(f"pictures: evoml export {folder} --to svg -o network.svg; evoml export {folder} --to species -o species.svg", soft_wrap=True)
+
+
+def _generations(run: Path) -> str:
+    now = population(run)
+    return f", generation {now['generation']:,}, {len(now['species']):,} species" if now else ""
+
+
+def facts(problem: Problem, result: Result) -> dict[str, Any]:
+    """What `print_result` says beyond what is said of every search, as plain values."""
+    if result.best is None:
+        return {"failure": failure(result.run)}
+    genotype = problem.space.parse(result.best["text"], str(result.run))
+    scores = {"search": in_search(problem, result.run, result.best["id"]), "selection": result.best["objectives"][problem.objective]}
+    test = {"tasks": result.test["tasks"]} if result.test else {}
+    return describe(problem.space, genotype) | {"scores": scores} | test | population(result.run)
+
+
+def failure(run: Path) -> str:
+    """Why the first network of a run failed that did; empty where none did, or none says why. Raises InputError."""
+    return _printable(next(events(run, "failure", lambda event: str(event["text"])), ""))[:160]
+
+
+def nothing(run: Path) -> InputError:
+    """What to raise where a run has no network that could be scored."""
+    why = failure(run)
+    return InputError(f"{run}: nothing was selected, since no network could be scored" + (f"; the first that failed: {why}" if why else ""))
+
+
+def units(problem: Problem, run: Path) -> Any:
+    """What a table's columns are to the networks of a run, an `examples.Units`; None where its task has no table, or the data are not the run's any more."""
+    if not hasattr(load("tasks", problem.config.name("task")).Task, "units") or read_config(run).get("data_digest") != problem.data_digest:
+        return None
+    return problem.task.units
+
+
+def population(run: Path) -> dict[str, Any]:
+    """The last generation of a run and its species; empty before there is one. Raises InputError."""
+    event = species.last(run)
+    return {} if event is None else {"generation": event["generation"], "species": species_rows(event)}
+
+
+def describe(space: Any, genotype: Genotype) -> dict[str, Any]:
+    """A network as plain values: its formula, the functions in that, and what its gene tables hold; of a CPPN also how large the network is that it draws."""
+    text = formula(space, genotype)
+    used = {each.name: each.text for each in ACTIVATIONS if re.search(rf"\b{each.name}\(", text) and each.text != f"{each.name}(a)"}
+    drawn = {"network": neurons(space, genotype).size} if hasattr(space, "substrate") else {}
+    return {"formula": text, "functions": used, "size": sizes(genotype)} | drawn
+
+
+def print_file(space: Any, genotype: Genotype) -> None:
+    """A genotype's file: size and formula."""
+    about = describe(space, genotype)
+    console().print(size_line(about) + "\n", soft_wrap=True)
+    print_formula(space, about)
+
+
+def print_formula(space: Any, about: dict[str, Any], units: Any = None) -> None:
+    """A formula that `describe` gave, what its functions are, how one with cycles is to be read, and what inputs and outputs stand for."""
+    print(about["formula"])
+    recurrent = space.substrate.recurrent if hasattr(space, "substrate") else space.settings.recurrent
+    if recurrent and re.search(r"= .*\b[hy]\d", about["formula"]):
+        print("\nRecurrent: nodes on the right have the values of the step before.")
+    if about["functions"]:
+        print("\nwhere " + ", ".join(f"{name}(a) = {text}" for name, text in about["functions"].items()))
+    if units is not None:
+        print("\n" + "\n".join(map(_printable, units.words())))
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def print_best(out: Console, problem: Problem, rows: list[dict[str, Any]], now: dict[str, Any], units: Any = None) -> None:
+    """The best networks of a run, `described`, and its `population`."""
+    for row in rows:
+        out.print(f"\ncandidate {row['id']}, key {row['key']}: {score_line(problem, row['scores'])}", soft_wrap=True)
+        out.print(size_line(row) + "\n", soft_wrap=True)
+        print_formula(problem.space, row, units)
+    if now:
+        count = len(now["species"])
+        out.print(f"\ngeneration {now['generation']:,}, {count:,} species" + (f", the largest {SHOWN}:" if count > SHOWN else ":"))
+        out.print(species_table(now["species"]))
+
+
+def described(problem: Problem, run: Path, row: dict[str, Any], genotype: Genotype) -> dict[str, Any]:
+    """What `show` adds to a row of the archive: formula, size, and the objective in search and on selection, None where it is not known."""
+    own = row["objectives"][problem.objective]
+    selected = row["event"] == "selected"
+    scores = {"search": in_search(problem, run, row["id"]) if selected else own, "selection": own if selected else None}
+    return describe(problem.space, genotype) | {"scores": scores}
+
+
+def in_search(problem: Problem, run: Path, candidate: int) -> float | None:
+    """A candidate's objective in search; None where no row of it was kept."""
+    table, _ = problem.archive(run).table(["id", "event", problem.objective])
+    for id, event, value in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+        if id == candidate and event != "selected":
+            return float(value)
+    return None
+
+
+def species_rows(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """The species of a generation: number, members, best fitness now and ever, age and generations since the last gain; the largest first."""
+    now = event["generation"]
+    rows = [
+        {
+            "species": each["id"], "members": each["size"], "best": each["now"], "best_ever": each["best"],
+            "age": now - each["since"], "since_gain": now - each["improved"],
+        }
+        for each in event["species"]
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: (-row["members"], row["species"]))
+
+
+def species_table(rows: list[dict[str, Any]]) -> Table:
+    """The first species of `species_rows`."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("species", "members", "best", "best ever", "age", "since its last gain"):
+        table.add_column(title, justify="right")
+    for row in rows[:SHOWN]:
+        best = ("-" if row[name] is None else number(row[name]) for name in ("best", "best_ever"))
+        table.add_row(str(row["species"]), f"{row['members']:,}", *best, f"{row['age']:,}", f"{row['since_gain']:,}")
+    return table
+
+
+def size_line(about: dict[str, Any]) -> str:
+    """What `describe` gave in words: 4 nodes of which 1 hidden, 6 links of which 5 enabled; of a CPPN also what it draws."""
+    size = about["size"]
+    words = f"{counted(size['nodes'], 'node')} of which {size['hidden']:,} hidden, {counted(size['links'], 'link')} of which {size['enabled']:,} enabled"
+    return f"CPPN: {words}; the network that it draws: {about['network']}" if "network" in about else words
+
+
+def score_line(problem: Problem, scores: dict[str, float | None]) -> str:
+    """What was scored in search and on selection, each by its name."""
+    task = problem.task
+    places = {"search": ("in search", task.search(0).names[0]), "selection": ("on selection", task.select().names[0])}
+    return ", ".join(f"{title(places[name][1])} {number(value)} {places[name][0]}" for name, value in scores.items() if value is not None)
+
+
+def title(score: str) -> str:
+    """What a score is called."""
+    return TITLES.get(score, score.replace("_", " "))
+
+
+def number(value: float) -> str:
+    """Four places, or four digits where these would not be seen."""
+    return f"{value:.4f}" if value == 0 or (not 0 < abs(value) < 1e-3 and abs(value) < 1e9) else f"{value:.4g}"
+
+
+def named(scores: dict[str, float]) -> str:
+    """Scores by name, in a line."""
+    return ", ".join(f"{title(name)} {number(value)}" for name, value in scores.items())
+
+
+def print_scores(name: str, task: str, scores: dict[str, float], why: str = "") -> None:
+    """What a network did in a task's test, and why it failed there."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"test of {task}")
+    table.add_column(name, justify="right")
+    for score, value in scores.items():
+        table.add_row(title(score), Text(number(value), "bold"))
+    console().print(table)
+    if why:
+        console().print(f"it failed: {why}", soft_wrap=True)

@@ -1,0 +1,232 @@
+"""What shared weights are worth: behind every search that scores or derives architectures with them stands a check, which answers what their users ask.
+
+Do shared weights rank architectures as training does (Kendall's and Spearman's correlation over architectures drawn at random and trained alone; Yu et al. 2020, "Evaluating the
+Search Phase of Neural Architecture Search", arXiv 1902.08142)? Where candidates are scored with shared weights: are those good alone whose predictions are near the whole
+supernet's (Bender et al. 2018, their diagnosis)? Did the supernet learn at all? Is the search better than a random one of equal cost (the best of as many of those as cost what the search did, in
+multiply-adds; Li, Talwalkar 2019, arXiv 1902.07638)? Have skip connections taken over (Zela et al. 2020, arXiv 1909.09656)? And where candidates were only scored with shared
+weights, the best of them are trained alone, and the best of those is the result (Bender et al. 2018).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite, log
+from typing import Any
+
+import numpy as np
+
+from evoml.core.rank_correlation import kendall, spearman
+from evoml.core.streams import TRAIN, TRUST, streams
+from evoml.core.wording import counted
+from evoml.evaluators import Outcome
+from evoml.genotypes.population import OK, STATUS, Individual
+from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.network import Network
+from evoml.search.problem import Problem
+from evoml.search.slots import Executor, Inline, Job, Slots
+
+FIRST = 2**40  # the number of the first random architecture: candidates are below it
+PASSES = 3  # of a training step, in forward passes: forward, and backward to inputs and to weights
+SKIPS = ("skip_connect", "identity", "identity_fr")
+TAKEN_OVER = 0.5  # share of a cell's layers that are skip connections, above which there is a warning
+LEAST = 3  # architectures whose order says something
+DRAWS = 1000  # random architectures in a row that may be over a cap
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is trained alone."""
+
+    random: list[Genotype]
+    equal: int  # how many of them, from the first, cost what the search did; more than there are: `limit` was met
+    best: list[Individual]  # by shared weights
+    limit: str = ""  # why there are no more
+
+    @property
+    def jobs(self) -> dict[int, Genotype]:
+        return {individual.id: individual.genotype for individual in self.best} | {FIRST + n: each for n, each in enumerate(self.random)}
+
+    def chosen(self, alone: Mapping[int, Outcome], weight: float) -> Individual | None:
+        """The best of the best when they were trained alone, of equals the first that was found, as `Archive.best` has it."""
+        trained = [individual for individual in self.best if alone[individual.id].status == OK]
+        return max(trained, key=lambda individual: (alone[individual.id].objectives[0] * weight, -individual.id), default=None)
+
+
+class Trust:
+    """The check of one run. learner: the part that has the shared weights, with `score(genotype)` and `spent`; `choosing`: it is the evaluator."""
+
+    def __init__(self, problem: Problem, learner: Any, choosing: bool) -> None:
+        self.problem, self.learner, self.choosing = problem, learner, choosing
+        self.settings = problem.config.search
+        self.alone: dict[int, Outcome] = {}  # by candidate, or FIRST + number: what training it by itself came to
+        self.seconds = 0.0  # that these trainings took
+
+    @cached_property
+    def _shape(self) -> tuple[Any, int, int]:
+        """Size, classes and number of the training images."""
+        images = self.problem.task.search(0)
+        return images.size, len(images.classes), len(images.train_y)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "alone": {str(id): [list(o.objectives), o.status, o.seconds, list(o.curve)] for id, o in self.alone.items()},
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises what a strange checkpoint raises."""
+        found = {}
+        for id, (objectives, status, seconds, curve) in state["alone"].items():
+            if not 0 < int(status) < len(STATUS) or not objectives:
+                raise ValueError("not an outcome")
+            found[int(id)] = Outcome(tuple(map(float, objectives)), int(status), float(seconds), tuple(map(float, curve)))
+        self.alone, self.seconds = found, float(state["seconds"])
+
+    def plan(self, best: Sequence[Individual], derived: Sequence[Genotype]) -> Check:
+        """What to train. best: of the candidates by shared weights; derived: what the search had trained alone already."""
+        chosen = list(best[: self.settings.trust_best]) if self.choosing and len(self.problem.weights) == 1 else []
+        cost = self.learner.spent + sum(map(self.cost, [*derived, *(individual.genotype for individual in chosen)]))
+        drawn: list[Genotype] = []
+        equal = 0
+        limit = "hardly any is within the caps"
+        for genotype in self._random():
+            if len(drawn) >= self.settings.trust and (cost <= 0 or len(drawn) >= self.settings.trust_most):
+                limit = "search.trust_most is the limit"
+                break
+            drawn.append(genotype)
+            equal += cost > 0
+            cost -= self.cost(genotype)
+        return Check(drawn, equal + (cost > 0), chosen, limit)
+
+    def cost(self, genotype: Genotype) -> int:
+        """Multiply-adds of training a genotype alone."""
+        return int(self._network(genotype).multiply_adds) * PASSES * self._shape[2] * int(self._settings.epochs)
+
+    def _network(self, genotype: Genotype) -> Network:
+        network: Network = self.problem.space.network(genotype, *self._shape[:2])
+        return network
+
+    @cached_property
+    def _settings(self) -> Any:
+        """How an architecture is trained alone."""
+        return self.problem.alone.config.part("evaluator")
+
+    def train(self, check: Check, workers: int, after: Callable[[int, int], None], stopped: Callable[[], bool]) -> bool:
+        """Train what has not been trained yet; False where it was stopped. after: called with how many are done, of how many."""
+        jobs = check.jobs
+        missing = [id for id in jobs if id not in self.alone]
+        if not missing:
+            return True
+        alone = self.problem.alone
+        evaluator = alone.evaluator(alone.task.search(0))
+        began = time.monotonic() - self.seconds
+        executor: Executor = Slots(alone, workers, float(evaluator.settings.timeout), evaluator.worst) if workers > 1 else Inline(evaluator)
+        try:
+            for id in missing:
+                executor.submit(Job(id, jobs[id], int(streams(self.settings.seed, TRAIN, np.array([id]))[0])))
+            while any(id not in self.alone for id in missing):
+                if stopped():
+                    return False
+                if (done := executor.next(0.2)) is not None:
+                    self.alone[done[0]] = done[1]
+                    self.seconds = time.monotonic() - began
+                    after(sum(id in self.alone for id in jobs), len(jobs))
+        finally:
+            executor.close()
+        return True
+
+    def report(self, check: Check, champion: Individual | None, loss: float | None = None) -> dict[str, Any]:
+        """What the check found, as plain values; `found` is what the search's own architecture has, trained alone, None where it was not. loss: the supernet's, of its last epoch."""
+        weight = self.problem.alone.weights[0]
+        scores = [self.alone[FIRST + n].objectives[0] if self.alone[FIRST + n].status == OK else None for n in range(len(check.random))]
+        unfinished = getattr(self.learner, "unfinished", False)  # weights of a search that has only begun rank nothing
+        shared = [float("nan") if unfinished else self.learner.score(genotype) for genotype in check.random]
+        apart = (
+            [self.learner.divergence(genotype) for genotype in check.random]
+            if hasattr(self.learner, "divergence")
+            else [None] * len(scores)
+        )
+        pairs = [
+            (a, b * weight, float("nan") if c is None else -c)
+            for a, b, c in zip(shared, scores, apart, strict=True)
+            if b is not None and isfinite(a)
+        ]
+        a, b, near = np.array(pairs, np.float64).reshape(-1, 3).T
+        of_equal = [score for score in scores[: check.equal] if score is not None]
+        random = [
+            {"key": self.problem.space.key(g), "shared": None if unfinished else s, "alone": t} | ({} if d is None else {"divergence": d})
+            for g, s, t, d in zip(check.random, shared, scores, apart, strict=True)
+        ]
+        return {
+            "kendall": kendall(a, b), "spearman": spearman(a, b), "compared": len(pairs),
+            "divergence_kendall": kendall(near, b) if len(near) and np.isfinite(near).all() else None, "loss": None if unfinished else loss, "loss_of_guessing": log(self._shape[1]),
+            "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(check.equal, len(scores)),
+            "random_limited": check.equal > len(scores), "random_limit": check.limit if check.equal > len(scores) else "", "unfinished": unfinished, "several": len(self.problem.weights) > 1, "found": self._alone(champion),
+            "cut_off": champion is not None and not self._network(champion.genotype).connected,
+            "skips": {} if champion is None else self.skips(champion.genotype), "random": random,
+        }  # fmt: skip
+
+    def skips(self, genotype: Genotype) -> dict[str, list[int]]:
+        """Of every cell of a genotype, how many of its layers are skip connections, and how many layers there are."""
+        groups = self.problem.space.supernet(*self._shape[:2]).groups
+        skips = getattr(self.problem.space, "skips", SKIPS)
+        out: dict[str, list[int]] = {}
+        for group, row in zip(groups, self.problem.space.paths(genotype), strict=True):
+            counts = out.setdefault(group.name.split()[0] if " " in group.name else "cell", [0, 0])
+            for name, count in zip(group.options, row.astype(int).tolist()):
+                counts[0] += count * (name in skips)
+                counts[1] += count * (name != "none" or name in skips)
+        return out
+
+    def _alone(self, champion: Individual | None) -> float | None:
+        if champion is None:
+            return None
+        if not self.choosing:
+            return float(champion.fitness.values[0])
+        trained = self.alone.get(champion.id)
+        return None if trained is None else trained.objectives[0]
+
+    def _random(self) -> Iterator[Genotype]:
+        """Random architectures within the caps, since one that is over a cap costs a random search nothing; no more where none is found."""
+        allows = getattr(self._settings, "allows", lambda network: True)
+        number = missed = 0
+        while missed < DRAWS:
+            genotype = self.problem.space.random(streams(self.settings.seed, TRUST, np.array([number]))).genotype(0)
+            number += 1
+            missed = 0 if allows(self._network(genotype)) else missed + 1
+            if not missed:
+                yield genotype
+
+
+def lines(trust: dict[str, Any]) -> list[str]:
+    """A report in words."""
+    out = []
+    if trust["compared"] >= LEAST:
+        out.append(
+            f"shared weights against training alone, {counted(trust['compared'], 'random architecture')}: Kendall {trust['kendall']:.2f}, Spearman {trust['spearman']:.2f}"
+        )
+    if trust.get("unfinished"):
+        out.append("shared weights against training alone: not compared, since the last search did not end or diverged")
+    if trust["compared"] >= LEAST and trust.get("divergence_kendall") is not None:
+        out.append(f"predictions near the whole supernet's against training alone: Kendall {trust['divergence_kendall']:.2f}")
+    if trust["random_best"] is not None and trust["found"] is None and trust.get("several"):
+        out.append(
+            f"the best of {counted(trust['random_candidates'], 'random architecture')} trained alone: {trust['random_best']:.4f}; of several objectives, none of the front is trained alone"
+        )
+    if trust["random_best"] is not None and trust["found"] is not None:
+        limited = f", which cost less: {trust.get('random_limit', 'search.trust_most is the limit')}" if trust["random_limited"] else ""
+        out.append(
+            f"random search of equal cost ({counted(trust['random_candidates'], 'architecture')} trained alone{limited}): {trust['random_best']:.4f}; this search: {trust['found']:.4f}"
+        )
+    if trust.get("loss") is not None and trust["loss"] > trust["loss_of_guessing"]:
+        out.append(
+            f"warning: the supernet learned nothing: its loss, {trust['loss']:.4f}, is above that of guessing, {trust['loss_of_guessing']:.4f}; make lr smaller"
+        )
+    if trust.get("cut_off"):
+        out.append("warning: what was found reads nothing of the image: every path to its output goes through none")
+    for cell, (skips, layers) in trust["skips"].items():
+        if layers and skips / layers > TAKEN_OVER:
+            where = "the cell" if cell == "cell" else f"the {cell} cell"
+            out.append(f"warning: skip connections have taken over: {skips} of {layers} layers of {where}")
+    return out

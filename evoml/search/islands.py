@@ -1,0 +1,106 @@
+"""One population with its evaluator: the unit that a search runs on a thread."""
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from evoml.core.registry import load
+from evoml.genotypes.population import Population
+from evoml.search.problem import Problem
+from evoml.search.toolbox import toolbox
+
+CHUNK_STEPS = 3_000_000  # training steps that the compiled loop runs at most between two looks at `stop`
+
+
+class Island:
+    """Asks, scores and tells within a round, and remembers what is worth archiving.
+
+    A round can be left between two blocks and taken up again, by another process too: how far it is belongs to the state.
+    """
+
+    def __init__(self, problem: Problem, number: int, given: list[Any]) -> None:
+        self.problem, self.number, self.given = problem, number, given
+        self.islands = problem.config.search.islands
+        self.keep_all = problem.config.archive.keep == "all"
+        self.asked = 0  # candidates so far, over all experiments
+        self.done = self.cost = 0  # candidates and training steps in this round
+        self.pending: list[tuple[str, Population]] = []  # what this round found, with the event it is archived as
+
+    def start(self, tasks: Any) -> None:
+        """A fresh population and evaluator on these tasks."""
+        config = self.problem.config
+        self.evaluator = self.problem.evaluator(tasks)
+        self.toolbox = toolbox(self.problem.space, self.evaluator, self.evaluator.weights)
+        strategy = load("strategies", config.name("strategy"))
+        self.strategy = strategy.Strategy(self.toolbox, config.part("strategy"), config.search.seed, self.given)
+        self.engine = engine(self.problem.space, self.strategy, self.evaluator, self.number, self.islands)
+        self.best = -np.inf
+
+    def advance(self, candidates: int, steps: int, stop: threading.Event) -> None:
+        """Evaluate until the round has had `candidates` candidates or `steps` training steps, or `stop` is set."""
+        while self.done < candidates and self.cost < steps and not stop.is_set():
+            if self.engine is not None and self.strategy.told >= len(self.strategy.population) and not self.keep_all:
+                limit = min(steps - self.cost, CHUNK_STEPS)
+                count, cost, found = self.engine.advance(self.asked, candidates - self.done, limit, self.best)
+                if len(found):
+                    self.pending.append(("improvement", found))
+                    self.best = float(found.fitness[-1, 0])
+            else:
+                count = min(self.strategy.block, candidates - self.done)
+                population = self.strategy.ask((self.asked + np.arange(count)) * self.islands + self.number)
+                cost = self.toolbox.score(population)
+                self.strategy.tell(population)
+                self._notice(population)
+                count = len(population)
+            self.asked += count
+            self.done += count
+            self.cost += cost
+
+    def _notice(self, population: Population) -> None:
+        """Remember every improvement, or everything."""
+        if self.keep_all:
+            self.pending.append(("candidate", population))
+        quality = population.quality
+        if quality.max() > self.best:
+            before = np.maximum.accumulate(np.concatenate([[self.best], quality]))[:-1]
+            self.pending.append(("improvement", population.take(quality > before)))
+            self.best = float(quality.max())
+
+    def end_round(self) -> None:
+        self.done = self.cost = 0
+        self.pending = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that later candidates depend on. Arrays are shared with the island, not copied."""
+        return {
+            "asked": self.asked, "done": self.done, "cost": self.cost, "best": self.best,
+            "pending": [{"event": event, "population": population.state()} for event, population in self.pending],
+            "strategy": self.strategy.state_dict(), "evaluator": self.evaluator.state_dict(),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state. Raises ValueError or KeyError where it does not fit."""
+        self.asked, self.done, self.cost = (whole(state, name) for name in ("asked", "done", "cost"))
+        self.best = float(state["best"])
+        schema, weights = self.problem.space.schema, self.evaluator.weights
+        self.pending = [(str(each["event"]), Population.from_state(schema, each["population"], weights)) for each in state["pending"]]
+        self.strategy.load_state_dict(state["strategy"])
+        self.evaluator.load_state_dict(state["evaluator"])
+
+
+def engine(space: Any, strategy: Any, evaluator: Any, island: int, islands: int) -> Any:
+    """The compiled loop for parts that it fits, else None."""
+    if not hasattr(space, "memory"):
+        return None
+    from evoml.search._fused_kernels import Engine
+
+    return Engine(space, strategy, evaluator, island, islands) if Engine.fits(space, strategy, evaluator) else None
+
+
+def whole(state: dict[str, Any], name: str) -> int:
+    """A counter of a stored state. Raises ValueError if it is none."""
+    value = state[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name} is not a count")
+    return value

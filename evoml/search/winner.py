@@ -1,0 +1,180 @@
+"""The winner of a search, trained at full size and tested on images that the search never saw; its weights are kept in the run."""
+
+import errno
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from evoml.archive.archive import write_atomically
+from evoml.config import build, final_settings, settings_digest
+from evoml.core.errors import InputError, cannot_write
+from evoml.core.streams import TRAIN, streams
+from evoml.genotypes.population import OK, STATUS
+from evoml.genotypes.schema import Genotype
+from evoml.networks.module import Module
+from evoml.phenotypes.network import Network
+from evoml.search.problem import Problem
+
+if TYPE_CHECKING:
+    from evoml.search.donor import Donor
+
+FINAL = "final"  # the folder in a run that holds the winner's weights
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@dataclass
+class Trained:
+    """A network with its weights, and what it scored on images that the search never saw."""
+
+    module: nn.Module
+    network: Network
+    scores: dict[str, float]
+    classes: tuple[str, ...]
+    mean: np.ndarray
+    deviation: np.ndarray
+    coded: bool = True  # whether raw pixels are bytes, which are divided by 255; else they are floats as they come
+    curve: tuple[float, ...] = ()
+    seconds: float = 0.0
+
+
+def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], preset: str | None) -> Problem:
+    """The problem that the winner is trained for: the run's, with the system's final settings where they are wanted, under these layers."""
+    if problem.alone is not problem:
+        layers = [(where, _alone(layer)) for where, layer in layers]
+    values = {key: value for key, value in problem.alone.config.complete().items() if key not in ("system", "start", "preset")}
+    task = next((layer["task"]["name"] for _, layer in reversed(layers) if layer.get("task", {}).get("name")), None)
+    if not problem.trains:
+        if task is None:
+            raise InputError("evaluate: cells of a table are trained on images: give --task, such as --task digits")
+        values["evaluator"] = {"name": problem.space.evaluator}
+    if task is not None and task != values["task"]["name"]:
+        values["task"] = {"name": task}
+    about = build(("run.toml", values), *layers).model_copy(update={"system": problem.config.system})
+    if problem.alone is not problem:
+        about = about.model_copy(update={"evaluator": problem.config.evaluator})  # whose final settings are under `alone`
+    final = final_settings(about) if preset == "final" else {}
+    if problem.alone is not problem:
+        final["evaluator"] = final.get("evaluator", {}).get("alone", {})
+    return Problem(build(("run.toml", values), ("final", final), *layers))
+
+
+def _alone(layer: dict[str, Any]) -> dict[str, Any]:
+    """A layer of settings with those of a candidate's own training in the place of the evaluator's, whose setting `alone` they are in search."""
+    given = layer.get("evaluator", {})
+    own = given.get("alone") if isinstance(given, dict) else None
+    if not isinstance(own, dict):
+        return layer
+    return layer | {"evaluator": {key: value for key, value in given.items() if key != "alone"} | own}
+
+
+def train_final(
+    problem: Problem,
+    genotype: Genotype,
+    folder: Path | None,
+    after: Callable[[int, float], bool] | None = None,
+    before: Callable[[bool, bool], None] = lambda trains, keeps: None,
+    donor: "Donor | None" = None,
+) -> Trained:
+    """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and taken from there where it is the same training.
+
+    before: called when all that can be refused has been checked, with whether a training follows and whether its network can be kept.
+    donor: whose shared weights it starts from; its scores then have `inherited_accuracy`, of those weights as they are.
+    """
+    known = None if folder is None else kept(folder, genotype, problem)
+    data, place = problem.test_tasks, None
+    if known is None:
+        evaluator = problem.evaluator(data, exact=True)
+        network = evaluator.checked(genotype)
+        place = None if folder is None else _place(folder)
+        start = None if donor is None else donor.weights(network)
+    before(known is None, place is not None)
+    if known is not None:
+        return known
+    inherited = {} if donor is None else {"inherited_accuracy": donor.accuracy(genotype, data)}
+    stream = int(streams(problem.config.search.seed, TRAIN, np.array([2**32]))[0])
+    scores, trained = evaluator.test(genotype, stream, after, start)
+    if trained.module is None or trained.status != OK:
+        raise InputError(f"evaluate: the training {STATUS[trained.status].replace('_', ' ')}; try a smaller evaluator.lr or space.skeleton")
+    out = Trained(
+        trained.module,
+        network,
+        inherited | scores,
+        data.classes,
+        data.mean,
+        data.deviation,
+        data.coded,
+        tuple(trained.curve),
+        trained.seconds,
+    )
+    if place is not None:
+        _store(problem, genotype, place, out)
+    return out
+
+
+def _place(folder: Path) -> Path | None:
+    """Where a run keeps its network, made and tried before anything is trained; None where the run can only be read. Raises InputError, DiskError."""
+    place = folder / FINAL
+    if place.is_symlink():
+        raise InputError(f"{place}: is a link; a run keeps its network in its own folder")
+    try:
+        place.mkdir(exist_ok=True)
+        with TemporaryFile(dir=place):
+            return place
+    except OSError as error:
+        if error.errno in _READ_ONLY:
+            return None
+        raise cannot_write(place, error) from None
+
+
+def _store(problem: Problem, genotype: Genotype, place: Path, trained: Trained) -> None:
+    about = {
+        "genotype": genotype.digest(), "config": problem.config.complete(), "data": problem.data_digest, "scores": trained.scores,
+        "classes": trained.classes, "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(), "coded": trained.coded, "size": problem.test_tasks.size,
+        "curve": trained.curve, "seconds": trained.seconds,
+    }  # fmt: skip
+    tensors = {name: tensor.contiguous() for name, tensor in trained.module.state_dict().items()}
+    write_atomically(place / "weights.safetensors", save(tensors, {"evoml": json.dumps(about)}))
+    write_atomically(place / "genotype.toml", problem.space.format(genotype).encode())
+
+
+def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Trained | None:
+    """The network that a run folder holds, if it is of this genotype and, where a problem is given, was trained for that; else None. Raises InputError for a damaged one."""
+    path = folder / FINAL / "weights.safetensors"
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["evoml"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+        config = build(("weights.safetensors", about["config"] | {"system": "custom"}))
+        same = problem is None or (settings_digest(config.complete()), about["data"]) == (
+            settings_digest(problem.config.complete()), problem.data_digest,
+        )  # fmt: skip
+        if about["genotype"] != genotype.digest() or not same:
+            return None
+        size, classes = tuple(map(int, about["size"])), tuple(map(str, about["classes"]))
+        network = Problem(config).space.network(genotype, size, len(classes))
+        held = sum(tensor.numel() for tensor in tensors.values())
+        if not network.parameters <= held <= 3 * network.parameters + 10_000 or not {"test_accuracy", "parameters", "multiply_adds"} <= set(
+            about["scores"]
+        ):
+            raise ValueError("tensors or scores are missing")
+        module = Module(network)
+        module.load_state_dict(tensors)
+        scores = {str(name): float(value) for name, value in about["scores"].items()}
+        mean, deviation = (np.array(about[name], np.float64) for name in ("mean", "deviation"))
+        if mean.shape != (size[0],) or deviation.shape != mean.shape:
+            raise ValueError("mean and deviation do not fit the images")
+        coded = bool(about["coded"])
+        return Trained(module.eval(), network, scores, classes, mean, deviation, coded, tuple(about["curve"]), float(about["seconds"]))
+    except (SafetensorError, InputError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise InputError(f"{path}: not as evoml wrote it ({why}); remove it to train the winner again") from None
