@@ -19,7 +19,7 @@ from typing import Any
 
 from evoml.archive.archive import lock, write_atomically
 from evoml.config import build
-from evoml.search.rounds import open_search
+from evoml.search.open import open_search
 from evoml.search.run import Run
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common import search
 
-from evoml.search.rounds import Progress
+from evoml.search.run import Progress
 
 RESULT = Path(__file__).parent / "results" / "cifar10_hour.json"
 SETS = ["search.islands=2", "task.search.tasks=16", "search.budget=0", "search.experiment_steps=60000000000", "archive.interval=120"]

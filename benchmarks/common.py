@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from evoml.config import assign, build
-from evoml.search.rounds import Search
+from evoml.search.rounds import Rounds
 
 
-def search(folder: Path, sets: Iterable[str]) -> Search:
+def search(folder: Path, sets: Iterable[str]) -> Rounds:
     """A search of the system automl-zero with these settings, `key=value` each; its folder made, its kernels compiled."""
-    out = Search(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in sets]), folder)
+    out = Rounds(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in sets]), folder)
     out.create()
     out.prepare()
     return out

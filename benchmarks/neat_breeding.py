@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from evoml.archive.archive import write_atomically
+from evoml.evaluators.behaviour import RolloutEvaluator, Settings
 from evoml.genotypes.population import OK
 from evoml.search.toolbox import toolbox
 from evoml.spaces import neat as spaces
 from evoml.strategies import neat as strategies
+from evoml.tasks import xor
 
 RESULT = Path(__file__).parent / "results" / "neat_breeding.json"
 INPUTS, OUTPUTS, LINKS = 8, 4, 60
@@ -37,12 +39,12 @@ class Shape:
 
 def grown(size: int, threshold: float) -> Any:
     """A strategy whose population has LINKS links on average."""
-    space = spaces.Space(spaces.Settings()).shaped(Shape())
-    box = toolbox(space, lambda phenotypes: None)
+    space = spaces.NEATSpace(spaces.Settings()).for_task(Shape())
+    box = toolbox(space, RolloutEvaluator(Settings(), xor.XorTask(xor.Settings(), None, 0).search(), space, "numba"))
     own = strategies.Settings(
         population=size, threshold=threshold, add_node=0.5, add_link=0.8, stagnation=0, survivors=1.0, champion_size=size
     )
-    one, rng = strategies.Strategy(box, own, 1), np.random.default_rng(1)
+    one, rng = strategies.NEAT(box, own, 1), np.random.default_rng(1)
     generation(one, rng)
     while one.population.sizes[:, 1].mean() < LINKS:
         generation(one, rng)

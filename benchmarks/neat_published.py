@@ -19,7 +19,7 @@ from architectures import ROOT, parallel, results
 
 from evoml.archive.archive import write_atomically
 from evoml.config import build
-from evoml.search.rounds import open_search
+from evoml.search.open import open_search
 
 RESULT = ROOT / "benchmarks" / "results" / "neat_published.json"
 # What lies over the preset, and how many of `--seeds` an experiment has.

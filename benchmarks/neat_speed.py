@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from evoml.backends import Rules, numba
+from evoml.contracts.task import TaskSet
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATION_NAMES
@@ -29,7 +30,6 @@ from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.phenotypes.programs import INSTRUCTION, Memory, Programs
 from evoml.spaces import _neat_kernels as kinds_of
 from evoml.spaces import neat
-from evoml.tasks import TaskSet
 
 RESULT = Path(__file__).parent / "results" / "neat_speed.json"
 INPUTS, OUTPUTS, HIDDEN, CONNECTIONS, EXAMPLES = 7, 2, 10, 60, 256
@@ -57,7 +57,7 @@ def networks(count: int, activation: str) -> Graphs:
     )  # fmt: skip
 
 
-def genomes(space: neat.Space, graphs: Graphs) -> Population:
+def genomes(space: neat.NEATSpace, graphs: Graphs) -> Population:
     """The genomes of these networks, as NEAT has them."""
     out = []
     for network in range(len(graphs)):
@@ -172,7 +172,7 @@ def main() -> None:
     inputs = np.random.default_rng(1).normal(size=(EXAMPLES, INPUTS))
     tanh, sigmoid = networks(count, "tanh"), networks(count, "sigmoid")
     python, name = peer(tanh, inputs)
-    space = neat.Space(neat.Settings(inputs=INPUTS, outputs=OUTPUTS))
+    space = neat.NEATSpace(neat.Settings(inputs=INPUTS, outputs=OUTPUTS))
     population = genomes(space, tanh)
     assert np.array_equal(numba.forward(space.phenotypes(population), inputs), numba.forward(tanh, inputs))
     columns: dict[str, tuple[Callable[[], object] | None, float]] = {  # what to run, and evaluations in it

@@ -22,26 +22,26 @@ from common import rate, search
 
 from evoml.backends import Rules
 from evoml.backends.numba import Backend
+from evoml.contracts.task import TaskSet
 from evoml.core.errors import read_text
 from evoml.genotypes.population import Population
 from evoml.phenotypes.programs import Programs
 from evoml.report.baselines import programs_folder
-from evoml.search.rounds import Search
-from evoml.spaces.automl_zero import open_text
-from evoml.tasks import TaskSet
+from evoml.search.rounds import Rounds
+from evoml.spaces.automl_zero import AutoMLZeroSpace
 
 RESULT = Path(__file__).parent / "results" / "performance.json"
 LINEAR = ["task.name=linear_regression", "search.stop_at=none", "search.experiment=0", "search.experiment_steps=0"]
 
 
-def alone(folder: Path, seed: int, *sets: str) -> Search:
+def alone(folder: Path, seed: int, *sets: str) -> Rounds:
     """A search of one island on one core; `sets` may say otherwise."""
     return search(folder, [f"search.seed={seed}", "search.islands=1", "workers=1", *sets])
 
 
 def interpreter(name: str, features: int, tasks: int, seconds: float) -> float:
     """Nanoseconds an instruction and task of one fixed program, trained on 1000 examples and validated on 100."""
-    space, genotype = open_text(read_text(programs_folder() / "automl_zero" / f"{name}.py"), name)
+    space, genotype = AutoMLZeroSpace.open_text(read_text(programs_folder() / "automl_zero" / f"{name}.py"), name)
     one = space.phenotypes(Population.of(space.schema, [genotype]))
     rng, sizes = np.random.default_rng(0), (tasks, 1000, 100)
     x = [rng.standard_normal((tasks, count, features)) for count in sizes[1:]]

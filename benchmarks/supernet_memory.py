@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from evoml.contracts.part import space_class
 from evoml.core.registry import load
 
 RESULT = Path(__file__).parent / "results" / "supernet_memory.json"
@@ -39,7 +40,7 @@ def measured(name: str, mode: str) -> dict[str, int]:
 
     values, batch, size = SUPERNETS[name]
     module = load("spaces", values["name"])
-    space = module.Space(module.Settings.read({key: value for key, value in values.items() if key != "name"}, "space"))
+    space = space_class(values["name"])(module.Settings.read({key: value for key, value in values.items() if key != "name"}, "space"))
     supernet = space.supernet(size, 10)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(batch, *size[1:], size[0])).astype(np.float32), rng.integers(0, 10, batch)

@@ -108,7 +108,7 @@ def through_softmax(gradient: np.ndarray, probabilities: np.ndarray) -> np.ndarr
 def supernet(name: str) -> tuple[Supernet, Callable[[int], Batch]]:
     """A supernet, and a batch of noise for it by number."""
     skeleton, size, batch, _ = SIZES[name]
-    space = cell.Space(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
+    space = cell.CellSpace(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
 
     def images(number: int) -> Batch:
         rng = np.random.default_rng(number)

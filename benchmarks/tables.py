@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from evoml.contracts.part import strategy_class
 from evoml.core.streams import TRAIN, streams
 from evoml.evaluators import table as evaluators
 from evoml.genotypes.population import Population
@@ -32,7 +33,10 @@ RANDOM = (random_search, {"population": 2, "block": 1})
 PUBLISHED_SEEDS = {"nasbench201_cifar10": 300, "nasbench201_cifar100": 300, "nasbench101_cifar10": 500}
 
 
-class UniformCells(nasbench101.Space):
+SPACES = {nasbench101: nasbench101.NASBench101Space, nasbench201: nasbench201.NASBench201Space}
+
+
+class UniformCells(nasbench101.NASBench101Space):
     """NAS-Bench-101 with random cells uniform over the rows of its table, not over raw specifications."""
 
     def __init__(self, settings: nasbench101.Settings, table: tasks.Table) -> None:
@@ -99,15 +103,15 @@ class Runner:
         self.experiment = experiment
         module = nasbench101 if table.space == "nasbench101" else nasbench201
         given = {"identity": experiment.identity} if module is nasbench201 else {}
-        self.space: Any = UniformCells(module.Settings(), table) if experiment.uniform else module.Space(module.Settings(**given))
-        self.evaluator = evaluators.Evaluator(evaluators.Settings(feedback=experiment.feedback), table, self.space)
+        self.space: Any = UniformCells(module.Settings(), table) if experiment.uniform else SPACES[module](module.Settings(**given))
+        self.evaluator = evaluators.TableEvaluator(evaluators.Settings(feedback=experiment.feedback), table, self.space)
         self.optimum = float(np.nanmax(table.feedback[experiment.feedback]))
 
     def run(self, seed: int) -> tuple[dict[str, float], int]:
         """What is read off, in percent or queries, and how many queries were made."""
         experiment, evaluator = self.experiment, self.evaluator
         module, settings = experiment.strategy
-        strategy = module.Strategy(toolbox(self.space, evaluator), module.Settings(**settings), seed)
+        strategy = strategy_class(module.__name__.rpartition(".")[2])(toolbox(self.space, evaluator), module.Settings(**settings), seed)
         best, winner, spent, out, asked = -1.0, None, 0.0, {}, 0
         local = module is local_search
         while spent < experiment.seconds and asked < experiment.queries[-1]:

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evoml.contracts.task import ImageSet
 from evoml.networks import TrainingSettings
 from evoml.networks.module import Module
 from evoml.networks.reference import Plain
 from evoml.networks.training import train
 from evoml.phenotypes.network import Network
 from evoml.spaces import cell
-from evoml.tasks import ImageSet
 
 RESULT = Path(__file__).parent / "results" / "training.json"
 SIZES = {"digits": ((1, 8, 8), 8, 1.35), "cifar10": ((3, 32, 32), 16, 1.65)}  # image, F, the ratio that is wanted
@@ -36,7 +36,7 @@ CELLS, BATCH = 4, 64
 def networks(name: str) -> list[Network]:
     """One network a random cell."""
     size, filters, _ = SIZES[name]
-    space = cell.Space(cell.Settings.model_validate({"skeleton": {"cells": 1, "filters": filters}}))
+    space = cell.CellSpace(cell.Settings.model_validate({"skeleton": {"cells": 1, "filters": filters}}))
     some = space.random(np.arange(100, 100 + CELLS, dtype=np.uint64))
     return [space.network(some.genotype(index), size, 10) for index in range(CELLS)]
 

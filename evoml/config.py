@@ -14,15 +14,16 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from evoml.contracts.part import evaluator_class, settings_class, space_class, task_class
 from evoml.core.digests import digest
 from evoml.core.errors import InputError
-from evoml.core.registry import load, names
+from evoml.core.registry import is_file, load, names
 from evoml.core.settings import Settings
 
 PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
 PRESETS = ("desk", "paper", "final")
 NOT_SETTINGS = ("versions", "data_digest", "settings_digest")  # what run.toml holds beside the settings
-_DEFAULT_PART = {"space": "automl_zero", "strategy": "aging_evolution"}  # the space says which evaluator, and that which task
+DEFAULT_PARTS = {"space": "automl_zero", "strategy": "aging_evolution"}  # the space says which evaluator, and that which task
 
 
 class SearchSettings(Settings):
@@ -110,7 +111,7 @@ class Config(Settings):
         """The validated settings of a part."""
         own = ("name", "data") if part == "task" else ("name",)
         values = {key: value for key, value in getattr(self, part).items() if key not in own}
-        return load(PARTS[part], self.name(part)).Settings.read(values, part)
+        return settings_class(PARTS[part], self.name(part)).read(values, part)
 
     def files(self) -> dict[tuple[str, str], Path]:
         """The files that parts' settings name, by part and setting."""
@@ -158,7 +159,7 @@ def read_system(name: str) -> dict[str, Any]:
 
 def final_settings(config: Config) -> dict[str, Any]:
     """What lies over a run's settings where its winner is trained: the system's `[final]`, else the evaluator's. Raises InputError."""
-    default: dict[str, Any] = getattr(load("evaluators", config.name("evaluator")), "FINAL", {})
+    default = evaluator_class(config.name("evaluator")).final
     system = read_system(config.system) if config.system in systems() else {}
     own = {
         key: value
@@ -166,7 +167,7 @@ def final_settings(config: Config) -> dict[str, Any]:
         if key not in PARTS or _group(system, key).get("name") == config.name(key)  # not those of a part that was replaced
     }
     out = _merge(default, own)
-    known = load("tasks", config.name("task")).Settings.model_fields
+    known = settings_class("tasks", config.name("task")).model_fields
     return out | {"task": {key: value for key, value in out.get("task", {}).items() if key in known}}
 
 
@@ -232,8 +233,8 @@ def _task_with_argument(layer: Mapping[str, Any], where: str) -> Mapping[str, An
     if not isinstance(named, str) or ":" not in named:
         return layer
     name, _, argument = named.partition(":")
-    key = getattr(load("tasks", name), "ARGUMENT", None)
-    if key is None:
+    key = task_class(name).argument
+    if not key:
         raise InputError(
             f"task: {named!r}: {name} takes nothing behind a colon; gym takes an environment, function a module and its function"
         )
@@ -251,15 +252,15 @@ def _part_names(*layers: Mapping[str, Any]) -> dict[str, str]:
         if named:
             out[part] = str(named[0])
         elif part == "evaluator":
-            out[part] = load("spaces", out["space"]).Space.evaluator
+            out[part] = space_class(out["space"]).evaluator
         elif part == "task":
-            out[part] = load("evaluators", out["evaluator"]).Evaluator.task
+            out[part] = evaluator_class(out["evaluator"]).task
         else:
-            out[part] = _DEFAULT_PART[part]
-        if out[part] not in names(axis):
+            out[part] = DEFAULT_PARTS[part]
+        if out[part] not in names(axis) and not is_file(out[part]):
             load(axis, out[part])  # raises with a hint
     if "name" not in _group(layers[0], "task") and _group(layers[0], "task").get("data"):
-        out["task"] = getattr(load("tasks", out["task"]).Task, "with_data", out["task"])
+        out["task"] = task_class(out["task"]).with_data or out["task"]
     return out
 
 

@@ -10,7 +10,7 @@ from itertools import combinations
 from random import Random
 
 from evoml.genotypes.schema import Choice, Column, Frame, Genotype, Given, Integer, Real, Reference, Schema, Table
-from evoml.spaces.automl_zero import Settings, Space
+from evoml.spaces.automl_zero import AutoMLZeroSpace, Settings
 
 KINDS = ("input", "output", "hidden")
 ACTIVATIONS = Choice(("sigmoid", "tanh", "relu", "gauss", "identity"))
@@ -68,7 +68,7 @@ HIERARCHY = Schema(
     )
 )
 
-PROGRAMS = Space(Settings(scalars=4, vectors=3, matrices=2))
+PROGRAMS = AutoMLZeroSpace(Settings(scalars=4, vectors=3, matrices=2))
 
 
 def neat_frame(rng: Random) -> Frame:

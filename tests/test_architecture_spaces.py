@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tomli_w
+from parts import class_of
 
 from evoml.contracts.architecture_space import ArchitectureSpace
-from evoml.contracts.toml_space import read_genotype
+from evoml.contracts.space import read_genotype
 from evoml.core import registry
 from evoml.core.errors import InputError
 from evoml.genotypes.population import Population
@@ -26,7 +27,7 @@ STREAMS = np.arange(1, 13, dtype=np.uint64)
 
 
 def is_architecture(module: ModuleType) -> bool:
-    return hasattr(module, "Space") and issubclass(module.Space, ArchitectureSpace)
+    return hasattr(module, "Space") and issubclass(class_of(module), ArchitectureSpace)
 
 
 MODULES = [module for name in registry.names("spaces") if is_architecture(module := registry.load("spaces", name))]
@@ -39,7 +40,7 @@ def module(request: pytest.FixtureRequest) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def space(module: ModuleType) -> ArchitectureSpace:
-    return module.Space(module.Settings())  # type: ignore[no-any-return]
+    return class_of(module)(module.Settings())  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_random_genotypes_and_mutants_are_valid(space: ArchitectureSpace, genoty
 def test_text_gives_the_genotype_back(module: ModuleType, space: ArchitectureSpace, genotypes: list[Genotype]) -> None:
     for genotype in genotypes:
         assert space.parse(space.format(genotype), "here.toml") == genotype
-    opened, genotype = module.open_text(space.format(genotypes[0]), "here.toml")
+    opened, genotype = class_of(module).open_text(space.format(genotypes[0]), "here.toml")
     assert genotype == genotypes[0] and opened.key(genotype) == space.key(genotype) and opened.header() == space.header()
 
 
@@ -188,9 +189,9 @@ def test_bad_files_are_refused_in_one_line(module: ModuleType, space: Architectu
     refused(space, "[[elsewhere]]\na = 1\n", "elsewhere")
     refused(space, text.replace(f'"{space.name}"', '"elsewhere"', 1), "space.name")
     with pytest.raises(InputError, match=r"here\.toml: space"):
-        module.open_text("space.nonsense = 1\n" + text, "here.toml")
+        class_of(module).open_text("space.nonsense = 1\n" + text, "here.toml")
     with pytest.raises(InputError, match=r"here\.toml: space"):
-        module.open_text("space = 3\n", "here.toml")
+        class_of(module).open_text("space = 3\n", "here.toml")
     for table in space.schema.tables:
         if table.least:
             refused(space, tomli_w.dumps({k: v for k, v in read_genotype(text, "").items() if k != table.name}), table.name)
@@ -204,7 +205,7 @@ def test_bad_files_are_refused_in_one_line(module: ModuleType, space: Architectu
 
 
 def test_blocks_of_cells_may_be_listed_in_any_order() -> None:
-    space = cell.Space(cell.Settings(blocks=3))
+    space = cell.CellSpace(cell.Settings(blocks=3))
     rows = [(0, 1, 1, 2, 0), (1, 3, 1, 0, 0), (2, 1, 3, 1, 0)]
     swapped = [rows[1], rows[0], (3, 1, 2, 1, 0)]
     one, other = (Genotype(space.schema, {"normal": each, "reduction": rows}) for each in (rows, swapped))
@@ -213,7 +214,7 @@ def test_blocks_of_cells_may_be_listed_in_any_order() -> None:
 
 @pytest.mark.parametrize("combine", [("add",), ("add", "concat")])
 def test_every_kind_of_mutation_of_a_cell_is_as_likely(combine: tuple[Any, ...]) -> None:
-    space = cell.Space(cell.Settings(combine=combine, identity=0))
+    space = cell.CellSpace(cell.Settings(combine=combine, identity=0))
     parent, rng, kinds = space.random(STREAMS[:1]).genotype(0), Random(1), []
     for _ in range(900):
         changed = differing(parent, space.vary(rng, parent), space.schema)
@@ -225,7 +226,7 @@ def test_every_kind_of_mutation_of_a_cell_is_as_likely(combine: tuple[Any, ...])
 
 
 def test_paths_may_be_dropped_by_the_depth_of_their_cell() -> None:
-    space = cell.Space(cell.Settings(skeleton={"filters": 4, "cells": 2, "reductions": 1}))  # type: ignore[arg-type]
+    space = cell.CellSpace(cell.Settings(skeleton={"filters": 4, "cells": 2, "reductions": 1}))  # type: ignore[arg-type]
     network = space.network(space.random(STREAMS[:1]).genotype(0), (3, 8, 8), 10)
     depths = [edge.depth for node in network.nodes for edge in node.edges if edge.depth]
     assert depths == sorted(depths) and sorted(set(depths)) == pytest.approx([1 / 5, 2 / 5, 3 / 5, 4 / 5, 1])
@@ -234,11 +235,11 @@ def test_paths_may_be_dropped_by_the_depth_of_their_cell() -> None:
 # hierarchical motifs
 
 
-def hierarchy(**settings: Any) -> hierarchical.Space:
-    return hierarchical.Space(hierarchical.Settings(**settings))
+def hierarchy(**settings: Any) -> hierarchical.HierarchicalSpace:
+    return hierarchical.HierarchicalSpace(hierarchical.Settings(**settings))
 
 
-def motifs(space: hierarchical.Space, **edges: dict[tuple[int, int, int], str]) -> Genotype:
+def motifs(space: hierarchical.HierarchicalSpace, **edges: dict[tuple[int, int, int], str]) -> Genotype:
     """A genotype of these operations by motif, source and target; everything else is `none`."""
     keys = ("motif", "source", "target", "operation")
     tables = {name: [dict(zip(keys, (*key, op))) for key, op in given.items()] for name, given in edges.items()}
@@ -369,11 +370,11 @@ def test_files_may_leave_edges_out_and_say_what_is_wrong_with_one() -> None:
 # chains
 
 
-def chains(**settings: Any) -> chain.Space:
-    return chain.Space(chain.Settings(**settings))
+def chains(**settings: Any) -> chain.ChainSpace:
+    return chain.ChainSpace(chain.Settings(**settings))
 
 
-def layers(space: chain.Space, *anchors: list[int], **changes: int) -> Genotype:
+def layers(space: chain.ChainSpace, *anchors: list[int], **changes: int) -> Genotype:
     """Layers of 3x3 with 24 filters that read these, the last one with other values."""
     rows = [{"kernel_height": 3, "kernel_width": 3, "filters": 24, "stride": 1, "anchors": list(each)} for each in anchors]
     rows[-1] |= changes

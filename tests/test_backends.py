@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from evoml.backends import Rules, _lanes, missing
 from evoml.backends.reference import Noise
 from evoml.compilation.numba_cache import compiled
+from evoml.contracts.task import TaskSet
 from evoml.core.registry import load, names
 from evoml.core.streams import streams
 from evoml.phenotypes.instructions import NAMES, OPS, Op
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, Memory, Programs
 from evoml.spaces._program_text import format_instruction, parse_program
-from evoml.spaces.automl_zero import Function, Settings, Space
-from evoml.tasks import TaskSet
+from evoml.spaces.automl_zero import AutoMLZeroSpace, Function, Settings
 
 MEMORY = Memory(8, 6, 3)
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, -1e-310, 1e300, -1e200, 1.0, -2.5, 0.3, 750.0)
@@ -267,7 +267,7 @@ def test_an_instruction_writes_its_output_and_nothing_else(features: int, dtype:
 
 # whole programs
 
-ALL = Space(Settings(scalars=5, vectors=4, matrices=2, **{name: Function(initial=4, most=14) for name in FUNCTIONS}))
+ALL = AutoMLZeroSpace(Settings(scalars=5, vectors=4, matrices=2, **{name: Function(initial=4, most=14) for name in FUNCTIONS}))
 LEARNER = {
     "setup": "s2 = 0.05",
     "predict": "s1 = dot(v0, v1)",

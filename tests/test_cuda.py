@@ -23,8 +23,9 @@ from evoml.core.errors import InputError
 from evoml.core.streams import streams
 from evoml.phenotypes.instructions import NAMES, OPS
 from evoml.phenotypes.programs import INSTRUCTION, Memory, Programs
+from evoml.search.open import resume
 from evoml.search.problem import Problem, stored_config
-from evoml.search.rounds import Search, resume
+from evoml.search.rounds import Rounds
 
 golden = test_backends.golden
 missing = cuda.missing  # the real one, where `host` has put another in its place
@@ -223,7 +224,7 @@ def test_auto_takes_the_gpu_where_the_batch_fills_it(monkeypatch: pytest.MonkeyP
 def test_a_run_keeps_its_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "LEAST", 100)
     monkeypatch.setattr(cuda, "missing", lambda: "backend cuda: nothing there")
-    search = Search(config("task.select.tasks=4"), tmp_path / "run")
+    search = Rounds(config("task.select.tasks=4"), tmp_path / "run")
     search.create()
     search.save()
     text = (tmp_path / "run" / "run.toml").read_text()

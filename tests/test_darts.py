@@ -3,7 +3,6 @@
 import json
 import re
 from copy import deepcopy
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from deap import base
 
 from evoml.config import build
+from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.genotypes.schema import Genotype
@@ -20,9 +20,10 @@ from evoml.spaces import cell, nasbench101
 from evoml.strategies import _gradient_search as _relaxed
 from evoml.strategies import darts, snas
 from evoml.strategies.snas import ETA, concrete, costs, policy_gradient
-from evoml.tasks import ImageSet, digits
+from evoml.tasks import digits
 
 torch = pytest.importorskip("torch")
+from parts import NoEvaluator, class_of  # noqa: E402
 from torch.func import functional_call  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
@@ -32,8 +33,10 @@ from evoml.networks.reference_supernet import PlainSupernet  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SPACE = cell.Space(cell.Settings(blocks=2, operations="darts", output="all", skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1)))
-DIGITS = digits.Task(digits.Settings(examples=200), None, 0).search(0)
+SPACE = cell.CellSpace(
+    cell.Settings(blocks=2, operations="darts", output="all", skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1))
+)
+DIGITS = digits.DigitsTask(digits.Settings(examples=200), None, 0).search(0)
 NAMES = ("darts", "snas")
 RADIUS = 1e-8  # so short in 64 bits that hardly any ReLU or maximum changes sides on the way
 
@@ -46,14 +49,14 @@ def noisy(images: ImageSet = DIGITS) -> ImageSet:
 
 def box(images: ImageSet = DIGITS, dtype: str = "float32", space: Any = SPACE) -> base.Toolbox:
     """A toolbox of these images whose supernets compute in this precision."""
-    out = toolbox(space, SimpleNamespace(tasks=images))  # type: ignore[arg-type]
+    out = toolbox(space, NoEvaluator(tasks=images))
     out.register("shared", lambda seed, **how: Shared(out.supernet(), seed, dtype=dtype, **how))
     return out
 
 
 def made(name: str, toolbox: base.Toolbox | None = None, seed: int = 3, **settings: Any) -> Any:
     module = load("strategies", name)
-    return module.Strategy(toolbox or box(), module.Settings.read({"batch": 16, "epochs": 2} | settings, "strategy"), seed)
+    return class_of(module)(toolbox or box(), module.Settings.read({"batch": 16, "epochs": 2} | settings, "strategy"), seed)
 
 
 def finished(strategy: Any) -> list[dict[str, Any]]:
@@ -470,14 +473,14 @@ def test_bad_settings_are_one_line(name: str, settings: dict[str, Any], text: st
 def test_what_cannot_be_searched_is_one_line(name: str) -> None:
     module, given = load("strategies", name), _random(1)
     cases = [
-        (toolbox(SPACE, SimpleNamespace()), (), "task: "),  # type: ignore[arg-type]
-        (box(space=nasbench101.Space(nasbench101.Settings())), (), "space: "),
-        (box(space=cell.Space(cell.Settings(operations="darts"))), (), "space.output: "),
+        (toolbox(SPACE, NoEvaluator()), (), "task: "),  # type: ignore[arg-type]
+        (box(space=nasbench101.NASBench101Space(nasbench101.Settings())), (), "space: "),
+        (box(space=cell.CellSpace(cell.Settings(operations="darts"))), (), "space.output: "),
         (box(), (given,), "start: "),
     ]
     for tools, start, text in cases:
         with pytest.raises(InputError) as caught:
-            module.Strategy(tools, module.Settings(), 3, start)
+            class_of(module)(tools, module.Settings(), 3, start)
         assert str(caught.value).startswith(text) and "\n" not in str(caught.value)
 
 

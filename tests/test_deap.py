@@ -11,31 +11,31 @@ from deap import algorithms, base, creator, tools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evoml.contracts.strategy import AgingPopulation
 from evoml.core.streams import streams
-from evoml.evaluators.execution import Evaluator
+from evoml.evaluators.execution import ExecutionEvaluator
 from evoml.evaluators.execution import Settings as EvaluatorSettings
 from evoml.genotypes.population import OK, PENDING, Individual, Population
 from evoml.phenotypes.programs import FUNCTIONS
 from evoml.search.toolbox import batch_map, toolbox
-from evoml.spaces.automl_zero import Function, Space
+from evoml.spaces.automl_zero import AutoMLZeroSpace, Function
 from evoml.spaces.automl_zero import Settings as SpaceSettings
-from evoml.strategies import Ring
 from evoml.strategies.aging_evolution import Settings as AgingSettings
 from evoml.strategies.aging_evolution import Strategy, eaAging, select, selYoungest
 from evoml.tasks import linear_regression
 
 OPS = ("scalar_const_set", "vector_inner_product", "scalar_diff", "scalar_product", "scalar_vector_product", "vector_sum")
-SPACE = Space(
+SPACE = AutoMLZeroSpace(
     SpaceSettings(scalars=4, vectors=3, matrices=0, **{name: Function(initial=3, least=1, most=8, ops=OPS) for name in FUNCTIONS})
 )
 SIZES = {"tasks": 3, "train": 20, "valid": 10}
-TASKS = linear_regression.Task(linear_regression.Settings.read({"search": SIZES}, "task"), None, 1).search(0)
+TASKS = linear_regression.LinearRegressionTask(linear_regression.Settings.read({"search": SIZES}, "task"), None, 1).search(0)
 
 
 @pytest.fixture
 def box() -> base.Toolbox:
     random.seed(1)
-    return toolbox(SPACE, Evaluator(EvaluatorSettings(), TASKS, SPACE, "numba"), tournsize=3)
+    return toolbox(SPACE, ExecutionEvaluator(EvaluatorSettings(), TASKS, SPACE, "numba"), tournsize=3)
 
 
 def statistics() -> tools.Statistics:
@@ -117,7 +117,7 @@ def test_scoring_a_population_in_place(box: base.Toolbox) -> None:
 def test_nan_of_an_evaluator_becomes_the_worst_value(weights: tuple[float, ...], worst: float) -> None:
     class Broken:
         def __call__(self, programs):
-            from evoml.evaluators import Evaluation
+            from evoml.contracts.evaluation import Evaluation
 
             return Evaluation(np.full((len(programs), 1), np.nan), np.full(len(programs), OK, np.uint8), 0)
 
@@ -253,4 +253,4 @@ def test_the_strategy_breeds_from_the_population_and_replaces_the_oldest(box: ba
     fresh.load_state_dict(strategy.state_dict())
     ids = asked + np.arange(5)
     assert [member.genotype for member in fresh.ask(ids)] == [member.genotype for member in strategy.ask(ids)]
-    assert isinstance(strategy, Ring) and len(strategy.migrants(3, 0)) == 3
+    assert isinstance(strategy, AgingPopulation) and len(strategy.migrants(3, 0)) == 3

@@ -8,7 +8,7 @@ import pytest
 import evoml.search.islands
 from evoml.config import assign, build
 from evoml.search.problem import Problem, stored_config
-from evoml.search.rounds import Search
+from evoml.search.rounds import Rounds
 
 SMALL = [
     "search.budget=9000",
@@ -34,7 +34,7 @@ VARIANTS = {
 
 
 def outcome(folder: Path, sets: list[str]) -> tuple[list[dict[str, object]], dict[str, int], list[np.ndarray]]:
-    search = Search(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in [*SMALL, *sets]]), folder)
+    search = Rounds(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in [*SMALL, *sets]]), folder)
     search.create()
     search.prepare()
     search.run()
@@ -56,5 +56,5 @@ def test_same_archive_with_and_without_it(variant: str, tmp_path: Path, monkeypa
 
 def test_parts_that_it_does_not_fit_go_through_the_toolbox(tmp_path: Path) -> None:
     for sets in (["strategy.name=random_search"], ["backend=reference"], ["evaluator.hurdle.tasks=3"]):
-        search = Search(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in [*SMALL, *sets]]), tmp_path)
+        search = Rounds(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in [*SMALL, *sets]]), tmp_path)
         assert search.islands[0].engine is None

@@ -13,11 +13,11 @@ from evoml.core.errors import InputError
 from evoml.core.streams import streams
 from evoml.evaluators._caches import ExactCache, FunctionalCache
 from evoml.evaluators._score import COST
-from evoml.evaluators.execution import _NETWORK, Evaluator, Settings
+from evoml.evaluators.execution import _NETWORK, ExecutionEvaluator, Settings
 from evoml.genotypes.population import DIVERGED, OK, Population
 from evoml.phenotypes.instructions import BY_NAME
 from evoml.phenotypes.programs import FUNCTIONS, Programs
-from evoml.spaces.automl_zero import Function, Space
+from evoml.spaces.automl_zero import AutoMLZeroSpace, Function
 from evoml.spaces.automl_zero import Settings as SpaceSettings
 from evoml.tasks import linear_regression
 
@@ -30,7 +30,9 @@ OPS = (
     "vector_sum",
     "scalar_division",
 )
-SPACE = Space(SpaceSettings(scalars=4, vectors=3, matrices=1, **{name: Function(initial=2, most=8, ops=OPS) for name in FUNCTIONS}))
+SPACE = AutoMLZeroSpace(
+    SpaceSettings(scalars=4, vectors=3, matrices=1, **{name: Function(initial=2, most=8, ops=OPS) for name in FUNCTIONS})
+)
 GOOD = """
 def setup():
     s2 = 0.1
@@ -43,12 +45,12 @@ def learn():
     v1 = v1 + v2
 """
 sizes = {"tasks": 5, "train": 30, "valid": 12}
-TASKS = linear_regression.Task(linear_regression.Settings.read({"search": sizes}, "task"), None, 3).search(0)
+TASKS = linear_regression.LinearRegressionTask(linear_regression.Settings.read({"search": sizes}, "task"), None, 3).search(0)
 
 
-def evaluator(**changes: object) -> Evaluator:
+def evaluator(**changes: object) -> ExecutionEvaluator:
     off = {"exact_cache": 0, "functional_cache": {"size": 0}, "dtype": "float64"}
-    return Evaluator(Settings.read(off | changes, "evaluator"), TASKS, SPACE, "numba")
+    return ExecutionEvaluator(Settings.read(off | changes, "evaluator"), TASKS, SPACE, "numba")
 
 
 def some(count: int, seed: int = 0, good: int = 0) -> Programs:
@@ -267,7 +269,7 @@ def test_final_scoring_skips_nothing() -> None:
     rough = Settings.read(
         {"combine": "median", "budget_factor": 1.0, "hurdle": {"tasks": 2}, "epochs": 2, "max_abs_error": 50.0}, "evaluator"
     )
-    final = Evaluator.exact(rough)
+    final = ExecutionEvaluator.exact(rough)
     assert (final.dtype, final.exact_cache, final.functional_cache.size, final.budget_factor) == ("float64", 0, 0, 0)
     assert (final.hurdle.tasks, final.combine, final.epochs, final.max_abs_error) == (0, "mean", 2, 50.0)
 
@@ -315,6 +317,6 @@ def test_warming_up_changes_nothing() -> None:
 
 def test_a_space_that_makes_no_programs_is_refused() -> None:
     with pytest.raises(InputError, match="space automl_zero does"):
-        Evaluator(Settings(), TASKS, object(), "numba")
+        ExecutionEvaluator(Settings(), TASKS, object(), "numba")
     with pytest.raises(InputError, match="did you mean numba"):
-        Evaluator(Settings(), TASKS, SPACE, "numbda")
+        ExecutionEvaluator(Settings(), TASKS, SPACE, "numbda")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parts import class_of
 
 from evoml.backends.reference import Machine, sigmoid
 from evoml.core.registry import load, names
@@ -18,13 +19,13 @@ from evoml.export import python, text
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.instructions import BY_NAME, OPS, Op
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, Memory, Programs
-from evoml.spaces.automl_zero import Settings, Space, open_text
+from evoml.spaces.automl_zero import AutoMLZeroSpace, Settings
 
 PROGRAMS = Path(__file__).parents[1] / "programs" / "automl_zero"
 F = 4
 NOISE = [op for op in OPS if op.numpy.__name__ in ("_uniform", "_gaussian")]
 EXACT = [op for op in OPS if op not in NOISE]
-SPACE = Space(Settings())
+SPACE = AutoMLZeroSpace(Settings())
 NUMBERS = {"value": -0.7, "index": 0.6, "deviation": 0.4, "bound": 0.3}
 VALUES = np.array([-0.0, 0.0, 1.0, -1.0, 0.5, -2.5, 1e-3, 30.0, 1e200, np.inf, -np.inf, np.nan])
 
@@ -48,7 +49,7 @@ def one_instruction(op: Op, function: str = "predict", **constants: float) -> Ge
     return Genotype(SPACE.schema, {name: row if name == function else np.zeros(0, INSTRUCTION) for name in FUNCTIONS})
 
 
-def machine_of(genotype: Genotype, space: Space = SPACE, features: int = F) -> Machine:
+def machine_of(genotype: Genotype, space: AutoMLZeroSpace = SPACE, features: int = F) -> Machine:
     """The reference interpreter, before setup, on the program as it stands."""
     tables = tuple(genotype.tables[name][None] for name in FUNCTIONS)
     sizes = np.array([[len(genotype.tables[name]) for name in FUNCTIONS]])
@@ -129,7 +130,7 @@ def test_every_operation_has_helpers_or_numpy_names() -> None:
     rows = np.zeros(len(OPS), INSTRUCTION)
     rows["op"], rows["out"] = np.arange(len(OPS)), [op.out in ("s", "v") for op in OPS]
     tables = {name: rows if name == "learn" else rows[:0] for name in FUNCTIONS}
-    names = module(Genotype(Space(Settings(learn={"most": 100})).schema, tables))
+    names = module(Genotype(AutoMLZeroSpace(Settings(learn={"most": 100})).schema, tables))
     called = {node.func.id for op in OPS for node in ast.walk(ast.parse(op.text)) if isinstance(node, ast.Call)}
     assert called <= set(names)
 
@@ -138,13 +139,13 @@ def test_every_operation_has_helpers_or_numpy_names() -> None:
 
 
 @pytest.fixture(scope="module")
-def exact_space() -> Space:
+def exact_space() -> AutoMLZeroSpace:
     function = {"initial": 12, "least": 12, "most": 20, "ops": tuple(op.name for op in EXACT)}
-    return Space(Settings(scalars=4, vectors=3, matrices=2, initial="random", setup=function, predict=function, learn=function))
+    return AutoMLZeroSpace(Settings(scalars=4, vectors=3, matrices=2, initial="random", setup=function, predict=function, learn=function))
 
 
 @pytest.mark.parametrize("classify", [False, True])
-def test_random_programs_agree_after_training(exact_space: Space, classify: bool) -> None:
+def test_random_programs_agree_after_training(exact_space: AutoMLZeroSpace, classify: bool) -> None:
     population = exact_space.random(outputs(np.array([7], np.uint64), np.arange(150)))
     rng, finite = np.random.default_rng(0), set()
     x, y = rng.standard_normal((25, F)), rng.random(25).round()
@@ -171,7 +172,7 @@ def test_random_programs_agree_after_training(exact_space: Space, classify: bool
 @pytest.mark.parametrize("classify", [False, True])
 def test_reference_programs(path: Path, classify: bool) -> None:
     """Without noise as the reference; with noise finite, and the same again with the same seed."""
-    space, genotype = open_text(path.read_text(encoding="utf-8"), str(path))
+    space, genotype = AutoMLZeroSpace.open_text(path.read_text(encoding="utf-8"), str(path))
     names, machine = module(genotype, 5, classify, space.memory), machine_of(genotype, space, 5)
     rng = np.random.default_rng(1)
     x = rng.standard_normal((80, 5))
@@ -199,7 +200,7 @@ def test_reference_programs(path: Path, classify: bool) -> None:
 
 
 def test_linear_regression_learns_the_weights() -> None:
-    space, genotype = open_text((PROGRAMS / "linear_regression.py").read_text(encoding="utf-8"), "linear_regression.py")
+    space, genotype = AutoMLZeroSpace.open_text((PROGRAMS / "linear_regression.py").read_text(encoding="utf-8"), "linear_regression.py")
     names, rng = module(genotype, F, False, space.memory), np.random.default_rng(0)
     w, x = rng.standard_normal(F), rng.standard_normal((2000, F))
     names["train"](x, x @ w)
@@ -212,7 +213,7 @@ def test_linear_regression_learns_the_weights() -> None:
 
 def test_imports_numpy_and_nothing_else() -> None:
     for path in sorted(PROGRAMS.glob("*.py")):
-        space, genotype = open_text(path.read_text(encoding="utf-8"), str(path))
+        space, genotype = AutoMLZeroSpace.open_text(path.read_text(encoding="utf-8"), str(path))
         tree = ast.parse(python.source(genotype, F, True, space.memory, path.stem))
         imported = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
         imported += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
@@ -228,7 +229,7 @@ def test_holds_only_what_is_used() -> None:
 
 def test_instructions_are_in_the_text_form() -> None:
     path = PROGRAMS / "neural_network.py"
-    space, genotype = open_text(path.read_text(encoding="utf-8"), str(path))
+    space, genotype = AutoMLZeroSpace.open_text(path.read_text(encoding="utf-8"), str(path))
     exported = python.source(genotype, F, True, space.memory, "network")
     lines = [line for line in space.format(genotype).splitlines() if " = " in line and "s2 = 0.03" not in line]
     assert all(f"\n{line}\n" in exported for line in lines)
@@ -260,7 +261,7 @@ def test_the_callers_arrays_stay_as_they_are() -> None:
 def test_text_is_what_the_space_reads_back(name: str) -> None:
     module = load("spaces", name)
     try:
-        space = module.Space(module.Settings())
+        space = class_of(module)(module.Settings())
     except ValueError as error:
         pytest.skip(f"no defaults: {error}")
     genotype = space.random(outputs(np.array([1], np.uint64), np.arange(1))).genotype(0)

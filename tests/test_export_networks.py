@@ -23,8 +23,8 @@ from evoml.networks.module import Module
 from evoml.networks.reference import Plain
 from evoml.phenotypes.layers import LAYERS, primitives
 from evoml.phenotypes.network import Builder, Edge, Network
+from evoml.search.problem import open_file
 from evoml.search.winner import Trained
-from evoml.spaces import open_file
 
 PROGRAMS = sorted(path for name in ("cell", "hierarchical") for path in (Path(__file__).parents[1] / "programs" / name).glob("*.toml"))
 SIZE = (3, 17, 13)  # odd, so that strides and shifts round

@@ -379,7 +379,7 @@ def test_joined_populations_are_their_parts_one_after_the_other(kind: Kind, star
 
 def test_soundness_by_columns_is_soundness_gene_by_gene() -> None:
     """Whatever bytes there are: nothing that is wrong passes, and where every column can be judged nothing right is refused."""
-    space = neat.Space(neat.Settings(inputs=2, outputs=1, activations=("sigmoid", "tanh")))
+    space = neat.NEATSpace(neat.Settings(inputs=2, outputs=1, activations=("sigmoid", "tanh")))
     population = space.random(np.arange(400, dtype=np.uint64))
     for number in range(6):
         population = space.mutate(population, np.arange(400), np.arange(400, dtype=np.uint64) + 1000 * number)

@@ -33,8 +33,8 @@ from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
 from evoml.report import neurons as report
-from evoml.spaces import open_file
-from evoml.spaces.neat import SCHEMA, Settings, Space
+from evoml.search.problem import open_file
+from evoml.spaces.neat import SCHEMA, NEATSpace, Settings
 from evoml.strategies.neat import RATES
 from evoml.tasks import double_pole, examples, xor
 
@@ -55,9 +55,9 @@ LIVELY = {
 INPUTS = np.random.default_rng(1).uniform(-1, 1, (9, 3))
 
 
-def evolved(seed: int, steps: int = 25, **given: Any) -> tuple[Space, Genotype]:
+def evolved(seed: int, steps: int = 25, **given: Any) -> tuple[NEATSpace, Genotype]:
     """A network of 3 inputs and 2 outputs after so many mutations."""
-    space = Space(Settings(**({"inputs": 3, "outputs": 2} | given)))
+    space = NEATSpace(Settings(**({"inputs": 3, "outputs": 2} | given)))
     population = space.random(streams(seed, VARY, np.arange(1)))
     counters, rates, no = space.begin(population), space.rates(dict.fromkeys(RATES, 0.0) | LIVELY), np.zeros(1, np.uint8)
     for step in range(1, steps + 1):
@@ -66,11 +66,11 @@ def evolved(seed: int, steps: int = 25, **given: Any) -> tuple[Space, Genotype]:
     return space, population.genotype(0)
 
 
-def phenotype(space: Space, genotype: Genotype) -> Any:
+def phenotype(space: NEATSpace, genotype: Genotype) -> Any:
     return space.phenotypes(Population.of(space.schema, [genotype]))
 
 
-def by_reference(space: Space, genotype: Genotype, inputs: np.ndarray) -> np.ndarray:
+def by_reference(space: NEATSpace, genotype: Genotype, inputs: np.ndarray) -> np.ndarray:
     """Outputs [N, O]: answers to N inputs, or of a recurrent network those of N steps."""
     net = phenotype(space, genotype)
     if not net.recurrent:
@@ -79,7 +79,7 @@ def by_reference(space: Space, genotype: Genotype, inputs: np.ndarray) -> np.nda
     return np.stack([stepper.step(row[None, None])[0, 0] for row in inputs])
 
 
-def by_module(space: Space, genotype: Genotype, inputs: np.ndarray) -> np.ndarray:
+def by_module(space: NEATSpace, genotype: Genotype, inputs: np.ndarray) -> np.ndarray:
     """The same of the exported Python module."""
     code = graph.source(space, genotype, "test")
     assert {each.names[0].name for each in ast.walk(ast.parse(code)) if isinstance(each, ast.Import)} <= {"math"}
@@ -194,7 +194,7 @@ print(json.dumps(outputs.tolist()))
 """
 
 
-def module(space: Space, genotype: Genotype, folder: Path) -> Any:
+def module(space: NEATSpace, genotype: Genotype, folder: Path) -> Any:
     """The names of the exported `network.py`."""
     written = graph_torch.write(space, genotype, folder, "test")
     assert [path.name for path in written] == ["network.py", "weights.safetensors"]
@@ -294,14 +294,14 @@ def test_another_number_of_columns_is_refused(recurrent: bool, tmp_path: Path) -
 ODD = "b \"'\\ {x} $y é"  # a column's name
 
 
-def of_table(folder: Path, recurrent: bool, target: str, **settings: Any) -> tuple[examples.Task, Space, Genotype]:
+def of_table(folder: Path, recurrent: bool, target: str, **settings: Any) -> tuple[examples.ExamplesTask, NEATSpace, Genotype]:
     """A task of three columns, and a network for it."""
     rng = np.random.default_rng(1)
     a, b, c = rng.normal(50, 9, 80), rng.normal(-3, 0.01, 80), rng.integers(0, 5, 80)
     targets = {"number": 1e3 * a - b, "word": np.where(a > 50, "up\"'\\", "down{}"), "three": np.where(a > 55, 9, np.where(a > 45, -4, 7))}
     pq.write_table(pa.table({"a": a, ODD: b, "c": c, "t": targets[target]}), folder / "table.parquet")
-    task = examples.Task(examples.Settings.read(settings, "task"), folder / "table.parquet", 0)
-    space = Space(Settings(recurrent=recurrent)).shaped(task)
+    task = examples.ExamplesTask(examples.Settings.read(settings, "task"), folder / "table.parquet", 0)
+    space = NEATSpace(Settings(recurrent=recurrent)).for_task(task)
     population = space.random(streams(1, VARY, np.arange(1)))
     counters, rates, no = space.begin(population), space.rates(dict.fromkeys(RATES, 0.0) | LIVELY), np.zeros(1, np.uint8)
     for step in range(1, 12):
@@ -365,7 +365,7 @@ def test_a_run_of_a_table_exports_and_shows_what_columns_are(tmp_path: Path) -> 
     assert "x0 = (a - " in text and re.search(r"^price = \S+ \+ \S+ y0$", text, re.M)
     names: dict[str, Any] = {}
     exec(evoml("export", "run", "--to", "python", cwd=tmp_path).stdout, names)
-    task = examples.Task(examples.Settings(), tmp_path / "t.csv", 0)
+    task = examples.ExamplesTask(examples.Settings(), tmp_path / "t.csv", 0)
     errors = [(names["network"]([a[at], b[at]])[0] - (2 * a[at] - b[at])) ** 2 for at in task._parts[2]]
     assert np.mean(errors) == pytest.approx(json.loads(done.stdout)["tasks"]["mean_squared_error"], rel=1e-6)
     (tmp_path / "t.csv").write_text("\n".join(["a,b,price", *lines[:50]]))
@@ -438,7 +438,7 @@ def test_arcs_are_the_links_that_close_a_cycle() -> None:
     assert "arc" not in graph_svg.svg(space, genotype, "xor") and "step before" not in graph_svg.svg(space, genotype, "xor")
     text = space.format(genotype).replace("recurrent = false", "recurrent = true")
     more = "    { innovation = 90, source = 3, target = 5, enabled = true, weight = -1.0 },\n    { innovation = 91, source = 5, target = 5, enabled = true, weight = 2.0 },\n]\n"
-    space = Space(Settings(recurrent=True, inputs=2, outputs=1))
+    space = NEATSpace(Settings(recurrent=True, inputs=2, outputs=1))
     genotype = space.parse(text.rstrip().removesuffix("]") + more, "test")
     picture = graph_svg.svg(space, genotype, "xor")
     assert re.findall(r'class="arc".*?<title>(.*?)</title>', picture) == ["y0 to h5, a step later: -1", "h5 to h5, a step later: 2"]
@@ -555,21 +555,21 @@ def test_a_stored_network_is_one_of_its_space(path: Path) -> None:
 
 def test_the_minimal_network_is_a_first_network() -> None:
     _, genotype = open_file(PROGRAMS / "minimal.toml")
-    first = Space(Settings(inputs=2, outputs=1)).random(streams(1, VARY, np.arange(1))).genotype(0)
+    first = NEATSpace(Settings(inputs=2, outputs=1)).random(streams(1, VARY, np.arange(1))).genotype(0)
     for name, columns in (("nodes", ["id", "kind"]), ("links", ["innovation", "source", "target", "enabled"])):
         assert genotype.tables[name][columns].tolist() == first.tables[name][columns].tolist()
 
 
 def test_the_stored_network_solves_exclusive_or() -> None:
     space, genotype = open_file(PROGRAMS / "xor.toml")
-    tried = xor.Task(xor.Settings(), None, 0).test().run(phenotype(space, genotype), "reference")
+    tried = xor.XorTask(xor.Settings(), None, 0).test().run(phenotype(space, genotype), "reference")
     assert tried.scores[0, 0] == 1.0 and tried.scores[0, 1] > 15.5
     assert sizes(genotype)["hidden"] == 1
 
 
 def test_the_stored_network_balances_two_poles() -> None:
     space, genotype = open_file(PROGRAMS / "double_pole.toml")
-    tried = double_pole.Task(double_pole.Settings(), None, 0).test().run(phenotype(space, genotype), "numba")
+    tried = double_pole.DoublePoleTask(double_pole.Settings(), None, 0).test().run(phenotype(space, genotype), "numba")
     assert tried.scores[0, 0] == 100_000
 
 

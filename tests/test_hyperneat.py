@@ -8,6 +8,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
+from parts import class_of
 
 from evoml.backends import numba, reference
 from evoml.config import build
@@ -18,8 +19,8 @@ from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATION_NAMES
 from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.search.open import open_search, resume
 from evoml.search.problem import Problem, stored_config
-from evoml.search.rounds import open_search, resume
 from evoml.spaces import es_hyperneat, hyperneat, neat
 from evoml.spaces._substrates import Layer, Substrate
 from evoml.spaces.neat import PAPER, SCHEMA
@@ -39,7 +40,7 @@ def substrate(layers: dict[str, Any] = LINE, **settings: Any) -> dict[str, Any]:
 
 
 def space(module: Any = hyperneat, **settings: Any) -> Any:
-    return module.Space(module.Settings.read(settings, "test")).shaped(Shape())
+    return class_of(module)(module.Settings.read(settings, "test")).for_task(Shape())
 
 
 def cppn(
@@ -70,7 +71,7 @@ def cppn(
 
 def drawn(home: Any, genotype: Genotype) -> dict[tuple[Any, Any], float]:
     """Weights of the network's links by the places of their ends; the bias is at None."""
-    network = home.network(genotype)
+    network = home.drawn_network(genotype)
     place = {node: None if about["kind"] == "bias" else about["place"] for node, about in network.nodes.items()}
     return {(place[source], place[target]): about["weight"] for source, target, about in network.edges(data=True)}
 
@@ -183,7 +184,7 @@ def test_a_substrate_is_made_for_the_task_where_there_is_none() -> None:
     inputs, hidden, outputs = (layer.coordinates.tolist() for layer in home.substrate.layers)
     assert inputs == LINE["inputs"] and hidden == [[-1, 0], [0, 0], [1, 0]] and outputs == LINE["outputs"]
     assert (home.inputs, home.outputs) == (4, 2)
-    unshaped = hyperneat.Space(hyperneat.Settings())
+    unshaped = hyperneat.HyperNEATSpace(hyperneat.Settings())
     population = unshaped.random(streams(1, VARY, np.arange(2)))
     with pytest.raises(InputError, match="has no layers"):
         unshaped.phenotypes(population)
@@ -204,7 +205,7 @@ def test_sources_are_computed_first_and_everything_reaches_an_output(module: Any
             known.add(int(graphs.slot[row]))
             seen |= sources
         assert 3 in known and max(known) < graphs.slots[p] and seen <= known
-        network = home.network(population.genotype(p))
+        network = home.drawn_network(population.genotype(p))
         assert all(nx.has_path(network, node, 3) for node, kind in network.nodes(data="kind") if kind == "hidden")
     alone = home.phenotypes(population.take(np.array([7, 31])))
     taken = graphs.take(np.array([7, 31]))
@@ -287,7 +288,7 @@ def links_of(ask: Callable[[float, float], float], own: Any) -> list[tuple[float
 
 def discovered(home: Any, genotype: Genotype) -> dict[tuple[Any, Any], float]:
     """The network as the paper finds it, link by link; scaled and without what leads to no output."""
-    own, pattern = home.settings, neat.Space.phenotypes(home, Population.of(SCHEMA, [genotype]))
+    own, pattern = home.settings, neat.NEATSpace.phenotypes(home, Population.of(SCHEMA, [genotype]))
 
     def query(*ends: float) -> np.ndarray:
         return numba.forward(pattern, np.array([ends]))[0, 0]
@@ -453,7 +454,7 @@ def test_a_substrate_must_fit_the_task() -> None:
     with pytest.raises(InputError, match="space.substrate: layer outputs: 2 nodes: the task has 1 outputs"):
         space(substrate=substrate(LINE | {"outputs": [[0.0, 1.0], [1.0, 1.0]]}))
     with pytest.raises(InputError, match="need a task with inputs and outputs"):
-        hyperneat.Space(hyperneat.Settings()).shaped(object())
+        hyperneat.HyperNEATSpace(hyperneat.Settings()).for_task(object())
 
 
 def test_what_es_hyperneat_cannot_do_is_refused() -> None:
@@ -481,14 +482,14 @@ def test_outputs_have_the_function_that_the_task_says(module: Any) -> None:
         output = "identity"
 
     for given, task, name in (({}, Shape, "sigmoid"), ({}, Identity, "identity"), ({"output": "tanh"}, Identity, "tanh")):
-        home = module.Space(module.Settings.read({"substrate": given, "threshold": 0.0}, "test")).shaped(task())
+        home = class_of(module)(module.Settings.read({"substrate": given, "threshold": 0.0}, "test")).for_task(task())
         graphs = home.phenotypes(Population.of(SCHEMA, [cppn({"1": 1.0}, {"1": 1.0})]))
         assert home.substrate.output == name and ACTIVATION_NAMES[graphs.activation[-1]] == name
         text = home.format(cppn({"1": 1.0}, {"1": 1.0}))
         assert (
-            module.open_text(text, "file")[0].substrate
+            class_of(module).open_text(text, "file")[0].substrate
             == home.substrate
-            == module.Space(module.Settings.read({"substrate": given}, "test")).shaped(task()).substrate
+            == class_of(module)(module.Settings.read({"substrate": given}, "test")).for_task(task()).substrate
         )
         assert ("substrate.output" in text) == (name != "sigmoid")
 
@@ -507,7 +508,7 @@ def test_a_file_holds_the_cppn_and_all_that_it_is_read_with(module: Any, setting
         genotype = population.genotype(index)
         text = home.format(genotype)
         assert home.parse(text, "again") == genotype
-        opened, same = module.open_text(text, "file")
+        opened, same = class_of(module).open_text(text, "file")
         assert same == genotype and opened.key(same) == home.key(genotype) and opened.format(same) == text
         assert home.graph(genotype).number_of_nodes() == len(genotype.tables["nodes"])
 
@@ -521,18 +522,18 @@ def test_a_file_of_another_substrate_or_reading_is_refused() -> None:
     with pytest.raises(InputError, match="file: space.threshold: 0.2, where this search or task has 0.1; set space.threshold"):
         space(substrate=substrate(), threshold=0.1).parse(text, "file")
     with pytest.raises(InputError, match="file: space.substrate.layers.0.nodes.0.0: 2.0"):
-        hyperneat.open_text(text.replace("[[-1.0, -1.0]", "[[2.0, -1.0]", 1), "file")
+        class_of(hyperneat).open_text(text.replace("[[-1.0, -1.0]", "[[2.0, -1.0]", 1), "file")
     with pytest.raises(InputError, match="file: nodes: 2 outputs, where there must be 1"):
-        hyperneat.open_text(text.replace("biases = true", "biases = false"), "file")
+        class_of(hyperneat).open_text(text.replace("biases = true", "biases = false"), "file")
     text = home.format(cppn({"1": 1.0}, {"x1": 1.0})).split("space.substrate")[0]
     with pytest.raises(InputError, match="file: space.name: 'hyperneat': must be es_hyperneat"):
-        es_hyperneat.open_text(text, "file")
+        class_of(es_hyperneat).open_text(text, "file")
 
 
 @pytest.mark.parametrize("name", ["hyperneat", "es_hyperneat"])
 def test_the_genotype_that_comes_with_evoml_solves_its_task(name: str) -> None:
     text = (PROGRAMS / name / "xor.toml").read_text()
-    opened, genotype = load("spaces", name).open_text(text, "xor.toml")
+    opened, genotype = class_of(load("spaces", name)).open_text(text, "xor.toml")
     assert text.startswith("# ") and text.endswith("\n\n" + opened.format(genotype))
     graphs: Graphs = opened.phenotypes(Population.of(SCHEMA, [genotype]))
     answers = numba.forward(graphs, np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float))[0, :, 0]
@@ -565,7 +566,9 @@ def test_xor_is_solved_and_the_archive_depends_on_nothing_but_the_seed(system: s
         ends.append((result.best, rows(tmp_path / str(workers))))
     assert ends[0] == ends[1] and len(ends[0][1]) > 150
     problem = Problem(stored_config(tmp_path / "1"))
-    space, genotype = load("spaces", problem.config.name("space")).open_text(problem.space.format(run.champion.genotype), "champion")
+    space, genotype = class_of(load("spaces", problem.config.name("space"))).open_text(
+        problem.space.format(run.champion.genotype), "champion"
+    )
     assert space.key(genotype) == problem.space.key(run.champion.genotype)
 
 

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import class_of
 
+from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
 from evoml.core.registry import load, names
-from evoml.tasks import ImageSet, digits, images
 from evoml.tasks import _image_files as _pictures
 from evoml.tasks import _image_splits as _image_sets
+from evoml.tasks import digits, images
 from evoml.tasks._image_splits import baseline_scores
 
-FAMILIES = [name for name in names("tasks") if load("tasks", name).Task.kind == "images"]
+FAMILIES = [name for name in names("tasks") if class_of(load("tasks", name)).kind == "images"]
 ARRAYS = ("train_x", "train_y", "valid_x", "valid_y", "mean", "deviation")
 
 
@@ -38,8 +40,8 @@ def saved(path: Path, **arrays: np.ndarray) -> Path:
     return path
 
 
-def make(data: Path | None, seed: int = 0, **values: object) -> images.Task:
-    return images.Task(images.Settings.read(values, "task"), data, seed)
+def make(data: Path | None, seed: int = 0, **values: object) -> images.ImagesTask:
+    return images.ImagesTask(images.Settings.read(values, "task"), data, seed)
 
 
 def raw(data: ImageSet, x: np.ndarray) -> np.ndarray:
@@ -71,7 +73,7 @@ def file(tmp_path: Path) -> Path:
 def task(request: pytest.FixtureRequest, file: Path) -> _image_sets.ImageTask:
     module = load("tasks", request.param)
     own = None if module is digits else file
-    return module.Task(module.Settings(), own, 0)
+    return class_of(module)(module.Settings(), own, 0)
 
 
 # every family
@@ -108,17 +110,17 @@ def test_settings_are_described(task: _image_sets.ImageTask) -> None:
 
 
 def test_digits() -> None:
-    search = digits.Task(digits.Settings(), None, 0).search()
+    search = digits.DigitsTask(digits.Settings(), None, 0).search()
     assert search.size == (1, 8, 8) and search.classes == tuple("0123456789")
     assert len(search.train_x) == 1151 and len(search.valid_x) == 287
     with pytest.raises(InputError, match=r"^data: x.npz: this task has its images; leave it out"):
-        digits.Task(digits.Settings(), Path("x.npz"), 0)
+        digits.DigitsTask(digits.Settings(), Path("x.npz"), 0)
     with pytest.raises(InputError, match=r"^size: 9: digits has images of 8 x 8, 1 channel; give at most 8"):
-        digits.Task(digits.Settings(size=9), None, 0)
+        digits.DigitsTask(digits.Settings(size=9), None, 0)
 
 
 def test_baselines() -> None:
-    scores = baseline_scores(digits.Task(digits.Settings(), None, 0).test())
+    scores = baseline_scores(digits.DigitsTask(digits.Settings(), None, 0).test())
     assert set(scores) == {"logistic regression", "5 nearest neighbours"} and min(scores.values()) > 0.94
 
 
@@ -527,7 +529,7 @@ def test_torchvision_sets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_images_imports_no_torch(file: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from evoml.tasks import digits, images; "
-        f"images.Task(images.Settings(), Path({str(file)!r}), 0).test(); "
+        f"images.ImagesTask(images.Settings(), Path({str(file)!r}), 0).test(); "
         "sys.exit('torch' in sys.modules or 'PIL' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

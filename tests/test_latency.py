@@ -25,14 +25,16 @@ from evoml.tasks import digits
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZE, CLASSES = (1, 8, 8), 10
-MOBILE = mobile.Space(mobile.Settings(widths=(6, 8), blocks=(2, 2), strides=(1, 2), skeleton={"stem": 4, "first": 6, "last": 10}))  # type: ignore[arg-type]
-DARTS = cell.Space(cell.Settings(blocks=2, operations="darts", output="all", skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1)))
-NB201 = nasbench201.Space(nasbench201.Settings())
+MOBILE = mobile.MobileSpace(mobile.Settings(widths=(6, 8), blocks=(2, 2), strides=(1, 2), skeleton={"stem": 4, "first": 6, "last": 10}))  # type: ignore[arg-type]
+DARTS = cell.CellSpace(
+    cell.Settings(blocks=2, operations="darts", output="all", skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1))
+)
+NB201 = nasbench201.NASBench201Space(nasbench201.Settings())
 SPACES = {
     "mobile": MOBILE,
     "cell": DARTS,
     "nasbench201": NB201,
-    "chain": chain.Space(chain.Settings(most=3, kernels=(3, 5), filters=(4, 6))),
+    "chain": chain.ChainSpace(chain.Settings(most=3, kernels=(3, 5), filters=(4, 6))),
 }
 
 
@@ -235,7 +237,7 @@ def test_a_table_ranks_networks_of_very_different_sizes() -> None:
 
     networks = []
     for width in (8, 64, 256):
-        space = chain.Space(chain.Settings(least=3, most=3, filters=(width,), kernels=(5,)))
+        space = chain.ChainSpace(chain.Settings(least=3, most=3, filters=(width,), kernels=(5,)))
         networks.append(next(drawn(space, (3, 16, 16), 10, 1)))
     made = measure({key for network in networks for key in parts(network)}, repeats=5)
     predicted, measured = [made.network(network) for network in networks], np.median(whole(networks, 5), 1)
@@ -279,10 +281,10 @@ def test_the_command_refuses_bad_input_in_one_line(arguments: tuple[str, ...], w
 # searches that read a table
 
 
-def evaluator(path: Path, space: Any = MOBILE, **settings: Any) -> training.Evaluator:
+def evaluator(path: Path, space: Any = MOBILE, **settings: Any) -> training.TrainingEvaluator:
     given = {"objectives": ["accuracy", "predicted_latency"], "latency_table": str(path), "epochs": 1}
-    return training.Evaluator(
-        training.Settings.read(given | settings, "evaluator"), digits.Task(digits.Settings(examples=60), None, 0).search(0), space
+    return training.TrainingEvaluator(
+        training.Settings.read(given | settings, "evaluator"), digits.DigitsTask(digits.Settings(examples=60), None, 0).search(0), space
     )
 
 
@@ -308,11 +310,11 @@ def test_a_table_that_is_none_or_of_something_else_is_refused(tmp_path: Path) ->
 
 def test_the_winners_training_needs_no_table() -> None:
     given = training.Settings(objectives=("accuracy", "predicted_latency"), latency_table="gone.parquet")
-    assert training.Evaluator.exact(given).objectives == ("accuracy",)
+    assert training.TrainingEvaluator.exact(given).objectives == ("accuracy",)
 
 
 def test_the_pareto_search_reads_a_table(tmp_path: Path) -> None:
-    from evoml.search.rounds import open_search
+    from evoml.search.open import open_search
 
     path = tmp_path / "t.parquet"
     made = table(MOBILE)

@@ -6,19 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from parts import class_of
 
 from evoml.core.errors import InputError
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.layers import primitives
 from evoml.phenotypes.network import Network
 from evoml.spaces import mobile
-from evoml.spaces.mobile import NONE, Settings, Space
+from evoml.spaces.mobile import NONE, MobileSpace, Settings
 
 PAPER: dict[str, Any] = {
     "widths": (24, 40, 80, 96, 192, 320), "blocks": (4, 4, 4, 4, 4, 1), "strides": (2, 2, 2, 1, 2, 1),
     "skeleton": {"stem": 32, "stem_stride": 2, "first": 16, "last": 1280},
 }  # fmt: skip
-SMALL = Space(Settings(widths=(6, 8), blocks=(2, 2), strides=(1, 2), skeleton={"stem": 4, "first": 6, "last": 10}))  # type: ignore[arg-type]
+SMALL = MobileSpace(Settings(widths=(6, 8), blocks=(2, 2), strides=(1, 2), skeleton={"stem": 4, "first": 6, "last": 10}))  # type: ignore[arg-type]
 PUBLISHED = {  # what the release's networks are: widths, stem, first, last, and kernel, expansion of every block; then their parameters
     "cpu": (
         (32, 48, 88, 104, 216, 360), (40, 24, 1432), "36 33 33 33  36 33 33 53  36 0 0 33  56 33 33 33  56 53 53 33  56", 4_361_648,
@@ -32,7 +33,7 @@ PUBLISHED = {  # what the release's networks are: widths, stem, first, last, and
 }  # fmt: skip
 
 
-def of(space: Space, *layers: str) -> Genotype:
+def of(space: MobileSpace, *layers: str) -> Genotype:
     rows = space.frame(0)["blocks"]
     return space.from_plain(
         {"blocks": [{"stage": r["stage"], "residual": bool(r["residual"]), "layer": layer} for r, layer in zip(rows, layers, strict=True)]},
@@ -40,7 +41,7 @@ def of(space: Space, *layers: str) -> Genotype:
     )
 
 
-def some(space: Space, count: int = 20) -> list[Genotype]:
+def some(space: MobileSpace, count: int = 20) -> list[Genotype]:
     population = space.random(np.arange(1, count + 1, dtype=np.uint64))
     return [population.genotype(index) for index in range(count)]
 
@@ -94,7 +95,7 @@ def test_relu6_ends_at_six_forward_and_back() -> None:
 
 
 def test_the_papers_space() -> None:
-    space = Space(Settings.model_validate(PAPER))
+    space = MobileSpace(Settings.model_validate(PAPER))
     supernet = space.supernet((3, 224, 224), 1000)
     options = [group.options for group in supernet.groups]
     assert len(options) == 21 and {len(each) for each in options} == {6, 7}
@@ -112,7 +113,7 @@ def test_the_papers_space() -> None:
 def test_published_networks_have_their_sizes(name: str) -> None:
     widths, (stem, first, last), blocks, parameters = PUBLISHED[name]
     skeleton = {"stem": stem, "stem_stride": 2, "first": first, "last": last}
-    space = Space(Settings.model_validate(PAPER | {"widths": widths, "skeleton": skeleton}))
+    space = MobileSpace(Settings.model_validate(PAPER | {"widths": widths, "skeleton": skeleton}))
     layers = [NONE if block == "0" else f"mbconv_{block[0]}x{block[0]}_e{block[1]}" for block in blocks.split()]
     network = space.network(of(space, *layers), (3, 224, 224), 1000)
     assert network.parameters == parameters
@@ -138,14 +139,14 @@ def test_nothing_only_where_there_is_an_identity_beside_it() -> None:
             assert residual or layer != NONE
     assert [residual for _, residual in SMALL.plan] == [False, True, False, True]
     assert {SMALL.chosen(each)[1] for each in some(SMALL, 60)} == {*SMALL.layers, NONE}
-    kept = Space(Settings(widths=(8, 8), blocks=(1, 2), strides=(2, 1)))
+    kept = MobileSpace(Settings(widths=(8, 8), blocks=(1, 2), strides=(2, 1)))
     assert [residual for _, residual in kept.plan] == [False, True, True], (
         "a stage that changes neither size nor channels has one from its first block on"
     )
 
 
 def test_a_mutation_gives_one_block_another_layer() -> None:
-    space = Space(Settings(identity=0))
+    space = MobileSpace(Settings(identity=0))
     parent, rng, blocks = some(space, 1)[0], Random(0), []
     for _ in range(600):
         child = space.vary(rng, parent)
@@ -154,12 +155,12 @@ def test_a_mutation_gives_one_block_another_layer() -> None:
         blocks += changed
     shares = np.bincount(blocks, minlength=6) / 600
     assert shares == pytest.approx(np.full(6, 1 / 6), abs=0.05)
-    only = Space(Settings(kernels=(3,), expansions=(3,), blocks=(1, 1, 1), identity=0))
+    only = MobileSpace(Settings(kernels=(3,), expansions=(3,), blocks=(1, 1, 1), identity=0))
     assert only.vary(rng, some(only, 1)[0]) == some(only, 1)[0], "where there is no other layer"
 
 
 def test_which_of_a_stages_blocks_is_left_out_does_not_matter() -> None:
-    space = Space(Settings(widths=(8,), blocks=(3,), strides=(2,)))
+    space = MobileSpace(Settings(widths=(8,), blocks=(3,), strides=(2,)))
     a, b = "mbconv_3x3_e3", "mbconv_5x5_e6"
     assert space.key(of(space, a, NONE, b)) == space.key(of(space, a, b, NONE)) != space.key(of(space, a, b, b))
 
@@ -190,7 +191,7 @@ def test_bad_files_are_refused_in_one_line(old: str, new: str) -> None:
     text = SMALL.format(of(SMALL, "mbconv_3x3_e3", "mbconv_3x3_e6", "mbconv_7x7_e3", "mbconv_3x3_e3"))
     assert old in text
     with pytest.raises(InputError) as error:
-        mobile.open_text(text.replace(old, new, 1), "here.toml")
+        class_of(mobile).open_text(text.replace(old, new, 1), "here.toml")
     assert str(error.value).startswith("here.toml: ") and "\n" not in str(error.value)
 
 
@@ -227,7 +228,7 @@ def test_a_network_of_its_own_computes_what_the_supernet_does() -> None:
 
 
 def test_a_file_is_found_by_its_space(tmp_path: Path) -> None:
-    from evoml.spaces import open_file
+    from evoml.search.problem import open_file
 
     genotype = some(SMALL, 1)[0]
     (tmp_path / "net.toml").write_text(SMALL.format(genotype))

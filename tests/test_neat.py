@@ -8,6 +8,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
+from parts import NoEvaluator, class_of
 
 from evoml.config import build
 from evoml.core.errors import InputError
@@ -15,13 +16,13 @@ from evoml.core.streams import VARY, streams
 from evoml.genotypes.population import OK, Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATION_NAMES
-from evoml.search.rounds import open_search
+from evoml.search.open import open_search
+from evoml.search.problem import open_file
 from evoml.search.toolbox import toolbox
 from evoml.spaces import neat as space_module
-from evoml.spaces import open_file
-from evoml.spaces.neat import HIDDEN, OUTPUT, PAPER, SCHEMA, Space
+from evoml.spaces.neat import HIDDEN, OUTPUT, PAPER, SCHEMA, NEATSpace
 from evoml.spaces.neat import Settings as SpaceSettings
-from evoml.strategies.neat import PRESETS, RATES, Settings, Strategy
+from evoml.strategies.neat import NEAT, PRESETS, RATES, Settings
 
 NO = np.zeros(1, np.uint8)
 
@@ -30,8 +31,8 @@ class Shape:
     inputs, outputs, bias = 2, 1, 1.0
 
 
-def space(**settings: Any) -> Space:
-    return Space(SpaceSettings(**settings)).shaped(Shape())
+def space(**settings: Any) -> NEATSpace:
+    return NEATSpace(SpaceSettings(**settings)).for_task(Shape())
 
 
 def genome(nodes: list[int], links: list[tuple[int, int, int, float, bool]]) -> Genotype:
@@ -49,7 +50,7 @@ BASE = [(0, 0, 3, 0.5, True), (1, 1, 3, -0.5, True), (2, 2, 3, 0.1, True)]
 def rates(**changes: float) -> Any:
     """Nothing happens but what is said."""
     still = dict.fromkeys(RATES, 0.0) | {"range": 1.0, "limit": 8.0, "perturb": 1.0}
-    return Space.rates(still | changes)
+    return NEATSpace.rates(still | changes)
 
 
 def bred(
@@ -211,7 +212,7 @@ def test_every_descendant_is_a_network_of_the_space(recurrent: bool) -> None:
 
 def test_deaps_operators_number_genes_without_a_count() -> None:
     home = space()
-    box = toolbox(home, lambda phenotypes: None)
+    box = toolbox(home, NoEvaluator())
     one, other = box.individual(), box.individual()
     for _ in range(60):
         (one,), (other,) = box.mutate(one), box.mutate(other)
@@ -258,11 +259,11 @@ def test_a_network_joins_the_first_species_that_is_close_enough() -> None:
 # -- the strategy ----------------------------------------------------------------------------------------------------------------
 
 
-def strategy(given: tuple[Genotype, ...] = (), **settings: Any) -> Strategy:
-    return Strategy(toolbox(space(), lambda phenotypes: None), Settings(**settings), 3, given)
+def strategy(given: tuple[Genotype, ...] = (), **settings: Any) -> NEAT:
+    return NEAT(toolbox(space(), NoEvaluator()), Settings(**settings), 3, given)
 
 
-def generation(one: Strategy, number: int) -> Population:
+def generation(one: NEAT, number: int) -> Population:
     """Fitness: how near the sum of weights is to ten."""
     size = one.settings.population
     population = one.ask(number * size + np.arange(size))
@@ -298,7 +299,7 @@ def test_a_preset_lies_under_what_is_said() -> None:
     assert Settings(**complete) == Settings(preset="stanley_code")
 
 
-def prepared(fitness: list[float], species: list[int], **settings: Any) -> Strategy:
+def prepared(fitness: list[float], species: list[int], **settings: Any) -> NEAT:
     """A strategy whose generation has these fitnesses and species."""
     one = strategy(population=len(fitness), **settings)
     generation(one, 0)
@@ -422,7 +423,7 @@ def test_a_bad_file_is_refused_in_one_line(old: str, new: str, message: str) -> 
     text = space().format(genome([], BASE))
     assert tomllib.loads(text)["space"] == {"name": "neat", "recurrent": False, "bias": 1.0} and old in text
     with pytest.raises(InputError, match=message) as caught:
-        space_module.open_text(text.replace(old, new, 1), "bad.toml")
+        class_of(space_module).open_text(text.replace(old, new, 1), "bad.toml")
     assert "\n" not in str(caught.value) and str(caught.value).startswith("bad.toml")
 
 
@@ -430,8 +431,8 @@ def test_a_cycle_is_refused_in_a_feed_forward_network() -> None:
     rows = [*BASE, (3, 0, 4, 1.0, True), (4, 4, 5, 1.0, True), (5, 5, 4, 1.0, False), (6, 5, 3, 1.0, True)]
     text = space().format(genome([4, 5], rows))
     with pytest.raises(InputError, match=r"links\[5\]: closes a cycle through [45], [45]; only a recurrent network has one"):
-        space_module.open_text(text, "bad.toml")
-    opened, genotype = space_module.open_text(text.replace("recurrent = false", "recurrent = true"), "good.toml")
+        class_of(space_module).open_text(text, "bad.toml")
+    opened, genotype = class_of(space_module).open_text(text.replace("recurrent = false", "recurrent = true"), "good.toml")
     assert opened.problem(genotype) is None and (opened.inputs, opened.outputs) == (2, 1)
 
 
@@ -446,7 +447,7 @@ def test_a_recurrent_file_is_none_of_a_space_without_cycles() -> None:
     with pytest.raises(InputError, match=r"^x: space\.recurrent: true, where this search or task has false; set space\.recurrent"):
         space().parse(text.replace("recurrent = false", "recurrent = true"), "x")
     with pytest.raises(InputError, match=r"^x: space\.recurrent: 'no': must be true or false"):
-        space_module.open_text(text.replace("recurrent = false", 'recurrent = "no"'), "x")
+        class_of(space_module).open_text(text.replace("recurrent = false", 'recurrent = "no"'), "x")
 
 
 def test_outputs_have_the_function_that_the_task_says() -> None:
@@ -459,7 +460,7 @@ def test_outputs_have_the_function_that_the_task_says() -> None:
         ({"output": "tanh"}, Identity, "tanh"),
         ({"output": "none"}, Identity, "identity"),
     ):
-        made = space_module.Space(space_module.Settings.read(settings, "space")).shaped(task())
+        made = space_module.NEATSpace(space_module.Settings.read(settings, "space")).for_task(task())
         nodes = made.random(streams(1, VARY, np.arange(1))).genotype(0).tables["nodes"]
         assert ACTIVATION_NAMES[nodes["activation"][nodes["kind"] == OUTPUT][0]] == name
 
@@ -517,7 +518,7 @@ def test_xor_is_solved_and_the_archive_depends_on_nothing_but_the_seed(tmp_path:
 def test_a_run_that_was_cut_off_ends_as_the_one_that_was_not(tmp_path: Path) -> None:
     from threading import Event
 
-    from evoml.search.rounds import resume
+    from evoml.search.open import resume
 
     layer = {"search": {"seed": 9, "budget": 3000, "stop_at": "none"}, "archive": {"keep": "all"}}
     whole = searched(tmp_path / "whole", layer)

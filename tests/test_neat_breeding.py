@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from parts import NoEvaluator
 
 from evoml.genotypes.population import OK, Population
 from evoml.search.toolbox import toolbox
@@ -14,11 +15,11 @@ from evoml.strategies import neat as strategy
 GROWING = {**neat.PAPER._asdict(), "add_node": 0.4, "add_link": 0.6}
 
 
-def space(recurrent: bool = False, inputs: int = 3, **given: Any) -> neat.Space:
-    return neat.Space(neat.Settings(inputs=inputs, outputs=2, recurrent=recurrent, **given))
+def space(recurrent: bool = False, inputs: int = 3, **given: Any) -> neat.NEATSpace:
+    return neat.NEATSpace(neat.Settings(inputs=inputs, outputs=2, recurrent=recurrent, **given))
 
 
-def grown(own: neat.Space, seed: int, generations: int, count: int = 60) -> Population:
+def grown(own: neat.NEATSpace, seed: int, generations: int, count: int = 60) -> Population:
     """A population after some generations of mutation, with innovations of its own."""
     population = own.random(np.arange(count, dtype=np.uint64) + 1000 * seed)
     counters = own.begin(population)
@@ -29,7 +30,7 @@ def grown(own: neat.Space, seed: int, generations: int, count: int = 60) -> Popu
     return population
 
 
-def crossed(own: neat.Space, population: Population, equal: int, count: int = 400, **rates: float) -> Population:
+def crossed(own: neat.NEATSpace, population: Population, equal: int, count: int = 400, **rates: float) -> Population:
     rng = np.random.default_rng(0)
     mothers, fathers = (rng.integers(0, len(population), count) for _ in "mf")
     same, no = np.full(count, equal, np.uint8), np.zeros(count, np.uint8)
@@ -114,7 +115,7 @@ def test_numbers_made_of_ends_tell_links_apart() -> None:
 @pytest.mark.parametrize("preset", ["stanley2002", "neat_python"])
 def test_quotas_sum_to_the_population_whatever_a_fitness_is(worth: list[float], preset: str) -> None:
     own = space()
-    made = strategy.Strategy(toolbox(own, lambda population: None), strategy.Settings.read({"population": 6, "preset": preset}, ""), 0)
+    made = strategy.NEAT(toolbox(own, NoEvaluator()), strategy.Settings.read({"population": 6, "preset": preset}, ""), 0)
     population = made.ask(np.arange(6))
     population.fitness[:, 0], population.status[:] = worth, OK
     made.tell(population)
@@ -127,7 +128,7 @@ def test_a_stagnant_species_is_penalised_and_not_barred_while_nobody_is_stuck() 
     quotas = []
     for stuck in (0, 1000):
         settings = strategy.Settings.read({"population": 150, "preset": "stanley_code", "stuck": stuck, "threshold": 0.5}, "")
-        made = strategy.Strategy(toolbox(own, lambda population: None), settings, 0)
+        made = strategy.NEAT(toolbox(own, NoEvaluator()), settings, 0)
         population = made.ask(np.arange(150))
         population.fitness[:, 0], population.status[:] = 1.0, OK
         made.tell(population)
@@ -139,7 +140,7 @@ def test_a_stagnant_species_is_penalised_and_not_barred_while_nobody_is_stuck() 
 @pytest.mark.parametrize("column", ["source", "target"])
 def test_a_stored_population_with_a_link_to_nowhere_is_refused(column: str) -> None:
     own = space()
-    made = strategy.Strategy(toolbox(own, lambda population: None), strategy.Settings.read({"population": 20}, ""), 0)
+    made = strategy.NEAT(toolbox(own, NoEvaluator()), strategy.Settings.read({"population": 20}, ""), 0)
     population = made.ask(np.arange(20))
     population.fitness[:, 0], population.status[:] = 1.0, OK
     made.tell(population)

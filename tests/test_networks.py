@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
-from evoml.evaluators.training import Evaluator
 from evoml.evaluators.training import Settings as EvaluatorSettings
+from evoml.evaluators.training import TrainingEvaluator
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
 from evoml.networks import TrainingSettings
 from evoml.networks import training as trainings
@@ -24,16 +25,15 @@ from evoml.networks.training import Data, augmented, latency, learning_rate, tra
 from evoml.phenotypes.layers import LAYERS, OPERATIONS, primitives
 from evoml.phenotypes.network import Builder, Edge, Network, Node
 from evoml.spaces import automl_zero, cell
-from evoml.tasks import ImageSet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def space(operations: str = "amoebanet", **skeleton: object) -> cell.Space:
-    return cell.Space(cell.Settings.model_validate({"operations": operations, "skeleton": {"filters": 4, **skeleton}}))
+def space(operations: str = "amoebanet", **skeleton: object) -> cell.CellSpace:
+    return cell.CellSpace(cell.Settings.model_validate({"operations": operations, "skeleton": {"filters": 4, **skeleton}}))
 
 
-def genotype(where: cell.Space, stream: int):
+def genotype(where: cell.CellSpace, stream: int):
     return where.random(np.array([stream], np.uint64)).genotype(0)
 
 
@@ -400,8 +400,8 @@ def test_latency() -> None:
 # the evaluator
 
 
-def evaluator(**values: object) -> Evaluator:
-    return Evaluator(EvaluatorSettings.model_validate({"epochs": 1, "batch": 32, **values}), images(), space(), "")
+def evaluator(**values: object) -> TrainingEvaluator:
+    return TrainingEvaluator(EvaluatorSettings.model_validate({"epochs": 1, "batch": 32, **values}), images(), space(), "")
 
 
 def test_objectives_and_caps() -> None:
@@ -416,7 +416,7 @@ def test_objectives_and_caps() -> None:
         over = evaluator(**cap)
         assert over.evaluate(one, 5).status == OVER_BUDGET and over.evaluate(one, 5).objectives == (0.0,)
         assert over.counts["over_budget"] == 2 and over.counts["steps"] == 0
-        assert Evaluator.exact(over.settings) == evaluator().settings
+        assert TrainingEvaluator.exact(over.settings) == evaluator().settings
     assert evaluator(max_parameters=net.parameters, max_multiply_adds=net.multiply_adds).evaluate(one, 5).status == OK
     values, trained = made.test(one, 5)
     assert values["test_accuracy"] == trained.accuracy == done.objectives[0]
@@ -457,9 +457,9 @@ def test_parts_that_do_not_fit() -> None:
     with pytest.raises(
         InputError, match="evaluator: training trains networks, which space automl_zero does not make; cell, hierarchical, chain do"
     ):
-        Evaluator(EvaluatorSettings(), images(), automl_zero.Space(automl_zero.Settings()), "")
+        TrainingEvaluator(EvaluatorSettings(), images(), automl_zero.AutoMLZeroSpace(automl_zero.Settings()), "")
     with pytest.raises(InputError, match="training trains on images"):
-        Evaluator(EvaluatorSettings(), np.zeros(3), space(), "")
+        TrainingEvaluator(EvaluatorSettings(), np.zeros(3), space(), "")
     with pytest.raises(InputError, match="objectives"):
         EvaluatorSettings.read({"objectives": ["beauty"]}, "evaluator")
     if not torch.cuda.is_available():

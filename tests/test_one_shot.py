@@ -13,13 +13,15 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from parts import evaluate
 from scipy.stats import chisquare
 from test_steady import resumed, rows, started
 
 from evoml.config import assign, build, systems
+from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
 from evoml.evaluators._paths import PathDropout, junctions
-from evoml.evaluators.one_shot import Evaluator, Settings
+from evoml.evaluators.one_shot import OneShotEvaluator, Settings
 from evoml.genotypes.population import CRASHED, DIVERGED, OK
 from evoml.genotypes.schema import Genotype
 from evoml.networks import memory
@@ -28,7 +30,6 @@ from evoml.phenotypes.network import Builder, Edge, Group, Supernet
 from evoml.search.problem import Problem
 from evoml.search.winner import final_problem
 from evoml.spaces.cell import NAMES
-from evoml.tasks import ImageSet
 
 CELL = {
     "name": "cell", "blocks": 2, "operations": "enas", "output": "all", "combine": ["add"],
@@ -51,17 +52,17 @@ def problem(**space: Any) -> Problem:
     return Problem(build(("test", {"space": CELL | space, "evaluator": {"name": "one_shot"}})))
 
 
-def evaluator(data: ImageSet | None = None, space: dict[str, Any] | None = None, **given: Any) -> Evaluator:
+def evaluator(data: ImageSet | None = None, space: dict[str, Any] | None = None, **given: Any) -> OneShotEvaluator:
     values = {"epochs": 2, "batch": 8, "ghosts": 2} | given
-    return Evaluator(Settings.read(values, "evaluator"), data or images(), problem(**(space or {})).space)
+    return OneShotEvaluator(Settings.read(values, "evaluator"), data or images(), problem(**(space or {})).space)
 
 
-def drawn(evaluator: Evaluator, number: int) -> Genotype:
+def drawn(evaluator: OneShotEvaluator, number: int) -> Genotype:
     genotype: Genotype = evaluator.space.random(np.array([number], np.uint64)).genotype(0)
     return genotype
 
 
-def learnt(evaluator: Evaluator, steps: int = 10**9) -> list[dict[str, Any]]:
+def learnt(evaluator: OneShotEvaluator, steps: int = 10**9) -> list[dict[str, Any]]:
     """The reports of so many steps."""
     out = []
     while evaluator.learning and steps:
@@ -267,7 +268,7 @@ def test_objectives_are_those_of_shared_weights_and_of_the_candidates_own_networ
     learnt(mine)
     assert mine.weights == (1, -1, -1, -1) and mine.worst == (0.0, np.inf, np.inf, np.inf)
     before = mine.spent
-    outcomes = mine.outcomes([drawn(mine, number) for number in range(3)], [1, 2, 3])
+    outcomes = evaluate(mine, [drawn(mine, number) for number in range(3)], [1, 2, 3])
     for number, outcome in enumerate(outcomes):
         network = mine.space.network(drawn(mine, number), mine.tasks.size, 3)
         accuracy, loss, parameters, multiply_adds = outcome.objectives
@@ -318,7 +319,7 @@ def test_a_supernet_that_nobody_trained_is_trained_for_the_first_candidate() -> 
 @pytest.mark.parametrize("space", ["nasbench201", "mobile"])
 def test_other_spaces_with_a_supernet_are_searched_too(space: str) -> None:
     about = Problem(build(("test", {"space": {"name": space}, "evaluator": {"name": "one_shot"}})))
-    mine = Evaluator(Settings.read({"epochs": 1, "batch": 8}, "evaluator"), images(train=16, size=8), about.space)
+    mine = OneShotEvaluator(Settings.read({"epochs": 1, "batch": 8}, "evaluator"), images(train=16, size=8), about.space)
     learnt(mine)
     outcome = mine.evaluate(drawn(mine, 1))
     assert outcome.status == OK and 0 <= outcome.objectives[0] <= 1
@@ -341,7 +342,7 @@ def test_a_state_in_the_middle_of_training_goes_on_to_the_same_weights() -> None
     assert whole.net.weights.tobytes() == second.net.weights.tobytes()
     assert whole.descent.velocity.tobytes() == second.descent.velocity.tobytes()
     for each in (whole, second):
-        each.outcomes([drawn(each, 1)], [0])
+        evaluate(each, [drawn(each, 1)], [0])
     assert whole.spent == second.spent and whole.counts == second.counts and whole.step == second.step
 
 
@@ -397,9 +398,9 @@ def test_bad_settings_are_refused_in_a_line(given: dict[str, Any], line: str) ->
 def test_spaces_and_tasks_without_a_supernet_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = Problem(build(("test", {"space": {"name": "chain"}}))).space
     with pytest.raises(InputError, match="evaluator: one_shot trains a supernet, which space chain does not have; cell, "):
-        Evaluator(Settings(), images(), chain)
+        OneShotEvaluator(Settings(), images(), chain)
     with pytest.raises(InputError, match="which this task does not give; digits does"):
-        Evaluator(Settings(), SimpleNamespace(), problem().space)
+        OneShotEvaluator(Settings(), SimpleNamespace(), problem().space)
     monkeypatch.setattr(memory, "available", lambda: 1000)
     with pytest.raises(InputError, match=r"the supernet needs about .* GiB for a step of 4 images.*make evaluator.batch"):
         evaluator()

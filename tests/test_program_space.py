@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evoml.backends import Rules
+from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.core.streams import streams
@@ -22,8 +23,7 @@ from evoml.phenotypes.instructions import BOUND, DEVIATION, INDEX, NAMES, OPS
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, Programs
 from evoml.spaces._program_kernels import MUTATIONS
 from evoml.spaces._program_text import _shapes, format_instruction
-from evoml.spaces.automl_zero import Function, Settings, Space, open_text
-from evoml.tasks import TaskSet
+from evoml.spaces.automl_zero import AutoMLZeroSpace, Function, Settings
 
 SIZES = {
     "setup": Function(initial=2, least=1, most=6),
@@ -33,9 +33,9 @@ SIZES = {
 NOISE_FREE = tuple(name for name in NAMES if not name.endswith(("uniform_set", "gaussian_set")))
 
 
-def space(*mutations: str, **changes: object) -> Space:
+def space(*mutations: str, **changes: object) -> AutoMLZeroSpace:
     given = {"scalars": 4, "vectors": 3, "matrices": 2, "mutate_probability": 1.0, **SIZES} | changes
-    return Space(Settings(**given, mutations=mutations or MUTATIONS))
+    return AutoMLZeroSpace(Settings(**given, mutations=mutations or MUTATIONS))
 
 
 def draws(count: int, seed: int = 0) -> np.ndarray:
@@ -52,7 +52,7 @@ def rows(population: Population, index: int) -> Rows:
     )
 
 
-def children(where: Space, count: int = 2000, seed: int = 0, parents: Population | None = None) -> Iterator[tuple[Rows, Rows]]:
+def children(where: AutoMLZeroSpace, count: int = 2000, seed: int = 0, parents: Population | None = None) -> Iterator[tuple[Rows, Rows]]:
     """Pairs of parent and child, every child valid."""
     parents = where.random(draws(50, seed + 1)) if parents is None else parents
     of = np.arange(count) % len(parents)
@@ -525,7 +525,7 @@ def test_streams_of_seeds_purposes_and_ids_are_apart() -> None:
 # canonical form
 
 
-def program(where: Space, setup: str = "", predict: str = "", learn: str = "") -> Genotype:
+def program(where: AutoMLZeroSpace, setup: str = "", predict: str = "", learn: str = "") -> Genotype:
     text = "\n".join(f"def {name}():\n    {body or '...'}" for name, body in zip(FUNCTIONS, (setup, predict, learn), strict=True))
     return where.parse(text, "test")
 
@@ -729,7 +729,7 @@ def test_what_can_reach_a_prediction_stays_and_nothing_else(given: tuple[str, ..
 
 def test_the_graph_of_linear_regression_shows_the_loop_of_learning() -> None:
     source = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
-    space_, genotype = open_text(source.read_text(), "linear_regression.py")
+    space_, genotype = AutoMLZeroSpace.open_text(source.read_text(), "linear_regression.py")
     graph = space_.graph(genotype)
     assert nx.has_path(graph, "features", "prediction")
     assert nx.has_path(graph, "label", "prediction")

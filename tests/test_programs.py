@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from parts import class_of
 
 from evoml.backends import Rules
 from evoml.backends.numba import Backend
 from evoml.backends.reference import Machine, sigmoid
+from evoml.contracts.task import TaskSet
 from evoml.evaluators import execution
 from evoml.genotypes.population import Population
 from evoml.phenotypes.instructions import OPS
 from evoml.phenotypes.programs import FUNCTIONS, Memory, Programs
 from evoml.spaces._program_text import parse_program
-from evoml.spaces.automl_zero import open_text
-from evoml.tasks import TaskSet, linear_regression, projected_binary, two_layer_regression
+from evoml.spaces.automl_zero import AutoMLZeroSpace
+from evoml.tasks import linear_regression, projected_binary, two_layer_regression
 
 FOLDER = Path(__file__).parents[1] / "programs" / "automl_zero"
 FILES = sorted(FOLDER.glob("*.py"))
@@ -35,7 +37,7 @@ FASTER = text_of("bilinear").replace("s2 = 0.002", "s2 = 0.01")  # at the learni
 
 
 def programs_of(text: str) -> Programs:
-    space, genotype = open_text(text, "program.py")
+    space, genotype = AutoMLZeroSpace.open_text(text, "program.py")
     return space.phenotypes(Population.of(space.schema, [genotype]))
 
 
@@ -79,20 +81,20 @@ def test_parses_within_the_baseline_memory_and_names_its_paper(name: str) -> Non
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_instruction_is_dead_and_the_text_form_round_trips(name: str) -> None:
-    space, genotype = open_text(text_of(name), name)
+    space, genotype = AutoMLZeroSpace.open_text(text_of(name), name)
     assert programs_of(text_of(name)).sizes[0].tolist() == [len(genotype.tables[function]) for function in FUNCTIONS]
     assert space.parse(space.format(genotype), name) == genotype
 
 
 def test_the_cost_yardstick_is_the_network() -> None:
-    _, genotype = open_text(text_of("neural_network"), "neural_network")
+    _, genotype = AutoMLZeroSpace.open_text(text_of("neural_network"), "neural_network")
     for function, yardstick in zip(FUNCTIONS, execution._NETWORK, strict=True):
         assert Counter(OPS[row["op"]].name for row in genotype.tables[function]) == Counter(yardstick)
     assert [len(genotype.tables[function]) for function in FUNCTIONS] == [3, 5, 11]
 
 
 def test_linear_regression_learns_by_the_four_instructions_of_the_published_program() -> None:
-    _, genotype = open_text(text_of("linear_regression"), "linear_regression")
+    _, genotype = AutoMLZeroSpace.open_text(text_of("linear_regression"), "linear_regression")
     learn = [OPS[op].name for op in genotype.tables["learn"]["op"]]
     assert learn == ["scalar_diff", "scalar_product", "scalar_vector_product", "vector_sum"]
     assert genotype.tables["setup"]["x"].tolist() == [0.01]
@@ -266,7 +268,7 @@ def scores(text: str, tasks: TaskSet) -> np.ndarray:
 @pytest.fixture(scope="module")
 def tasks() -> Callable[[str], TaskSet]:
     families = {"linear": linear_regression, "two_layer": two_layer_regression, "digits": projected_binary}
-    made = {name: family.Task(family.Settings(), None, 0) for name, family in families.items()}
+    made = {name: class_of(family)(family.Settings(), None, 0) for name, family in families.items()}
     return lambda name: made[name].test() if name == "digits" else made[name].select()
 
 
@@ -296,7 +298,9 @@ def test_refinements_are_no_worse_than_logistic_regression(tasks: Callable[[str]
 
 def test_averaging_pays_at_a_large_learning_rate(data_folder: Path) -> None:
     """On 8000 examples of CIFAR-10 the mean is better than the latest weights at the same rate, and than bilinear.py at its own."""
-    cifar = projected_binary.Task(projected_binary.Settings(), data_folder / "automlzero_cifar10_dim16_search36.npz", 0).search(0)
+    cifar = projected_binary.ProjectedBinaryTask(
+        projected_binary.Settings(), data_folder / "automlzero_cifar10_dim16_search36.npz", 0
+    ).search(0)
     averaged, own, same = (scores(text, cifar).mean() for text in (text_of("averaged_weights"), text_of("bilinear"), FASTER))
     assert averaged > own + 0.005
     assert averaged > same + 0.02

@@ -5,18 +5,18 @@ from collections.abc import Callable
 from copy import deepcopy
 from itertools import permutations, product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from deap import base
+from parts import NoEvaluator
 
 from evoml.config import build
 from evoml.core.errors import InputError
 from evoml.networks.latency import Table, known, multiply_adds, parts
 from evoml.networks.optimisers import Adam, PartialAdam, cosine
-from evoml.search.rounds import open_search
+from evoml.search.open import open_search
 from evoml.search.toolbox import toolbox
 from evoml.spaces import cell, mobile, nasbench101, nasbench201
 from evoml.strategies import proxylessnas
@@ -27,21 +27,21 @@ from evoml.tasks import digits
 pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SPACE = mobile.Space(
+SPACE = mobile.MobileSpace(
     mobile.Settings(kernels=(3, 5), widths=(6, 8), blocks=(2, 1), strides=(2, 2), skeleton={"stem": 4, "first": 4, "last": 8})  # type: ignore[arg-type]
 )
-DIGITS = digits.Task(digits.Settings(examples=120), None, 0).search(0)
+DIGITS = digits.DigitsTask(digits.Settings(examples=120), None, 0).search(0)
 THERE = np.array([[True] * 4, [True, True, True, False], [True, True, False, False], [True, False, False, False]])
 ALPHA = np.where(THERE, np.random.default_rng(0).normal(size=THERE.shape), 0.0)
 
 
 def box(space: Any = SPACE, images: Any = DIGITS) -> base.Toolbox:
-    return toolbox(space, SimpleNamespace(tasks=images))  # type: ignore[arg-type]
+    return toolbox(space, NoEvaluator(tasks=images))
 
 
 def made(toolbox: base.Toolbox | None = None, seed: int = 3, **settings: Any) -> Any:
     given = {"batch": 16, "epochs": 4, "warmup": 1, "every": 2, "split": 0.6} | settings
-    return proxylessnas.Strategy(toolbox or box(), Settings.read(given, "strategy"), seed)
+    return proxylessnas.ProxylessNAS(toolbox or box(), Settings.read(given, "strategy"), seed)
 
 
 def begun(**settings: Any) -> Any:
@@ -431,8 +431,10 @@ def test_cost_alone_leads_to_the_cheapest_network(how: dict[str, Any]) -> None:
 
 def test_other_spaces_with_a_supernet_will_do() -> None:
     for space in (
-        nasbench201.Space(nasbench201.Settings(skeleton={"cells": 1, "filters": 4})),  # type: ignore[arg-type]
-        cell.Space(cell.Settings(blocks=2, operations="darts", output="all", skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1))),
+        nasbench201.NASBench201Space(nasbench201.Settings(skeleton={"cells": 1, "filters": 4})),  # type: ignore[arg-type]
+        cell.CellSpace(
+            cell.Settings(blocks=2, operations="darts", output="all", skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1))
+        ),
     ):
         strategy = made(box(space), mode="two")
         reports = finished(strategy)
@@ -456,7 +458,7 @@ def test_bad_settings_are_refused_in_one_line(settings: dict[str, Any], words: t
 
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nasbench101: has no supernet; .*mobile"):
-        made(box(nasbench101.Space(nasbench101.Settings())))
+        made(box(nasbench101.NASBench101Space(nasbench101.Settings())))
     Table({("head", 1, 1, 1, 1, 1): 1.0}).write(tmp_path / "t.parquet")
     with pytest.raises(InputError, match=r"t\.parquet: no row for"):
         made(cost="latency", latency_table=str(tmp_path / "t.parquet"))
@@ -488,5 +490,5 @@ def test_the_systems_presets_are_valid() -> None:
         4e-5,
         0.1,
     )
-    space = mobile.Space(paper.part("space"))
+    space = mobile.MobileSpace(paper.part("space"))
     assert len(space.plan) == 21 and space.settings.skeleton.last == 1280

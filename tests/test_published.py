@@ -7,6 +7,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
+from parts import class_of
 
 from evoml.core.registry import load
 from evoml.phenotypes.layers import OPERATIONS, primitives
@@ -28,9 +29,9 @@ NETWORKS: dict[str, dict[str, Any]] = {  # the skeletons of the published networ
 def opened(path: Path, **skeleton: Any) -> tuple[Any, Any]:
     """The space, with these settings of its skeleton, and the genotype."""
     module = load("spaces", path.parent.name)
-    space, genotype = module.open_text(path.read_text(), path.name)
+    space, genotype = class_of(module).open_text(path.read_text(), path.name)
     settings = type(space.settings).model_validate(space.settings.model_dump() | {"skeleton": skeleton})
-    return module.Space(settings), genotype
+    return class_of(module)(settings), genotype
 
 
 def cell(name: str, **skeleton: Any) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from checkpoints import tampered
+from parts import class_of
 from safetensors.numpy import save as save_safetensors
 
 from evoml.archive.archive import DiskError, read_result
@@ -23,8 +24,9 @@ from evoml.config import Config, assign, build
 from evoml.core.errors import InputError
 from evoml.core.registry import load, names
 from evoml.genotypes.population import Population
+from evoml.search.open import resume
 from evoml.search.problem import Problem, stored_config
-from evoml.search.rounds import Search, resume
+from evoml.search.rounds import Rounds
 
 TINY = [
     "task.name=linear_regression", "search.budget=6000", "search.islands=3", "search.round=700", "search.migrate_every=2",
@@ -37,8 +39,8 @@ def config(*sets: str) -> Config:
     return build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in [*TINY, *sets]])
 
 
-def search(folder: Path, *sets: str) -> Search:
-    out = Search(config(*sets), folder)
+def search(folder: Path, *sets: str) -> Rounds:
+    out = Rounds(config(*sets), folder)
     out.create()
     out.prepare()
     return out
@@ -85,7 +87,7 @@ def test_another_seed_gives_other_rows(uninterrupted: Path, tmp_path: Path) -> N
     [
         name
         for name in names("strategies")
-        if "population" in load("strategies", name).Settings.model_fields and not hasattr(load("strategies", name).Strategy, "generational")
+        if "population" in load("strategies", name).Settings.model_fields and not class_of(load("strategies", name)).generational
     ],
 )
 @pytest.mark.parametrize("keep", ["all", "improvements"])
@@ -276,7 +278,7 @@ def test_every_start_file_is_used(tmp_path: Path) -> None:
     search(tmp_path / "run", *sets, "space.matrices=3", "task.select.tasks=9", "evaluator.budget_factor=0.0").run()
     assert len(set(rows(tmp_path / "run")["key"].to_pylist())) == len(programs)
     with pytest.raises(InputError, match="random_search starts from nothing"):
-        Search(config(*sets, "space.matrices=3", "strategy.name=random_search"), tmp_path / "other")
+        Rounds(config(*sets, "space.matrices=3", "strategy.name=random_search"), tmp_path / "other")
 
 
 def test_interrupt_is_quick_and_resumable(tmp_path: Path) -> None:
@@ -325,7 +327,7 @@ def test_parents_are_archived_before_their_children(tmp_path: Path) -> None:
 
 def test_an_existing_folder_is_not_overwritten(uninterrupted: Path) -> None:
     with pytest.raises(InputError, match="already a run"):
-        Search(config(), uninterrupted).create()
+        Rounds(config(), uninterrupted).create()
 
 
 def test_a_broken_part_is_named_and_the_rest_opens(uninterrupted: Path, tmp_path: Path) -> None:
@@ -384,7 +386,7 @@ def test_a_resume_checks_the_parts_it_builds_on(uninterrupted: Path, tmp_path: P
 
 
 def test_a_run_that_never_reached_its_checkpoint_begins_again(uninterrupted: Path, tmp_path: Path) -> None:
-    begun = Search(config(), tmp_path / "run")
+    begun = Rounds(config(), tmp_path / "run")
     begun.create()
     again = resume(tmp_path / "run")
     again.prepare()
@@ -398,7 +400,7 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing_behind(tmp_path: Path
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskError, match="No space left"):
-        Search(config(), tmp_path / "run").create()
+        Rounds(config(), tmp_path / "run").create()
     assert not (tmp_path / "run").exists()
 
 

@@ -19,8 +19,9 @@ import torch
 
 from evoml.archive.archive import read_result
 from evoml.config import Config, assign, build
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
-from evoml.evaluators import Outcome
 from evoml.export import probabilities
 from evoml.export.correlation import Dot, picture
 from evoml.genotypes.population import OK
@@ -28,13 +29,12 @@ from evoml.networks import TrainingSettings
 from evoml.networks.training import train
 from evoml.phenotypes.network import Builder, Edge
 from evoml.search import steady_state as steady
-from evoml.search.audit import FIRST, Trust, lines
+from evoml.search.audit import FIRST, AuditPlan, SharedWeightsAudit, lines
 from evoml.search.donor import donor
+from evoml.search.open import open_search, resume
 from evoml.search.problem import stored_config
-from evoml.search.rounds import open_search, resume
 from evoml.search.run import Progress
-from evoml.search.steady_state import Steady
-from evoml.tasks import ImageSet
+from evoml.search.steady_state import SteadyState
 
 SMALL = [
     "task.name=digits",
@@ -78,9 +78,9 @@ def config(*sets: str) -> Config:
     return build(*(("--set", assign(text)) for text in sets))
 
 
-def begun(folder: Path, *sets: str) -> Steady:
+def begun(folder: Path, *sets: str) -> SteadyState:
     search = open_search(config(*sets), folder)
-    assert isinstance(search, Steady)
+    assert isinstance(search, SteadyState)
     search.create()
     return search
 
@@ -143,7 +143,7 @@ def test_a_search_that_is_interrupted_again_and_again_ends_as_one_that_was_not(n
 def test_kill_at_random_instants(name: str, whole: Any, tmp_path: Path) -> None:
     folder, chance, killed = tmp_path / "run", random.Random(name), 0
     begun(folder, *SEARCHES[name], "archive.interval=0.05")
-    code = f"from pathlib import Path; from evoml.search.rounds import resume; s = resume(Path({str(folder)!r})); s.prepare(); print('go', flush=True); s.run()"
+    code = f"from pathlib import Path; from evoml.search.open import resume; s = resume(Path({str(folder)!r})); s.prepare(); print('go', flush=True); s.run()"
     for _ in range(2):
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as process:
             assert process.stdout is not None and process.stdout.readline() == b"go\n"
@@ -205,7 +205,7 @@ def test_what_is_only_scored_with_shared_weights_is_trained_alone_and_the_best_o
 
 def test_as_many_random_architectures_as_cost_what_the_search_did(whole: Any) -> None:
     search = resume(whole("darts, first order"))
-    trust = Trust(search.problem, search.strategy, choosing=False)
+    trust = SharedWeightsAudit(search.problem, search.strategy)
     derived = [each.genotype for each in search.strategy.alive]
     check = trust.plan([], derived)
     spent = search.strategy.spent + sum(map(trust.cost, derived))
@@ -217,7 +217,7 @@ def test_as_many_random_architectures_as_cost_what_the_search_did(whole: Any) ->
 
 def test_skips_are_counted_and_warned_of(whole: Any) -> None:
     search = resume(whole("darts, first order"))
-    trust = Trust(search.problem, search.strategy, choosing=False)
+    trust = SharedWeightsAudit(search.problem, search.strategy)
     space = search.problem.space
     options = space.supernet((1, 8, 8), 10).groups[0].options
     strengths = np.zeros((len(space.supernet((1, 8, 8), 10).groups), len(options)))
@@ -231,12 +231,12 @@ def test_skips_are_counted_and_warned_of(whole: Any) -> None:
 
 def test_an_outcome_that_failed_is_not_compared(whole: Any) -> None:
     search = resume(whole("darts, first order"))
-    trust = Trust(search.problem, search.strategy, choosing=False)
+    trust = SharedWeightsAudit(search.problem, search.strategy)
     check = trust.plan([], [])
     for number in range(len(check.random)):
-        trust.alone[FIRST + number] = Outcome((0.5 + number / 10,), OK)
-    trust.alone[FIRST] = Outcome((0.0,), steady.OVER_BUDGET)
-    assert trust.report(check, None)["compared"] == len(check.random) - 1
+        trust.alone[FIRST + number] = Evaluation.of([0.5 + number / 10], OK)
+    trust.alone[FIRST] = Evaluation.of([0.0], steady.OVER_BUDGET)
+    assert trust.findings(check, None)["compared"] == len(check.random) - 1
 
 
 @pytest.mark.parametrize(
@@ -289,18 +289,17 @@ def test_what_would_not_mean_what_it_says_is_refused(name: str, sets: list[str],
 def test_of_equals_that_were_trained_alone_the_result_and_the_archive_name_the_same() -> None:
     from evoml.genotypes.population import Individual, fitness_class
     from evoml.genotypes.schema import Genotype
-    from evoml.search.audit import Check
     from evoml.spaces import nasbench201
 
-    space = nasbench201.Space(nasbench201.Settings())
+    space = nasbench201.NASBench201Space(nasbench201.Settings())
 
     def individual(id: int) -> Individual:
         genotype: Genotype = space.cell([id % 5] * 6)
         return Individual(genotype, fitness_class()((1.0 - id / 10,)), id)
 
     best = [individual(5), individual(1), individual(3)]  # by shared weights
-    alone = {5: Outcome((0.7,), OK), 1: Outcome((0.7,), OK), 3: Outcome((0.6,), OK)}
-    chosen = Check([], 0, best).chosen(alone, 1.0)
+    alone = {5: Evaluation.of([0.7], OK), 1: Evaluation.of([0.7], OK), 3: Evaluation.of([0.6], OK)}
+    chosen = AuditPlan([], 0, best).winner(alone, 1.0)
     assert chosen is not None and chosen.id == 1
 
 
@@ -321,12 +320,12 @@ def test_a_search_that_diverges_is_a_candidate_with_that_status_and_the_next_one
     """The same where it is interrupted between the two."""
     from evoml.strategies import darts
 
-    step = darts.Strategy._step
+    step = darts.DARTS._step
 
     def first_fails(strategy: Any, number: int) -> tuple[float, float]:
         return (float("nan"), 0.0) if strategy.search == 0 and number == 3 else step(strategy, number)
 
-    monkeypatch.setattr(darts.Strategy, "_step", first_fails)
+    monkeypatch.setattr(darts.DARTS, "_step", first_fails)
     sets = [*SEARCHES["darts, first order"], "search.trust=0"]
     result = finished(begun(tmp_path / "run", *sets))
     assert result.counts == {"candidates": 2, "ok": 1, "diverged": 1} and result.best["id"] == 1
@@ -367,11 +366,11 @@ def test_after_three_searches_that_diverge_there_is_no_other(tmp_path: Path) -> 
 def test_a_supernet_that_learned_nothing_is_warned_of(whole: Any) -> None:
     search: Any = stored(whole("one-shot, random"))
     search.restore()
-    search.trust.alone = {}
-    check = search.trust.plan([], [])
+    search.audit.alone = {}
+    check = search.audit.plan([], [])
     for number in range(len(check.random)):
-        search.trust.alone[FIRST + number] = Outcome((0.5 + number / 10,), OK)
-    said = {loss: lines(search.trust.report(check, None, loss)) for loss in (2.29, 2.31)}
+        search.audit.alone[FIRST + number] = Evaluation.of([0.5 + number / 10], OK)
+    said = {loss: lines(search.audit.findings(check, None, loss)) for loss in (2.29, 2.31)}
     assert not any("learned nothing" in line for line in said[2.29])
     assert any(
         line == "warning: the supernet learned nothing: its loss, 2.3100, is above that of guessing, 2.3026; make lr smaller"
@@ -407,24 +406,24 @@ def test_too_few_architectures_have_no_order() -> None:
 def test_what_is_over_a_cap_is_no_part_of_a_random_search(tmp_path: Path) -> None:
     sets = [*SEARCHES["darts, first order"], "search.trust_most=6", "search.trust=6"]
     free: Any = begun(tmp_path / "free", *sets)
-    sizes = [free.trust._network(genotype).parameters for genotype in free.trust.plan([], []).random]
+    sizes = [free.audit._network(genotype).parameters for genotype in free.audit.plan([], []).random]
     cap = int(np.median(sizes))
     capped: Any = begun(tmp_path / "capped", *sets, f"evaluator.max_parameters={cap}")
-    found = [capped.trust._network(genotype).parameters for genotype in capped.trust.plan([], []).random]
+    found = [capped.audit._network(genotype).parameters for genotype in capped.audit.plan([], []).random]
     assert len(found) == 6 and max(found) <= cap < max(sizes)
     assert found[:1] == [size for size in sizes if size <= cap][:1]
     none: Any = begun(tmp_path / "none", *sets, "evaluator.max_parameters=1")
-    check = none.trust.plan([], [none.problem.space.random(np.array([1], np.uint64)).genotype(0)])
+    check = none.audit.plan([], [none.problem.space.random(np.array([1], np.uint64)).genotype(0)])
     assert check.random == [] and check.equal > 0 and "within the caps" in check.limit
 
 
 def test_weights_of_a_search_that_has_only_begun_rank_nothing(whole: Any) -> None:
     search: Any = resume(whole("darts, first order"), budget=3)
     search.strategy.learn()
-    trust = Trust(search.problem, search.strategy, choosing=False)
+    trust = SharedWeightsAudit(search.problem, search.strategy)
     check = trust.plan([], [each.genotype for each in search.strategy.alive])
-    trust.alone = {FIRST + number: Outcome((0.5 + number / 10,), OK) for number in range(len(check.random))}
-    report = trust.report(check, search.champion)
+    trust.alone = {FIRST + number: Evaluation.of([0.5 + number / 10], OK) for number in range(len(check.random))}
+    report = trust.findings(check, search.champion)
     assert report["compared"] == 0 and not any("Kendall" in line for line in lines(report))
     assert all(each["shared"] is None for each in report["random"])
 
@@ -436,7 +435,7 @@ def test_of_inverted_bottlenecks_nothing_is_the_skip(whole: Any) -> None:
     strengths = np.array([[name == "none" for name in group.options] + [False] * (7 - len(group.options)) for group in groups], float)
     genotype = space.derive(strengths[:, : max(len(group.options) for group in groups)])
     residual = sum("none" in group.options for group in groups)
-    assert Trust(search.problem, search.strategy, choosing=False).skips(genotype) == {"cell": [residual, len(groups)]}
+    assert SharedWeightsAudit(search.problem, search.strategy).skips(genotype) == {"cell": [residual, len(groups)]}
 
 
 def test_a_latency_table_that_was_changed_is_not_the_runs(tmp_path: Path) -> None:

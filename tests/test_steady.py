@@ -22,28 +22,31 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import tampered
+from parts import class_of
 from safetensors import safe_open
 
 from evoml.archive.archive import non_dominated, read_config, read_result
 from evoml.config import Config, assign, build
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.learner import Learner
 from evoml.core.errors import InputError
 from evoml.core.registry import installed, load, names
 from evoml.core.streams import TRAIN, streams
-from evoml.evaluators import Outcome
 from evoml.genotypes.population import STATUS
 from evoml.report import console
 from evoml.report.progress import Display
 from evoml.search import slots
 from evoml.search import steady_state as steady
+from evoml.search.open import open_search, resume
 from evoml.search.problem import Problem, stored_config
-from evoml.search.rounds import open_search, resume
 from evoml.search.run import Progress, Result
 from evoml.search.slots import Job, Slots
-from evoml.search.steady_state import Steady
+from evoml.search.steady_state import SteadyState
 
 PLUGIN = {
     "toy_task.py": """
 from evoml.core import settings
+from parts import class_of
 
 class Settings(settings.Settings):
     pass
@@ -57,7 +60,8 @@ class Task:
 import os, signal, time
 from pathlib import Path
 from evoml.core import settings
-from evoml.evaluators import Outcome, weight
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.objective import Objective
 from evoml.genotypes.population import DIVERGED, OK, OVER_BUDGET
 
 class Settings(settings.Settings):
@@ -110,7 +114,9 @@ TRAINED = [
     "search.window=3",
 ]  # fmt: skip
 STRATEGIES = tuple(
-    name for name in names("strategies") if not {"generational", "learn"} & set(dir(load("strategies", name).Strategy))
+    name
+    for name in names("strategies")
+    if not class_of(load("strategies", name)).generational and not issubclass(class_of(load("strategies", name)), Learner)
 )  # those that learn in a supernet have tests of their own
 
 
@@ -148,17 +154,17 @@ def config(*sets: str) -> Config:
     return build(*[("--set", assign(text)) for text in sets])
 
 
-def started(folder: Path, *sets: str) -> Steady:
+def started(folder: Path, *sets: str) -> SteadyState:
     out = open_search(config(*sets), folder)
-    assert isinstance(out, Steady)
+    assert isinstance(out, SteadyState)
     out.create()
     out.prepare()
     return out
 
 
-def resumed(folder: Path, **changes: Any) -> Steady:
+def resumed(folder: Path, **changes: Any) -> SteadyState:
     out = resume(folder, **changes)
-    assert isinstance(out, Steady)
+    assert isinstance(out, SteadyState)
     out.prepare()
     return out
 
@@ -187,7 +193,7 @@ class Shuffled:
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
 
-    def next(self, seconds: float) -> tuple[int, Outcome] | None:
+    def next(self, seconds: float) -> tuple[int, Evaluation] | None:
         if not self.jobs or self.chance.random() < 0.2:
             return None
         job = self.jobs.pop(self.chance.randrange(min(self.count, len(self.jobs))))
@@ -200,7 +206,7 @@ class Shuffled:
         self.jobs.clear()
 
 
-def shuffled(search: Steady, monkeypatch: pytest.MonkeyPatch, count: int, seed: int, stop_after: int = 10**9) -> Result:
+def shuffled(search: SteadyState, monkeypatch: pytest.MonkeyPatch, count: int, seed: int, stop_after: int = 10**9) -> Result:
     executor = Shuffled(search.evaluator, count, seed, stop_after)
     with monkeypatch.context() as patch:
         patch.setattr(steady, "Inline", lambda evaluator: executor)

@@ -8,7 +8,9 @@ from zlib import crc32
 import numpy as np
 import pytest
 from deap import base, tools
+from parts import NoEvaluator, class_of, directions
 
+from evoml.contracts.learner import Learner
 from evoml.core.errors import InputError
 from evoml.core.registry import load, names
 from evoml.core.streams import INITIAL, SELECT, VARY, below, streams
@@ -19,22 +21,24 @@ from evoml.spaces import chain, nasbench201
 from evoml.strategies import aging_evolution, local_search, nsga2
 from evoml.tasks import table as tables
 
-SPACE = nasbench201.Space(nasbench201.Settings())
+SPACE = nasbench201.NASBench201Space(nasbench201.Settings())
 STRATEGIES = [
-    name for name in names("strategies") if not {"generational", "learn"} & set(dir(load("strategies", name).Strategy))
+    name
+    for name in names("strategies")
+    if not class_of(load("strategies", name)).generational and not issubclass(class_of(load("strategies", name)), Learner)
 ]  # one candidate at a time
 BOTH = (1.0, -1.0)
 
 
 def box(weights: tuple[float, ...] = (1.0,), space: Any = SPACE) -> base.Toolbox:
-    return toolbox(space, lambda phenotypes: None, weights)
+    return toolbox(space, NoEvaluator(directions(weights)))
 
 
 def made(name: str, weights: tuple[float, ...] = (1.0,), given: tuple[Genotype, ...] = (), **settings: Any) -> Any:
     """A strategy, with those of these settings that it has."""
     module = load("strategies", name)
     known = {key: value for key, value in settings.items() if key in module.Settings.model_fields}
-    return module.Strategy(box(weights), module.Settings(**known), 3, given)
+    return class_of(module)(box(weights), module.Settings(**known), 3, given)
 
 
 def scored(population: Population, space: Any = SPACE) -> Population:
@@ -333,8 +337,8 @@ def test_local_search_evaluates_as_many_neighbours_as_it_is_told() -> None:
 
 
 def test_local_search_knows_when_there_is_no_more() -> None:
-    space = chain.Space(chain.Settings(least=1, most=2, kernels=(1, 3), filters=(4,)))
-    strategy = local_search.Strategy(box(space=space), local_search.Settings(), 0)
+    space = chain.ChainSpace(chain.Settings(least=1, most=2, kernels=(1, 3), filters=(4,)))
+    strategy = local_search.LocalSearch(box(space=space), local_search.Settings(), 0)
     found = _climb(strategy, 1000, space)
     keys = [space.keys(child)[0] for child in found]
     assert len(keys) == len(set(keys)) < 1000
@@ -349,15 +353,15 @@ def test_local_search_knows_when_there_is_no_more() -> None:
 def test_strategies_that_learn_beat_the_one_that_does_not(data_folder: Path) -> None:
     from evoml.evaluators import table
 
-    tasks = tables.Task(tables.Settings(), data_folder / "nasbench201_cifar10.npz", 0).search()
-    evaluator = table.Evaluator(table.Settings(), tasks, SPACE)
+    tasks = tables.TableTask(tables.Settings(), data_folder / "nasbench201_cifar10.npz", 0).search()
+    evaluator = table.TableEvaluator(table.Settings(), tasks, SPACE)
     means = {}
     for name in STRATEGIES:
         best = []
         for seed in range(12):
             module = load("strategies", name)
             known = {key: value for key, value in {"population": 10, "tournament": 3}.items() if key in module.Settings.model_fields}
-            strategy = module.Strategy(toolbox(SPACE, evaluator), module.Settings(**known), seed)
+            strategy = class_of(module)(toolbox(SPACE, evaluator), module.Settings(**known), seed)
             scores = []
             for id in range(100):
                 asked = strategy.ask(np.array([id]))

@@ -27,13 +27,13 @@ CLASSES = 4
 def darts(size=(1, 8, 8), operations: str = "darts", filters: int = 4, blocks: int = 2) -> Supernet:
     skeleton = {"filters": filters, "cells": 1, "reductions": 1, "stem": 3}
     settings = {"blocks": blocks, "operations": operations, "output": "all", "skeleton": skeleton}
-    return cell.Space(cell.Settings.model_validate(settings)).supernet(size, CLASSES)
+    return cell.CellSpace(cell.Settings.model_validate(settings)).supernet(size, CLASSES)
 
 
 def benchmark201(size=(1, 8, 8), filters: int = 3) -> Supernet:
-    return nasbench201.Space(nasbench201.Settings.model_validate({"skeleton": {"filters": filters, "cells": 1, "reductions": 1}})).supernet(
-        size, CLASSES
-    )
+    return nasbench201.NASBench201Space(
+        nasbench201.Settings.model_validate({"skeleton": {"filters": filters, "cells": 1, "reductions": 1}})
+    ).supernet(size, CLASSES)
 
 
 def images(net: Supernet, count: int = 6, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -308,7 +308,7 @@ def test_seeds_and_dtypes() -> None:
 def test_published_size() -> None:
     """1.930618 M trainable numbers in the supernet that the authors' code builds for CIFAR-10."""
     skeleton = {"filters": 16, "cells": 2, "reductions": 2, "stem": 3}
-    space = cell.Space(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
+    space = cell.CellSpace(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
     shared = Shared(space.supernet((3, 32, 32), 10), 0)
     assert shared.decayed.sum() == 1_930_618
     assert sum(each.numel() for each in PlainSupernet(shared.supernet).parameters()) == 1_930_618
@@ -345,7 +345,7 @@ def test_spent() -> None:
 def test_child_of_a_cell() -> None:
     """Where layers are equal, the derived network computes what the supernet does with its paths."""
     settings = {"blocks": 2, "operations": "amoebanet", "output": "all", "skeleton": {"filters": 4, "cells": 1, "reductions": 1}}
-    space = cell.Space(cell.Settings.model_validate(settings))
+    space = cell.CellSpace(cell.Settings.model_validate(settings))
     net = space.supernet((1, 8, 8), CLASSES)
     shared, (x, y) = Shared(net, 0, affine=True), images(net, 8)
     shared.weights[:] += np.random.default_rng(0).normal(size=len(shared.weights)).astype(np.float32) * 0.1
@@ -360,7 +360,7 @@ def test_child_of_a_cell() -> None:
 
 
 def test_child_of_nasbench201() -> None:
-    space = nasbench201.Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}))
+    space = nasbench201.NASBench201Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}))
     net = space.supernet((1, 8, 8), CLASSES)
     shared, (x, y) = Shared(net, 0, affine=True), images(net, 8)
     for ops in ([3, 2, 1, 4, 0, 3], [4, 4, 4, 4, 4, 4], [1, 3, 0, 2, 3, 3]):
@@ -377,8 +377,8 @@ def same_as_child(shared: Shared, network: Network, paths: np.ndarray, x, y, equ
 
 
 def test_child_that_does_not_fit() -> None:
-    space = nasbench201.Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}))
-    wide = nasbench201.Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 4, "cells": 1, "reductions": 1}}))
+    space = nasbench201.NASBench201Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}))
+    wide = nasbench201.NASBench201Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 4, "cells": 1, "reductions": 1}}))
     shared = Shared(space.supernet((1, 8, 8), CLASSES), 0)
     with pytest.raises(ValueError, match="the supernet has no stem_3x3 of 4 channels into 'stem'"):
         shared.child(wide.network(wide.cell([3] * 6), (1, 8, 8), CLASSES))
@@ -405,7 +405,7 @@ from evoml.networks.cpu.shared_weights import Shared
 from evoml.spaces import cell
 torch.set_num_threads(1)
 skeleton = {"filters": 8, "cells": 2, "reductions": 1, "placement": "first"}
-space = cell.Space(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
+space = cell.CellSpace(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
 shared = Shared(space.supernet((3, 16, 16), 10), 0)
 x, y, mix = np.ones((64, 16, 16, 3), np.float32), np.zeros(64, int), np.ones(shared.supernet.open.shape)
 x += np.random.default_rng(0).normal(size=x.shape)

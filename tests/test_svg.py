@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import class_of
 
 from evoml.core.registry import load, names
 from evoml.export.svg import drawn, svg
@@ -22,7 +23,7 @@ Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def opened(path: Path) -> tuple[Any, Any]:
-    return load("spaces", path.parent.name).open_text(path.read_text(), path.name)
+    return class_of(load("spaces", path.parent.name)).open_text(path.read_text(), path.name)
 
 
 def picture(graph: nx.MultiDiGraph, title: str = "title") -> str:
@@ -89,7 +90,7 @@ def test_published_genotypes_are_drawn_whole(path: Path) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_random_genotypes_of_every_space(name: str, seed: int) -> None:
     module = load("spaces", name)
-    space = module.Space(module.Settings())
+    space = class_of(module)(module.Settings())
     genotype = space.random(np.array([seed], np.uint64)).genotype(0)
     check(svg(space, genotype, name))
 

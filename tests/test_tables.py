@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, strategies
+from parts import class_of, evaluate
 
 from evoml.core.errors import InputError
 from evoml.core.streams import streams
 from evoml.evaluators import table as evaluators
-from evoml.evaluators.training import Evaluator as Training
+from evoml.evaluators.training import TrainingEvaluator
 from evoml.genotypes.population import OK
 from evoml.search.toolbox import toolbox
 from evoml.spaces import cell, nasbench101, nasbench201
@@ -19,19 +20,19 @@ from evoml.strategies import aging_evolution
 from evoml.tasks import table as tasks
 
 SPACES: dict[str, Any] = {
-    "nasbench201": nasbench201.Space(nasbench201.Settings()),
-    "nasbench101": nasbench101.Space(nasbench101.Settings()),
+    "nasbench201": nasbench201.NASBench201Space(nasbench201.Settings()),
+    "nasbench101": nasbench101.NASBench101Space(nasbench101.Settings()),
 }
 SEEDS = strategies.integers(0, 2**63)
 
 
 @pytest.fixture(scope="module", params=["nasbench201_cifar10", "nasbench201_cifar100", "nasbench101_cifar10"])
 def table(request: pytest.FixtureRequest, data_folder: Path) -> tasks.Table:
-    return tasks.Task(tasks.Settings(), data_folder / f"{request.param}.npz", 0).search()
+    return tasks.TableTask(tasks.Settings(), data_folder / f"{request.param}.npz", 0).search()
 
 
-def evaluator(table: tasks.Table, **settings: Any) -> evaluators.Evaluator:
-    return evaluators.Evaluator(evaluators.Settings(**settings), table, SPACES[table.space])
+def evaluator(table: tasks.Table, **settings: Any) -> evaluators.TableEvaluator:
+    return evaluators.TableEvaluator(evaluators.Settings(**settings), table, SPACES[table.space])
 
 
 def small(path: Path, **changes: Any) -> Path:
@@ -102,7 +103,7 @@ def test_a_cell_s_hash_is_that_of_many_at_once() -> None:
 def test_open_text_brings_the_space_back() -> None:
     for module, space in ((nasbench201, SPACES["nasbench201"]), (nasbench101, SPACES["nasbench101"])):
         genotype = space.random(streams(1, 1, np.arange(1))).genotype(0)
-        assert module.open_text(space.format(genotype), "file")[1] == genotype
+        assert class_of(module).open_text(space.format(genotype), "file")[1] == genotype
 
 
 def test_operations_of_nothing_are_nothing() -> None:
@@ -166,7 +167,7 @@ def test_networks_run_and_have_the_parameters_that_are_counted(name: str) -> Non
     from evoml.networks.reference import Plain
 
     module = {"nasbench201": nasbench201, "nasbench101": nasbench101}[name]
-    space = module.Space(module.Settings.read({"skeleton": {"filters": 8, "cells": 1}}, ""))
+    space = class_of(module)(module.Settings.read({"skeleton": {"filters": 8, "cells": 1}}, ""))
     uneven = (
         [space.cell([0, 1, 1, 2, 0, 0, 14], [0] * 7)] if name == "nasbench101" else []
     )  # three ends share 8 channels, one feeds another
@@ -231,7 +232,7 @@ def test_published_accuracies(data_folder: Path) -> None:
 def test_every_random_candidate_is_found(table: tasks.Table) -> None:
     space, judge = SPACES[table.space], evaluator(table)
     genotypes = space.phenotypes(space.random(streams(7, 1, np.arange(300))))
-    outcomes = judge.outcomes(genotypes, streams(7, 5, np.arange(300)))
+    outcomes = evaluate(judge, genotypes, streams(7, 5, np.arange(300)))
     evaluation = judge(genotypes)
     assert [outcome.objectives[0] for outcome in outcomes] == evaluation.objectives[:, 0].tolist()
     assert (evaluation.status == OK).all()
@@ -254,10 +255,10 @@ def test_feedback_and_simulated_seconds(data_folder: Path) -> None:
         ("auto", data["val12"][row], epoch * (12 + 1 / 3)),
         ("val200", np.nanmean(data["val200"][row]), epoch * 200),
     ):
-        outcome = evaluator(table, feedback=feedback).outcomes([genotype], [0])[0]
+        outcome = evaluate(evaluator(table, feedback=feedback), [genotype], [0])
         assert outcome.objectives[0] == pytest.approx(value / 100)
         assert outcome.seconds == pytest.approx(seconds)
-    drawn = evaluator(table, feedback="val200_seed").outcomes([genotype] * 300, streams(0, 5, np.arange(300)))
+    drawn = evaluate(evaluator(table, feedback="val200_seed"), [genotype] * 300, streams(0, 5, np.arange(300)))
     values = {round(100 * outcome.objectives[0], 3) for outcome in drawn}
     assert values == {round(float(value), 3) for value in data["val200"][row] if not np.isnan(value)}
 
@@ -278,7 +279,7 @@ def test_other_objectives(data_folder: Path) -> None:
 def test_evolution_beats_random_cells(data_folder: Path) -> None:
     table, space = tasks.read(data_folder / "nasbench201_cifar10.npz"), SPACES["nasbench201"]
     box = toolbox(space, evaluator(table, feedback="val200"))
-    strategy = aging_evolution.Strategy(box, aging_evolution.Settings(population=30, tournament=10, block=1), 0)
+    strategy = aging_evolution.AgingEvolution(box, aging_evolution.Settings(population=30, tournament=10, block=1), 0)
     for number in range(300):
         candidate = strategy.ask(np.array([number]))
         box.score(candidate)
@@ -292,15 +293,15 @@ def test_evolution_beats_random_cells(data_folder: Path) -> None:
 def test_parts_that_do_not_fit(tmp_path: Path) -> None:
     table = tasks.read(small(tmp_path / "small.npz"))
     with pytest.raises(InputError, match=r"evaluator: table answers for nasbench201 with .*small.npz, not for space cell"):
-        evaluators.Evaluator(evaluators.Settings(), table, cell.Space(cell.Settings()))
+        evaluators.TableEvaluator(evaluators.Settings(), table, cell.CellSpace(cell.Settings()))
     with pytest.raises(InputError, match="not for space nasbench101"):
-        evaluators.Evaluator(evaluators.Settings(), table, SPACES["nasbench101"])
+        evaluators.TableEvaluator(evaluators.Settings(), table, SPACES["nasbench101"])
     with pytest.raises(InputError, match="which this task does not give"):
-        evaluators.Evaluator(evaluators.Settings(), object(), SPACES["nasbench201"])  # type: ignore[arg-type]
+        evaluators.TableEvaluator(evaluators.Settings(), object(), SPACES["nasbench201"])  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"evaluator.feedback: test108: not in .*; there are val12, val200, val200_seed"):
-        evaluators.Evaluator(evaluators.Settings(feedback="test108"), table, SPACES["nasbench201"])
+        evaluators.TableEvaluator(evaluators.Settings(feedback="test108"), table, SPACES["nasbench201"])
     with pytest.raises(InputError, match="trains on images"):
-        Training(Training.exact(_training()), table, SPACES["nasbench201"])  # type: ignore[arg-type]
+        TrainingEvaluator(TrainingEvaluator.exact(_training()), table, SPACES["nasbench201"])  # type: ignore[arg-type]
 
 
 def _training() -> Any:
@@ -333,9 +334,9 @@ def test_bad_arrays(tmp_path: Path, changes: dict[str, Any], message: str) -> No
 
 def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="data: task table has none of its own"):
-        tasks.Task(tasks.Settings(), None, 0)
+        tasks.TableTask(tasks.Settings(), None, 0)
     with pytest.raises(InputError, match="no such file"):
-        tasks.Task(tasks.Settings(), tmp_path / "none.npz", 0)
+        tasks.TableTask(tasks.Settings(), tmp_path / "none.npz", 0)
     (tmp_path / "text.npz").write_text("nothing")
     with pytest.raises(InputError, match="damaged, or not an .npz"):
         tasks.read(tmp_path / "text.npz")

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import class_of
 
+from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError
 from evoml.core.registry import load, names
-from evoml.tasks import TaskSet, linear_regression, projected_binary, two_layer_regression
 from evoml.tasks import _class_pairs as _images
 from evoml.tasks import _families as _common
+from evoml.tasks import linear_regression, projected_binary, two_layer_regression
 
-FAMILIES = tuple(name for name in names("tasks") if load("tasks", name).Task.kind in ("regression", "classification"))
+FAMILIES = tuple(name for name in names("tasks") if class_of(load("tasks", name)).kind in ("regression", "classification"))
 TEACHERS = (linear_regression, two_layer_regression)
 SMALL = {key: {"tasks": 3, "train": 20, "valid": 7} for key in ("search", "select", "test")}
 ARRAYS = ("train_x", "train_y", "valid_x", "valid_y", "seeds")
@@ -29,7 +31,7 @@ def family(request: pytest.FixtureRequest) -> ModuleType:
 
 
 def make(family: ModuleType, seed: int = 0, data: Path | None = None, **values: object):
-    return family.Task(family.Settings.read({**SMALL, **values}, "tasks"), data, seed)
+    return class_of(family)(family.Settings.read({**SMALL, **values}, "tasks"), data, seed)
 
 
 def same(one: TaskSet, other: TaskSet) -> bool:
@@ -125,7 +127,7 @@ def test_teachers_take_no_data(family: ModuleType) -> None:
 
 @pytest.mark.parametrize("family", TEACHERS)
 def test_published_sizes(family: ModuleType) -> None:
-    task = family.Task(family.Settings(), None, 0)
+    task = class_of(family)(family.Settings(), None, 0)
     assert task.search(0).train_x.shape == (10, 100, 4) and task.search(0).valid_x.shape == (10, 100, 4)
     for tasks in (task.select(), task.test()):
         assert tasks.train_x.shape == (100, 1000, 4) and tasks.valid_x.shape == (100, 100, 4)
@@ -167,7 +169,7 @@ def test_teacher_does_not_depend_on_the_number_of_examples(family: ModuleType) -
 # projected pairs of digits
 
 
-def groups(task: projected_binary.Task) -> list[set[frozenset[int]]]:
+def groups(task: projected_binary.ProjectedBinaryTask) -> list[set[frozenset[int]]]:
     return [{frozenset(pair) for pair in task.pairs[key]} for key in SMALL]
 
 
@@ -177,7 +179,7 @@ def pair_of(name: str) -> tuple[int, int]:
 
 
 def test_digits() -> None:
-    task = projected_binary.Task(projected_binary.Settings(), None, 0)
+    task = projected_binary.ProjectedBinaryTask(projected_binary.Settings(), None, 0)
     search, select, test = groups(task)
     assert [len(search), len(select), len(test)] == [27, 9, 9] and len(search | select | test) == 45
     assert set(task.pairs["test"]) == {(0, 5), (0, 9), (1, 8), (2, 9), (3, 5), (3, 6), (3, 8), (4, 6), (8, 9)}
@@ -210,7 +212,7 @@ def test_given_pairs() -> None:
     assert len(task.pairs["select"]) == 8  # 0-1 was one of the automatic nine
     reverse = make(projected_binary, test_pairs=[[0, 1]])
     size = {"tasks": 1, "train": 10**4, "valid": 10**4}
-    one, other = (projected_binary.Task(t.settings.model_copy(update={"test": t.settings.test.model_copy(update=size)}), None, 0).test()
+    one, other = (projected_binary.ProjectedBinaryTask(t.settings.model_copy(update={"test": t.settings.test.model_copy(update=size)}), None, 0).test()
                   for t in (task, reverse))  # fmt: skip
     assert one.train_y.sum() == (1 - other.train_y).sum()
 
@@ -500,7 +502,7 @@ READY_FILE = "automlzero_cifar10_dim16_search36.npz"
 
 
 def test_published_tasks(data_folder: Path) -> None:
-    task = projected_binary.Task(projected_binary.Settings(), real(data_folder, READY_FILE), 0)
+    task = projected_binary.ProjectedBinaryTask(projected_binary.Settings(), real(data_folder, READY_FILE), 0)
     assert [len(group) for group in groups(task)] == [18, 9, 9] and len(set.union(*groups(task))) == 36
     tasks = task.search(0)
     assert tasks.train_x.shape == (10, 8000, 16) and tasks.valid_x.shape == (10, 1000, 16)
@@ -510,7 +512,7 @@ def test_published_tasks(data_folder: Path) -> None:
 
 @pytest.mark.parametrize(("name", "train", "valid"), [("cifar10_train10k.npz", 1600, 200), ("mnist_train20k.npz", 3017, 376)])
 def test_real_images(data_folder: Path, name: str, train: int, valid: int) -> None:
-    task = projected_binary.Task(projected_binary.Settings(), real(data_folder, name), 0)
+    task = projected_binary.ProjectedBinaryTask(projected_binary.Settings(), real(data_folder, name), 0)
     tasks = task.test()
     assert len(tasks) == 9 and tasks.train_x.shape[1:] == (train, 16) and tasks.valid_x.shape[1:] == (valid, 16)
     assert np.abs(tasks.train_x.mean(axis=1)).max() < 1e-9 and np.abs(tasks.train_x.std(axis=1) - 1).max() < 1e-9

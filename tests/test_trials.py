@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from parts import class_of
 from pyarrow import parquet
 
 from evoml.commands import session
 from evoml.config import build
+from evoml.contracts.task import Tried
 from evoml.core.errors import InputError
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
 from evoml.phenotypes.activations import ACTIVATION_NAMES
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.search.rounds import open_search
-from evoml.tasks import Tried, double_pole, examples, function, gym, single_pole, xor
+from evoml.search.open import open_search
 from evoml.tasks import _trial_workers as _crew
+from evoml.tasks import double_pole, examples, function, gym, single_pole, xor
 
 BACKENDS = ("numba", "reference")
 SIGMOID, STEP, IDENTITY = (ACTIVATION_NAMES.index(name) for name in ("sigmoid", "step", "identity"))
@@ -89,7 +91,7 @@ SOLVED: list[Node] = [
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_xor_solved_by_hand(backend: str, recurrent: bool) -> None:
-    task = xor.Task(xor.Settings(), None, 0)
+    task = xor.XorTask(xor.Settings(), None, 0)
     graphs = network(2, SOLVED, recurrent=recurrent)
     search, select = (trials.run(graphs, backend) for trials in (task.search(0), task.select()))
     assert search.scores.tolist() == [[16.0, 1.0]] and select.scores.tolist() == [[1.0, 16.0]]
@@ -98,7 +100,7 @@ def test_xor_solved_by_hand(backend: str, recurrent: bool) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_xor_of_a_constant_and_of_nonsense(backend: str) -> None:
-    trials = xor.Task(xor.Settings(), None, 0).search(0)
+    trials = xor.XorTask(xor.Settings(), None, 0).search(0)
     half, wild, nan = (network(2, [(3, IDENTITY, [(2, weight)])]) for weight in (0.5, -9.0, np.nan))
     out = trials.run(together(half, wild, nan), backend)
     np.testing.assert_array_equal(out.scores, [[4.0, 0.5], [0.0, 0.5], [np.nan, np.nan]])  # always 0.5: four errors of a half
@@ -106,7 +108,7 @@ def test_xor_of_a_constant_and_of_nonsense(backend: str) -> None:
 
 
 def test_one_sweep_is_too_few_for_a_recurrent_network() -> None:
-    trials = xor.Task(xor.Settings(sweeps=1), None, 0).select()
+    trials = xor.XorTask(xor.Settings(sweeps=1), None, 0).select()
     assert trials.run(network(2, SOLVED, recurrent=True), "reference").scores[0, 0] == 0.5
 
 
@@ -226,10 +228,10 @@ def idle(inputs: int, bias: float, recurrent: bool = False) -> Graphs:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_poles_left_alone_fall(backend: str) -> None:
-    task = double_pole.Task(double_pole.Settings(), None, 0)
+    task = double_pole.DoublePoleTask(double_pole.Settings(), None, 0)
     out = task.search(0).run(idle(6, task.bias), backend)
     assert 20 < out.scores[0, 0] < 100 and out.steps == out.scores[0, 0] + 1
-    one = single_pole.Task(single_pole.Settings(starts=1), None, 0)
+    one = single_pole.SinglePoleTask(single_pole.Settings(starts=1), None, 0)
     trials = one.search(0)
     trials.starts = np.array([[0.0, 0.0, 0.05, 0.0]])
     steps = trials.run(idle(4, 1.0), backend).scores[0, 0]
@@ -241,14 +243,14 @@ def test_poles_left_alone_fall(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_regulator_balances_two_poles(backend: str) -> None:
     most = 100_000 if backend == "numba" else 1500
-    task = double_pole.Task(double_pole.Settings(steps=most), None, 0)
+    task = double_pole.DoublePoleTask(double_pole.Settings(steps=most), None, 0)
     assert (task.inputs, task.outputs, task.bias) == (6, 1, 0.5)
     out = task.select().run(balancer(True), backend)
     assert out.scores.tolist() == [[most]] and out.steps == most and task.select().names == ("steps",)
 
 
 def test_a_regulator_with_memory_balances_two_poles_and_generalises() -> None:
-    task = double_pole.Task(double_pole.Settings(velocities=False), None, 0)
+    task = double_pole.DoublePoleTask(double_pole.Settings(velocities=False), None, 0)
     assert (task.inputs, task.bias) == (3, 1.0)
     graphs = together(balancer(False), idle(3, 1.0, recurrent=True))
     one, two = (task.select().run(graphs, "numba", workers) for workers in (1, 2))
@@ -258,7 +260,7 @@ def test_a_regulator_with_memory_balances_two_poles_and_generalises() -> None:
 
 
 def test_fitness_without_velocities_is_gruaus() -> None:
-    task = double_pole.Task(double_pole.Settings(velocities=False), None, 0)
+    task = double_pole.DoublePoleTask(double_pole.Settings(velocities=False), None, 0)
     graphs = together(balancer(False), idle(3, 1.0, recurrent=True))
     numba, reference = (task.search(0).run(graphs, backend) for backend in BACKENDS)
     np.testing.assert_allclose(numba.scores, reference.scores, rtol=1e-9)
@@ -287,11 +289,11 @@ def test_the_625_starts() -> None:
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("velocities", [False, True])
 def test_backends_agree_on_poles(velocities: bool, recurrent: bool) -> None:
-    two = double_pole.Task(double_pole.Settings(velocities=velocities, fitness_steps=300, steps=300), None, 0)
+    two = double_pole.DoublePoleTask(double_pole.Settings(velocities=velocities, fitness_steps=300, steps=300), None, 0)
     graphs = sampled(3, 200, two.inputs, 1, two.bias, recurrent)
     tasks = [(two, graphs)]
     for force in ("continuous", "bang"):
-        one = single_pole.Task(single_pole.Settings(velocities=velocities, force=force, steps=200), None, 5)
+        one = single_pole.SinglePoleTask(single_pole.Settings(velocities=velocities, force=force, steps=200), None, 5)
         tasks.append((one, sampled(4, 100, one.inputs, 1, one.bias, recurrent)))
     for task, graphs in tasks:
         trials = task.search(0)
@@ -303,7 +305,7 @@ def test_backends_agree_on_poles(velocities: bool, recurrent: bool) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_network_that_answers_nan_fails_at_once(backend: str) -> None:
-    task = double_pole.Task(double_pole.Settings(), None, 0)
+    task = double_pole.DoublePoleTask(double_pole.Settings(), None, 0)
     out = task.search(0).run(
         together(network(6, [(7, IDENTITY, [(6, np.nan)])], 0.5), network(6, [(7, IDENTITY, [(6, 1e9)])], 0.5)), backend
     )
@@ -311,7 +313,7 @@ def test_a_network_that_answers_nan_fails_at_once(backend: str) -> None:
 
 
 def test_starts_of_one_pole_differ_between_search_selection_and_test() -> None:
-    task, again, other = (single_pole.Task(single_pole.Settings(), None, seed) for seed in (0, 0, 1))
+    task, again, other = (single_pole.SinglePoleTask(single_pole.Settings(), None, seed) for seed in (0, 0, 1))
     sets = [task.search(0).starts, task.search(1).starts, task.select().starts, task.test().starts, other.search(0).starts]
     assert len({each.tobytes() for each in sets}) == 5 and task.test().starts.tobytes() == again.test().starts.tobytes()
     assert all((np.abs(each) <= 0.25 * single_pole.SCALES).all() for each in sets)
@@ -320,18 +322,18 @@ def test_starts_of_one_pole_differ_between_search_selection_and_test() -> None:
 def test_no_networks_at_all() -> None:
     nothing = sampled(0, 1, 6, 1, 0.5).take(np.array([], np.int64))
     for backend in BACKENDS:
-        assert double_pole.Task(double_pole.Settings(), None, 0).search(0).run(nothing, backend, 2).scores.shape == (0, 1)
+        assert double_pole.DoublePoleTask(double_pole.Settings(), None, 0).search(0).run(nothing, backend, 2).scores.shape == (0, 1)
 
 
 def test_networks_of_another_size_are_refused() -> None:
     with pytest.raises(InputError, match=r"^space: the network has 3 inputs and 1 output, the task 6 inputs and 1 output; "):
-        double_pole.Task(double_pole.Settings(), None, 0).search(0).run(idle(3, 1.0), "numba")
+        double_pole.DoublePoleTask(double_pole.Settings(), None, 0).search(0).run(idle(3, 1.0), "numba")
 
 
 @pytest.mark.parametrize("module", [xor, double_pole, single_pole, gym])
 def test_data_is_refused(module: object) -> None:
     with pytest.raises(InputError, match=r"^data: x\.csv: this task has no use for data"):
-        module.Task(module.Settings(), Path("x.csv"), 0)  # type: ignore[attr-defined]
+        class_of(module)(module.Settings(), Path("x.csv"), 0)  # type: ignore[attr-defined]
 
 
 # examples
@@ -356,8 +358,8 @@ def table(folder: Path, suffix: str = ".csv", rows: int = 60, **columns: object)
     return path
 
 
-def learn(path: Path | None, **values: object) -> examples.Task:
-    return examples.Task(examples.Settings.read(values, "task"), path, 0)
+def learn(path: Path | None, **values: object) -> examples.ExamplesTask:
+    return examples.ExamplesTask(examples.Settings.read(values, "task"), path, 0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -612,7 +614,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def call(name: str, graphs: Graphs, backend: str = "reference", workers: int = 1, timeout: float = 60.0) -> tuple[Tried, str]:
     values = {"path": name if ":" in name else f"mine:{name}", "inputs": 2, "outputs": 1, "timeout": timeout}
-    trials = function.Task(function.Settings.read(values, "task"), None, 0).search(0)
+    trials = function.FunctionTask(function.Settings.read(values, "task"), None, 0).search(0)
     try:
         return trials.run(graphs, backend, workers), trials.failure
     finally:
@@ -671,7 +673,7 @@ def test_the_first_failure_is_that_of_the_first_network() -> None:
 @pytest.mark.usefixtures("module")
 def test_what_raises_or_ends_its_process_needs_no_other_start() -> None:
     """One that raises stays; one that ends is followed by a child of the same process."""
-    trials = function.Task(function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0).search(0)
+    trials = function.FunctionTask(function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0).search(0)
     trials.check("reference", 1)
     assert trials._crew is not None
     (before,) = trials._crew._workers
@@ -686,7 +688,7 @@ def test_what_raises_or_ends_its_process_needs_no_other_start() -> None:
 @pytest.mark.usefixtures("module")
 def test_progress_is_told_while_networks_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_crew, "TOLD", -1.0)
-    trials = function.Task(function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0).search(0)
+    trials = function.FunctionTask(function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0).search(0)
     told: list[tuple[int, int]] = []
     trials.watch = lambda tried, failed: told.append((tried, failed))
     trials.run(constants(0, 1, 7, 1), "reference", 1)
@@ -701,7 +703,7 @@ def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
         "from evoml.tasks import function; import numpy as np; from evoml.phenotypes.neuron_graphs import Graphs\n"
         "one, some = np.array([0, 1]), np.zeros(1, np.int32)\n"
         "net = Graphs(2, 1, 1.0, False, np.array([4]), one, some + 3, some.astype(np.uint8), some.astype(np.uint8), one, some, np.ones(1))\n"
-        "function.Task(function.Settings(path='mine:never', inputs=2, outputs=1), None, 0).search(0).run(net, 'reference')"
+        "function.FunctionTask(function.Settings(path='mine:never', inputs=2, outputs=1), None, 0).search(0).run(net, 'reference')"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as parent:
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
@@ -777,7 +779,7 @@ def test_a_path_names_a_module_and_a_function(path: str) -> None:
 
 
 def test_making_the_task_imports_nothing() -> None:
-    task = function.Task(function.Settings(path="nowhere.at.all:fitness", inputs=2, outputs=1), None, 0)
+    task = function.FunctionTask(function.Settings(path="nowhere.at.all:fitness", inputs=2, outputs=1), None, 0)
     assert (task.inputs, task.outputs, task.search(0).names) == (2, 1, ("fitness",))
 
 
@@ -792,7 +794,7 @@ def test_networks_cross_as_json() -> None:
 
 @pytest.mark.usefixtures("module")
 def test_processes_end_with_their_trials() -> None:
-    trials = function.Task(function.Settings(path="mine:fitness", inputs=2, outputs=1), None, 0).search(0)
+    trials = function.FunctionTask(function.Settings(path="mine:fitness", inputs=2, outputs=1), None, 0).search(0)
     trials.run(constants(1, 2), "reference", 2)
     assert trials._crew is not None
     processes = [each.process for each in trials._crew._workers]
@@ -827,9 +829,9 @@ gymnasium.register("Odd-v0", entry_point=Odd)
 '''
 
 
-def environment(id: str = "CartPole-v1", seed: int = 0, **values: object) -> gym.Task:
+def environment(id: str = "CartPole-v1", seed: int = 0, **values: object) -> gym.GymTask:
     pytest.importorskip("gymnasium", reason="needs the extra evoml[gym]")
-    return gym.Task(gym.Settings.read({"id": id, **values}, "task"), None, seed)
+    return gym.GymTask(gym.Settings.read({"id": id, **values}, "task"), None, seed)
 
 
 def played(id: str, seeds: list[int], act: object) -> list[float]:
@@ -944,7 +946,7 @@ def test_spaces_that_stand_for_themselves() -> None:
 def test_without_gymnasium_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gym, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"^task gym: gymnasium is not installed; install evoml\[gym\]$"):
-        _ = gym.Task(gym.Settings(), None, 0).inputs
+        _ = gym.GymTask(gym.Settings(), None, 0).inputs
 
 
 def test_reading_the_tasks_imports_neither_gymnasium_nor_the_compiler() -> None:

@@ -11,8 +11,8 @@ import torch
 
 from evoml.config import build
 from evoml.core.errors import InputError
+from evoml.search.open import open_search
 from evoml.search.problem import Problem, stored_config
-from evoml.search.rounds import open_search
 from evoml.search.winner import FINAL, final_problem, kept, train_final
 
 TINY = {

@@ -36,6 +36,7 @@ try:
 except ImportError:  # not on Windows, where runs are not locked
     fcntl = None  # type: ignore[assignment]
 
+from evoml.contracts.objective import Objective
 from evoml.core.digests import digest
 from evoml.core.errors import DiskError, InputError, cannot_write
 from evoml.genotypes.population import STATUS, Population
@@ -107,11 +108,11 @@ def finite(value: Any) -> Any:
 class Archive:
     """One run folder. `rows` are buffered by `add` and become a part at `flush`."""
 
-    def __init__(
-        self, folder: Path, schema: Schema, objectives: Sequence[str], weights: Sequence[float] = (1.0,), curves: bool = False
-    ) -> None:
-        """curves: whether a row holds what a costly candidate took and its learning curve."""
-        self.folder, self.schema, self.objectives, self.weights, self.curves = folder, schema, tuple(objectives), tuple(weights), curves
+    def __init__(self, folder: Path, schema: Schema, objectives: Sequence[Objective], every_row: bool = False) -> None:
+        """every_row: whether every candidate is a row, with what it took and its learning curve."""
+        self.folder, self.schema, self.every_row = folder, schema, every_row
+        self.described = tuple(objectives)
+        self.objectives, self.weights = tuple(each.name for each in objectives), tuple(each.weight for each in objectives)
         self.parts: list[str] = []  # a digest of every part
         self._rows: list[tuple[Population, tuple[Sequence[Any], ...]]] = []  # not yet a batch
         self._buffer: list[pa.RecordBatch] = []
@@ -127,9 +128,9 @@ class Archive:
                 ("id", pa.int64()), ("key", pa.string()), ("parents", pa.list_(pa.int64())), ("birth", pa.int64()), ("status", pa.string()),
                 ("seconds", pa.float64()), *((name, pa.float64()) for name in self.objectives), ("event", pa.string()),
                 ("island", pa.int32()), ("experiment", pa.int32()), ("evaluations", pa.int64()),
-                *([("curve", pa.list_(pa.float64()))] if self.curves else []), ("genotype", self.schema.arrow),
+                *([("curve", pa.list_(pa.float64()))] if self.every_row else []), ("genotype", self.schema.arrow),
             ],
-            metadata={"evoml": json.dumps({"format": FORMAT, "objective": self.objectives[0]})},
+            metadata={"evoml": json.dumps({"format": FORMAT, "objective": self.objectives[0], "objectives": [each.plain() for each in self.described]})},
         )  # fmt: skip
 
     def _part(self, number: int) -> Path:
@@ -195,7 +196,7 @@ class Archive:
         parents = [[parent for parent in pair if parent >= 0] for pair in population.parents.tolist()]
         columns = [
             population.ids, keys, parents, population.birth, [STATUS[code] for code in population.status], seconds,
-            *population.fitness.T.copy(), events, islands, experiments, evaluations, *([curves] if self.curves else []),
+            *population.fitness.T.copy(), events, islands, experiments, evaluations, *([curves] if self.every_row else []),
         ]  # fmt: skip
         arrays = [pa.array(column, kind) for column, kind in zip(columns, self.arrow.types, strict=False)]
         arrays.append(self.schema.to_arrow(population.tables, population.sizes))
@@ -339,7 +340,7 @@ class Archive:
             return [], problems
         table = pa.concat_tables(placed)
         quality = np.stack([table[name].to_numpy() * weight for name, weight in zip(self.objectives, self.weights, strict=True)], 1)
-        if self.curves:
+        if self.every_row:
             evaluated = pc.fill_null(pc.equal(table["status"], "ok"), False).to_numpy() & ~np.isnan(quality).any(1)
             selected = pc.fill_null(pc.equal(table["event"], "selected"), False).to_numpy()
             front = non_dominated(quality, evaluated & ~selected)
@@ -368,7 +369,7 @@ class Archive:
                 out[keys[place]] = row | {"genotype": genotype}
         result = read_result(self.folder)
         known = result["best"].get("id") if result and isinstance(result["best"], dict) else None
-        chosen = table["id"].filter(pc.equal(table["event"], "candidate" if self.curves else "selected"))
+        chosen = table["id"].filter(pc.equal(table["event"], "candidate" if self.every_row else "selected"))
         if known is not None and known not in chosen.to_pylist():
             problems.append(f"{self.folder}: its best, candidate {known} in result.json, is in no part that could be read")
         return list(out.values()), problems

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evoml.contracts.task import TaskSet
 from evoml.core.registry import load
-from evoml.tasks import TaskSet
 
 
 def missing(name: str) -> str:

@@ -16,11 +16,11 @@ import numpy as np
 from evoml.backends import Rules
 from evoml.backends._cuda_graphs import graph_source
 from evoml.backends._cuda_source import source
+from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError
 from evoml.core.streams import GOLDEN, mix
 from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.phenotypes.programs import Memory, Programs
-from evoml.tasks import TaskSet
 
 # A GPU holds some 100,000 threads at once. With fewer than 16,384 (512 warps, four for each of 128 multiprocessors) most of it idles, and
 # what one slow thread takes for a program is not made up for by their number. An estimate, to be moved where a measurement says so.

@@ -12,10 +12,10 @@ from evoml.backends import Rules, _graph_lanes, _graphs
 from evoml.backends._lanes import ACTIVE, END, LANES, LOAD, NEXT, SCORE, STEP, STEPS, prepare, run
 from evoml.compilation.numba_cache import compiled
 from evoml.compilation.random_kernels import mix
+from evoml.contracts.task import TaskSet
 from evoml.phenotypes.instructions import KINDS
 from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.phenotypes.programs import Memory, Programs
-from evoml.tasks import TaskSet
 
 
 class Layout(NamedTuple):

@@ -11,12 +11,12 @@ from hashlib import blake2b
 import numpy as np
 
 from evoml.backends import Rules
+from evoml.contracts.task import TaskSet
 from evoml.core.streams import outputs
 from evoml.phenotypes.activations import ACTIVATIONS, AGGREGATIONS
 from evoml.phenotypes.instructions import OPS
 from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.phenotypes.programs import Memory, Programs
-from evoml.tasks import TaskSet
 
 _LETTERS = ("s", "v", "m")
 

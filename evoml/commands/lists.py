@@ -8,8 +8,10 @@ from rich.table import Table
 
 from evoml.commands.session import print_json
 from evoml.config import PARTS, Config, read_system, systems
+from evoml.contracts.part import settings_class, space_class, task_class
 from evoml.core.errors import InputError
-from evoml.core.registry import load, names, summary
+from evoml.core.registry import names, summary
+from evoml.phenotypes.instructions import OPS
 from evoml.report import console
 
 _COLUMNS = {"key": "Key", "default": "Default", "type": "Values", "description": "What it is"}
@@ -23,11 +25,9 @@ def show_axis(axis: str, name: str | None, as_json: bool) -> None:
         rows = [{"name": each, "summary": summary(axis, each)} for each in names(axis)]
         _print([{"name": "Name", "summary": "What it is"}, *rows], axis, as_json)
     else:
-        module = load(axis, name)
-        model = getattr(module, "Settings", None)
-        prefix = next((part for part, each in PARTS.items() if each == axis), axis)
-        rows = _settings(model, prefix) if model else []
-        if axis == "tasks" and getattr(module.Task, "takes_data", True):
+        prefix = next((part for part, each in PARTS.items() if each == axis), "")
+        rows = _settings(settings_class(axis, name), prefix) if prefix else []
+        if axis == "tasks" and task_class(name).takes_data:
             rows.append(
                 {"key": "task.data", "default": "", "type": "path", "description": "a data file, as --data; what it must hold: README"}
             )
@@ -36,8 +36,8 @@ def show_axis(axis: str, name: str | None, as_json: bool) -> None:
         if not rows and not as_json:
             return
         _print([_COLUMNS, *rows], "settings", as_json)
-        if not as_json and hasattr(module, "Space"):
-            _print_operations(module)
+        if not as_json and axis == "spaces":
+            _print_operations(name)
 
 
 def show_settings(as_json: bool) -> None:
@@ -86,16 +86,16 @@ def _values(field: Any) -> str:
     return getattr(field.annotation, "__name__", str(field.annotation))
 
 
-def _print_operations(module: Any) -> None:
+def _print_operations(name: str) -> None:
     """The instructions of a space of programs, or the lists of layers that a space of cells draws from."""
-    for title, names_ in getattr(module, "OPERATIONS", {}).items():
-        print(f"\noperations {title}: {', '.join(names_)}")
-    operations = [op for op in getattr(module, "OPS", ()) if hasattr(op, "ins")]
-    if operations:
+    space = space_class(name)
+    for title, chosen in space.operations.items():
+        print(f"\noperations {title}: {', '.join(chosen)}")
+    if space.phenotype == "programs":
         table = Table(title="Operations", title_justify="left", box=None, pad_edge=False)
         for column in ("Name", "Inputs", "Output", "Text"):
             table.add_column(column)
-        for op in operations:
+        for op in OPS:
             table.add_row(op.name, " ".join(op.ins), op.out, op.text)
         console().print(table)
 

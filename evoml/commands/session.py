@@ -16,8 +16,9 @@ from evoml.commands import interrupts
 from evoml.compilation.numba_cache import cache_folder, cached, on_compile
 from evoml.config import Config, build
 from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.evaluator import CandidateEvaluator
+from evoml.contracts.part import strategy_class, task_class
 from evoml.core.errors import InputError, cannot_write
-from evoml.core.registry import load
 from evoml.core.wording import counted
 from evoml.export.text import source as text_source
 from evoml.genotypes.schema import Genotype
@@ -25,10 +26,9 @@ from evoml.report import Heedless, architectures, console, probabilities
 from evoml.report import neurons as graphs
 from evoml.report.baselines import baselines, memory_of
 from evoml.report.progress import Display
-from evoml.search.problem import Problem, edited, stored_config
-from evoml.search.rounds import open_search, resume
+from evoml.search.open import open_search, resume
+from evoml.search.problem import Problem, edited, open_file, stored_config
 from evoml.search.run import Result, Run
-from evoml.spaces import open_file
 
 TARGETS = ("text", "python", "svg", "species", "probabilities", "correlation", "torch", "onnx")
 UNSEEN = "test tasks that the search never saw"
@@ -63,9 +63,7 @@ def _free_folder(config: Config) -> Path:
 
 def _kind(space: Any) -> str:
     """What a space makes: programs, architectures or graphs, of which different things are to be said."""
-    if isinstance(space, ArchitectureSpace):
-        return "architectures"
-    return "graphs" if space.evaluator == "behaviour" else "programs"
+    return {"architectures": "architectures", "neurons": "graphs"}.get(space.phenotype, "programs")
 
 
 def _search(search: Run, fresh: bool, as_json: bool) -> int:
@@ -78,7 +76,7 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
             else f"resuming at {counted(search.evaluations, 'candidate')}"
             if search.evaluations
             else "going on"
-            if getattr(search, "under_way", False)
+            if search.under_way
             else "starting again"
         )
         err.print(
@@ -86,7 +84,7 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
             soft_wrap=True,
         )
         _remark(search, err)
-        if not problem.steady or getattr(search, "learners", None):
+        if search.compiles:
             announce_compilation(err)
     interrupts.advise(f"go on with: evoml resume {quoted}")
     search.prepare()
@@ -120,7 +118,7 @@ def announce_compilation(err: Console) -> None:
 def _remark(search: Run, err: Console) -> None:
     """Warn of settings that are allowed and seldom meant."""
     budget = search.config.search.budget
-    alive = search.config.search.islands * getattr(search.config.part("strategy"), "population", 0)
+    alive = search.config.search.islands * search.config.part("strategy").alive
     if (
         not budget
         and not search.config.search.seconds
@@ -128,21 +126,21 @@ def _remark(search: Run, err: Console) -> None:
         and search.config.search.stop_at == "none"
     ):
         err.print("note: no limit is set (--budget, --seconds), so it goes on until Ctrl-C")
-    if 0 < budget <= alive and getattr(load("strategies", search.config.name("strategy")).Strategy, "evolves", True):
+    if 0 < budget <= alive and strategy_class(search.config.name("strategy")).evolves:
         fills = "only fills" if budget == alive else "does not fill"
         err.print(f"note: a budget of {budget:,} {fills} the populations of {alive:,}, so nothing will evolve")
 
 
 def _remark_on_workers(search: Run, err: Console) -> None:
     """One worker trains in this process, without isolation; said after `prepare`, which decides."""
-    if getattr(search, "costly", False) and getattr(search, "workers", 0) == 1:
+    if search.evaluates_here:
         err.print("note: one worker trains in this process; a crash there ends the search, to be resumed")
 
 
 def _display(search: Run, console: Console, quiet: bool) -> Display:
     settings = search.config.search
     title = f"{search.config.system} on {search.config.name('task')}, seed {settings.seed}"
-    return Display(title, search.problem.objective, settings.budget, settings.seconds, console, quiet, search.problem.steady)
+    return Display(title, search.problem.objective, settings.budget, settings.seconds, console, quiet, search.problem.every_row)
 
 
 def _summary(problem: Problem, result: Result) -> dict[str, Any]:
@@ -200,7 +198,7 @@ def _open(path: Path) -> tuple[Problem | None, Any, Genotype, list[str]]:
         problems += _edited(path, problem)
         if not best:
             raise InputError(f"{path}: no candidate has been archived yet" + "".join(f"; {line}" for line in problems))
-        if problem.steady and best[0]["status"] != "ok":
+        if problem.every_row and best[0]["status"] != "ok":
             raise InputError(f"{path}: no candidate was evaluated; the best one's status is {best[0]['status'].replace('_', ' ')}")
         if _kind(problem.space) == "graphs" and not isfinite(best[0][problem.objective]):
             raise graphs.nothing(path)
@@ -234,7 +232,7 @@ def show(path: Path, count: int, as_json: bool) -> None:
     if _kind(problem.space) == "graphs":
         described = [row | graphs.described(problem, path, row, each["genotype"]) for row, each in zip(described, best)]
         now = graphs.population(path)
-    elif problem.steady:
+    elif problem.every_row:
         now = probabilities.described(problem, path)
     if as_json:
         names = ("reason", "evaluations", "seconds", "test", "trust", "check_seconds")
@@ -249,8 +247,8 @@ def show(path: Path, count: int, as_json: bool) -> None:
     out.print(
         f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}", soft_wrap=True
     )
-    if problem.steady:
-        architectures.print_best(out, one_more, problem.objectives, count, problem.alone is not problem)
+    if problem.every_row:
+        architectures.print_best(out, one_more, problem.names, count, problem.alone is not problem)
         if described and (described[0]["status"] != "diverged" or described[0]["seconds"]):  # a search that diverged derived nothing
             print(f"\n{described[0]['text'].rstrip()}")
         probabilities.print_means(out, now)
@@ -269,7 +267,7 @@ def show(path: Path, count: int, as_json: bool) -> None:
 
 
 def _describe(problem: Problem, row: dict[str, Any]) -> dict[str, Any]:
-    objectives = {name: row[name] for name in problem.objectives}
+    objectives = {name: row[name] for name in problem.names}
     row["key"] = "".join(character for character in row["key"] if character.isalnum())[:64]
     rest = {key: row[key] for key in ("id", "key", "parents", "birth", "status", "seconds", "event", "island", "experiment", "evaluations")}
     if len(objectives) > 1 and "front" in row:
@@ -319,10 +317,10 @@ def evaluate(
         print_json(result | ({"baselines": baselines(other, other.test_tasks)} if kind == "programs" else {}))
         return
     if kind == "graphs":
-        why = getattr(other.test_tasks, "failure", "")
+        why = other.test_tasks.failure
         graphs.print_scores("champion" if problem else path.name, other.config.name("task"), scores["tasks"], why)
         return
-    same = problem is not None and not edited(path, problem.config) and _about_tasks(problem) == _about_tasks(other)
+    same = problem is not None and not edited(path) and _about_tasks(problem) == _about_tasks(other)
     which = UNSEEN if same else f"test tasks of {other.config.name('task')}, seed {other.config.search.seed}"
     _print_scores(console(), other, "discovered program" if problem else path.name, scores[other.objective], which)
 
@@ -353,7 +351,9 @@ def _evaluate_architecture(
             raise InputError(f"evaluate: {given[0]}: a table answers as it is; settings are for a training, with --task")
         if inherit is not None:
             raise InputError(f"evaluate: --inherit {inherit}: a table answers as it is; weights are for a training, with --task")
-        scores = problem.evaluator(problem.task.search(0)).test(genotype)
+        evaluator = problem.evaluator(problem.task.search(0))
+        assert isinstance(evaluator, CandidateEvaluator)
+        scores = evaluator.reported(genotype) or {}
         _warn(problems)
         if as_json:
             print_json({"objectives": scores})
@@ -401,7 +401,7 @@ def _on_same_images(problem: Problem, final: Problem) -> bool:
 
 
 def _edited(path: Path, problem: Problem) -> list[str]:
-    return [f"{path / 'run.toml'}: not the settings that the run was made with"] if edited(path, problem.config) else []
+    return [f"{path / 'run.toml'}: not the settings that the run was made with"] if edited(path) else []
 
 
 def _check_sets(sets: list[dict[str, Any]], takes: tuple[str, ...]) -> None:
@@ -492,7 +492,7 @@ def _course(path: Path, to: str, task: str | None) -> str:
 
 def _units(path: Path, problem: Problem | None) -> Any:
     """What a table's columns are to a run's network; None where there is no table, as of a file."""
-    if problem is None or not hasattr(problem.task, "units"):
+    if problem is None or problem.task.units is None:
         return None
     if (out := graphs.units(problem, path)) is None:
         raise InputError(f"{problem.config.data}: not the data that the run was made with, which say how columns are scaled; put them back")
@@ -529,7 +529,7 @@ def _export_program(path: Path, problem: Problem | None, space: Any, genotype: G
 
     memory = memory_of(space)
     about = problem or _task_of_file(task)
-    family = load("tasks", about.config.name("task")).Task
+    family = task_class(about.config.name("task"))
     features, classify = about.config.part("task").features, family.kind == "classification"
     return source(genotype, features, classify, memory, str(path), _training(about))
 
@@ -599,7 +599,7 @@ def _settings(space: Any) -> dict[str, Any]:
 def _training(problem: Problem) -> str:
     """How a program of this problem is trained, for who trains it elsewhere."""
     epochs = getattr(problem.config.part("evaluator"), "epochs", 1)
-    inputs = load("tasks", problem.config.name("task")).Task.inputs
+    inputs = task_class(problem.config.name("task")).scaling
     return f"evoml trained it for {epochs} epoch{'s' * (epochs > 1)}; of later epochs the best on validation counts.\n{inputs}"
 
 

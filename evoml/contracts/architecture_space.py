@@ -3,18 +3,22 @@
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from random import Random
+from typing import ClassVar
 
 import networkx as nx
 import numpy as np
 from pydantic import Field
 
-from evoml.contracts.toml_space import FileSpace
+from evoml.contracts.space import Space
 from evoml.core import settings
+from evoml.core.errors import InputError
 from evoml.core.streams import generator
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.layers import Size
-from evoml.phenotypes.network import Network
+from evoml.phenotypes.network import Network, Supernet
+
+SKIPS = ("skip_connect", "identity", "identity_fr")  # layers that skip
 
 
 class Skeleton(settings.Settings):
@@ -26,13 +30,28 @@ class Skeleton(settings.Settings):
     auxiliary: bool = Field(False, description="an auxiliary head in training, at two thirds of the depth")
 
 
-class ArchitectureSpace(FileSpace):
+class ArchitectureSpace(Space):
     """A space whose genotypes lower to networks. A subclass gives `schema`, `frame`, `network`, and its own mutation where it has one."""
 
     evaluator = "training"
+    phenotype = "architectures"
+    lists_neighbours = True
+    skips: ClassVar[tuple[str, ...]] = SKIPS
 
     def network(self, genotype: Genotype, inputs: Size, classes: int) -> Network:
         """The network for images of this size. Raises ValueError where there is none."""
+        raise NotImplementedError
+
+    def supernet(self, inputs: Size, classes: int) -> "Supernet":
+        """All its networks for images of this size in one. Raises InputError where `has_supernet` is false."""
+        raise InputError(f"space: {self.name}: has no supernet; cell, nasbench201 and mobile have one")
+
+    def paths(self, genotype: Genotype) -> np.ndarray:
+        """What a genotype uses of the supernet, [G, O] of 0 and 1."""
+        raise NotImplementedError
+
+    def derive(self, strengths: np.ndarray) -> Genotype:
+        """The genotype of the strongest options. strengths: [G, O]."""
         raise NotImplementedError
 
     def vary(self, rng: Random, genotype: Genotype) -> Genotype:

@@ -5,16 +5,18 @@ time, get the worst fitness and a status.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluator import BatchEvaluator
+from evoml.contracts.objective import Objective
+from evoml.contracts.space import Space
+from evoml.contracts.task import Trials
 from evoml.core import settings
 from evoml.core.errors import InputError
-from evoml.evaluators import Counted, Evaluation
-from evoml.genotypes.population import DIVERGED, OK
+from evoml.genotypes.population import DIVERGED, OK, Population
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks import Trials
 
 UNSAID = "its score is not a finite number"
 
@@ -23,25 +25,19 @@ class Settings(settings.Settings):
     """Nothing is left to set: the task says how networks are tried."""
 
 
-class Evaluator(Counted):
+class RolloutEvaluator(BatchEvaluator):
     """Scores networks in one set of trials."""
 
-    weights = (1.0,)
     task = "xor"
 
-    def __init__(self, settings: Settings, tasks: Trials, space: Any, backend: str) -> None:
-        if not hasattr(space, "shaped"):
+    def __init__(self, settings: Settings, tasks: Trials, space: Space, backend: str) -> None:
+        if space.phenotype != "neurons":
             raise InputError("evaluator: behaviour tries networks of neurons, which this space does not make; space neat does")
-        if not hasattr(tasks, "run"):
+        if not isinstance(tasks, Trials):
             raise InputError("evaluator: behaviour needs a task that networks are tried in, such as xor or double_pole")
         self.settings, self.tasks, self.space, self.backend = settings, tasks, space, backend
-        self.workers = 1
-        self.failure = ""  # why the first network failed that did in the last call; empty where none did
+        self.objectives = (Objective("fitness", True),)
         self.counts = {"candidates": 0, "failed": 0, "steps": 0}
-
-    @staticmethod
-    def exact(settings: Settings) -> Settings:
-        return settings
 
     def __call__(self, graphs: Graphs) -> Evaluation:
         """Fitness of every network, [P, 1]."""
@@ -51,30 +47,23 @@ class Evaluator(Counted):
         self.counts["candidates"] += len(graphs)
         failed = int((status != OK).sum())
         self.counts["failed"] += failed
-        self.failure = (getattr(self.tasks, "failure", "") or UNSAID) if failed else ""
+        failure = (self.tasks.failure or UNSAID) if failed else ""
         self.counts["steps"] += tried.steps
-        return Evaluation(np.where(np.isnan(fitness), -np.inf, fitness), status, tried.steps)
+        return Evaluation(np.where(np.isnan(fitness), -np.inf, fitness), status, tried.steps, failure=failure)
 
     def check(self) -> None:
         """Raise InputError where the task's code, a user's, cannot be run. Runs none of it where that is not in a process of its own."""
-        if hasattr(self.tasks, "check"):
-            self.tasks.check(self.backend, self.workers)
+        self.tasks.check(self.backend, self.workers)
 
     def watched(self, watch: Callable[[int, int], None] | None) -> None:
         """Have `watch` told now and then in a call how many networks have been tried and how many of them failed, where that takes long."""
-        if hasattr(self.tasks, "watch"):
-            self.tasks.watch = watch
+        self.tasks.watch = watch
 
     def per_task(self, graphs: Graphs) -> np.ndarray:
         """Every number that the trials report, [P, names]."""
         return self.tasks.run(graphs, self.backend, self.workers).scores
 
-    @staticmethod
-    def overall(scores: np.ndarray) -> float:
-        """What is reported of one network's numbers: the first."""
-        return float(scores[0])
-
-    def warm(self, graphs: Graphs) -> None:
-        """Compile what a search needs by trying these networks, where that runs nothing of a user's or an environment's."""
-        if not hasattr(self.tasks, "close"):
-            self.tasks.run(graphs, self.backend)
+    def warm(self, population: Population | None = None) -> None:
+        """Compile what a search needs by trying some networks, where that runs nothing of a user's or an environment's."""
+        if population is not None and not self.tasks.isolated:
+            self.tasks.run(self.space.phenotypes(population), self.backend)

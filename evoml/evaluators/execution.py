@@ -12,16 +12,19 @@ import numpy as np
 from pydantic import Field
 
 from evoml.backends import Rules
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluator import BatchEvaluator
+from evoml.contracts.objective import Objective
+from evoml.contracts.space import Space
+from evoml.contracts.task import TaskSet
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.registry import load
-from evoml.evaluators import Evaluation
 from evoml.evaluators._caches import ExactCache, FunctionalCache, checked
 from evoml.evaluators._score import combine, costs
-from evoml.genotypes.population import DIVERGED, OK, OVER_BUDGET
+from evoml.genotypes.population import DIVERGED, OK, OVER_BUDGET, Population
 from evoml.phenotypes.instructions import BY_NAME
-from evoml.phenotypes.programs import INSTRUCTION, Memory, Programs
-from evoml.tasks import TaskSet
+from evoml.phenotypes.programs import INSTRUCTION, Programs
 
 # The cost budget's yardstick: the two-layer network of programs/automl_zero/neural_network.py, by operation.
 _NETWORK = (
@@ -62,19 +65,19 @@ class Settings(settings.Settings):
     hurdle: HurdleSettings = HurdleSettings()
 
 
-class Evaluator:
+class ExecutionEvaluator(BatchEvaluator):
     """Scores programs on one set of tasks. One thread at a time: it owns its caches and the backend's memory."""
 
-    weights = (1.0,)
-    task = "projected_binary"  # what is searched on where nothing else is named
+    task = "projected_binary"
 
-    def __init__(self, settings: Settings, tasks: TaskSet, space: Any, backend: str) -> None:
-        memory = getattr(space, "memory", None)
-        if not isinstance(memory, Memory):
+    def __init__(self, settings: Settings, tasks: TaskSet, space: Space, backend: str) -> None:
+        memory = space.memory
+        if memory is None:
             raise InputError("evaluator: execution runs programs, which this space does not make; space automl_zero does")
         if not isinstance(tasks, TaskSet):
             raise InputError("evaluator: execution needs tasks of feature vectors, which this task does not give; projected_binary does")
-        self.settings, self.tasks, self.memory = settings, tasks, memory
+        self.settings, self.tasks, self.space, self.memory = settings, tasks, space, memory
+        self.objectives = (Objective("fitness", True),)
         self.rules = Rules(tasks.train_y.shape[1], tasks.valid_y.shape[1], settings.epochs, settings.max_abs_error, settings.dtype)
         self._make = load("backends", backend).Backend
         hurdle = settings.hurdle.tasks
@@ -181,8 +184,10 @@ class Evaluator:
         new = unseen[np.sort(np.unique(unseen, return_index=True)[1])]
         self._recent = np.concatenate([self._recent, new])[-len(self._recent) :]
 
-    def warm(self) -> None:
-        """Compile what a search needs, on a program that does nothing."""
+    def warm(self, population: Population | None = None) -> None:
+        """Compile what a search needs, on a program that does nothing. population: some to run in full."""
+        if population is not None and self._functional is None:
+            self.per_task(self.space.phenotypes(population))
         empty = np.zeros((1, 1), INSTRUCTION)
         programs = Programs(self.memory, (empty, empty, empty), np.zeros((1, 3), np.int64), np.zeros(1, np.uint64))
         self._short.fingerprints(programs, np.arange(1), 1, 1)

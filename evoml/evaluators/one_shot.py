@@ -8,40 +8,45 @@ Departures: the supernets are those of evoml's spaces, where a path is dropped i
 """
 
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluator import CandidateEvaluator
+from evoml.contracts.learner import Learner
+from evoml.contracts.objective import ACCURACY, LOSS, MULTIPLY_ADDS, PARAMETERS, Objective, chosen
+from evoml.contracts.space import Space
+from evoml.contracts.task import ImageSet, Task
 from evoml.core.errors import InputError
 from evoml.core.streams import LEARN, seed_of
-from evoml.evaluators import Evaluation, Outcome, Single, weight
 from evoml.evaluators._paths import PathDropout
-from evoml.genotypes.population import CRASHED, DIVERGED, OK
+from evoml.genotypes.population import CRASHED, DIVERGED, OK, Population
 from evoml.genotypes.schema import Genotype
 from evoml.networks import SupernetSettings, TrainingSettings
 from evoml.networks.batches import Batches, channels_last
 from evoml.networks.memory import check_step
 from evoml.networks.optimisers import Momentum, clipped, cosine
-from evoml.tasks import ImageSet
 
 if TYPE_CHECKING:
     from evoml.networks.cpu.shared_weights import Shared
 
-FINAL = {"evaluator": {"alone": {"epochs": 60}}, "task": {"examples": 0, "size": 0}}  # what lies over a run's settings for its winner
 DATA, INIT, PATHS = range(3)  # what is drawn for
 COMPARED = 64  # training images that a candidate's predictions are compared with the whole supernet's on, as published
 _ALL = 2**32  # the number of the one supernet of a run, which no other stream of LEARN has
-Objective = Literal["accuracy", "loss", "parameters", "multiply_adds"]
+Name = Literal["accuracy", "loss", "parameters", "multiply_adds"]
+OBJECTIVES = (replace(ACCURACY, kind="shared"), replace(LOSS, kind="shared"), PARAMETERS, MULTIPLY_ADDS)
 
 
 class Settings(SupernetSettings):
     """How the supernet is trained, what candidates are judged by, and how one is trained by itself."""
 
-    objectives: tuple[Objective, ...] = Field(
+    objectives: tuple[Name, ...] = Field(
         ("accuracy",),
         min_length=1,
         description="accuracy first, which is with shared weights, as is loss; the others are of a candidate's own network",
@@ -79,17 +84,20 @@ class Settings(SupernetSettings):
         return self
 
 
-class Evaluator(Single):
+class OneShotEvaluator(CandidateEvaluator, Learner):
     """One supernet on one set of images. The loop calls `learn` as long as there is something to learn; where nobody did, the first candidate does."""
 
-    costly = False  # not worth a process of its own, which would have to be sent the weights
+    trains = True
     task = "digits"
+    final: ClassVar[dict[str, dict[str, Any]]] = {"evaluator": {"alone": {"epochs": 60}}, "task": {"examples": 0, "size": 0}}
+    scores_candidates = True
 
-    def __init__(self, settings: Settings, tasks: ImageSet, space: Any, backend: str = "") -> None:
+    def __init__(self, settings: Settings, tasks: ImageSet, space: Space, backend: str = "") -> None:
         """Raises InputError for a space or a task without a supernet, and where a step of it does not fit into memory."""
-        if not hasattr(space, "supernet"):
-            name = getattr(space, "name", type(space).__module__.rpartition(".")[2])
-            raise InputError(f"evaluator: one_shot trains a supernet, which space {name} does not have; cell, nasbench201 and mobile do")
+        if not isinstance(space, ArchitectureSpace) or not space.has_supernet:
+            raise InputError(
+                f"evaluator: one_shot trains a supernet, which space {space.name} does not have; cell, nasbench201 and mobile do"
+            )
         if not isinstance(tasks, ImageSet):
             raise InputError("evaluator: one_shot trains a supernet on images, which this task does not give; digits does")
         if len(tasks.train_y) < 2 * settings.ghosts:
@@ -97,20 +105,30 @@ class Evaluator(Single):
                 f"evaluator.ghosts: {settings.ghosts}: must be at most {len(tasks.train_y) // 2}, so that each has two training images"
             )
         self.settings, self.tasks, self.space = settings, tasks, space
-        self.seed = 0  # to be set before anything is learnt
-        self.objectives: tuple[str, ...] = tuple(settings.objectives)
-        self.weights = tuple(weight(name) for name in self.objectives)
+        self.objectives = chosen(settings.objectives, OBJECTIVES)
         self.counts = dict.fromkeys(("candidates", "crashed", "diverged", "steps"), 0)
         self.supernet = space.supernet(tasks.size, len(tasks.classes))
         self.batch = min(settings.batch, len(tasks.train_y)) // settings.ghosts * settings.ghosts
         check_step(self.supernet, self.batch // settings.ghosts, "evaluator.batch")  # one ghost after the other
-        self.total = settings.epochs * (len(tasks.train_y) // self.batch)  # steps
+        self._total = settings.epochs * (len(tasks.train_y) // self.batch)  # steps
         self.dropout = PathDropout(self.supernet, settings.drop)
         self.step = 0  # steps that are done
         self.spent = 0  # multiply-adds of training and of scoring candidates
         self.sums = np.zeros(2)  # loss and hits, of the epoch in progress
 
     # -- the supernet ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def objectives_of(cls, settings: Settings, task: type[Task]) -> tuple[Objective, ...]:
+        return chosen(settings.objectives, OBJECTIVES)
+
+    @classmethod
+    def stand_alone_settings(cls, settings: Settings) -> TrainingSettings:
+        return settings.alone
+
+    @property
+    def total(self) -> int:
+        return self._total
 
     @property
     def learning(self) -> bool:
@@ -171,18 +189,7 @@ class Evaluator(Single):
 
     # -- candidates --------------------------------------------------------------------------------------------------------
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Evaluation:
-        """Objectives of every genotype, [n, O]."""
-        before = self.counts["steps"]
-        done = self.outcomes(genotypes, [0] * len(genotypes))
-        objectives = np.array([outcome.objectives for outcome in done], np.float64).reshape(-1, len(self.objectives))
-        return Evaluation(objectives, np.array([outcome.status for outcome in done], np.uint8), self.counts["steps"] - before)
-
-    def outcomes(self, genotypes: Sequence[Genotype], streams: Sequence[int] | np.ndarray) -> list[Outcome]:
-        """One outcome a genotype."""
-        return [self.evaluate(genotype, int(stream)) for genotype, stream in zip(genotypes, streams, strict=True)]
-
-    def evaluate(self, genotype: Genotype, stream: int = 0) -> Outcome:
+    def candidate(self, genotype: Genotype, stream: int = 0) -> Evaluation:
         """Score one candidate, with nothing random. What is the candidate's own fault is a status, never an exception."""
         self._finish()
         began, before = time.perf_counter(), self.net.spent
@@ -192,15 +199,15 @@ class Evaluator(Single):
             counted = {"parameters": float(network.parameters), "multiply_adds": float(network.multiply_adds)}
         except ValueError:
             self.counts["crashed"] += 1
-            return Outcome(self.worst, CRASHED)
+            return self.worst_evaluation(CRASHED)
         accuracy, loss = self._scored(genotype)
         self.spent += self.net.spent - before
         seconds = time.perf_counter() - began
         if not isfinite(loss):
             self.counts["diverged"] += 1
-            return Outcome(self.worst, DIVERGED, seconds)
+            return self.worst_evaluation(DIVERGED, seconds)
         values = {"accuracy": accuracy, "loss": loss} | counted
-        return Outcome(tuple(values[name] for name in self.objectives), OK, seconds)
+        return Evaluation.of([values[each.name] for each in self.objectives], OK, seconds)
 
     def score(self, genotype: Genotype) -> float:
         """Accuracy of a genotype with the shared weights, on the images that candidates are judged by; no part of the search, so not in `spent`."""
@@ -233,7 +240,7 @@ class Evaluator(Single):
         while self.learning:
             self.learn()
 
-    def warm(self) -> None:
+    def warm(self, population: Population | None = None) -> None:
         """Make the supernet and pass through it once, so that no import and no compilation counts as searching."""
         net, masks = self.net, self.masks(0)
         before, ghosts = net.spent, self.settings.ghosts

@@ -11,11 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluator import CandidateEvaluator
+from evoml.contracts.objective import Objective
+from evoml.contracts.task import Task
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import below
-from evoml.evaluators import Evaluation, Outcome, Single, weight
-from evoml.genotypes.population import OK
+from evoml.genotypes.population import OK, Population
 from evoml.genotypes.schema import Genotype
 from evoml.tasks.table import Table
 
@@ -31,24 +34,30 @@ class Settings(settings.Settings):
     objectives: tuple[str, ...] = Field(
         ("accuracy",), min_length=1, description="accuracy, then what else counts: parameters, latency, or a hardware column by its name"
     )
+    larger: tuple[str, ...] = Field((), description="columns of which more is better, where their names do not say it")
+    smaller: tuple[str, ...] = Field((), description="columns of which less is better, where their names do not say it")
 
 
-class Evaluator(Single):
+# Whether larger is better, and the unit, of columns that published tables have; others by how their names end.
+COLUMNS = {
+    "accuracy": (True, ""), "parameters": (False, "parameters"), "latency": (False, "s"), "eyeriss_arithmetic_intensity": (True, ""),
+}  # fmt: skip
+ENDINGS = {"_latency": (False, "ms"), "_energy": (False, "mJ")}
+
+
+class TableEvaluator(CandidateEvaluator):
     """Look-ups in one table."""
 
-    costly = False
     task = "table"
 
     def __init__(self, settings: Settings, tasks: Table, space: Any, backend: str = "") -> None:
         """Raises InputError where table, space and settings do not fit together."""
         if not isinstance(tasks, Table):
             raise InputError("evaluator: table answers from a benchmark, which this task does not give; task table does")
-        name = getattr(space, "name", type(space).__module__.rpartition(".")[2])
-        if name != tasks.space:
-            raise InputError(f"evaluator: table answers for {tasks.space} with {tasks.where}, not for space {name}")
+        if space.name != tasks.space:
+            raise InputError(f"evaluator: table answers for {tasks.space} with {tasks.where}, not for space {space.name}")
         self.settings, self.tasks, self.space = settings, tasks, space
         self.objectives = _objectives(settings, tasks)
-        self.weights = tuple(map(weight, self.objectives))
         feedback = next(iter(tasks.feedback)) if settings.feedback == "auto" else settings.feedback
         if feedback not in tasks.feedback:
             raise InputError(f"evaluator.feedback: {feedback}: not in {tasks.where}; there are {', '.join(tasks.feedback)}")
@@ -63,25 +72,30 @@ class Evaluator(Single):
         self._seconds = tasks.seconds[feedback]
         self.timed = bool(self._seconds.any())
         self._others = (
-            np.stack([tasks.columns[name] for name in self.objectives[1:]], 1) if self.objectives[1:] else np.zeros((len(tasks), 0))
+            np.stack([_worst_for_missing(tasks.columns[each.name], each) for each in self.objectives[1:]], 1)
+            if self.objectives[1:]
+            else np.zeros((len(tasks), 0))
         )
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Evaluation:
-        """Objectives of every genotype, [n, O]; a genotype's stream comes from its digest."""
-        drawn = self._seeds is not None
-        streams = np.array([int(genotype.digest(), 16) if drawn else 0 for genotype in genotypes], np.uint64)
-        objectives, _ = self._look_up(genotypes, streams)
-        return Evaluation(objectives, np.full(len(genotypes), OK, np.uint8), len(genotypes))
+    @classmethod
+    def objectives_of(cls, settings: Settings, task: type[Task]) -> tuple[Objective, ...]:
+        """Raises InputError for a column of which nobody says whether larger is better."""
+        return tuple(_objective(name, settings) for name in settings.objectives)
 
-    def outcomes(self, genotypes: Sequence[Genotype], streams: Sequence[int] | np.ndarray) -> list[Outcome]:
-        """One outcome a genotype, with simulated seconds; a seed is drawn from the stream where feedback is one seed's."""
+    def evaluate(self, population: Population, streams: np.ndarray | None = None) -> Evaluation:
+        """Simulated seconds too; a seed is drawn from the stream where feedback is one seed's."""
+        genotypes = [population.genotype(index) for index in range(len(population))]
+        if streams is None:
+            drawn = self._seeds is not None
+            streams = np.array([int(genotype.digest(), 16) if drawn else 0 for genotype in genotypes], np.uint64)
         objectives, seconds = self._look_up(genotypes, np.asarray(streams, np.uint64))
-        return [Outcome(tuple(values), OK, cost) for values, cost in zip(objectives.tolist(), seconds.tolist(), strict=True)]
+        return Evaluation(objectives, np.full(len(genotypes), OK, np.uint8), len(genotypes), seconds)
 
-    def test(self, genotype: Genotype) -> dict[str, float]:
+    def reported(self, genotype: Genotype) -> dict[str, float]:
         """The accuracy to report, and the other objectives as they are."""
         at = self.rows([genotype])[0]
-        return dict(zip(self.objectives, map(float, (self.tasks.reported[at], *self._others[at])), strict=True))
+        names = [each.name for each in self.objectives]
+        return dict(zip(names, map(float, (self.tasks.reported[at], *self._others[at])), strict=True))
 
     def rows(self, genotypes: Sequence[Genotype]) -> np.ndarray:
         """Where they are in the table, [n]. Raises InputError for a cell that is not in it."""
@@ -101,21 +115,31 @@ class Evaluator(Single):
             accuracy = accuracy[np.arange(len(at)), below(streams, 1, 2**31)[:, 0] % self._seeds[at]]
         return np.concatenate([accuracy[:, None], self._others[at]], 1), self._seconds[at]
 
-    @staticmethod
-    def exact(settings: Settings) -> Settings:
-        """The same: a table knows no better."""
-        return settings
 
-    def warm(self) -> None:
-        """Nothing is compiled."""
+def _objective(name: str, settings: Settings) -> Objective:
+    """An objective by the name of its column. Raises InputError where nothing says which direction is better."""
+    if name in (*settings.larger, *settings.smaller):
+        known = name in settings.larger, ""
+    else:
+        known = COLUMNS.get(name) or next((how for ending, how in ENDINGS.items() if name.endswith(ending)), None)  # type: ignore[assignment]
+    if known is None:
+        raise InputError(
+            f"evaluator.objectives: {name}: nothing says whether larger is better; name it in evaluator.larger or evaluator.smaller"
+        )
+    return Objective(name, known[0], known[1], "looked up")
 
 
-def _objectives(settings: Settings, table: Table) -> tuple[str, ...]:
-    """The names of the objectives. Raises InputError for one that the table does not have."""
+def _worst_for_missing(column: np.ndarray, objective: Objective) -> np.ndarray:
+    """A column in which what was not measured is worst, [R]."""
+    return np.where(np.isnan(column), -objective.weight * np.inf, column)
+
+
+def _objectives(settings: Settings, table: Table) -> tuple[Objective, ...]:
+    """The objectives. Raises InputError for one that the table does not have."""
     names = tuple(settings.objectives)
     known = ("accuracy", *table.columns)
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"evaluator.objectives: {unknown[0]}: not in {table.where}; there are {', '.join(known)}")
     if names[0] != "accuracy" or len(set(names)) < len(names):
         raise InputError(f"evaluator.objectives: {', '.join(names)}: must be accuracy first, and each name once")
-    return names
+    return tuple(_objective(name, settings) for name in names)

@@ -6,22 +6,26 @@ gets the worst value of every objective, so that it is on no Pareto front, and a
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluator import CandidateEvaluator
+from evoml.contracts.objective import ACCURACY, LATENCY, LOSS, MULTIPLY_ADDS, PARAMETERS, PREDICTED_LATENCY, Objective, chosen
+from evoml.contracts.space import Space
+from evoml.contracts.task import ImageSet, Task
 from evoml.core.errors import InputError
 from evoml.core.settings import FILE
-from evoml.evaluators import Evaluation, Outcome, Single, weight
-from evoml.genotypes.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
+from evoml.genotypes.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT, Population
 from evoml.genotypes.schema import Genotype
 from evoml.networks import TrainingSettings
 from evoml.phenotypes.network import Builder, Network
-from evoml.tasks import ImageSet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,15 +33,15 @@ if TYPE_CHECKING:
     from evoml.networks.latency import Table
     from evoml.networks.training import Data, Trained
 
-FINAL = {"evaluator": {"epochs": 60}, "task": {"examples": 0, "size": 0}}  # what lies over a run's settings where its winner is trained
-Objective = Literal["accuracy", "loss", "parameters", "multiply_adds", "latency", "predicted_latency"]
+Name = Literal["accuracy", "loss", "parameters", "multiply_adds", "latency", "predicted_latency"]
+OBJECTIVES = (ACCURACY, LOSS, PARAMETERS, MULTIPLY_ADDS, LATENCY, PREDICTED_LATENCY)
 _COUNTED = {DIVERGED: "diverged", TIMED_OUT: "timed_out", CRASHED: "crashed", OVER_BUDGET: "over_budget"}
 
 
 class Settings(TrainingSettings):
     """How networks are trained and what they are judged by."""
 
-    objectives: tuple[Objective, ...] = Field(
+    objectives: tuple[Name, ...] = Field(
         ("accuracy",),
         min_length=1,
         description="the first is optimised by a strategy with one objective; latency is measured on this machine, so that a run with it cannot be repeated bit for bit; "
@@ -75,39 +79,32 @@ class Settings(TrainingSettings):
         return self
 
 
-class Evaluator(Single):
+class TrainingEvaluator(CandidateEvaluator):
     """Trains networks on one set of images. One training at a time: the number of threads is the process's."""
 
-    costly = True
+    costly = trains = True
     task = "digits"
+    final: ClassVar[dict[str, dict[str, Any]]] = {"evaluator": {"epochs": 60}, "task": {"examples": 0, "size": 0}}
 
-    def __init__(self, settings: Settings, tasks: ImageSet, space: Any, backend: str = "") -> None:
-        if not hasattr(space, "network"):
-            name = getattr(space, "name", type(space).__module__.rpartition(".")[2])
-            raise InputError(f"evaluator: training trains networks, which space {name} does not make; cell, hierarchical, chain do")
+    def __init__(self, settings: Settings, tasks: ImageSet, space: Space, backend: str = "") -> None:
+        if not isinstance(space, ArchitectureSpace):
+            raise InputError(f"evaluator: training trains networks, which space {space.name} does not make; cell, hierarchical, chain do")
         if not isinstance(tasks, ImageSet):
             raise InputError("evaluator: training trains on images, which this task does not give; digits does")
         self.settings, self.tasks, self.space = settings, tasks, space
-        self.objectives: tuple[str, ...] = tuple(settings.objectives)
-        self.weights = tuple(weight(name) for name in self.objectives)
+        self.objectives = chosen(settings.objectives, OBJECTIVES)
+        self.timeout = settings.timeout
         self.counts = dict.fromkeys(("candidates", *_COUNTED.values(), "steps"), 0)
         if settings.device != "cpu":  # said before anything is searched
             self._check_device()
         self._data: Data | None = None
-        self._latencies = self._table() if "predicted_latency" in self.objectives else None
+        self._latencies = self._table() if PREDICTED_LATENCY in self.objectives else None
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Evaluation:
-        """Objectives of every genotype, [n, O]; a genotype's stream comes from its digest."""
-        before = self.counts["steps"]
-        done = self.outcomes(genotypes, [int(genotype.digest(), 16) for genotype in genotypes])
-        objectives = np.array([outcome.objectives for outcome in done], np.float64).reshape(-1, len(self.objectives))
-        return Evaluation(objectives, np.array([outcome.status for outcome in done], np.uint8), self.counts["steps"] - before)
+    @classmethod
+    def objectives_of(cls, settings: Settings, task: type[Task]) -> tuple[Objective, ...]:
+        return chosen(settings.objectives, OBJECTIVES)
 
-    def outcomes(self, genotypes: Sequence[Genotype], streams: Sequence[int] | np.ndarray) -> list[Outcome]:
-        """One outcome a genotype."""
-        return [self.evaluate(genotype, int(stream)) for genotype, stream in zip(genotypes, streams, strict=True)]
-
-    def evaluate(self, genotype: Genotype, stream: int) -> Outcome:
+    def candidate(self, genotype: Genotype, stream: int) -> Evaluation:
         """Train one candidate. What is the candidate's own fault is a status, never an exception."""
         self.counts["candidates"] += 1
         try:
@@ -122,7 +119,7 @@ class Evaluator(Single):
         self.counts["steps"] += trained.steps
         if trained.status != OK:
             return self._without(trained.status, trained)
-        return Outcome(tuple(values[name] for name in self.objectives), OK, trained.seconds, trained.curve)
+        return Evaluation.of([values[each.name] for each in self.objectives], OK, trained.seconds, trained.curve, steps=trained.steps)
 
     def test(
         self,
@@ -148,14 +145,17 @@ class Evaluator(Single):
         except ValueError as error:
             raise InputError(f"genotype: {error}") from None
 
-    @staticmethod
-    def exact(settings: Settings) -> Settings:
+    def caps(self) -> dict[str, int]:
+        return {name: cap for name in ("max_parameters", "max_multiply_adds") if (cap := getattr(self.settings, name))}
+
+    @classmethod
+    def exact(cls, settings: Settings) -> Settings:
         """The same training for the winner, without caps, without a table that is for the search's networks, and of the last epoch: the best one would be chosen by the test images."""
         objectives = tuple(name for name in settings.objectives if name != "predicted_latency") or ("accuracy",)
         caps = {"max_parameters": 0, "max_multiply_adds": 0, "timeout": 0.0}
         return settings.model_copy(update={"objectives": objectives, **caps, "report": "last"})
 
-    def warm(self) -> None:
+    def warm(self, population: Population | None = None) -> None:
         """Import torch and train something tiny, so that nothing is compiled while a candidate's time is counted."""
         from evoml.networks.training import train
 
@@ -193,13 +193,13 @@ class Evaluator(Single):
             values |= {"parameters": float(network.parameters), "multiply_adds": float(network.multiply_adds)}
             if self._latencies is not None:
                 values["predicted_latency"] = self._latencies.network(network)
-            if "latency" in self.objectives and trained.module is not None:
+            if LATENCY in self.objectives and trained.module is not None:
                 values["latency"] = latency(trained.module)
         return trained, values
 
-    def _without(self, status: int, trained: "Trained | None" = None) -> Outcome:
+    def _without(self, status: int, trained: "Trained | None" = None) -> Evaluation:
         self.counts[_COUNTED[status]] += 1
-        return Outcome(self.worst, status, *((trained.seconds, trained.curve) if trained else ()))
+        return self.worst_evaluation(status, *((trained.seconds, trained.curve) if trained else ()))
 
     @contextmanager
     def _threads(self) -> Iterator[None]:

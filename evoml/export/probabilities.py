@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow.compute as pc
 
 from evoml.archive.archive import read_result
+from evoml.contracts.architecture_space import SKIPS, ArchitectureSpace
 from evoml.core.errors import InputError
 from evoml.export._events import EVENTS, events
 from evoml.export._plots import ADVANCE, Axes, Line, colour, page, words
 from evoml.export.svg import MARGIN, _printable
 from evoml.phenotypes.network import Group
-from evoml.search.audit import SKIPS
 from evoml.search.problem import Problem
 
 SPANS, COLUMNS, WIDEST = 100, 5, 8  # points of a line; panels in a row where names do not say which belong together, and at most
@@ -55,7 +55,7 @@ class Epoch:
 
 def choices(problem: Problem) -> tuple[Group, ...]:
     """The groups of a space's supernet, which do not depend on the images, so that no data is read for their names. Raises InputError."""
-    if not hasattr(problem.space, "supernet"):
+    if not isinstance(problem.space, ArchitectureSpace) or not problem.space.has_supernet:
         raise InputError(f"space: {problem.config.name('space')}: has no supernet, so no probabilities of its options")
     groups: tuple[Group, ...] = problem.space.supernet((3, 32, 32), 10).groups
     return groups
@@ -112,8 +112,8 @@ def derived(problem: Problem, folder: Path, epoch: Epoch) -> np.ndarray:
     """Which options the search's candidate is made of, or would be after this epoch, [G, O] bool. Raises InputError."""
     genotype = _candidate(problem, folder, epoch.search) if epoch.number == epoch.of else None
     if genotype is None:
-        genotype = problem.space.derive(epoch.probabilities)
-    taken: np.ndarray = problem.space.paths(genotype) > 0
+        genotype = problem.architecture_space.derive(epoch.probabilities)
+    taken: np.ndarray = problem.architecture_space.paths(genotype) > 0
     return taken
 
 

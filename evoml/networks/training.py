@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from evoml.contracts.task import ImageSet
 from evoml.core.streams import outputs
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
 from evoml.networks import TrainingSettings
 from evoml.networks.batches import channels_last
 from evoml.networks.module import Module
 from evoml.phenotypes.network import Network
-from evoml.tasks import ImageSet
 
 VALIDATION_PIXELS = 2**18  # of a batch: enough to be quick, not so many that they leave the processor's caches
 SETTLING = 50  # batches after which moments, of which each batch is a tenth, are those of the images

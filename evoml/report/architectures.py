@@ -46,7 +46,7 @@ def print_result(problem: Problem, result: Result) -> None:
     print(result.best["text"].rstrip())
     if len(problem.objectives) > 1:
         out.print(f"\nthe Pareto front, {counted(len(result.hall_of_fame), 'candidate')}:")
-        out.print(front_table(result.hall_of_fame, problem.objectives))
+        out.print(front_table(result.hall_of_fame, problem.names))
     if result.test is not None:
         out.print("\nwhat the table reports of it: " + tested(result.test))
     print_trust(out, {"trust": result.trust})

@@ -2,16 +2,17 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from evoml.contracts.space import Space
+from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError, read_text
-from evoml.core.registry import load
+from evoml.evaluators import execution
 from evoml.genotypes.population import Population
 from evoml.phenotypes.programs import Memory
 from evoml.search.problem import Problem
-from evoml.tasks import TaskSet
+from evoml.spaces.automl_zero import AutoMLZeroSpace
 
 HAND_WRITTEN = {
     "regression": {"linear regression by SGD": "linear_regression", "two-layer ReLU network": "neural_network"},
@@ -37,12 +38,10 @@ def baselines(problem: Problem, tasks: TaskSet) -> dict[str, float]:
 
 def score_program(problem: Problem, tasks: TaskSet, path: Path) -> np.ndarray:
     """Score of one program file on every task, [T], trained as the problem's evaluator trains."""
-    from evoml.spaces.automl_zero import open_text
-
-    space, genotype = open_text(read_text(path), str(path))
-    module = load("evaluators", "execution")
-    settings = problem.config.part("evaluator") if problem.config.name("evaluator") == "execution" else module.Settings()
-    evaluator = module.Evaluator(module.Evaluator.exact(settings), tasks, space, problem.backend)
+    space, genotype = AutoMLZeroSpace.open_text(read_text(path), str(path))
+    own = problem.config.part("evaluator")
+    settings = own if isinstance(own, execution.Settings) else execution.Settings()
+    evaluator = execution.ExecutionEvaluator(execution.ExecutionEvaluator.exact(settings), tasks, space, problem.backend)
     out: np.ndarray = evaluator.per_task(space.phenotypes(Population.of(space.schema, [genotype])))[0]
     return out
 
@@ -64,9 +63,8 @@ def _textbook(tasks: TaskSet, index: int) -> float:
     return float(1.0 - 2.0 / np.pi * np.arctan(np.sqrt(np.mean(error * error))))
 
 
-def memory_of(space: Any) -> Memory:
+def memory_of(space: Space) -> Memory:
     """The memory of a space of programs. Raises InputError for other spaces."""
-    if not isinstance(getattr(space, "memory", None), Memory):
+    if space.memory is None:
         raise InputError("export: --to python needs a program, which this space does not make")
-    memory: Memory = space.memory
-    return memory
+    return space.memory

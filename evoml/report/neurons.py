@@ -11,7 +11,6 @@ from rich.text import Text
 
 from evoml.archive.archive import read_config
 from evoml.core.errors import InputError
-from evoml.core.registry import load
 from evoml.core.wording import counted
 from evoml.export import species
 from evoml.export._events import events
@@ -79,7 +78,7 @@ def nothing(run: Path) -> InputError:
 
 def units(problem: Problem, run: Path) -> Any:
     """What a table's columns are to the networks of a run, an `examples.Units`; None where its task has no table, or the data are not the run's any more."""
-    if not hasattr(load("tasks", problem.config.name("task")).Task, "units") or read_config(run).get("data_digest") != problem.data_digest:
+    if problem.config.data is None or problem.task.units is None or read_config(run).get("data_digest") != problem.data_digest:
         return None
     return problem.task.units
 
@@ -94,7 +93,7 @@ def describe(space: Any, genotype: Genotype) -> dict[str, Any]:
     """A network as plain values: its formula, the functions in that, and what its gene tables hold; of a CPPN also how large the network is that it draws."""
     text = formula(space, genotype)
     used = {each.name: each.text for each in ACTIVATIONS if re.search(rf"\b{each.name}\(", text) and each.text != f"{each.name}(a)"}
-    drawn = {"network": neurons(space, genotype).size} if hasattr(space, "substrate") else {}
+    drawn = {"network": neurons(space, genotype).size} if space.substrate is not None else {}
     return {"formula": text, "functions": used, "size": sizes(genotype)} | drawn
 
 
@@ -108,7 +107,7 @@ def print_file(space: Any, genotype: Genotype) -> None:
 def print_formula(space: Any, about: dict[str, Any], units: Any = None) -> None:
     """A formula that `describe` gave, what its functions are, how one with cycles is to be read, and what inputs and outputs stand for."""
     print(about["formula"])
-    recurrent = space.substrate.recurrent if hasattr(space, "substrate") else space.settings.recurrent
+    recurrent = space.substrate.recurrent if space.substrate is not None else space.settings.recurrent
     if recurrent and re.search(r"= .*\b[hy]\d", about["formula"]):
         print("\nRecurrent: nodes on the right have the values of the step before.")
     if about["functions"]:

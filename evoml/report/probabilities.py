@@ -6,14 +6,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from evoml.core.registry import load
+from evoml.contracts.part import strategy_class
 from evoml.export.probabilities import choices, epochs, means, shown
 from evoml.search.problem import Problem
 
 
 def described(problem: Problem, run: Path) -> dict[str, Any]:
     """The last epoch of a run's search (`export.probabilities.shown` says which) as plain values, under `probabilities`; empty where there is none. Raises InputError."""
-    if not hasattr(load("strategies", problem.config.name("strategy")).Strategy, "probabilities"):
+    if not strategy_class(problem.config.name("strategy")).has_probabilities:
         return {}
     groups = choices(problem)
     found = epochs(run, groups, shown(problem, run))

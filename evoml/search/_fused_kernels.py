@@ -14,9 +14,12 @@ from evoml.compilation.random_kernels import below, output
 from evoml.core.streams import SELECT, VARY, outputs
 from evoml.evaluators._caches import FunctionalCache, _find, _find_exact, _insert, _insert_exact
 from evoml.evaluators._score import combine, costs
+from evoml.evaluators.execution import ExecutionEvaluator
 from evoml.genotypes.population import DIVERGED, OK, OVER_BUDGET, Population
 from evoml.phenotypes.instructions import KINDS
 from evoml.spaces._program_kernels import MUTATIONS, canonical, copy_program, mutate, places
+from evoml.spaces.automl_zero import AutoMLZeroSpace
+from evoml.strategies.aging_evolution import AgingEvolution
 
 CHUNK = 64  # blocks between two looks at whether to stop
 
@@ -27,9 +30,9 @@ class Engine:
     @staticmethod
     def fits(space: Any, strategy: Any, evaluator: Any) -> bool:
         """Whether these parts are the ones that this loop is compiled for."""
-        modules = [type(part).__module__ for part in (space, strategy, evaluator)]
-        known = ["evoml.spaces.automl_zero", "evoml.strategies.aging_evolution", "evoml.evaluators.execution"]
-        if modules != known or strategy.settings.replace != "oldest":
+        if [type(part) for part in (space, strategy, evaluator)] != [AutoMLZeroSpace, AgingEvolution, ExecutionEvaluator]:
+            return False
+        if strategy.settings.replace != "oldest":
             return False
         return len(evaluator._stages) == 1 and isinstance(evaluator._stages[0], Backend)
 

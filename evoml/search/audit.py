@@ -16,27 +16,30 @@ from typing import Any
 
 import numpy as np
 
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluator import CandidateEvaluator
+from evoml.contracts.executor import Executor, Job
+from evoml.contracts.learner import Learner
 from evoml.core.rank_correlation import kendall, spearman
 from evoml.core.streams import TRAIN, TRUST, streams
 from evoml.core.wording import counted
-from evoml.evaluators import Outcome
-from evoml.genotypes.population import OK, STATUS, Individual
+from evoml.genotypes.population import OK, Individual, Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.network import Network
 from evoml.search.problem import Problem
-from evoml.search.slots import Executor, Inline, Job, Slots
+from evoml.search.slots import Inline, Slots
 
 FIRST = 2**40  # the number of the first random architecture: candidates are below it
 PASSES = 3  # of a training step, in forward passes: forward, and backward to inputs and to weights
-SKIPS = ("skip_connect", "identity", "identity_fr")
 TAKEN_OVER = 0.5  # share of a cell's layers that are skip connections, above which there is a warning
 LEAST = 3  # architectures whose order says something
 DRAWS = 1000  # random architectures in a row that may be over a cap
 
 
 @dataclass(frozen=True)
-class Check:
-    """What is trained alone."""
+class AuditPlan:
+    """The architectures that the audit trains from scratch."""
 
     random: list[Genotype]
     equal: int  # how many of them, from the first, cost what the search did; more than there are: `limit` was met
@@ -47,20 +50,47 @@ class Check:
     def jobs(self) -> dict[int, Genotype]:
         return {individual.id: individual.genotype for individual in self.best} | {FIRST + n: each for n, each in enumerate(self.random)}
 
-    def chosen(self, alone: Mapping[int, Outcome], weight: float) -> Individual | None:
+    def winner(self, alone: Mapping[int, Evaluation], weight: float) -> Individual | None:
         """The best of the best when they were trained alone, of equals the first that was found, as `Archive.best` has it."""
-        trained = [individual for individual in self.best if alone[individual.id].status == OK]
-        return max(trained, key=lambda individual: (alone[individual.id].objectives[0] * weight, -individual.id), default=None)
+        trained = [individual for individual in self.best if alone[individual.id].status[0] == OK]
+        return max(trained, key=lambda individual: (score(alone[individual.id]) * weight, -individual.id), default=None)
 
 
-class Trust:
-    """The check of one run. learner: the part that has the shared weights, with `score(genotype)` and `spent`; `choosing`: it is the evaluator."""
+class SharedWeightsAudit:
+    """The audit of one run. learner: the part that has the shared weights."""
 
-    def __init__(self, problem: Problem, learner: Any, choosing: bool) -> None:
-        self.problem, self.learner, self.choosing = problem, learner, choosing
+    def __init__(self, problem: Problem, learner: Learner) -> None:
+        self.problem, self.learner, self.choosing = problem, learner, learner.scores_candidates
         self.settings = problem.config.search
-        self.alone: dict[int, Outcome] = {}  # by candidate, or FIRST + number: what training it by itself came to
+        self.alone: dict[int, Evaluation] = {}  # by candidate, or FIRST + number: what training it by itself came to
         self.seconds = 0.0  # that these trainings took
+        self.checked: AuditPlan | None = None  # once all of it is trained
+        self.report: dict[str, Any] | None = None  # what shared weights turned out to be worth
+        self.winner: Individual | None = None  # of the best by shared weights, the best when trained alone
+
+    def run(
+        self, best: Sequence[Individual], champion: Individual, loss: float | None, workers: int, after: Callable[[int, int], None],
+        stopped: Callable[[], bool],
+    ) -> bool:  # fmt: skip
+        """Train what the audit needs and find out; False where it was stopped. best: by shared weights, where these score candidates.
+
+        loss: the shared weights', of their last epoch. after: called with how many are done, of how many.
+        """
+        plan = self.plan(best, [] if self.choosing else self.learner.stand_alone)
+        if not self.train(plan, workers, after, stopped):
+            return False
+        self.winner = plan.winner(self.alone, self.problem.weights[0]) if self.choosing else None
+        self.checked, self.report = plan, self.findings(plan, self.winner or champion, loss)
+        return True
+
+    def stand_alone_rows(self) -> list[tuple[Individual, Evaluation]]:
+        """The best by shared weights, with what training them alone came to."""
+        return [] if self.checked is None else [(each, self.alone[each.id]) for each in self.checked.best]
+
+    @property
+    def space(self) -> ArchitectureSpace:
+        assert isinstance(self.problem.space, ArchitectureSpace)
+        return self.problem.space
 
     @cached_property
     def _shape(self) -> tuple[Any, int, int]:
@@ -70,20 +100,17 @@ class Trust:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "alone": {str(id): [list(o.objectives), o.status, o.seconds, list(o.curve)] for id, o in self.alone.items()},
+            "alone": {str(id): evaluation.plain()[0] for id, evaluation in self.alone.items()},
             "seconds": self.seconds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises what a strange checkpoint raises."""
-        found = {}
-        for id, (objectives, status, seconds, curve) in state["alone"].items():
-            if not 0 < int(status) < len(STATUS) or not objectives:
-                raise ValueError("not an outcome")
-            found[int(id)] = Outcome(tuple(map(float, objectives)), int(status), float(seconds), tuple(map(float, curve)))
+        objectives = len(self.problem.alone.objectives)
+        found = {int(id): Evaluation.from_plain([row], objectives) for id, row in state["alone"].items()}
         self.alone, self.seconds = found, float(state["seconds"])
 
-    def plan(self, best: Sequence[Individual], derived: Sequence[Genotype]) -> Check:
+    def plan(self, best: Sequence[Individual], derived: Sequence[Genotype]) -> AuditPlan:
         """What to train. best: of the candidates by shared weights; derived: what the search had trained alone already."""
         chosen = list(best[: self.settings.trust_best]) if self.choosing and len(self.problem.weights) == 1 else []
         cost = self.learner.spent + sum(map(self.cost, [*derived, *(individual.genotype for individual in chosen)]))
@@ -97,14 +124,14 @@ class Trust:
             drawn.append(genotype)
             equal += cost > 0
             cost -= self.cost(genotype)
-        return Check(drawn, equal + (cost > 0), chosen, limit)
+        return AuditPlan(drawn, equal + (cost > 0), chosen, limit)
 
     def cost(self, genotype: Genotype) -> int:
         """Multiply-adds of training a genotype alone."""
         return int(self._network(genotype).multiply_adds) * PASSES * self._shape[2] * int(self._settings.epochs)
 
     def _network(self, genotype: Genotype) -> Network:
-        network: Network = self.problem.space.network(genotype, *self._shape[:2])
+        network: Network = self.space.network(genotype, *self._shape[:2])
         return network
 
     @cached_property
@@ -112,19 +139,22 @@ class Trust:
         """How an architecture is trained alone."""
         return self.problem.alone.config.part("evaluator")
 
-    def train(self, check: Check, workers: int, after: Callable[[int, int], None], stopped: Callable[[], bool]) -> bool:
+    def train(self, plan: AuditPlan, workers: int, after: Callable[[int, int], None], stopped: Callable[[], bool]) -> bool:
         """Train what has not been trained yet; False where it was stopped. after: called with how many are done, of how many."""
-        jobs = check.jobs
+        jobs = plan.jobs
         missing = [id for id in jobs if id not in self.alone]
         if not missing:
             return True
         alone = self.problem.alone
         evaluator = alone.evaluator(alone.task.search(0))
+        assert isinstance(evaluator, CandidateEvaluator)
         began = time.monotonic() - self.seconds
-        executor: Executor = Slots(alone, workers, float(evaluator.settings.timeout), evaluator.worst) if workers > 1 else Inline(evaluator)
+        executor: Executor = Slots(alone, workers, evaluator.timeout, evaluator.worst) if workers > 1 else Inline(evaluator)
         try:
             for id in missing:
-                executor.submit(Job(id, jobs[id], int(streams(self.settings.seed, TRAIN, np.array([id]))[0])))
+                one = Population.of(alone.space.schema, [jobs[id]], alone.weights)
+                one.ids[:] = id
+                executor.submit(Job(one, int(streams(self.settings.seed, TRAIN, np.array([id]))[0])))
             while any(id not in self.alone for id in missing):
                 if stopped():
                     return False
@@ -136,43 +166,40 @@ class Trust:
             executor.close()
         return True
 
-    def report(self, check: Check, champion: Individual | None, loss: float | None = None) -> dict[str, Any]:
+    def findings(self, plan: AuditPlan, champion: Individual | None, loss: float | None = None) -> dict[str, Any]:
         """What the check found, as plain values; `found` is what the search's own architecture has, trained alone, None where it was not. loss: the supernet's, of its last epoch."""
         weight = self.problem.alone.weights[0]
-        scores = [self.alone[FIRST + n].objectives[0] if self.alone[FIRST + n].status == OK else None for n in range(len(check.random))]
-        unfinished = getattr(self.learner, "unfinished", False)  # weights of a search that has only begun rank nothing
-        shared = [float("nan") if unfinished else self.learner.score(genotype) for genotype in check.random]
-        apart = (
-            [self.learner.divergence(genotype) for genotype in check.random]
-            if hasattr(self.learner, "divergence")
-            else [None] * len(scores)
-        )
+        found = [self.alone[FIRST + number] for number in range(len(plan.random))]
+        scores = [score(each) if each.status[0] == OK else None for each in found]
+        unfinished = self.learner.unfinished  # weights of a search that has only begun rank nothing
+        shared = [float("nan") if unfinished else self.learner.score(genotype) for genotype in plan.random]
+        apart = [self.learner.divergence(genotype) for genotype in plan.random]
         pairs = [
             (a, b * weight, float("nan") if c is None else -c)
             for a, b, c in zip(shared, scores, apart, strict=True)
             if b is not None and isfinite(a)
         ]
         a, b, near = np.array(pairs, np.float64).reshape(-1, 3).T
-        of_equal = [score for score in scores[: check.equal] if score is not None]
+        of_equal = [score for score in scores[: plan.equal] if score is not None]
         random = [
             {"key": self.problem.space.key(g), "shared": None if unfinished else s, "alone": t} | ({} if d is None else {"divergence": d})
-            for g, s, t, d in zip(check.random, shared, scores, apart, strict=True)
+            for g, s, t, d in zip(plan.random, shared, scores, apart, strict=True)
         ]
         return {
             "kendall": kendall(a, b), "spearman": spearman(a, b), "compared": len(pairs),
             "divergence_kendall": kendall(near, b) if len(near) and np.isfinite(near).all() else None, "loss": None if unfinished else loss, "loss_of_guessing": log(self._shape[1]),
-            "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(check.equal, len(scores)),
-            "random_limited": check.equal > len(scores), "random_limit": check.limit if check.equal > len(scores) else "", "unfinished": unfinished, "several": len(self.problem.weights) > 1, "found": self._alone(champion),
+            "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(plan.equal, len(scores)),
+            "random_limited": plan.equal > len(scores), "random_limit": plan.limit if plan.equal > len(scores) else "", "unfinished": unfinished, "several": len(self.problem.weights) > 1, "found": self._alone(champion),
             "cut_off": champion is not None and not self._network(champion.genotype).connected,
             "skips": {} if champion is None else self.skips(champion.genotype), "random": random,
         }  # fmt: skip
 
     def skips(self, genotype: Genotype) -> dict[str, list[int]]:
         """Of every cell of a genotype, how many of its layers are skip connections, and how many layers there are."""
-        groups = self.problem.space.supernet(*self._shape[:2]).groups
-        skips = getattr(self.problem.space, "skips", SKIPS)
+        groups = self.space.supernet(*self._shape[:2]).groups
+        skips = self.space.skips
         out: dict[str, list[int]] = {}
-        for group, row in zip(groups, self.problem.space.paths(genotype), strict=True):
+        for group, row in zip(groups, self.space.paths(genotype), strict=True):
             counts = out.setdefault(group.name.split()[0] if " " in group.name else "cell", [0, 0])
             for name, count in zip(group.options, row.astype(int).tolist()):
                 counts[0] += count * (name in skips)
@@ -185,11 +212,11 @@ class Trust:
         if not self.choosing:
             return float(champion.fitness.values[0])
         trained = self.alone.get(champion.id)
-        return None if trained is None else trained.objectives[0]
+        return None if trained is None else score(trained)
 
     def _random(self) -> Iterator[Genotype]:
         """Random architectures within the caps, since one that is over a cap costs a random search nothing; no more where none is found."""
-        allows = getattr(self._settings, "allows", lambda network: True)
+        allows = self._settings.allows
         number = missed = 0
         while missed < DRAWS:
             genotype = self.problem.space.random(streams(self.settings.seed, TRUST, np.array([number]))).genotype(0)
@@ -197,6 +224,11 @@ class Trust:
             missed = 0 if allows(self._network(genotype)) else missed + 1
             if not missed:
                 yield genotype
+
+
+def score(evaluation: Evaluation) -> float:
+    """The first objective of one candidate."""
+    return float(evaluation.objectives[0, 0])
 
 
 def lines(trust: dict[str, Any]) -> list[str]:

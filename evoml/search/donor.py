@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evoml.contracts.learner import Learner
+from evoml.contracts.part import evaluator_class, strategy_class
+from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
-from evoml.core.registry import load
 from evoml.genotypes.schema import Genotype
 from evoml.networks.batches import channels_last
 from evoml.phenotypes.network import Network
+from evoml.search.open import resume
 from evoml.search.problem import Problem, stored_config
-from evoml.search.rounds import resume
-from evoml.tasks import ImageSet
+from evoml.search.steady_state import SteadyState
 
 if TYPE_CHECKING:
     from evoml.networks.cpu.shared_weights import Shared
@@ -56,7 +58,7 @@ class Donor:
 
     def accuracy(self, genotype: Genotype, images: ImageSet) -> float:
         """With the shared weights as they are, on validation images, normalised by their own statistics."""
-        return float(self.net.score(channels_last(images.valid_x), images.valid_y, self.problem.space.paths(genotype))[0])
+        return float(self.net.score(channels_last(images.valid_x), images.valid_y, self.problem.architecture_space.paths(genotype))[0])
 
 
 def donor(run: Path) -> Donor:
@@ -64,15 +66,16 @@ def donor(run: Path) -> Donor:
     if not run.is_dir():
         raise InputError(f"{run}: must be the folder of a run")
     config = stored_config(run)
-    parts = load("strategies", config.name("strategy")).Strategy, load("evaluators", config.name("evaluator")).Evaluator
-    if not any(hasattr(part, "learn") for part in parts):
+    parts = strategy_class(config.name("strategy")), evaluator_class(config.name("evaluator"))
+    if not any(issubclass(part, Learner) for part in parts):
         raise InputError(f"{run}: trained no supernet; runs of darts, snas, proxylessnas and one-shot did")
-    search: Any = resume(run)
-    learner = search.learners[0]
+    search = resume(run)
+    assert isinstance(search, SteadyState) and search.learning is not None
+    learner = search.learning.learner
     if not learner.step:
         raise InputError(f"{run}: its supernet has learned nothing yet")
-    if getattr(learner, "failure", ""):
+    if learner.failure:
         raise InputError(f"{run}: its last search diverged")
     if learner.step < learner.total:
         raise InputError(f"{run}: its supernet has done {learner.step:,} of {learner.total:,} steps; go on with it first: evoml resume")
-    return Donor(run, search.problem, learner.net, getattr(learner, "search", None))
+    return Donor(run, search.problem, learner.net, learner.search)

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from evoml.core.registry import load
+from evoml.contracts.part import strategy_class
 from evoml.genotypes.population import Population
+from evoml.genotypes.schema import Genotype
 from evoml.search.problem import Problem
 from evoml.search.toolbox import toolbox
 
@@ -19,28 +20,32 @@ class Island:
     A round can be left between two blocks and taken up again, by another process too: how far it is belongs to the state.
     """
 
-    def __init__(self, problem: Problem, number: int, given: list[Any]) -> None:
-        self.problem, self.number, self.given = problem, number, given
+    def __init__(self, problem: Problem, number: int, given: list[Genotype], workers: int = 1) -> None:
+        """workers: threads that its evaluator may use."""
+        self.problem, self.number, self.given, self.workers = problem, number, given, workers
         self.islands = problem.config.search.islands
         self.keep_all = problem.config.archive.keep == "all"
         self.asked = 0  # candidates so far, over all experiments
         self.done = self.cost = 0  # candidates and training steps in this round
+        self.exhausted = False  # whether the strategy has nothing more to ask for
+        self.failure = ""  # why the first candidate of the round failed that did
         self.pending: list[tuple[str, Population]] = []  # what this round found, with the event it is archived as
 
     def start(self, tasks: Any) -> None:
         """A fresh population and evaluator on these tasks."""
         config = self.problem.config
-        self.evaluator = self.problem.evaluator(tasks)
-        self.toolbox = toolbox(self.problem.space, self.evaluator, self.evaluator.weights)
-        strategy = load("strategies", config.name("strategy"))
-        self.strategy = strategy.Strategy(self.toolbox, config.part("strategy"), config.search.seed, self.given)
-        self.engine = engine(self.problem.space, self.strategy, self.evaluator, self.number, self.islands)
-        self.best = -np.inf
+        self.evaluator = self.problem.batch_evaluator(tasks)
+        self.evaluator.workers = self.workers
+        self.toolbox = toolbox(self.problem.space, self.evaluator)
+        strategy = strategy_class(config.name("strategy"))
+        self.strategy = strategy(self.toolbox, config.part("strategy"), config.search.seed, self.given)
+        self.engine = engine(self.problem, self.strategy, self.evaluator, self.number)
+        self.best = -np.inf  # quality in search
 
     def advance(self, candidates: int, steps: int, stop: threading.Event) -> None:
         """Evaluate until the round has had `candidates` candidates or `steps` training steps, or `stop` is set."""
-        while self.done < candidates and self.cost < steps and not stop.is_set():
-            if self.engine is not None and self.strategy.told >= len(self.strategy.population) and not self.keep_all:
+        while self.done < candidates and self.cost < steps and not stop.is_set() and not self.exhausted:
+            if self.engine is not None and self.strategy.told >= self.strategy.settings.alive and not self.keep_all:
                 limit = min(steps - self.cost, CHUNK_STEPS)
                 count, cost, found = self.engine.advance(self.asked, candidates - self.done, limit, self.best)
                 if len(found):
@@ -49,16 +54,21 @@ class Island:
             else:
                 count = min(self.strategy.block, candidates - self.done)
                 population = self.strategy.ask((self.asked + np.arange(count)) * self.islands + self.number)
-                cost = self.toolbox.score(population)
+                evaluation = self.toolbox.score(population)
+                cost = evaluation.steps
+                self.failure = self.failure or evaluation.failure
                 self.strategy.tell(population)
                 self._notice(population)
                 count = len(population)
+                self.exhausted = not count
             self.asked += count
             self.done += count
             self.cost += cost
 
     def _notice(self, population: Population) -> None:
         """Remember every improvement, or everything."""
+        if not len(population):
+            return
         if self.keep_all:
             self.pending.append(("candidate", population))
         quality = population.quality
@@ -69,7 +79,7 @@ class Island:
 
     def end_round(self) -> None:
         self.done = self.cost = 0
-        self.pending = []
+        self.pending, self.failure = [], ""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later candidates depend on. Arrays are shared with the island, not copied."""
@@ -89,13 +99,17 @@ class Island:
         self.evaluator.load_state_dict(state["evaluator"])
 
 
-def engine(space: Any, strategy: Any, evaluator: Any, island: int, islands: int) -> Any:
+def engine(problem: Problem, strategy: Any, evaluator: Any, island: int) -> Any:
     """The compiled loop for parts that it fits, else None."""
-    if not hasattr(space, "memory"):
+    if problem.space.memory is None:
         return None
     from evoml.search._fused_kernels import Engine
 
-    return Engine(space, strategy, evaluator, island, islands) if Engine.fits(space, strategy, evaluator) else None
+    return (
+        Engine(problem.space, strategy, evaluator, island, problem.config.search.islands)
+        if Engine.fits(problem.space, strategy, evaluator)
+        else None
+    )
 
 
 def whole(state: dict[str, Any], name: str) -> int:

@@ -1,16 +1,22 @@
 """The parts of a configuration, made: what a search, an evaluation and an export share."""
 
+import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from evoml.archive.archive import Archive, read_config
 from evoml.backends import missing
-from evoml.config import NOT_SETTINGS, Config, build, settings_digest
+from evoml.config import DEFAULT_PARTS, NOT_SETTINGS, Config, build, settings_digest
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.evaluator import BatchEvaluator, Evaluator
+from evoml.contracts.objective import Objective
+from evoml.contracts.part import evaluator_class, space_class, strategy_class, task_class
+from evoml.contracts.space import Space
+from evoml.contracts.task import Task
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
 from evoml.core.registry import load
-from evoml.evaluators import weight
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 
@@ -20,65 +26,87 @@ class Problem:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        space: Any = load("spaces", config.name("space")).Space(config.part("space"))
-        self.space = space.shaped(self.task) if hasattr(space, "shaped") else space
+        space = space_class(config.name("space"))(config.part("space"))
+        self.space: Space = space.for_task(self.task) if space.needs_task else space
         self.backend = automatic(config) if config.backend == "auto" else config.backend
         load("backends", self.backend)
 
-    @cached_property
-    def task(self) -> Any:
-        config = self.config
-        return load("tasks", config.name("task")).Task(config.part("task"), config.data, config.search.seed)
+    @property
+    def architecture_space(self) -> ArchitectureSpace:
+        """The space, where it is one of architectures. Raises InputError."""
+        if not isinstance(self.space, ArchitectureSpace):
+            raise InputError(f"space: {self.space.name}: makes no networks to train; cell, hierarchical and chain do")
+        return self.space
 
     @cached_property
-    def objectives(self) -> tuple[str, ...]:
-        """Names of the objectives: those that the evaluator's settings name, else what the task calls its score."""
-        named = getattr(self.config.part("evaluator"), "objectives", None)
-        return tuple(named) if named else (str(load("tasks", self.config.name("task")).Task.objective),)
+    def task(self) -> Task:
+        config = self.config
+        return task_class(config.name("task"))(config.part("task"), config.data, config.search.seed)
+
+    @cached_property
+    def evaluator_class(self) -> type[Evaluator]:
+        """The evaluator, not made yet."""
+        return evaluator_class(self.config.name("evaluator"))
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What candidates are judged by, [O]."""
+        task = task_class(self.config.name("task"))
+        return self.evaluator_class.objectives_of(self.config.part("evaluator"), task)
 
     @property
     def objective(self) -> str:
-        """The first objective, which the best is chosen by."""
-        return self.objectives[0]
+        """The name of the first objective, which the best is chosen by."""
+        return self.objectives[0].name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the objectives, [O]."""
+        return tuple(each.name for each in self.objectives)
 
     @property
     def weights(self) -> tuple[float, ...]:
         """DEAP's, one an objective."""
-        return tuple(weight(name) for name in self.objectives)
+        return tuple(each.weight for each in self.objectives)
 
     @property
-    def steady(self) -> bool:
+    def every_row(self) -> bool:
         """Whether candidates are evaluated one by one, each an archived row, and not in batches of thousands."""
-        return hasattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly")
+        return not self.evaluator_class.batched
 
     @property
     def trains(self) -> bool:
         """Whether a candidate is a network that is trained: in search, or by itself once it has been found."""
-        costly = getattr(load("evaluators", self.config.name("evaluator")).Evaluator, "costly", False)
-        return bool(costly) or hasattr(self.config.part("evaluator"), "alone")
+        return self.evaluator_class.trains
 
     @cached_property
     def alone(self) -> "Problem":
-        """The same with candidates trained by themselves: where an evaluator scores them with shared weights, by what its setting `alone` says."""
-        settings = self.config.part("evaluator")
-        if not hasattr(settings, "alone"):
+        """The same with candidates trained by themselves, where an evaluator scores them with shared weights."""
+        settings = self.evaluator_class.stand_alone_settings(self.config.part("evaluator"))
+        if settings is None:
             return self
         values = self.config.complete() | {
-            "evaluator": {"name": "training", **settings.alone.model_dump(mode="json")},
+            "evaluator": {"name": "training", **settings.model_dump(mode="json")},
             "backend": self.backend,
         }
         return Problem(build(("run.toml", values | {"system": "custom", "start": []})))
 
     def archive(self, folder: Path) -> Archive:
         """The archive of a run of this problem."""
-        return Archive(folder, self.space.schema, self.objectives, self.weights, curves=self.steady)
+        return Archive(folder, self.space.schema, self.objectives, every_row=self.every_row)
 
-    def evaluator(self, tasks: Any, exact: bool = False) -> Any:
+    def evaluator(self, tasks: Any, exact: bool = False) -> Evaluator:
         """An evaluator for one set of tasks; `exact`: for selection and test. Raises InputError where the backend cannot run."""
         if reason := missing(self.backend):
             raise InputError(reason)
-        module, settings = load("evaluators", self.config.name("evaluator")), self.config.part("evaluator")
-        return module.Evaluator(module.Evaluator.exact(settings) if exact else settings, tasks, self.space, self.backend)
+        made, settings = self.evaluator_class, self.config.part("evaluator")
+        return made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
+
+    def batch_evaluator(self, tasks: Any, exact: bool = False) -> BatchEvaluator:
+        """The same, of an evaluator that scores in batches."""
+        out = self.evaluator(tasks, exact)
+        assert isinstance(out, BatchEvaluator)
+        return out
 
     def given(self) -> list[Genotype]:
         """The genotypes that `start` names."""
@@ -92,7 +120,7 @@ class Problem:
     def test(self, genotype: Genotype) -> dict[str, Any]:
         """Score a genotype on the test tasks, which neither search nor selection saw: one number, and every task by name."""
         tasks = self.test_tasks
-        evaluator = self.evaluator(tasks, exact=True)
+        evaluator = self.batch_evaluator(tasks, exact=True)
         per_task = evaluator.per_task(self.space.phenotypes(Population.of(self.space.schema, [genotype])))[0]
         return {self.objective: evaluator.overall(per_task), "tasks": dict(zip(tasks.names, map(float, per_task), strict=True))}
 
@@ -101,8 +129,9 @@ class Problem:
         """A hash of the data, empty where the task brings its own."""
         if self.config.data is None:
             return ""
-        if hasattr(self.task, "fingerprint") and (not self.config.data.is_file() or self.config.part("task").test_data):
-            return str(self.task.fingerprint)  # more than one file
+        several = not self.config.data.is_file() or any(part == "task" for part, _ in self.config.files())
+        if several and (fingerprint := self.task.fingerprint) is not None:
+            return fingerprint
         try:
             return digest(self.config.data.read_bytes())
         except OSError as error:
@@ -111,16 +140,25 @@ class Problem:
 
 def automatic(config: Config) -> str:
     """The backend that `auto` stands for: the GPU's where there is one and a block of candidates on all tasks fills it, else the CPU's."""
-    cuda = load("backends", "cuda")
-    candidates = getattr(config.part("strategy"), "candidates", 0)
-    tasks = getattr(getattr(config.part("task"), "search", None), "tasks", 0)
-    return "cuda" if candidates * tasks >= cuda.LEAST and not cuda.missing() else "numba"
+    backend = load("backends", "cuda")
+    fills = config.part("strategy").candidates * task_class(config.name("task")).tasks_in(config.part("task"))
+    return "cuda" if fills >= backend.LEAST and not missing("cuda") else "numba"
 
 
-def edited(folder: Path, config: Config) -> bool:
-    """Whether `config`, as run.toml holds it now, is other settings than the run was made with."""
-    stored = read_config(folder).get("settings_digest")
-    return stored is not None and stored != settings_digest(config.complete())
+def check_parts(config: Config) -> None:
+    """Raise InputError where a strategy needs tools that the space does not have."""
+    strategy, space = strategy_class(config.name("strategy")), space_class(config.name("space"))
+    if lacking := [name for name in strategy.needs if name not in space.tools]:
+        raise InputError(
+            f"strategy: {strategy.name}: does not fit space {space.name}, which has no {lacking[0]}; spaces of growing genomes, such as neat, have one"
+        )
+
+
+def edited(folder: Path) -> bool:
+    """Whether run.toml holds other settings than the run was made with: those that it names, whatever settings there are now."""
+    values = read_config(folder)
+    stored = values.get("settings_digest")
+    return stored is not None and stored != settings_digest(values)
 
 
 def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config:
@@ -132,3 +170,22 @@ def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config
     config = build((str(folder / "run.toml"), values), ("resume", changes or {}))
     start = tuple(str(folder / Path(name).name) for name in config.start)
     return config.model_copy(update={"system": str(system), "start": start})
+
+
+def open_file(path: Path) -> tuple[Space, Genotype]:
+    """A genotype's file with the space that it is of, which TOML names; any other file is of the default space. Raises InputError."""
+    text = read_text(path, "utf-8-sig")
+    name = DEFAULT_PARTS["space"]
+    if path.suffix == ".toml":
+        try:
+            header = tomllib.loads(text).get("space", {})
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: not TOML ({' '.join(str(error).split())[:200]})") from None
+        name = str(header.get("name", "")) if isinstance(header, dict) else ""
+        if not name:
+            raise InputError(f"{path}: space.name: missing; it must say which space the genotype is of, such as cell")
+    try:
+        space = space_class(name)
+    except InputError as error:
+        raise InputError(f"{path}: space.name: {error}") from None
+    return space.open_text(text, str(path))

@@ -1,8 +1,11 @@
-"""The one loop: ask, evaluate, tell, archive; with islands on threads, restarts, selection on unseen tasks, and resume.
+"""The loop for candidates that cost microseconds: ask, evaluate, tell, archive; with islands on threads, restarts, selection on unseen tasks, and resume.
 
 Everything that decides a result is a function of the configuration and the candidates' numbers, never of time or of the number of workers:
 islands meet at the end of a round, whose length is counted in candidates and training steps. A run is therefore its checkpoint plus replay.
 (The C library's exp, log and cos may differ in the last bit between machines, and a run with them.)
+
+Of a strategy that breeds whole generations a round is one generation, on one island. Children are bred one after the other on one thread, since innovations are
+numbered in their order; networks are tried on all cores. A checkpoint lies between two generations, and a generation that would pass the budget is not begun.
 
 Departures from AutoML-Zero's published program: it evaluates one candidate an experiment on the selection tasks, the best when the experiment
 ends, and draws fresh ones each time; here every island's best of every round is tried on one fixed set, and the search stops at once.
@@ -10,33 +13,59 @@ ends, and draws fresh ones each time; here every island's best of every round is
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evoml.archive.archive import read_result
 from evoml.config import Config
+from evoml.contracts.part import strategy_class
 from evoml.core.errors import InputError
-from evoml.core.registry import load
 from evoml.genotypes.population import Population
 from evoml.search.islands import Island, whole
-from evoml.search.problem import stored_config
 from evoml.search.run import Progress, Result, Run, Show, cores, statistics
 
+PATIENCE = 5.0  # seconds of a round before how far it is is shown
+EXHAUSTED = "exhausted"
 
-class Search(Run):
-    """Islands of populations in rounds, with selection on tasks of their own: for candidates that cost microseconds."""
+
+class Rounds(Run):
+    """Islands of populations in rounds, with selection on tasks of their own."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         super().__init__(config, folder)
-        self.islands = [Island(self.problem, number, self.given) for number in range(config.search.islands)]
-        self.selection = self.problem.evaluator(self.problem.task.select(), exact=True)
+        self.generational = strategy_class(config.name("strategy")).generational
+        self.generation_size = config.part("strategy").alive if self.generational else 0
+        if self.generational:
+            self._check_generations()
+        self.workers = config.workers or cores()
+        share = max(1, self.workers // config.search.islands)
+        self.islands = [Island(self.problem, number, self.given, share) for number in range(config.search.islands)]
+        self.selection = self.problem.batch_evaluator(self.problem.task.select(), exact=True)
+        self.selection.workers = self.workers
         self.statistics = statistics()
         self.experiment = self.rounds = self.experiment_from = self.experiment_steps = self.snapshots = 0
         self.retired: dict[str, int] = {}  # counts of the evaluators of earlier experiments
+        self.failure = ""  # why the first candidate of the run failed that did
+        self._shortened = False  # whether the budget, and not the round's own length, may end the round in progress
         self._begin()
+
+    def _check_generations(self) -> None:
+        search = self.config.search
+        if search.islands > 1:
+            raise InputError(f"search.islands: {search.islands}: species are the islands of this strategy; leave it at 1")
+        if 0 < search.budget < self.generation_size:
+            raise InputError(
+                f"search.budget: {search.budget:,}: less than one generation of {self.generation_size:,} (strategy.population)"
+            )
+
+    def create(self) -> None:
+        """Make the run folder. Raises InputError if it is there, or where the task's own code cannot be run."""
+        self.islands[0].evaluator.check()
+        super().create()
 
     # -- state -------------------------------------------------------------------------------------------------------------
 
@@ -56,16 +85,18 @@ class Search(Run):
             island.start(tasks)
 
     def _load(self, state: dict[str, Any]) -> None:
+        if "islands" not in state:
+            state = _of_generations(state)
         for name in ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots"):
             setattr(self, name, whole(state, name))
         self.retired = {name: whole(state["retired"], name) for name in state["retired"]}
+        self.failure = str(state.get("failure", ""))
         self._begin()
         for island, saved in zip(self.islands, state["islands"], strict=True):
             island.load_state_dict(saved)
 
     def save(self) -> None:
-        """Make a checkpoint. Raises archive.DiskError."""
-        names = ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots", "retired")
+        names = ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots", "retired", "failure")
         self._save({name: getattr(self, name) for name in names} | {"islands": [island.state_dict() for island in self.islands]})
 
     # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -75,62 +106,64 @@ class Search(Run):
         self._saved = time.monotonic()
         if self.rounds == 0 and self.evaluations == 0:
             self.save()
-        space, stream = self.problem.space, np.zeros(1, np.uint64)
-        self.selection(space.phenotypes(space.mutate(space.random(stream), np.zeros(1, np.int64), stream)))
-        self._ready()
-        self.islands[0].evaluator.warm()
-        if self.islands[0].engine is not None:
-            self.islands[0].engine.warm()
+        self._import_arrow()
+        space, stream, first = self.problem.space, np.arange(2, dtype=np.uint64), self.islands[0]
+        children = space.mutate(space.random(stream), np.zeros(2, np.int64), stream)
+        first.strategy.warm()
+        first.evaluator.warm(children)
+        self.selection.warm(children)
+        if first.engine is not None:
+            first.engine.warm()
 
-    def run(self, show: Show = lambda progress: None, stop: threading.Event | None = None) -> Result:
-        """Search until the budget, the time or the target is reached, or `stop` is set. Raises archive.DiskError."""
-        stop = stop or threading.Event()
-        workers = min(self.config.workers or cores(), len(self.islands))
-        reason, shortened = self._finished(), False
-        with ThreadPoolExecutor(workers) as pool:
-            while not reason:
+    def _loop(self, show: Show, stop: threading.Event) -> str:
+        with ThreadPoolExecutor(min(self.workers, len(self.islands))) as pool:
+            while not (reason := self._finished()):
+                if self.generational and stop.is_set():
+                    self.save()
+                    return "interrupted"
                 if not any(island.done for island in self.islands):
                     self._restart_if_due()
-                shortened = self._shortened()
-                if shortened:
+                self._shortened = not self.generational and any(share < self.config.search.round for share in self._shares())
+                if self._shortened:
                     self.save()  # so that the run can be given a larger budget as if it had always had it
                 began = time.monotonic()
-                complete = self._round(pool, stop)
+                complete = self._round(pool, stop, show)
                 self.seconds += time.monotonic() - began
                 if not complete:
-                    if not shortened:  # else its blocks are cut by a budget that a resume may change: it goes back to where the round began
+                    if (
+                        not self._shortened
+                    ):  # else its blocks are cut by a budget that a resume may change: it goes back to where the round began
                         self.save()
-                    return self._result("interrupted", self.counts)
-                reason = self._finished()
-                if self._due and not shortened:
+                    return "interrupted"
+                if self._due and not self._shortened:
                     self.save()
                 show(self._progress())
-        return self._end(reason, shortened)
-
-    def _end(self, reason: str, shortened: bool) -> Result:
-        """Archive the last rows, behind the last checkpoint: a run that is resumed from there writes them again at its own end."""
-        if not shortened:
+        if not self._shortened:
             self.save()
-        self._snapshot("final")
-        self.archive.log("end", reason=reason, evaluations=self.evaluations)
-        self.archive.flush()
-        result = self._result(reason, self.counts)
-        result.test = None if self.champion is None else self.problem.test(self.champion.genotype)
-        self._store_result(result)
-        return result
+        return reason
 
-    def _round(self, pool: ThreadPoolExecutor, stop: threading.Event) -> bool:
+    def _round(self, pool: ThreadPoolExecutor, stop: threading.Event, show: Show) -> bool:
         """Let every island advance, then meet: archive, select, migrate. False if `stop` was set before all had their share."""
         search = self.config.search
-        limits = [min(search.round, share) for share in self._shares()]
-        jobs = [pool.submit(island.advance, limit, search.round_steps, stop) for island, limit in zip(self.islands, limits, strict=True)]
-        for job in jobs:
-            job.result()
-        if any(island.done < limit and island.cost < search.round_steps for island, limit in zip(self.islands, limits, strict=True)):
+        limits = [self.generation_size or min(search.round, share) for share in self._shares()]
+        with self._watched(show):
+            if len(self.islands) == 1:
+                self.islands[0].advance(limits[0], search.round_steps, stop)
+            else:
+                jobs = [
+                    pool.submit(island.advance, limit, search.round_steps, stop) for island, limit in zip(self.islands, limits, strict=True)
+                ]
+                for job in jobs:
+                    job.result()
+        if any(
+            island.done < limit and island.cost < search.round_steps and not island.exhausted
+            for island, limit in zip(self.islands, limits, strict=True)
+        ):
             return False
         self.rounds += 1
         self.experiment_steps += sum(island.cost for island in self.islands)
         for island in self.islands:
+            self._fail(island.failure)
             self._keep(island)
             island.end_round()
         if search.migrate_every and self.rounds % search.migrate_every == 0 and len(self.islands) > 1:
@@ -142,6 +175,36 @@ class Search(Run):
         self._record()
         return True
 
+    @contextmanager
+    def _watched(self, show: Show) -> Iterator[None]:
+        """Show how far a round is, where it takes long."""
+        began, size = time.monotonic(), self.generation_size or self.islands[0].strategy.block
+
+        def watch(tried: int, failed: int) -> None:
+            if (passed := time.monotonic() - began) > PATIENCE:
+                lost = f", {failed:,} failed" if failed else ""
+                what = "generation" if self.generational else "round"
+                show(self._progress(tried, failed, passed, f"{what} {self.rounds + 1:,}: {tried:,} of {size:,} tried{lost}"))
+
+        for island in self.islands:
+            island.evaluator.watched(watch)
+        try:
+            yield
+        finally:
+            for island in self.islands:
+                island.evaluator.watched(None)
+
+    def _fail(self, why: str) -> None:
+        """Keep why the first candidate failed."""
+        if why and not self.failure:
+            self.failure = why
+            self.archive.log("failure", **self._place, evaluations=self.evaluations, text=why)
+
+    @property
+    def _place(self) -> dict[str, int]:
+        """Where the search is, as events say it."""
+        return {"generation": self.rounds} if self.generational else {"experiment": self.experiment}
+
     def _shares(self) -> list[int]:
         """How many candidates of the budget each island had left when this round began."""
         budget, count = self.config.search.budget, len(self.islands)
@@ -149,35 +212,37 @@ class Search(Run):
             return [2**62] * count
         return [budget // count + (i < budget % count) - island.asked + island.done for i, island in enumerate(self.islands)]
 
-    def _shortened(self) -> bool:
-        """Whether the budget, and not the round's own length, may end the coming round."""
-        return any(share < self.config.search.round for share in self._shares())
-
     def _keep(self, island: Island) -> None:
-        """Archive what an island found, and try its best on the selection tasks."""
+        """Archive what an island found, and try its best on the selection tasks: of a generation whom the strategy names, else the last improvement."""
         for event, population in island.pending:
             self._add(population, event, island.number)
+        if self.generational:
+            self._select(island.strategy.alive.take(island.strategy.tested()), island.number)
+            return
         improved = [population for event, population in island.pending if event == "improvement"]
         if improved:
             self._select(improved[-1][len(improved[-1]) - 1 :], island.number)
 
-    def _select(self, candidate: Population, island: int) -> None:
-        """Score one candidate on the selection tasks; keep it where it is the best of the run so far."""
-        candidate.fitness[:] = self.selection(self.problem.space.phenotypes(candidate)).objectives
-        individual = candidate.individual(0)
-        self.halloffame.update([individual])
-        if self.champion is None or individual.fitness > self.champion.fitness:
-            self.champion = individual
-            self._add(candidate, "selected", island)
-            score = float(candidate.fitness[0, 0])
-            self.archive.log("selected", id=individual.id, score=score, evaluations=self.evaluations, experiment=self.experiment)
+    def _select(self, candidates: Population, island: int) -> None:
+        """Score candidates on the selection tasks; keep one where it is the best of the run so far."""
+        if not len(candidates):
+            return
+        evaluation = self.selection.evaluate(candidates)
+        candidates.fitness[:] = evaluation.objectives
+        self._fail(evaluation.failure)
+        at = int(candidates.quality.argmax())
+        individual = candidates.individual(at)
+        if np.isfinite(individual.fitness.values[0]) and self._crowned(individual):
+            self._add(candidates.take(np.array([at])), "selected", island)
+            self.archive.log("selected", id=individual.id, score=self._score(), evaluations=self.evaluations, **self._place)
 
     def _add(self, population: Population, event: str, island: int) -> None:
         self.archive.add(population, self.problem.space.keys(population), event, island, self.experiment, self.evaluations)
 
     def _snapshot(self, event: str) -> None:
         for island in self.islands:
-            self._add(island.strategy.alive, event, island.number)
+            if len(alive := island.strategy.alive):
+                self._add(alive, event, island.number)
 
     def _migrate(self) -> None:
         """Every island sends winners to the next one, all at the same time."""
@@ -190,22 +255,24 @@ class Search(Run):
 
     def _record(self) -> None:
         alive = np.concatenate([island.strategy.fitness for island in self.islands])
-        entry = {name: float(value) for name, value in self.statistics.compile([alive]).items()}
-        self.logbook.record(gen=self.rounds, nevals=self.evaluations, **entry)
-        self.archive.log(
-            "round", round=self.rounds, evaluations=self.evaluations, experiment=self.experiment, selected=self._score(), **entry
-        )
+        alive = alive[np.isfinite(alive)] if self.generational else alive
+        entry = {name: float(value) for name, value in self.statistics.compile([alive]).items()} if len(alive) else {}
+        evaluated = self.generation_size or self.evaluations
+        self.logbook.record(gen=self.rounds, nevals=evaluated, **entry)
+        facts = {"evaluations": self.evaluations, "selected": self._score(), **entry}
+        if self.generational:
+            groups = self.islands[0].strategy.groups()
+            self.archive.log("generation", generation=self.rounds, **facts, **({"species": groups} if groups else {}))
+        else:
+            self.archive.log("round", round=self.rounds, **facts, experiment=self.experiment)
 
-    def _finished(self) -> str:
-        """Why the search is over, or an empty string."""
-        search = self.config.search
-        if self._above_target:
-            return "stop_at"
-        if search.budget and self.evaluations >= search.budget and not any(island.done for island in self.islands):
-            return "budget"
-        if search.seconds and self.seconds >= search.seconds:
-            return "seconds"
-        return ""
+    def _budget_spent(self, budget: int) -> bool:
+        if self.generational:
+            return self.evaluations + self.generation_size > budget
+        return self.evaluations >= budget and not any(island.done for island in self.islands)
+
+    def _given_up(self) -> str:
+        return EXHAUSTED if all(island.exhausted for island in self.islands) else ""
 
     def _restart_if_due(self) -> None:
         """Begin a new experiment with fresh tasks and populations where the old one has had its share."""
@@ -218,54 +285,34 @@ class Search(Run):
         self.experiment_from, self.experiment_steps = self.evaluations, 0
         self._begin()
 
-    # -- what is shown -----------------------------------------------------------------------------------------------------
+    # -- the end and what is shown -----------------------------------------------------------------------------------------
 
-    def _progress(self) -> Progress:
+    def _archive_end(self) -> None:
+        self._snapshot("final")
+
+    def _report(self, result: Result) -> None:
+        result.test = None if self.champion is None else self.problem.test(self.champion.genotype)
+
+    def _progress(self, tried: int = 0, failed: int = 0, seconds: float = 0.0, note: str = "") -> Progress:
+        """Where the search is; within a round, with what that has come to so far."""
         best = max(island.best for island in self.islands) * self.weights[0]
-        space = self.problem.space
-        text = "" if self.champion is None else space.format(space.essence(self.champion.genotype))
         score = self._score()
         shown = float("nan") if score is None else score
-        return Progress(self.evaluations, self.seconds, self.experiment, best, shown, text, self.logbook[-1]["mean"], self.counts)
+        mean = float(self.logbook[-1].get("mean", np.nan)) if len(self.logbook) else float("nan")
+        counts = self.counts | ({"failed": self.counts["failed"] + failed} if failed else {})
+        if self.generational and not note:
+            groups = len(self.islands[0].strategy.groups())
+            note = f"generation {self.rounds:,}" + (f", {groups:,} species" if groups else "")
+        return Progress(
+            self.evaluations + tried, self.seconds + seconds, self.experiment, best, shown, self._text, mean, counts, note
+        )  # fmt: skip
 
 
-def open_search(config: Config, folder: Path) -> Run:
-    """The loop that fits a configuration: islands in rounds; a steady state where a candidate is costly or simulated to be; or whole generations."""
-    generational = hasattr(load("strategies", config.name("strategy")).Strategy, "generational")
-    if generational != hasattr(load("spaces", config.name("space")).Space, "breed"):
-        raise InputError(
-            f"strategy: {config.name('strategy')}: does not fit space {config.name('space')}: genomes that grow, as those of neat, need the strategy "
-            "neat, and it needs them"
-        )
-    if generational:
-        from evoml.search.generations import Generations
-
-        return Generations(config, folder)
-    if hasattr(load("evaluators", config.name("evaluator")).Evaluator, "costly"):
-        from evoml.search.steady_state import Steady
-
-        return Steady(config, folder)
-    return Search(config, folder)
-
-
-def resume(
-    folder: Path, budget: int | None = None, seconds: float | None = None, workers: int | None = None, data: Path | None = None
-) -> Run:
-    """A search that goes on where the run's checkpoint is, with other limits where they are given. Raises InputError.
-
-    data: where the run's data file is now, if it was moved.
-    """
-    limits = {name: value for name, value in (("budget", budget), ("seconds", seconds)) if value is not None}
-    changes: dict[str, Any] = {"search": limits} | ({} if workers is None else {"workers": workers})
-    if data is not None:
-        changes["task"] = {"data": str(data)}
-    out = open_search(stored_config(folder, changes), folder)
-    out.restore()
-    ended = read_result(folder) or {"evaluations": 0, "seconds": 0.0}
-    had = {"budget": max(out.evaluations, ended["evaluations"]), "seconds": max(out.seconds, ended["seconds"])}
-    for name, limit in limits.items():
-        if 0 < limit < had[name]:
-            raise InputError(f"resume: --{name} {limit:g}: the run has had {had[name]:,} already; give more")
-    if limits or data is not None:
-        out.store_config()
-    return out
+def _of_generations(state: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoint of a loop of generations, which older runs have, as one of rounds."""
+    island = {"asked": state["asked"], "done": 0, "cost": 0, "best": state["best"], "pending": []}
+    zeros: dict[str, Any] = dict.fromkeys(("experiment", "experiment_from", "experiment_steps"), 0)
+    return zeros | {
+        "rounds": state["generation"], "snapshots": state["snapshots"], "failure": state.get("failure", ""), "retired": {},
+        "islands": [island | {"strategy": state["strategy"], "evaluator": state["evaluator"]}],
+    }  # fmt: skip

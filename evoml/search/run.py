@@ -21,7 +21,7 @@ from evoml.config import Config, settings_digest
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
 from evoml.genotypes.population import Individual, Population
-from evoml.search.problem import Problem
+from evoml.search.problem import Problem, edited
 
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError)  # what a strange checkpoint raises
 
@@ -68,7 +68,10 @@ Show = Callable[[Progress], None]
 
 
 class Run:
-    """A configuration with its run folder: `create()` or `restore()`, then `prepare()`, then `run()` until something ends it."""
+    """A configuration with its run folder: `create()` or `restore()`, then `prepare()`, then `run()` until something ends it.
+
+    What every search has is here: limits, champion and hall of fame, checkpoints, the end. A loop gives the methods that raise NotImplementedError.
+    """
 
     def __init__(self, config: Config, folder: Path) -> None:
         self.config = config
@@ -80,6 +83,94 @@ class Run:
         self.halloffame = tools.HallOfFame(10) if len(self.weights) == 1 else tools.ParetoFront()
         self.logbook = tools.Logbook()
         self.seconds = 0.0
+        self._text_of: tuple[int, str] = -1, ""  # the champion's id, and its text
+
+    # -- what a loop gives -------------------------------------------------------------------------------------------------
+
+    @property
+    def evaluations(self) -> int:
+        """Candidates evaluated so far."""
+        raise NotImplementedError
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the evaluators did, by name."""
+        raise NotImplementedError
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is something to go on with."""
+        return self.evaluations > 0
+
+    @property
+    def compiles(self) -> bool:
+        """Whether kernels may have to be compiled before the search."""
+        return True
+
+    @property
+    def evaluates_here(self) -> bool:
+        """Whether candidates worth a process of their own are evaluated in this one. Known after `prepare`."""
+        return False
+
+    def prepare(self) -> None:
+        """Make a first checkpoint, so that the run can be resumed from now on; then load what the search needs."""
+        raise NotImplementedError
+
+    def save(self) -> None:
+        """Make a checkpoint. Raises archive.DiskError."""
+        raise NotImplementedError
+
+    def _load(self, state: dict[str, Any]) -> None:
+        """Take over a checkpoint's state. Raises one of DAMAGED where it does not fit."""
+        raise NotImplementedError
+
+    def _loop(self, show: Show, stop: threading.Event) -> str:
+        """Search until something ends it, and make the last checkpoint: what it was, such as `budget` or `interrupted`."""
+        raise NotImplementedError
+
+    def _budget_spent(self, budget: int) -> bool:
+        """Whether no further candidate is to be evaluated within a budget."""
+        raise NotImplementedError
+
+    def _given_up(self) -> str:
+        """Why the search can come to nothing any more; empty where it can."""
+        return ""
+
+    def _archive_end(self) -> None:
+        """Archive the last rows, behind the last checkpoint: a run that is resumed from there writes them again at its own end."""
+
+    def _report(self, result: Result) -> None:
+        """Add to a result what the end of a search finds out: a test, or an audit."""
+
+    def _refuse(self, result: Result) -> None:
+        """Raise InputError where the search came to nothing."""
+
+    # -- the search --------------------------------------------------------------------------------------------------------
+
+    def run(self, show: Show = lambda progress: None, stop: threading.Event | None = None) -> Result:
+        """Search until a limit or the target is reached, or `stop` is set. Raises archive.DiskError, and InputError where it came to nothing."""
+        reason = self._loop(show, stop or threading.Event())
+        if reason == "interrupted":
+            return self._result(reason)
+        self._archive_end()
+        self.archive.log("end", reason=reason, evaluations=self.evaluations)
+        self.archive.flush()
+        result = self._result(reason)
+        self._report(result)
+        self._store_result(result)
+        self._refuse(result)
+        return result
+
+    def _finished(self) -> str:
+        """Why the search is over, or an empty string."""
+        search = self.config.search
+        if self._above_target:
+            return "stop_at"
+        if search.budget and self._budget_spent(search.budget):
+            return "budget"
+        if reason := self._given_up():
+            return reason
+        return "seconds" if search.seconds and self.seconds >= search.seconds else ""
 
     @property
     def _above_target(self) -> bool:
@@ -91,24 +182,21 @@ class Run:
         """The champion's score on the selection tasks."""
         return None if self.champion is None else float(self.champion.fitness.values[0])
 
-    # -- what a loop gives -------------------------------------------------------------------------------------------------
+    def _crowned(self, individual: Individual) -> bool:
+        """Take in a candidate that was scored as the best are: whether it is the best now, of equals in the first objective by the next, as DEAP compares."""
+        self.halloffame.update([individual])
+        if self.champion is not None and not individual.fitness > self.champion.fitness:
+            return False
+        self.champion = individual
+        return True
 
     @property
-    def evaluations(self) -> int:
-        """Candidates evaluated so far."""
-        raise NotImplementedError
-
-    def prepare(self) -> None:
-        """Make a first checkpoint, so that the run can be resumed from now on; then load what the search needs."""
-        raise NotImplementedError
-
-    def run(self, show: Show = lambda progress: None, stop: threading.Event | None = None) -> Result:
-        """Search until a limit or the target is reached, or `stop` is set. Raises archive.DiskError."""
-        raise NotImplementedError
-
-    def _load(self, state: dict[str, Any]) -> None:
-        """Take over a checkpoint's state. Raises one of DAMAGED where it does not fit."""
-        raise NotImplementedError
+    def _text(self) -> str:
+        """The champion as text, made anew only when it is another; empty before there is one."""
+        if self.champion is not None and self.champion.id != self._text_of[0]:
+            space = self.problem.space
+            self._text_of = self.champion.id, space.format(space.essence(self.champion.genotype))
+        return self._text_of[1]
 
     # -- the folder --------------------------------------------------------------------------------------------------------
 
@@ -137,16 +225,27 @@ class Run:
         return values | {"settings_digest": settings_digest(values)}
 
     @cached_property
+    def _settings_digest(self) -> str:
+        """What the run's settings are known by: as run.toml has it, since there may be settings now that there were not then."""
+        path = self.archive.folder / "run.toml"
+        stored = read_config(self.archive.folder) if path.is_file() else {}
+        return str(stored.get("settings_digest") or self._complete()["settings_digest"])
+
+    @cached_property
     def _settings(self) -> str:
         """A hash of all that the run follows from."""
         start = [self.problem.space.key(genotype) for genotype in self.given]
-        values = self._complete()
+        settings = self._settings_digest
         read = [digest(path.read_bytes()) for path in self.config.files().values() if path.is_file()]
-        return digest(json.dumps([values["settings_digest"], self.problem.data_digest, start, *read]).encode())
+        return digest(json.dumps([settings, self.problem.data_digest, start, *read]).encode())
 
-    def store_config(self) -> None:
-        """Write run.toml again, for a run whose limits were changed."""
-        write_atomically(self.archive.folder / "run.toml", self.archive.dump(self._complete()))
+    def store_limits(self) -> None:
+        """Write this search's limits and the place of its data into run.toml, and leave everything else there as it is."""
+        values = read_config(self.archive.folder)
+        values["search"] |= {"budget": self.config.search.budget, "seconds": self.config.search.seconds}
+        if self.config.data is not None and self.config.data.exists():
+            values["task"]["data"] = str(self.config.data.resolve())
+        write_atomically(self.archive.folder / "run.toml", self.archive.dump(values))
 
     def restore(self) -> None:
         """Go back to the run's checkpoint. Changes nothing in the folder. Raises InputError."""
@@ -155,7 +254,7 @@ class Run:
         state = self.archive.restore()
         if not state:
             return  # killed before its first checkpoint: it begins again
-        if state.pop("settings", "") != self._settings:
+        if state.pop("settings", "") != self._settings or edited(self.archive.folder):
             raise InputError(f"{self.archive.folder / 'run.toml'}: not the settings that the run was made with; put back what was changed")
         try:
             self.seconds = float(state["seconds"])
@@ -168,8 +267,8 @@ class Run:
         except DAMAGED as error:
             raise InputError(f"{self.archive.folder}: the checkpoint is damaged") from error
 
-    def _ready(self) -> None:
-        """Convert nobody to Arrow, so that what that loads is not counted as search: pyarrow imports pandas where it is installed."""
+    def _import_arrow(self) -> None:
+        """Import pyarrow's converters now, so that the first flush is not timed as search: pyarrow imports pandas where it is installed."""
         schema = self.problem.space.schema
         nobody = Population(schema, 0)
         schema.to_arrow(nobody.tables, nobody.sizes)
@@ -198,13 +297,13 @@ class Run:
     def describe(self, individual: Individual) -> dict[str, Any]:
         """A candidate as plain values, `essence` without what cannot matter; its objectives are those that it was chosen by."""
         space = self.problem.space
-        objectives = dict(zip(self.problem.objectives, map(float, individual.fitness.values), strict=True))
+        objectives = dict(zip(self.problem.names, map(float, individual.fitness.values), strict=True))
         texts = {"text": space.format(individual.genotype), "essence": space.format(space.essence(individual.genotype))}
         return {"id": individual.id, "key": space.key(individual.genotype), "objectives": objectives} | texts
 
-    def _result(self, reason: str, counts: dict[str, int]) -> Result:
+    def _result(self, reason: str) -> Result:
         best = None if self.champion is None else self.describe(self.champion)
-        return Result(self.archive.folder, self.evaluations, self.seconds, reason, best, counts, None, self.halloffame, self.logbook)
+        return Result(self.archive.folder, self.evaluations, self.seconds, reason, best, self.counts, None, self.halloffame, self.logbook)
 
     def _store_result(self, result: Result) -> None:
         names = ("reason", "evaluations", "seconds", "counts", "best", "test")

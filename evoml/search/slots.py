@@ -12,15 +12,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from queue import Empty, Queue
-from typing import Any, Protocol
+from typing import Any
+
+import numpy as np
 
 from evoml.config import Config, build
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluator import CandidateEvaluator
+from evoml.contracts.executor import Job
 from evoml.core.errors import InputError
-from evoml.evaluators import Outcome
-from evoml.genotypes.population import CRASHED, TIMED_OUT
-from evoml.genotypes.schema import Genotype
+from evoml.genotypes.population import CRASHED, TIMED_OUT, Population
 from evoml.search.problem import Problem
 from evoml.workers.process import Process
 
@@ -34,45 +36,27 @@ READING = 10  # times as long as this process may others take to read the data: 
 HUNG = 2  # processes in a row that may not be ready in time, after which the search ends
 
 
-@dataclass
-class Job:
-    """A candidate to evaluate."""
-
-    id: int
-    genotype: Genotype
-    stream: int
-    attempts: int = field(default=0, compare=False)
-
-
-class Executor(Protocol):
-    """Where candidates are evaluated."""
-
-    def submit(self, job: Job) -> None: ...
-    def next(self, seconds: float) -> tuple[int, Outcome] | None: ...
-    def close(self) -> None: ...
-
-
 class Inline:
     """In this process, one at a time, without isolation: what ends the process ends the search, which can be resumed."""
 
-    def __init__(self, evaluator: Any) -> None:
+    def __init__(self, evaluator: CandidateEvaluator) -> None:
         self.evaluator = evaluator
         self.jobs: deque[Job] = deque()
 
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
 
-    def next(self, seconds: float) -> tuple[int, Outcome] | None:
+    def next(self, seconds: float) -> tuple[int, Evaluation] | None:
         """Evaluate the first that was submitted."""
         if not self.jobs:
             return None
         job = self.jobs.popleft()
         try:
-            return job.id, self.evaluator.outcomes([job.genotype], [job.stream])[0]
+            return job.id, self.evaluator.evaluate(job.population, np.array([job.stream], np.uint64))
         except InputError:
             raise
         except Exception:  # a result with a status, as where a process of its own ends
-            return job.id, Outcome(self.evaluator.worst, CRASHED)
+            return job.id, self.evaluator.worst_evaluation(CRASHED)
 
     def close(self) -> None:
         self.jobs.clear()
@@ -98,9 +82,9 @@ class Slots:
             if slot.job is None and not slot.killed and self.jobs:
                 job = self.jobs.popleft()
                 job.attempts += 1
-                slot.start(job, self.problem.space.schema.plain(job.genotype))
+                slot.start(job, self.problem.space.schema.plain(job.population.genotype(0)))
 
-    def next(self, seconds: float) -> tuple[int, Outcome] | None:
+    def next(self, seconds: float) -> tuple[int, Evaluation] | None:
         """The next candidate that is done, or None after so many seconds. Raises InputError where a worker refuses the configuration, or none starts."""
         if self.done.empty():  # else an answer that is only waiting to be read could be taken for none
             self._kill_overdue()
@@ -114,7 +98,7 @@ class Slots:
         self._start()
         return out
 
-    def _answered(self, slot: "_Slot", message: dict[str, Any]) -> tuple[int, Outcome] | None:
+    def _answered(self, slot: "_Slot", message: dict[str, Any]) -> tuple[int, Evaluation] | None:
         if "refused" in message:
             raise InputError(message["refused"])
         if "ready" in message:
@@ -123,9 +107,9 @@ class Slots:
             return None
         job, slot.job = slot.job, None
         assert job is not None
-        return job.id, Outcome(tuple(message["objectives"]), message["status"], message["seconds"], tuple(message["curve"]))
+        return job.id, Evaluation.from_plain(message["rows"], len(self.worst))
 
-    def _crashed(self, slot: "_Slot") -> tuple[int, Outcome] | None:
+    def _crashed(self, slot: "_Slot") -> tuple[int, Evaluation] | None:
         """A process that ended: replaced; its candidate tried once more, or given up."""
         job, spent = slot.job, time.monotonic() - slot.began
         slot.kill()
@@ -138,7 +122,7 @@ class Slots:
         if job.attempts < ATTEMPTS and not (slot.killed and slot.ready):
             self.jobs.appendleft(job)
             return None
-        return job.id, Outcome(self.worst, TIMED_OUT if slot.killed else CRASHED, spent)
+        return job.id, Evaluation.of(self.worst, TIMED_OUT if slot.killed else CRASHED, spent)
 
     def _unready(self, slot: "_Slot") -> None:
         """Count a process that never was ready. Raises InputError where there have been too many in a row."""
@@ -184,7 +168,8 @@ class _Slot(Process):
 
     def start(self, job: Job, plain: dict[str, Any]) -> None:
         self.job, self.began = job, time.monotonic()
-        self.send(json.dumps({"id": job.id, "genotype": plain, "stream": job.stream}))
+        parents = job.population.parents[0].tolist()
+        self.send(json.dumps({"id": job.id, "parents": parents, "genotype": plain, "stream": job.stream}))
 
     def ended(self) -> None:
         self.errors.seek(0)
@@ -231,8 +216,9 @@ def work() -> None:
     schema = problem.space.schema
     for line in lines:
         job = json.loads(line)
-        genotype = schema.from_plain(job["genotype"], f"candidate {job['id']}")
-        answer(id=job["id"], **asdict(evaluator.outcomes([genotype], [job["stream"]])[0]))
+        population = Population.of(schema, [schema.from_plain(job["genotype"], f"candidate {job['id']}")], problem.weights)
+        population.ids[:], population.parents[:] = job["id"], job["parents"]
+        answer(id=job["id"], rows=evaluator.evaluate(population, np.array([job["stream"]], np.uint64)).plain())
 
 
 if __name__ == "__main__":

@@ -8,25 +8,31 @@ member, `keys(population)`, `score(population)`, and what else a space names in 
 import random
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from deap import base, tools
 
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluator import Evaluator
+from evoml.contracts.space import Space
+from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
 from evoml.core.streams import generator
 from evoml.genotypes.population import Individual, Population, fitness_class
 from evoml.genotypes.schema import Genotype
 from evoml.networks.memory import check_step
-from evoml.spaces import Space
 
 
 class Evaluate:
     """DEAP's `evaluate` for one individual, and the same for many in one call of the evaluator."""
 
-    def __init__(self, space: Space, evaluator: Callable[[Any], Any], weights: tuple[float, ...]) -> None:
-        self.space, self.evaluator, self.weights = space, evaluator, weights
+    def __init__(self, space: Space, evaluator: Evaluator) -> None:
+        self.space, self.evaluator = space, evaluator
+        self.weights = evaluator.weights
+        self.worst = np.where(np.array(self.weights) > 0, -np.inf, np.inf)
 
     def __call__(self, individual: Individual) -> tuple[float, ...]:
         return self.batch([individual])[0]
@@ -36,24 +42,23 @@ class Evaluate:
         self.score(population)
         return [tuple(row) for row in population.fitness]
 
-    def score(self, population: Population) -> int:
-        """Evaluate a population in place; returns the cost in training steps."""
-        evaluation = self.evaluator(self.space.phenotypes(population))
-        worst = np.where(np.array(self.weights) > 0, -np.inf, np.inf)
-        population.fitness[:] = np.where(np.isnan(evaluation.objectives), worst, evaluation.objectives)
+    def score(self, population: Population) -> Evaluation:
+        """Evaluate a population in place."""
+        evaluation = self.evaluator.evaluate(population)
+        population.fitness[:] = np.where(np.isnan(evaluation.objectives), self.worst, evaluation.objectives)
         population.status[:] = evaluation.status
-        return int(evaluation.steps)
+        return evaluation
 
 
 def batch_map(function: Callable[..., Any], *iterables: Iterable[Any]) -> list[Any]:
-    """Like map, but a function with a `batch` method gets the whole list at once."""
-    whole = getattr(getattr(function, "func", function), "batch", None)
-    return whole(list(iterables[0])) if whole else list(map(function, *iterables))
+    """Like map, but `Evaluate` gets the whole list at once."""
+    inner = function.func if isinstance(function, partial) else function
+    return inner.batch(list(iterables[0])) if isinstance(inner, Evaluate) else list(map(function, *iterables))
 
 
-def toolbox(space: Space, evaluator: Callable[[Any], Any], weights: tuple[float, ...] = (1.0,), tournsize: int = 10) -> base.Toolbox:
-    """A DEAP toolbox for one space and evaluator. DEAP's own operators draw from Python's global `random`, as they always do."""
-    evaluate = Evaluate(space, evaluator, weights)
+def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Toolbox:
+    """A DEAP toolbox for one space and evaluator, whose objectives' weights it takes. DEAP's own operators draw from Python's global `random`, as they always do."""
+    evaluate, weights = Evaluate(space, evaluator), evaluator.weights
     fitness = fitness_class(weights)
     box = base.Toolbox()
 
@@ -84,27 +89,30 @@ def toolbox(space: Space, evaluator: Callable[[Any], Any], weights: tuple[float,
     box.register("initial", lambda streams, given: space.initial(streams, given).weighted(weights))
     box.register("vary", lambda population, parents, streams: space.mutate(population, parents, streams).weighted(weights))
     box.register("cross", lambda population, pairs, streams: cross(space, population, pairs, streams).weighted(weights))
-    box.register("neighbours", lambda population: neighbours(space, population.genotype(0)).weighted(weights))
+    box.register(
+        "neighbours",
+        lambda population: Population.of(space.schema, space.neighbours(population.genotype(0))).weighted(weights),
+    )
     box.register("keys", space.keys)
     box.register("score", evaluate.score)
     box.register("empty", lambda size: Population(space.schema, size, weights=weights))
-    if hasattr(getattr(evaluator, "tasks", None), "train_x"):
-        relax(box, space, evaluator.tasks, weights)  # type: ignore[attr-defined]
+    if isinstance(evaluator.tasks, ImageSet):
+        relax(box, space, evaluator.tasks, weights)
     else:
         box.register("supernet", _no_supernet, "task: a supernet is trained on images, which this task does not give; digits does")
-    for name in getattr(space, "tools", ()):
+    for name in space.tools:
         box.register(name, getattr(space, name))
     return box
 
 
-def relax(box: base.Toolbox, space: Any, images: Any, weights: tuple[float, ...]) -> None:
+def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[float, ...]) -> None:
     """What strategies use that search in a supernet: `images()`, `supernet()`, `paths(genotype)`, `derive(strengths)`, `shared(seed, ...)`, `fits(batch, mix)`."""
+    if not isinstance(space, ArchitectureSpace):
+        box.register("supernet", _no_supernet, f"space: {space.name}: has no supernet; cell, nasbench201 and mobile have one")
+        return
 
     @cache
     def supernet() -> Any:
-        if not hasattr(space, "supernet"):
-            name = getattr(space, "name", type(space).__module__.rpartition(".")[2])
-            raise InputError(f"space: {name}: has no supernet; cell, nasbench201 and mobile have one")
         return space.supernet(images.size, len(images.classes))
 
     def shared(seed: int, **how: Any) -> Any:
@@ -120,7 +128,7 @@ def relax(box: base.Toolbox, space: Any, images: Any, weights: tuple[float, ...]
     box.register("supernet", supernet)
     box.register("shared", shared)
     box.register("fits", fits)
-    box.register("paths", getattr(space, "paths", lambda genotype: None))
+    box.register("paths", space.paths)
     box.register("derive", lambda strengths: Population.of(space.schema, [space.derive(strengths)]).weighted(weights))
 
 
@@ -135,13 +143,6 @@ def cross(space: Space, population: Population, pairs: np.ndarray, streams: np.n
         for (one, other), stream in zip(pairs, streams, strict=True)
     ]
     return Population.of(space.schema, children)
-
-
-def neighbours(space: Space, genotype: Genotype) -> Population:
-    """Everything that differs from a genotype in one gene. Raises InputError for a space that does not list it."""
-    if not hasattr(space, "neighbours"):
-        raise InputError("strategy: local_search needs a space that lists neighbours, which this one does not; spaces of architectures do")
-    return Population.of(space.schema, space.neighbours(genotype))
 
 
 def _stream() -> np.ndarray:

@@ -91,7 +91,7 @@ def train_final(
     known = None if folder is None else kept(folder, genotype, problem)
     data, place = problem.test_tasks, None
     if known is None:
-        evaluator = problem.evaluator(data, exact=True)
+        evaluator: Any = problem.evaluator(data, exact=True)
         network = evaluator.checked(genotype)
         place = None if folder is None else _place(folder)
         start = None if donor is None else donor.weights(network)
@@ -160,8 +160,8 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
         )  # fmt: skip
         if about["genotype"] != genotype.digest() or not same:
             return None
-        size, classes = tuple(map(int, about["size"])), tuple(map(str, about["classes"]))
-        network = Problem(config).space.network(genotype, size, len(classes))
+        (channels, height, width), classes = map(int, about["size"]), tuple(map(str, about["classes"]))
+        network = Problem(config).architecture_space.network(genotype, (channels, height, width), len(classes))
         held = sum(tensor.numel() for tensor in tensors.values())
         if not network.parameters <= held <= 3 * network.parameters + 10_000 or not {"test_accuracy", "parameters", "multiply_adds"} <= set(
             about["scores"]
@@ -171,7 +171,7 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
         module.load_state_dict(tensors)
         scores = {str(name): float(value) for name, value in about["scores"].items()}
         mean, deviation = (np.array(about[name], np.float64) for name in ("mean", "deviation"))
-        if mean.shape != (size[0],) or deviation.shape != mean.shape:
+        if mean.shape != (channels,) or deviation.shape != mean.shape:
             raise ValueError("mean and deviation do not fit the images")
         coded = bool(about["coded"])
         return Trained(module.eval(), network, scores, classes, mean, deviation, coded, tuple(about["curve"]), float(about["seconds"]))

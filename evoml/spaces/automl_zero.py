@@ -14,12 +14,12 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from evoml.contracts.space import Space
 from evoml.core import settings
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Choice, Column, Domain, Genotype, Given, Integer, Real, Schema, Table
 from evoml.phenotypes.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
-from evoml.spaces import Space as _Space
 from evoml.spaces._program_text import format_instruction, format_program, parse_program
 
 _LAST_INDEX = float(np.nextafter(1.0, 0.0))
@@ -83,8 +83,11 @@ class Settings(settings.Settings):
         return self
 
 
-class Space(_Space):
+class AutoMLZeroSpace(Space):
     """Programs of a memory layout. The batch methods are compiled."""
+
+    phenotype = "programs"
+    memory: Memory
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -211,16 +214,16 @@ class Space(_Space):
     def parse(self, text: str, where: str) -> Genotype:
         return Genotype(self.schema, parse_program(text, where, self.memory, self._bounds[:, 1]))
 
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """A program file with the smallest space that holds it. Raises InputError."""
-    tables = parse_program(text, where, Memory(64, 64, 64))
-    used = {"s": 2, "v": 1, "m": 0}
-    for row in np.concatenate(list(tables.values())):
-        op = OPS[row["op"]]
-        for kind, name in zip(op.ins + op.out, [*"ab"[: len(op.ins)], "out"], strict=False):
-            used[kind] = max(used[kind], int(row[name]) + 1)
-    counts = {name: max(len(tables[name]), 1) for name in FUNCTIONS}
-    functions = {name: Function(initial=counts[name], most=counts[name], ops=()) for name in FUNCTIONS}
-    space = Space(Settings(scalars=used["s"], vectors=used["v"], matrices=used["m"], **functions))
-    return space, space.parse(text, where)
+    @classmethod
+    def open_text(cls, text: str, where: str) -> tuple[Self, Genotype]:
+        """A program file with the smallest space that holds it. Raises InputError."""
+        tables = parse_program(text, where, Memory(64, 64, 64))
+        used = {"s": 2, "v": 1, "m": 0}
+        for row in np.concatenate(list(tables.values())):
+            op = OPS[row["op"]]
+            for kind, name in zip(op.ins + op.out, [*"ab"[: len(op.ins)], "out"], strict=False):
+                used[kind] = max(used[kind], int(row[name]) + 1)
+        counts = {name: max(len(tables[name]), 1) for name in FUNCTIONS}
+        functions = {name: Function(initial=counts[name], most=counts[name], ops=()) for name in FUNCTIONS}
+        space = cls(Settings(scalars=used["s"], vectors=used["v"], matrices=used["m"], **functions))
+        return space, space.parse(text, where)

@@ -20,7 +20,6 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from evoml.contracts.architecture_space import ArchitectureSpace, Skeleton, graph_digest
-from evoml.contracts.toml_space import opened
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.genotypes.schema import Choice, Column, Genotype, Reference, Schema, Table
@@ -83,10 +82,11 @@ class Settings(settings.Settings):
         return self
 
 
-class Space(ArchitectureSpace):
+class CellSpace(ArchitectureSpace):
     """Pairs of cells."""
 
-    name = "cell"
+    has_supernet = True
+    operations = OPERATIONS
     meaning = ("output", "normal_output", "reduction_output")
 
     def __init__(self, settings: Settings) -> None:
@@ -282,8 +282,3 @@ class Space(ArchitectureSpace):
         given = self.settings.model_dump(mode="json", include=set(keys))
         defaults: dict[str, list[int]] = {"normal_output": [], "reduction_output": []}
         return {key: given[key] for key in keys if given[key] != defaults.get(key)}
-
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """A genotype's file with the space that it names. Raises InputError."""
-    return opened(Space, Settings, text, where)

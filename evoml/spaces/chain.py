@@ -15,7 +15,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from evoml.contracts.architecture_space import ArchitectureSpace, graph_digest
-from evoml.contracts.toml_space import opened
 from evoml.core import settings
 from evoml.core.streams import generator
 from evoml.genotypes.schema import Column, Genotype, Listed, Schema, Subset, Table, members
@@ -56,10 +55,8 @@ class Settings(settings.Settings):
         return self
 
 
-class Space(ArchitectureSpace):
+class ChainSpace(ArchitectureSpace):
     """Chains of convolutions with batch normalisation and ReLU."""
-
-    name = "chain"
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -190,8 +187,3 @@ def _sources(anchors: int) -> list[int]:
 
 def _layer(height: int, width: int) -> str:
     return f"conv_{height}x{width}_bn_relu"
-
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """A genotype's file with the space that it names. Raises InputError."""
-    return opened(Space, Settings, text, where)

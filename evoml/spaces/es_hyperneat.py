@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 
 from evoml.backends._graph_lanes import prepare
 from evoml.backends._lanes import LANES
-from evoml.contracts.toml_space import opened
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.neuron_graphs import Graphs
@@ -49,11 +48,10 @@ class Settings(hyperneat.Settings):
         return self
 
 
-class Space(hyperneat.Space):
+class ESHyperNEATSpace(hyperneat.HyperNEATSpace):
     """CPPNs with inputs x1, y1, x2, y2[, distance], the bias, and outputs weight[, bias][, link expression]."""
 
-    name = "es_hyperneat"
-    meaning: ClassVar[Any] = (*hyperneat.Space.meaning, "initial_depth", "max_depth", "division", "variance", "band", "iterations")
+    meaning: ClassVar[Any] = (*hyperneat.HyperNEATSpace.meaning, "initial_depth", "max_depth", "division", "variance", "band", "iterations")
 
     def _hidden(self, inputs: int, outputs: int) -> int:
         return 0
@@ -75,7 +73,7 @@ class Space(hyperneat.Space):
     def _discovered(self, population: Population) -> list[tuple[np.ndarray, ...]]:
         """What the kernel finds, network by network."""
         self._need_layers()
-        cppns = neat.Space.phenotypes(self, population)
+        cppns = neat.NEATSpace.phenotypes(self, population)
         prepare(np.dtype(np.float64))
         room = np.zeros(max(1, int(cppns.slots.max(initial=0))) * VECTORS * WIDTH)
         tools = Tools(
@@ -91,8 +89,3 @@ class Space(hyperneat.Space):
         inputs, outputs = (layer.coordinates for layer in self.substrate.layers)
         out: np.ndarray = np.concatenate([inputs, np.zeros((1, 2)), outputs, hidden])
         return out
-
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """The space that a genotype's file names, and the genotype. Raises InputError."""
-    return opened(Space, Settings, text, where)

@@ -19,7 +19,6 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from evoml.contracts.architecture_space import ArchitectureSpace, Skeleton, graph_digest
-from evoml.contracts.toml_space import opened
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import generator
@@ -66,10 +65,8 @@ class Settings(settings.Settings):
         return levels
 
 
-class Space(ArchitectureSpace):
+class HierarchicalSpace(ArchitectureSpace):
     """Cells made of motifs. Table `level2` holds the motifs over primitives, each next one those over the motifs of the level below."""
-
-    name = "hierarchical"
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -339,8 +336,3 @@ def _build(build: Builder, cell: Expanded, start: int, filters: int) -> int:
         source = at[sources[0]] if label != MERGE else build.concat(at[each] for each in sources)
         at.append(build.layer(source, "conv_1x1_bn_relu" if label == MERGE else label, filters))
     return at[output]
-
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """A genotype's file with the space that it names. Raises InputError."""
-    return opened(Space, Settings, text, where)

@@ -17,7 +17,8 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator
 
-from evoml.contracts.toml_space import opened, read_header
+from evoml.contracts.space import read_header
+from evoml.contracts.task import Task
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.registry import load
@@ -71,10 +72,10 @@ class Settings(settings.Settings):
         return read_substrate(value)
 
 
-class Space(neat.Space):
+class HyperNEATSpace(neat.NEATSpace):
     """CPPNs with inputs x1, y1[, z1], x2, y2[, z2][, distance], the bias, and outputs weight[, bias][, link expression]."""
 
-    name = "hyperneat"
+    substrate: Substrate
     meaning: ClassVar[Any] = ("threshold", "range", "biases", "leo", "distance")
 
     def __init__(self, settings: Settings) -> None:
@@ -84,15 +85,14 @@ class Space(neat.Space):
         self.inputs = 2 * settings.substrate.dimensions + settings.distance
         self.outputs = 1 + settings.biases + settings.leo
         self._known = (True, True)
-        self.substrate: Substrate = _with_output(settings.substrate)
+        self.substrate = _with_output(settings.substrate)
 
-    def shaped(self, task: Any) -> Self:
+    def for_task(self, task: Task) -> Self:
         """This space for a task's inputs, outputs and function of the outputs. Raises InputError where the substrate has others."""
-        inputs, outputs = getattr(task, "inputs", None), getattr(task, "outputs", None)
+        inputs, outputs = task.inputs, task.outputs
         if inputs is None or outputs is None:
             raise InputError(f"task: networks of the space {self.name} need a task with inputs and outputs, such as xor or double_pole")
-        output = str(getattr(task, "output", neat.SIGMOID))
-        self.substrate = self.settings.substrate.made(inputs, outputs, self._hidden(inputs, outputs), output)
+        self.substrate = self.settings.substrate.made(inputs, outputs, self._hidden(inputs, outputs), task.output)
         return self
 
     def _hidden(self, inputs: int, outputs: int) -> int:
@@ -171,7 +171,7 @@ class Space(neat.Space):
         out: np.ndarray = np.insert(self.layout.places, inputs, 0.0, axis=0)
         return out
 
-    def network(self, genotype: Genotype) -> nx.DiGraph:
+    def drawn_network(self, genotype: Genotype) -> nx.DiGraph:
         """The network that a genotype draws: nodes by address with `kind`, `place` and `activation`; links with `weight`."""
         graphs, places = self.phenotypes(Population.of(self.schema, [genotype])), self.places(genotype)
         edges = list(accumulate((graphs.inputs, 1, graphs.outputs)))
@@ -197,6 +197,9 @@ class Space(neat.Space):
         header, genes = super().format(genotype).split("\n\n", 1)
         return f"{header}\n{substrate_text(self.substrate, 'space.substrate')}\n{genes}"
 
+    def _take_ends(self, genotype: Genotype) -> None:
+        """A CPPN's ends are the substrate's, which the file holds."""
+
     def parse(self, text: str, where: str) -> Genotype:
         own = type(self.settings).read({"substrate": read_header(text, where).get("substrate", {})}, f"{where}: space")
         if _with_output(own.substrate) != self.substrate:
@@ -207,8 +210,3 @@ class Space(neat.Space):
 def _with_output(substrate: Substrate) -> Substrate:
     """A substrate that no task is known of."""
     return substrate.model_copy(update={"output": substrate.output or neat.SIGMOID})
-
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """The space that a genotype's file names, and the genotype. Raises InputError."""
-    return opened(Space, Settings, text, where)

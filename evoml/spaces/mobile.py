@@ -16,7 +16,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from evoml.contracts.architecture_space import ArchitectureSpace
-from evoml.contracts.toml_space import opened
 from evoml.core import settings
 from evoml.genotypes.schema import Choice, Column, Flag, Genotype, Given, Integer, Schema, Table
 from evoml.phenotypes.layers import Size
@@ -65,10 +64,10 @@ class Settings(settings.Settings):
         return self
 
 
-class Space(ArchitectureSpace):
+class MobileSpace(ArchitectureSpace):
     """Sequences of blocks."""
 
-    name = "mobile"
+    has_supernet = True
     skips = ("none",)  # what is left of a block then is its identity
 
     def __init__(self, settings: Settings) -> None:
@@ -201,8 +200,3 @@ class Space(ArchitectureSpace):
 
     def header(self) -> dict[str, Any]:
         return self.settings.model_dump(mode="json", include={"kernels", "expansions", "widths", "blocks", "strides"})
-
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """A genotype's file with the space that it names. Raises InputError."""
-    return opened(Space, Settings, text, where)

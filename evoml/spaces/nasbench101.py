@@ -15,7 +15,6 @@ import numpy as np
 from pydantic import Field
 
 from evoml.contracts.architecture_space import ArchitectureSpace
-from evoml.contracts.toml_space import opened
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.genotypes.population import Population
@@ -61,10 +60,9 @@ class Settings(settings.Settings):
     skeleton: Skeleton = Skeleton()
 
 
-class Space(ArchitectureSpace):
+class NASBench101Space(ArchitectureSpace):
     """Cells as graphs of operations; a vertex's inputs are a bit mask over the vertices before it."""
 
-    name = "nasbench101"
     schema = SCHEMA
 
     def __init__(self, settings: Settings) -> None:
@@ -307,8 +305,3 @@ def _cell(build: Builder, source: int, kept: Sequence[int], ops: Sequence[int], 
 
 def _link(vertex: int, width: int, wanted: int) -> str:
     return PROJECTION if vertex == 0 else "truncate" if width > wanted else "identity"
-
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """A genotype's file with the space that it names. Raises InputError."""
-    return opened(Space, Settings, text, where)

@@ -16,7 +16,6 @@ import numpy as np
 from pydantic import Field
 
 from evoml.contracts.architecture_space import ArchitectureSpace
-from evoml.contracts.toml_space import opened
 from evoml.core import settings
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Choice, Column, Genotype, Integer, Schema, Table
@@ -50,10 +49,10 @@ class Settings(settings.Settings):
     skeleton: Skeleton = Skeleton()
 
 
-class Space(ArchitectureSpace):
+class NASBench201Space(ArchitectureSpace):
     """Cells as six operations."""
 
-    name = "nasbench201"
+    has_supernet = True
     schema = SCHEMA
 
     def __init__(self, settings: Settings) -> None:
@@ -212,8 +211,3 @@ def _change(rng: Random, ops: np.ndarray) -> None:
 def _codes(ops: np.ndarray) -> np.ndarray:
     out: np.ndarray = ops.astype(np.uint64) @ _PLACES
     return out
-
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """A genotype's file with the space that it names. Raises InputError."""
-    return opened(Space, Settings, text, where)

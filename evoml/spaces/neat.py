@@ -15,7 +15,8 @@ import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator
 
-from evoml.contracts.toml_space import FileSpace, opened
+from evoml.contracts.space import Space
+from evoml.contracts.task import Task
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import generator, outputs
@@ -25,6 +26,7 @@ from evoml.phenotypes.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, ch
 from evoml.phenotypes.neuron_graphs import Graphs
 from evoml.spaces import _neat_kernels as kernels
 from evoml.spaces._neat_kernels import BIAS, HIDDEN, INPUT, OUTPUT, Rates
+from evoml.spaces._substrates import Substrate
 
 _NUMBER = Integer(0, 2_000_000_000)  # so that there is room for those of a search behind the largest of a file
 _ACTIVATION, _AGGREGATION = Choice(ACTIVATION_NAMES), Choice(AGGREGATION_NAMES)
@@ -84,13 +86,15 @@ class Settings(settings.Settings):
         return checked_names(value, info.field_name)
 
 
-class Space(FileSpace):
+class NEATSpace(Space):
     """Genomes of networks of I inputs and O outputs. Nodes 0 .. I-1 are the inputs, I the bias where there is one, then the outputs."""
 
-    name = "neat"
     evaluator = "behaviour"
+    phenotype = "neurons"
+    needs_task = True
     meaning = ("recurrent",)
     schema = SCHEMA
+    substrate: Substrate | None = None  # of CPPNs: what they draw on
     tools = ("begin", "breed", "speciate", "distances", "rates", "sound")
 
     def __init__(self, settings: Settings) -> None:
@@ -104,10 +108,10 @@ class Space(FileSpace):
             for names, chosen in ((ACTIVATION_NAMES, settings.activations), (AGGREGATION_NAMES, settings.aggregations))
         )
 
-    def shaped(self, task: Any) -> Self:
+    def for_task(self, task: Task) -> Self:
         """This space for a task's inputs, outputs, bias and function of the outputs. Raises InputError where the settings say otherwise."""
         for name in ("inputs", "outputs"):
-            own, needed = getattr(self.settings, name), getattr(task, name, None)
+            own, needed = getattr(self.settings, name), getattr(task, name)
             if needed is None:
                 raise InputError("task: networks of the space neat need a task with inputs and outputs, such as xor or double_pole")
             if own not in (0, needed):
@@ -115,9 +119,9 @@ class Space(FileSpace):
             setattr(self, name, needed)
         self._known = True, True
         if self.settings.bias is None:
-            self.bias = float(getattr(task, "bias", 1.0))
+            self.bias = float(task.bias)
         if self.settings.output is None:
-            self.output = str(getattr(task, "output", SIGMOID))
+            self.output = task.output
         return self
 
     @property
@@ -297,6 +301,17 @@ class Space(FileSpace):
 
     # -- files -------------------------------------------------------------------------------------------------------------
 
+    @classmethod
+    def open_text(cls, text: str, where: str) -> tuple[Self, Genotype]:
+        space, genotype = super().open_text(text, where)
+        space._take_ends(genotype)
+        return space, genotype
+
+    def _take_ends(self, genotype: Genotype) -> None:
+        """Have as many inputs and outputs as a genotype that no task is known of."""
+        kinds = genotype.tables["nodes"]["kind"]
+        self.inputs, self.outputs = int((kinds == INPUT).sum()), int((kinds == OUTPUT).sum())
+
     def header(self) -> dict[str, Any]:
         return {"recurrent": self.settings.recurrent, "bias": self.bias}
 
@@ -364,11 +379,3 @@ def _narrowed(table: np.ndarray, most: int) -> np.ndarray:
     size = table.dtype.itemsize
     rows = np.ascontiguousarray(table.view(np.uint8).reshape(len(table), -1)[:, : most * size])
     return rows.view(table.dtype).reshape(len(table), most)
-
-
-def open_text(text: str, where: str) -> tuple[Space, Genotype]:
-    """The space that a genotype's file names, and the genotype. Raises InputError."""
-    space, genotype = opened(Space, Settings, text, where)
-    kinds = genotype.tables["nodes"]["kind"]
-    space.inputs, space.outputs = int((kinds == INPUT).sum()), int((kinds == OUTPUT).sum())
-    return space, genotype

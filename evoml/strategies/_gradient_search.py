@@ -14,6 +14,8 @@ import numpy as np
 from deap import base
 from pydantic import Field, field_validator
 
+from evoml.contracts.learner import Learner
+from evoml.contracts.strategy import OneAtATime, OneAtATimeSettings, check_counts
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import LEARN, seed_of
@@ -22,7 +24,6 @@ from evoml.genotypes.schema import Genotype
 from evoml.networks import SupernetSettings
 from evoml.networks.batches import Batches, channels_last
 from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
-from evoml.strategies import Single, SingleSettings, check_counts
 
 if TYPE_CHECKING:
     from evoml.networks.cpu.shared_weights import Shared
@@ -46,7 +47,7 @@ class ArchitectureSettings(settings.Settings):
         return betas
 
 
-class Settings(SupernetSettings, SingleSettings):
+class Settings(SupernetSettings, OneAtATimeSettings):
     """How a supernet's weights are trained while its architecture is searched."""
 
     epochs: int = Field(50, ge=1, le=10_000, description="of one search")
@@ -58,9 +59,10 @@ class Settings(SupernetSettings, SingleSettings):
     architecture: ArchitectureSettings = ArchitectureSettings()
 
 
-class Relaxed(Single):
+class GradientSearch(OneAtATime, Learner):
     """A subclass gives `_step` and, where they are others, `initial`, `probabilities`, `strengths`, and what it keeps besides in `_begin`, `_state`, `_load`."""
 
+    has_probabilities = True
     divided = True  # whether the training images are divided between weights and architecture
     affine = False  # whether the supernet's normalisations have a scale and a shift
     smoothing = 0.0  # of labels
@@ -81,10 +83,11 @@ class Relaxed(Single):
         super().__init__(toolbox, settings, seed)
         self.supernet = toolbox.supernet()
         toolbox.fits(min(settings.batch, len(toolbox.images().train_y)), self.kept())
-        self.search, self.step = -1, 0  # which search is in progress, and steps of it that are done
+        self.search: int = -1
+        self.step = 0  # which search is in progress, and steps of it that are done
         self.spent = 0  # multiply-adds of all searches
         self.sums = np.zeros(2)  # loss and hits, of the epoch in progress
-        self.failed: list[int] = []  # searches that diverged, whose candidates are not trained
+        self.failed_searches: list[int] = []  # searches that diverged, whose candidates are not trained
         self.diverged = 0  # the step, from 1, at which the search in progress did; 0: it did not
         self.made: Population = toolbox.empty(0)
 
@@ -121,7 +124,7 @@ class Relaxed(Single):
         self.spent += self.net.spent - before
         last = self.step + 1 == self.total  # the weights of other steps show in the next loss
         if not (np.isfinite(self.sums[0]) and np.isfinite(self.alpha).all() and (not last or np.isfinite(self.net.weights).all())):
-            self.failed.append(self.search)
+            self.failed_searches.append(self.search)
             self.alpha = np.where(np.isfinite(self.alpha), self.alpha, 0.0)
             self.step, self.diverged = self.total, self.step + 1
             return None
@@ -153,9 +156,13 @@ class Relaxed(Single):
         return self.made
 
     @property
-    def trained(self) -> list[Genotype]:
-        """What was derived and then trained by itself."""
-        return [each.genotype for each in self.made if each.id not in self.failed and each.status != OVER_BUDGET]
+    def failed(self) -> list[int]:
+        return self.failed_searches
+
+    @property
+    def stand_alone(self) -> list[Genotype]:
+        """What was derived and then trained from scratch."""
+        return [each.genotype for each in self.made if each.id not in self.failed_searches and each.status != OVER_BUDGET]
 
     @property
     def unfinished(self) -> bool:
@@ -179,13 +186,18 @@ class Relaxed(Single):
 
     def state_dict(self) -> dict[str, Any]:
         searched = {} if self.search < 0 else {"net": self.net.state()} | self._state()
-        names = ("asked", "told", "search", "step", "spent", "diverged", "failed")
-        return {name: getattr(self, name) for name in names} | {"sums": self.sums, "made": self.made.state(), "searched": searched}
+        names = ("asked", "told", "search", "step", "spent", "diverged")
+        return {name: getattr(self, name) for name in names} | {
+            "failed": self.failed_searches,
+            "sums": self.sums,
+            "made": self.made.state(),
+            "searched": searched,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.asked, self.told = check_counts(state["asked"], state["told"])
         self.step, self.spent = check_counts(state["step"], state["spent"])
-        self.diverged, self.failed = int(state["diverged"]), [int(search) for search in state["failed"]]
+        self.diverged, self.failed_searches = int(state["diverged"]), [int(search) for search in state["failed"]]
         self.search, self.sums = int(state["search"]), np.array(state["sums"], np.float64).reshape(2)
         self.made = Population.from_state(self.made.schema, state["made"], self.made.weights)
         if len(self.made) != self.told or not 0 <= self.asked - self.told <= 1 or not -1 <= self.search <= self.told:

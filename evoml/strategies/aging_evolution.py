@@ -12,14 +12,12 @@ import numpy as np
 from deap import algorithms, base, tools
 from pydantic import Field
 
-from evoml.core import settings
+from evoml.contracts.strategy import AgingPopulation, StrategySettings, founders
 from evoml.core.streams import MIGRATE, SELECT, VARY, below, streams
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Genotype
-from evoml.strategies import Ring, founders
 
 
-class Settings(settings.Settings):
+class Settings(StrategySettings):
     """Population P and tournament T of the paper."""
 
     population: int = Field(100, ge=2, le=1_000_000, description="P, individuals alive")
@@ -33,14 +31,15 @@ class Settings(settings.Settings):
     def candidates(self) -> int:
         return min(self.block or min(max(self.population // 10, 1), 100), self.population)
 
+    @property
+    def alive(self) -> int:
+        return self.population
 
-class Strategy(Ring):
+
+class AgingEvolution(AgingPopulation):
     """Children of tournament winners. Candidate i draws from its own stream only."""
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        super().__init__(toolbox.empty(settings.population))
-        self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
-        self.block = settings.candidates
+    settings: Settings
 
     def ask(self, ids: np.ndarray) -> Population:
         """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from evoml.networks.optimisers import decayed
 from evoml.strategies import _gradient_search as _relaxed
-from evoml.strategies._gradient_search import Relaxed, through_softmax
+from evoml.strategies._gradient_search import GradientSearch, through_softmax
 
 if TYPE_CHECKING:
     from evoml.networks.cpu.shared_weights import Shared
@@ -36,7 +36,7 @@ class Settings(_relaxed.Settings):
     radius: float = Field(0.004, gt=0, le=1, description="of epsilon = relative")
 
 
-class Strategy(Relaxed):
+class DARTS(GradientSearch):
     """One candidate a search, as published; the authors run four and take the best."""
 
     settings: Settings

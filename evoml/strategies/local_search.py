@@ -11,21 +11,21 @@ import numpy as np
 from deap import base
 from pydantic import Field
 
+from evoml.contracts.strategy import OneAtATime, OneAtATimeSettings, check_counts
 from evoml.core.streams import INITIAL, SELECT, generator, outputs, streams
 from evoml.genotypes.population import OK, Population
 from evoml.genotypes.schema import Genotype
-from evoml.strategies import Single, SingleSettings, check_counts
 
 DRAWS = 200  # of a random start that is not known yet; then the space counts as exhausted
 
 
-class Settings(SingleSettings):
+class Settings(OneAtATimeSettings):
     """The number of neighbours that are looked at."""
 
     neighbours: int = Field(0, ge=0, description="most neighbours of a point to evaluate, in random order; 0: all")
 
 
-class Strategy(Single):
+class LocalSearch(OneAtATime):
     """One point and its neighbours."""
 
     settings: Settings

@@ -16,12 +16,11 @@ import numpy as np
 from deap import base
 from pydantic import Field, model_validator
 
-from evoml.core import settings
+from evoml.contracts.strategy import Strategy, StrategySettings, check_counts, founders
 from evoml.core.streams import MIGRATE, SELECT, VARY, outputs, streams
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.strategies import _neat_kernels as kernels
-from evoml.strategies import check_counts, founders
 
 DISTANCES = ("classic", "unscaled", "relative")
 TIES = ("random", "smaller", "second")
@@ -49,7 +48,7 @@ def _share(default: float, description: str) -> Any:
     return Field(default, ge=0, le=1, description=description)
 
 
-class Settings(settings.Settings):
+class Settings(StrategySettings):
     """The paper's numbers; where a preset has others, those are the defaults."""
 
     preset: Literal["stanley2002", "stanley_code", "neat_python"] = Field(
@@ -143,25 +142,34 @@ class Settings(settings.Settings):
     def candidates(self) -> int:
         return self.population
 
+    @property
+    def alive(self) -> int:
+        return self.population
 
-class Strategy:
+
+class NEAT(Strategy):
     """A population of species. It is asked for a whole generation and told what that scored."""
 
     generational = True
+    needs = ("begin", "breed", "speciate", "distances", "rates", "sound")
+    settings: Settings
 
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
+        super().__init__(toolbox, settings, seed, given)
+        self.block = settings.population
         self.population: Population = toolbox.empty(0)
         self.representatives = self.population
         self.species = np.zeros(0, np.int64)  # [P] of everyone, a place in `table`
         self.table = _table(0)  # one row a species that has members
         self.counters = np.zeros(3, np.int64)
-        self.asked = self.told = self.generation = self.begun = self.improved = 0
+        self.generation = self.begun = self.improved = 0
         self.best, self.threshold = -np.inf, settings.threshold
         self._rates = toolbox.rates({name: getattr(settings, name) for name in RATES})
 
     def warm(self) -> None:
-        """Compile what breeding needs."""
+        """Compile what breeding and telling apart need."""
+        two = self.toolbox.random(np.arange(2, dtype=np.uint64))
+        self.toolbox.speciate(two, two, (1.0, 1.0, 1.0), 0, 1.0, False)
         none, no = np.zeros(0, np.int64), np.zeros(0, np.uint8)
         kernels.pair(
             none.view(np.uint64), none, none, none, none, none, no > 0, self.settings.elite, self.settings.interspecies, self.settings.mutation_only, 0,
@@ -322,18 +330,13 @@ class Strategy:
             self.table["tested"][self.species[champions]] = self.population.quality[champions]
         return champions[:1]
 
-    def report(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[dict[str, Any]]:
         """Every species of this generation: its number, members, best fitness now and ever, and the generations it began and last gained in."""
         return [dict(zip(COLUMNS[:-1], row)) for row in self.table.tolist()]
 
     @property
     def alive(self) -> Population:
         return self.population
-
-    @property
-    def fitness(self) -> np.ndarray:
-        """The first objective of everyone alive."""
-        return self.population.fitness[:, 0]
 
     def state_dict(self) -> dict[str, Any]:
         """Numbers, and the two populations."""

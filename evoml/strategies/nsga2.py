@@ -12,20 +12,24 @@ import numpy as np
 from deap import base, tools
 from pydantic import Field
 
+from evoml.contracts.strategy import OneAtATime, OneAtATimeSettings, check_counts, founders
 from evoml.core.streams import SELECT, VARY, below, outputs, streams
 from evoml.genotypes.population import OK, Population
 from evoml.genotypes.schema import Genotype
-from evoml.strategies import Single, SingleSettings, check_counts, founders
 
 
-class Settings(SingleSettings):
+class Settings(OneAtATimeSettings):
     """Population and crossover."""
 
     population: int = Field(40, ge=4, le=100_000, description="parents that survive a generation, and children in it")
     crossover: float = Field(0.5, ge=0, le=1, description="share of children that have two parents; all are mutated")
 
+    @property
+    def alive(self) -> int:
+        return self.population
 
-class Strategy(Single):
+
+class NSGA2(OneAtATime):
     """Generations of parents and children."""
 
     settings: Settings

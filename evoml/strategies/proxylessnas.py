@@ -25,7 +25,7 @@ from evoml.core.settings import FILE
 from evoml.genotypes.schema import Genotype
 from evoml.networks.optimisers import Momentum, PartialAdam, cosine
 from evoml.strategies import _gradient_search as _relaxed
-from evoml.strategies._gradient_search import Relaxed, softmax, through_softmax
+from evoml.strategies._gradient_search import GradientSearch, softmax, through_softmax
 
 UNITS = 80.0  # that a reference latency counts as: the paper's, in milliseconds
 
@@ -82,7 +82,7 @@ class Settings(_relaxed.Settings):
         return self
 
 
-class Strategy(Relaxed):
+class ProxylessNAS(GradientSearch):
     """One candidate a search."""
 
     affine = True
@@ -90,7 +90,7 @@ class Strategy(Relaxed):
     adam: PartialAdam
 
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        """Raises InputError as `Relaxed` does, and for a table that is none or lacks a layer."""
+        """Raises InputError as `GradientSearch` does, and for a table that is none or lacks a layer."""
         self.smoothing = settings.smoothing
         super().__init__(toolbox, settings, seed, given)
         self.fixed, self.costs = self._priced()

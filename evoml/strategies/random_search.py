@@ -10,15 +10,14 @@ import numpy as np
 from deap import base
 from pydantic import Field
 
-from evoml.core import settings
+from evoml.contracts.strategy import AgingPopulation, StrategySettings
 from evoml.core.errors import InputError
 from evoml.core.streams import INITIAL, streams
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
-from evoml.strategies import Ring
 
 
-class Settings(settings.Settings):
+class Settings(StrategySettings):
     """Nothing is learnt, so there is little to set."""
 
     population: int = Field(100, ge=2, le=1_000_000, description="candidates kept for snapshots and statistics")
@@ -28,8 +27,12 @@ class Settings(settings.Settings):
     def candidates(self) -> int:
         return min(self.block, self.population)
 
+    @property
+    def alive(self) -> int:
+        return self.population
 
-class Strategy(Ring):
+
+class RandomSearch(AgingPopulation):
     """Independent draws from the space."""
 
     evolves = False
@@ -37,16 +40,10 @@ class Strategy(Ring):
     def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
         if given:
             raise InputError("start: random_search starts from nothing; aging_evolution takes given genotypes")
-        super().__init__(toolbox.empty(settings.population))
-        self.toolbox, self.settings, self.seed = toolbox, settings, seed
-        self.block = settings.candidates
+        super().__init__(toolbox, settings, seed)
 
     def ask(self, ids: np.ndarray) -> Population:
         """Random candidates with these ids, not evaluated."""
         out: Population = self.toolbox.random(streams(self.seed, INITIAL, ids))
         out.ids[:] = ids
         return out
-
-    def migrants(self, count: int, number: int) -> Population:
-        """Nothing: random searches have nothing to tell each other."""
-        return self.population[:0]

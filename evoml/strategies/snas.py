@@ -22,7 +22,7 @@ from evoml.networks.optimisers import clipped
 from evoml.phenotypes.layers import Primitive
 from evoml.phenotypes.network import Network, Supernet
 from evoml.strategies import _gradient_search as _relaxed
-from evoml.strategies._gradient_search import Relaxed, softmax, through_softmax
+from evoml.strategies._gradient_search import GradientSearch, softmax, through_softmax
 
 ETA = {"mild": 0.1, "moderate": 0.3, "aggressive": 1.0}
 RESOURCES = ("parameters", "multiply_adds", "memory")
@@ -61,7 +61,7 @@ class Settings(_relaxed.Settings):
         return self
 
 
-class Strategy(Relaxed):
+class SNAS(GradientSearch):
     """One candidate a search."""
 
     divided = False

@@ -11,21 +11,25 @@ import numpy as np
 from deap import base
 from pydantic import Field
 
+from evoml.contracts.strategy import OneAtATime, OneAtATimeSettings, check_counts, founders
 from evoml.core.streams import MIGRATE, SELECT, VARY, streams
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
-from evoml.strategies import Single, SingleSettings, check_counts, founders
 from evoml.strategies.aging_evolution import select
 
 
-class Settings(SingleSettings):
+class Settings(OneAtATimeSettings):
     """The first population, and the share of all that a tournament draws."""
 
     population: int = Field(200, ge=2, le=1_000_000, description="individuals before the first child")
     share: float = Field(0.05, gt=0, le=1, description="of everyone so far, drawn for a tournament, at least two")
 
+    @property
+    def alive(self) -> int:
+        return self.population
 
-class Strategy(Single):
+
+class TournamentSelection(OneAtATime):
     """Children of tournament winners, in a population that grows."""
 
     settings: Settings
@@ -35,11 +39,9 @@ class Strategy(Single):
         self.room: Population = toolbox.empty(settings.population)
 
     @property
-    def population(self) -> Population:
+    def alive(self) -> Population:
         """Everyone, oldest first."""
         return self.room[: self.told]
-
-    alive = population
 
     def ask(self, ids: np.ndarray) -> Population:
         """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
@@ -62,7 +64,7 @@ class Strategy(Single):
         """Add evaluated individuals."""
         if self.told + len(evaluated) > len(self.room):
             larger = self.toolbox.empty(2 * (self.told + len(evaluated)))
-            larger.put(np.arange(self.told), self.population)
+            larger.put(np.arange(self.told), self.alive)
             self.room = larger
         self._entered(evaluated)
         self.room.put(evaluated.birth, evaluated)
@@ -74,7 +76,7 @@ class Strategy(Single):
         return self.room.take(select(self.room, draws, 2, self.told)) if count else self.room[:0]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"asked": self.asked, "told": self.told, "arrays": self.population.state()}
+        return {"asked": self.asked, "told": self.told, "arrays": self.alive.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.asked, told = check_counts(state["asked"], state["told"])

@@ -4,18 +4,16 @@ A run searches on some tasks, selects among its best programs on others and repo
 (seed, split, experiment, index), so that the same arguments give the same bits.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import IntEnum
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from evoml.contracts.task import Task, TaskSet
 from evoml.core.errors import InputError
 from evoml.core.settings import Settings
-from evoml.tasks import TaskSet
 
 Tasks = Annotated[int, Field(ge=1, le=100_000, description="number of tasks")]
 Train = Annotated[int, Field(ge=1, le=10_000_000, description="training examples of a task")]
@@ -108,12 +106,16 @@ def task_seeds(seed: int, split: Split, experiment: int, tasks: int) -> np.ndarr
     return np.array([task_seed(seed, split, experiment, index) for index in range(tasks)], dtype=np.uint64)
 
 
-class Family(ABC):
+class Family(Task):
     """The three sets of tasks that a run needs, all made in one way."""
 
     settings: FamilySettings
 
-    def search(self, experiment: int) -> TaskSet:
+    @classmethod
+    def tasks_in(cls, settings: Settings) -> int:
+        return settings.search.tasks if isinstance(settings, FamilySettings) else 0
+
+    def search(self, experiment: int = 0) -> TaskSet:
         """The tasks of a search; each experiment has its own."""
         return self._tasks(self.settings.search, Split.SEARCH, experiment)
 
@@ -125,28 +127,22 @@ class Family(ABC):
         """The tasks of the reported result."""
         return self._tasks(self.settings.test, Split.TEST)
 
-    @abstractmethod
     def _tasks(self, sizes: Sizes, split: Split, experiment: int = 0) -> TaskSet:
         """One set."""
+        raise NotImplementedError
 
 
 class TeacherTask(Family):
     """Noise-free regression on N(0, 1) features; every task has its own teacher, which a family defines."""
 
-    kind: Literal["regression"] = "regression"
-    objective = "fitness"
-    inputs = "Features were drawn from N(0, 1), so scale yours alike."
-
-    def __init__(self, settings: FamilySettings, data: Path | None, seed: int) -> None:
-        """Raises InputError if `data` is given."""
-        if data is not None:
-            raise InputError(f"data: {data}: these tasks generate their data; leave it out")
-        self.settings, self.seed = settings, seed
+    kind: ClassVar[Literal["regression"]] = "regression"
+    takes_data = False
+    scaling = "Features were drawn from N(0, 1), so scale yours alike."
 
     @staticmethod
-    @abstractmethod
     def teacher(rng: np.random.Generator, features: int) -> Callable[[np.ndarray], np.ndarray]:
         """Draw a teacher: it maps [N, F] features to [N] labels."""
+        raise NotImplementedError
 
     def _tasks(self, sizes: Sizes, split: Split, experiment: int = 0) -> TaskSet:
         train_x = np.empty((sizes.tasks, sizes.train, self.settings.features))

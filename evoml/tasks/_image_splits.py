@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 from pydantic import Field
 
+from evoml.contracts.objective import ACCURACY
+from evoml.contracts.task import ImageSet, Task
 from evoml.core.digests import digest
 from evoml.core.errors import InputError
 from evoml.core.settings import Settings
-from evoml.tasks import ImageSet
 from evoml.tasks._image_files import Parts, Pictures, fit, unit
 
 LARGEST = 2**30  # numbers in one set, 4 GiB
@@ -48,12 +49,12 @@ class Division:
     test: np.ndarray  # [t] int64, empty where the test part is given
 
 
-class ImageTask:
+class ImageTask(Task):
     """One set of images in three parts. Search and selection use training and validation part; the test part is for the final test."""
 
     kind = "images"
-    objective = "accuracy"
-    inputs = (
+    objective = ACCURACY
+    scaling = (
         "Pixels were in 0..1 (bytes over 255), channels first, less the mean and over the deviation of their channel in the training part."
     )
 

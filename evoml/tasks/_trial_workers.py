@@ -23,11 +23,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from evoml.contracts.task import Trials, Tried
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.genotypes.population import CRASHED, OK, TIMED_OUT
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks import Tried
 from evoml.tasks._trials import tried
 from evoml.workers.process import Process
 
@@ -226,16 +226,11 @@ class _Worker(Process):
         return ": ".join([how, *[line for each in reversed(lines) if (line := one_line(each))][:1]])
 
 
-class Crewed:
+class Crewed(Trials):
     """Trials that are run by a crew, which lives from one `run` to the next."""
 
-    failure = ""  # why the first network failed that did in the last `run`; empty where none did
-    watch: Watch | None = None  # told in a `run` how far it is
+    isolated = True
     _crew: Crew | None = None
-
-    def check(self, backend: str, workers: int) -> None:
-        """Start the processes. Raises InputError where the task cannot be tried."""
-        raise NotImplementedError
 
     def _crewed(self, task: str, arguments: dict[str, Any], backend: str, count: int, timeout: float) -> Crew:
         """The crew there is, or a new one where another was asked for."""

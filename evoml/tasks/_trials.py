@@ -6,34 +6,25 @@ Episodes of all networks run side by side; a lane is one episode. Which lanes a 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evoml.core import settings
+from evoml.contracts.task import Task, Tried
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.genotypes.population import DIVERGED, OK
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks import Tried
 
 PARTS = 8  # that each thread's share is cut into, as episodes differ in length
 BLOCK = 2**22  # outputs of networks in memory at once, 32 MiB
 
 
-class TrialTask:
+class TrialTask(Task):
     """A task that networks of fixed weights are tried in, which brings its own data."""
 
     kind = "trials"
-    objective = "fitness"
     takes_data = False
-
-    def __init__(self, settings: settings.Settings, data: Path | None, seed: int) -> None:
-        """Raises InputError if `data` is given."""
-        if data is not None:
-            raise InputError(f"data: {data}: this task has no use for data; leave it out, or take the task examples")
-        self.settings, self.seed = settings, seed
 
 
 def fits(graphs: Graphs, inputs: int, outputs: int) -> None:

@@ -17,12 +17,13 @@ class Settings(ImageSettings):
     """All images at 8 x 8; a fifth of them test, a fifth of the rest validation."""
 
 
-class Task(ImageTask):
+class DigitsTask(ImageTask):
     """Digits to classify."""
 
     with_data = "images"  # what takes its place where data is given and no task is named
 
-    inputs = (
+    takes_data = False
+    scaling = (
         "Pixels were in 0..1 (0..16 over 16), channels first, less the mean and over the deviation of their channel in the training part."
     )
 

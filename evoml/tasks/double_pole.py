@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from evoml.contracts.task import Trials, Tried
 from evoml.core import settings
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks import Tried
 from evoml.tasks._trials import Course, TrialTask, balance, clipped, fits, spread, tables, tried
 
 GRAVITY, CART, MASSES, HALVES, HINGE, FRICTION = -9.8, 1.0, (0.1, 0.01), (0.5, 0.05), 2e-6, 5e-4  # m/s^2, kg, kg, m, N m s, N
@@ -79,7 +79,7 @@ def grid() -> np.ndarray:
     return np.hstack([(2 * places - 1) * RANGES, np.zeros((625, 2))])
 
 
-class Poles:
+class Poles(Trials):
     """What all trials of this task do: episodes from given starts, compiled where the backend is."""
 
     outputs = 1
@@ -177,7 +177,7 @@ class Generalisation(Poles):
         return tried(scores, cost)
 
 
-class Task(TrialTask):
+class DoublePoleTask(TrialTask):
     """Search by steps, or without velocities by Gruau's fitness; selection and test by steps, or by generalisation."""
 
     outputs = 1

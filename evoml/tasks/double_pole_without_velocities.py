@@ -16,7 +16,7 @@ class Settings(double_pole.Settings):
     velocities: bool = Field(default=False, description="whether the network sees velocities; without, it has to remember")
 
 
-class Task(double_pole.Task):
+class DoublePoleWithoutVelocitiesTask(double_pole.DoublePoleTask):
     """The harder of the two published experiments."""
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from evoml.contracts.task import Task, Trials, Tried
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks import Tried
 from evoml.tasks._class_pairs import read_arrays, shown
 from evoml.tasks._trials import fits, outputs_of, tried
 
@@ -86,15 +86,15 @@ class Units:
         return [*out, *(f"{name} = {offset:.6g} + {scale:.6g} y{at}" for at, (name, offset, scale) in enumerate(ends))]
 
 
-class Examples:
+class Examples(Trials):
     """Some of the examples: inputs [N, I] standardised, and targets as the outputs should be, [N, O]."""
 
-    def __init__(self, task: "Task", rows: np.ndarray, final: bool) -> None:
+    def __init__(self, task: "ExamplesTask", rows: np.ndarray, final: bool) -> None:
         self.task, self.final = task, final
-        self.inputs, self.outputs = task.inputs, task.outputs
+        self.inputs, self.outputs = task.x.shape[1], task.y.shape[1]
         self.x, self.y = task.x[rows], task.y[rows]
         self.labels = task.labels[rows]
-        errors = [f"mean_squared_error_of_{name}" for name in task.targets] if task.outputs > 1 else ["mean_squared_error"]
+        errors = [f"mean_squared_error_of_{name}" for name in task.targets] if self.outputs > 1 else ["mean_squared_error"]
         self.names: tuple[str, ...] = ("fitness", *errors)
         if task.classes:
             self.names = ("accuracy", "fitness") if final else ("fitness", "accuracy")
@@ -120,17 +120,15 @@ class Examples:
             loss = (errors / self.task.unit**2).mean(1)
             return np.hstack([np.where(np.isfinite(loss), 1 / (1 + loss), np.nan)[:, None], errors * self.task.scale**2])
         loss = ((outputs - self.y) ** 2).mean((1, 2))
-        guess = outputs.argmax(2) if self.outputs > 1 else (outputs[..., 0] > 0.5).astype(np.int64)
+        guess = outputs.argmax(2) if self.y.shape[1] > 1 else (outputs[..., 0] > 0.5).astype(np.int64)
         accuracy = np.where(np.isfinite(loss), (guess == self.labels).mean(1), np.nan)
         return np.stack([accuracy, 1 - loss] if self.final else [1 - loss, accuracy], 1)
 
 
-class Task:
+class ExamplesTask(Task):
     """One table in three parts: search learns from the first, champions are chosen on the second and reported on the third."""
 
     kind = "trials"
-    objective = "fitness"
-    bias = 1.0
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Read and divide the examples. `seed` changes nothing. Raises InputError."""

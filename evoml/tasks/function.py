@@ -21,16 +21,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
+from evoml.contracts.task import Tried
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.genotypes.population import CRASHED, DIVERGED
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks import Tried
 from evoml.tasks._trial_workers import Answers, Crew, Crewed, Work, said
 from evoml.tasks._trials import TrialTask, fits
-
-ARGUMENT = "path"  # the setting that stands behind a colon of the task's name
 
 
 class Settings(settings.Settings):
@@ -107,10 +105,10 @@ class Function(Crewed):
         return self._crewed("function", {"path": self.settings.path}, backend, max(1, workers), self.settings.timeout)
 
 
-class Task(TrialTask):
+class FunctionTask(TrialTask):
     """One function for search, selection and test."""
 
-    bias = 1.0
+    argument = "path"
     settings: Settings
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:

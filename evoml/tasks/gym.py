@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from evoml.contracts.task import Tried
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.genotypes.population import CRASHED, DIVERGED, OK
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks import Tried
 from evoml.tasks._families import Split, task_seed
 from evoml.tasks._trial_workers import Answers, Crew, Crewed, Work, said
 from evoml.tasks._trials import TrialTask, fits
@@ -34,7 +34,6 @@ from evoml.tasks._trials import TrialTask, fits
 LARGEST_BOUND = 1e6
 MOST = 100_000  # numbers in an observation, or outputs
 BEAT = 1.0  # seconds between two signs of life
-ARGUMENT = "id"  # the setting that stands behind a colon of the task's name
 
 
 class Settings(settings.Settings):
@@ -195,7 +194,7 @@ class Episodes:
 class Returns(Crewed):
     """Episodes from given seeds."""
 
-    def __init__(self, task: "Task", seeds: list[int], final: bool) -> None:
+    def __init__(self, task: "GymTask", seeds: list[int], final: bool) -> None:
         self.settings, self.seeds = task.settings, seeds
         self.inputs, self.outputs = task.inputs, task.outputs
         self.names: tuple[str, ...] = ("return", "deviation", "least") if final else ("fitness", "deviation", "least")
@@ -217,10 +216,10 @@ class Returns(Crewed):
         return self._crewed("gym", arguments, backend, max(1, workers), self.settings.timeout)
 
 
-class Task(TrialTask):
+class GymTask(TrialTask):
     """Episodes of one environment; the environment is first made when it is asked for its inputs or outputs."""
 
-    bias = 1.0
+    argument = "id"
     settings: Settings
 
     @cached_property
@@ -232,12 +231,12 @@ class Task(TrialTask):
             environment.close()
 
     @property
-    def inputs(self) -> int:
+    def inputs(self) -> int:  # type: ignore[override]
         """Numbers in an observation. Raises InputError where there is no such environment."""
         return self._interface.inputs
 
     @property
-    def outputs(self) -> int:
+    def outputs(self) -> int:  # type: ignore[override]
         """Numbers that an action is chosen by. Raises InputError where there is no such environment."""
         return self._interface.outputs
 

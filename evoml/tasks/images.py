@@ -31,7 +31,7 @@ class Settings(ImageSettings):
     )
 
 
-class Task(ImageTask):
+class ImagesTask(ImageTask):
     """Images to classify."""
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:

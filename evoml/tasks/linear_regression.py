@@ -15,7 +15,7 @@ class Settings(_common.RegressionSettings):
     """F = 4; searches on 10 tasks of 100 + 100 examples, selects and tests on 100 of 1000 + 100."""
 
 
-class Task(_common.TeacherTask):
+class LinearRegressionTask(_common.TeacherTask):
     """Tasks with a linear teacher."""
 
     @staticmethod

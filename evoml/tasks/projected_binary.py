@@ -16,13 +16,14 @@ training image of another pair.
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from evoml.contracts.objective import ACCURACY
+from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError
-from evoml.tasks import TaskSet
 from evoml.tasks import _families as _common
 from evoml.tasks._class_pairs import Pair, Part, Source, digits, listed, read
 from evoml.tasks._families import Split
@@ -71,12 +72,12 @@ class Settings(_common.FamilySettings):
     )
 
 
-class Task(_common.Family):
+class ProjectedBinaryTask(_common.Family):
     """Tasks of pairs of classes; every search has its own pairs and projections, and only the test set measures on the test part."""
 
-    kind: Literal["classification"] = "classification"
-    objective = "accuracy"
-    inputs = "Features were pixels @ RandomState(seed).randn(pixels, F), less the mean and over the deviation of the training examples."
+    kind: ClassVar[Literal["classification"]] = "classification"
+    objective = ACCURACY
+    scaling = "Features were pixels @ RandomState(seed).randn(pixels, F), less the mean and over the deviation of the training examples."
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Read the images once. Raises InputError for a bad file, and for pairs and features that do not fit it."""

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from evoml.contracts.task import Trials, Tried
 from evoml.core import settings
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks import Tried
 from evoml.tasks._families import Split, generator
 from evoml.tasks._trials import Course, TrialTask, balance, clipped, fits, spread, tables, tried
 
@@ -55,7 +55,7 @@ def failed(states: np.ndarray) -> np.ndarray:
     return out
 
 
-class Pole:
+class Pole(Trials):
     """Episodes from given starts [S, 4]."""
 
     outputs = 1
@@ -99,10 +99,10 @@ class Pole:
         return Course(lambda states: (states / SCALES)[..., seen], advance, failed)
 
 
-class Task(TrialTask):
+class SinglePoleTask(TrialTask):
     """Search by mean steps; selection and test by the share of other starts that are balanced for good."""
 
-    outputs, bias = 1, 1.0
+    outputs = 1
     settings: Settings
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:

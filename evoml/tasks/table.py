@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from evoml.contracts.objective import ACCURACY
+from evoml.contracts.task import Task
 from evoml.core import settings
 from evoml.core.errors import InputError
-from evoml.evaluators import weight
 from evoml.tasks._class_pairs import read_arrays, shown
 
 NASBENCH201 = ("ops", "val12", "val200", "test200", "train_time200", "latency", "params_m", "hw", "hw_names")
@@ -45,11 +46,11 @@ class Table:
         return len(self.reported)
 
 
-class Task:
+class TableTask(Task):
     """One table; search, selection and test see all of it."""
 
     kind = "table"
-    objective = "accuracy"
+    objective = ACCURACY
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Read the arrays that are needed. `seed` changes nothing. Raises InputError."""
@@ -107,7 +108,7 @@ def _seeds(where: str, array: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _hardware(where: str, arrays: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
-    """Further columns by their names; what is negative was not measured and is worst."""
+    """Further columns by their names; what is negative was not measured and is NaN."""
     if any(name not in arrays for name in OPTIONAL):
         return {}
     names, values = arrays["hw_names"], arrays["hw"]
@@ -115,10 +116,7 @@ def _hardware(where: str, arrays: dict[str, np.ndarray], rows: int) -> dict[str,
         raise InputError(f"{where}: hw: {shown(values)}, hw_names: {shown(names)}; they must be numbers [{rows}, k] and k names")
     for name, column in zip(names.tolist(), values.T, strict=True):
         _numbers(where, f"hw: {name}", np.maximum(column, 0), rows)
-    return {
-        str(name): np.where(column < 0, -np.inf * weight(str(name)), column.astype(np.float64))
-        for name, column in zip(names, values.T, strict=True)
-    }
+    return {str(name): np.where(column < 0, np.nan, column.astype(np.float64)) for name, column in zip(names, values.T, strict=True)}
 
 
 def _nasbench101(where: str, arrays: dict[str, np.ndarray]) -> Table:

@@ -21,7 +21,7 @@ class Settings(_common.RegressionSettings):
     features: int = Field(default=4, ge=2, le=1024, description="F, the length of every feature vector; with 1 no unit would live")
 
 
-class Task(_common.TeacherTask):
+class TwoLayerRegressionTask(_common.TeacherTask):
     """Tasks with a two-layer teacher."""
 
     @staticmethod

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from evoml.contracts.task import Trials, Tried
 from evoml.core import settings
 from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks import Tried
 from evoml.tasks._trials import TrialTask, fits, outputs_of, tried
 
 CASES = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -24,7 +24,7 @@ class Settings(settings.Settings):
     sweeps: int = Field(default=5, ge=1, le=1000, description="sweeps of a recurrent network on each case, from zero memory")
 
 
-class Cases:
+class Cases(Trials):
     """The four cases; scored by the fitness, or by the share of them on the right side."""
 
     inputs, outputs = 2, 1
@@ -50,10 +50,10 @@ class Cases:
         return tried(scores, steps)
 
 
-class Task(TrialTask):
+class XorTask(TrialTask):
     """The same four cases in search, selection and test."""
 
-    inputs, outputs, bias = 2, 1, 1.0
+    inputs, outputs = 2, 1
     settings: Settings
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:

@@ -1,0 +1,87 @@
+"""What came of candidates: the one result type, from a worker's answer to the archive."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
+
+import numpy as np
+
+from evoml.genotypes.population import STATUS
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an evaluator says of n candidates.
+
+    objectives: [n, O] float64, never NaN.
+    status: [n] uint8, a position in `population.STATUS`.
+    steps: cost, in training steps, look-ups or network evaluations, over all candidates.
+    seconds: [n] float64, of training and validation, or simulated by a table; zeros where untold.
+    curves: [n] validation scores after every epoch; empty where there are none.
+    failure: why the first candidate failed that did, in a line; empty where none did.
+    """
+
+    objectives: np.ndarray
+    status: np.ndarray
+    steps: int = 0
+    seconds: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    curves: tuple[tuple[float, ...], ...] = ()
+    failure: str = ""
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @classmethod
+    def of(
+        cls, objectives: Sequence[float], status: int, seconds: float = 0.0,
+        curve: Sequence[float] = (), failure: str = "", steps: int = 0,
+    ) -> "Evaluation":  # fmt: skip
+        """Of one candidate."""
+        return cls(
+            np.array([objectives], np.float64), np.array([status], np.uint8), steps,
+            np.array([seconds], np.float64), (tuple(curve),), failure,
+        )  # fmt: skip
+
+    @classmethod
+    def joined(cls, parts: Sequence["Evaluation"], objectives: int) -> "Evaluation":
+        """Evaluations one after the other. objectives: O, where there may be no part."""
+        if not parts:
+            return cls(np.zeros((0, objectives)), np.zeros(0, np.uint8))
+        return cls(
+            np.concatenate([part.objectives for part in parts]), np.concatenate([part.status for part in parts]),
+            sum(part.steps for part in parts), np.concatenate([part.times for part in parts]),
+            tuple(curve for part in parts for curve in part.learning_curves),
+            next((part.failure for part in parts if part.failure), ""),
+        )  # fmt: skip
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds of every candidate, [n], zeros where untold."""
+        return self.seconds if len(self.seconds) == len(self) else np.zeros(len(self))
+
+    @property
+    def learning_curves(self) -> tuple[tuple[float, ...], ...]:
+        """A curve a candidate, [n]."""
+        return self.curves if len(self.curves) == len(self) else ((),) * len(self)
+
+    def plain(self) -> list[list[Any]]:
+        """A list a candidate: objectives, status, seconds, curve. As messages and checkpoints hold it."""
+        return [
+            [objectives, status, seconds, list(curve)]
+            for objectives, status, seconds, curve in zip(
+                self.objectives.tolist(), self.status.tolist(), self.times.tolist(), self.learning_curves,
+                strict=True,
+            )
+        ]  # fmt: skip
+
+    @classmethod
+    def from_plain(cls, rows: Sequence[Any], objectives: int) -> "Evaluation":
+        """The inverse of `plain`. objectives: O. Raises ValueError for rows of anything else."""
+        parts = []
+        for values, status, seconds, curve in rows:
+            numbers = tuple(map(float, values))
+            if len(numbers) != objectives or any(map(isnan, numbers)) or not 0 < int(status) < len(STATUS):
+                raise ValueError("not an evaluation")
+            parts.append(cls.of(numbers, int(status), float(seconds), tuple(map(float, curve))))
+        return cls.joined(parts, objectives)

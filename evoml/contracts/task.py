@@ -1,0 +1,150 @@
+"""A task: what is learnt, from which data, and how the result is judged."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from evoml.contracts.objective import Objective
+from evoml.contracts.part import Part
+from evoml.core.errors import InputError
+from evoml.core.settings import Settings
+from evoml.phenotypes.neuron_graphs import Graphs
+
+Kind = Literal["regression", "classification", "images", "trials", "table", "other"]
+
+
+class Task(Part):
+    """Three sets of data or trials: to search on, to select the best on, and to report.
+
+    `kind` says what the sets are: `TaskSet` for regression and classification, `ImageSet` for
+    images, `Trials` for trials, a table of recorded results, or what else an evaluator takes.
+    """
+
+    kind: ClassVar[Kind] = "other"
+    objective: ClassVar[Objective] = Objective("fitness", True)  # where the evaluator names none
+    takes_data: ClassVar[bool] = True  # whether --data is for it
+    with_data: ClassVar[str] = ""  # the task that takes its place where data is given and no task
+    argument: ClassVar[str] = ""  # the setting that may stand behind a colon in its name
+    scaling: ClassVar[str] = ""  # how inputs were scaled, in a sentence, for who uses the result elsewhere
+    settings: Any
+    seed: int
+    # Of tasks that networks of neurons are tried in.
+    inputs: int | None = None
+    outputs: int | None = None
+    bias: float = 1.0  # value of the bias node
+    output: str = "sigmoid"  # function of the output nodes
+
+    def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
+        """settings: of the module's `Settings`. data: what --data names. seed: the run's.
+
+        Raises InputError for data that it cannot read, or has no use for.
+        """
+        if data is not None and not self.takes_data:
+            raise InputError(f"data: {data}: this task has no use for data; leave it out, or take the task examples")
+        self.settings, self.seed = settings, seed
+
+    @classmethod
+    def tasks_in(cls, settings: Settings) -> int:
+        """How many tasks candidates are scored on at once; 0 where that is no number of small tasks."""
+        return 0
+
+    def search(self, experiment: int = 0) -> Any:
+        """What candidates are scored on. experiment: of a run that starts again; each may have its own."""
+        raise NotImplementedError
+
+    def select(self) -> Any:
+        """What the best are chosen on."""
+        raise NotImplementedError
+
+    def test(self) -> Any:
+        """What is reported of the winner: the search saw none of it."""
+        raise NotImplementedError
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A hash of the data where it is more than one file; None: the file's own will do."""
+        return None
+
+    @property
+    def units(self) -> Any:
+        """What a table's columns are to a network; None where there is no table."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class TaskSet:
+    """T supervised tasks of one size. T tasks, N training and M validation examples, F features.
+
+    `valid_x` and `valid_y` are the examples that the fitness is measured on; in a final test they are images the search never saw.
+    """
+
+    kind: Literal["regression", "classification"]
+    train_x: np.ndarray  # [T, N, F] float64
+    train_y: np.ndarray  # [T, N] float64; 0 or 1 in classification
+    valid_x: np.ndarray  # [T, M, F] float64
+    valid_y: np.ndarray  # [T, M] float64
+    names: tuple[str, ...]  # [T]
+    seeds: np.ndarray  # [T] uint64: the noise of a program and the order of later epochs derive from it
+
+    def __len__(self) -> int:
+        return len(self.train_x)
+
+    @property
+    def features(self) -> int:
+        """F, the length of every vector in a program's memory."""
+        return self.train_x.shape[2]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of K classes to learn from. N training and M validation images of C channels, H x W, normalised with the training part's mean and deviation.
+
+    `valid_x` and `valid_y` are what the fitness is measured on; in a final test they are images the search never saw.
+    """
+
+    train_x: np.ndarray  # [N, C, H, W] float32
+    train_y: np.ndarray  # [N] int64, 0..K-1
+    valid_x: np.ndarray  # [M, C, H, W] float32
+    valid_y: np.ndarray  # [M] int64
+    classes: tuple[str, ...]  # [K]
+    mean: np.ndarray  # [C] of the raw pixels in 0..1
+    deviation: np.ndarray  # [C]
+    coded: bool = True  # whether the raw pixels were bytes, divided by 255; else floats, taken as they come
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """C, H, W."""
+        return self.train_x.shape[1], self.train_x.shape[2], self.train_x.shape[3]
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """How P networks did in a set of trials."""
+
+    scores: np.ndarray  # [P, names] float64, one a reported number; the first is the fitness. NaN: it failed
+    status: np.ndarray  # [P] uint8, a position in `population.STATUS`
+    steps: int  # cost: network evaluations, over all
+
+
+class Trials:
+    """What networks of fixed weights are tried in: a data set, or episodes of an environment.
+
+    Made by a task's `search`, `select` and `test`.
+    """
+
+    inputs: int  # I
+    outputs: int  # O
+    names: tuple[str, ...]  # of the reported numbers
+    isolated: ClassVar[bool] = False  # whether code of others is run, in processes of its own
+    failure: str = ""  # why the first network failed that did in the last `run`; empty where none did
+    watch: Callable[[int, int], None] | None = None  # told in a `run` how many were tried, and failed
+
+    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+        """Try P networks, on at most `workers` threads; the result is the same for any number."""
+        raise NotImplementedError
+
+    def check(self, backend: str, workers: int) -> None:
+        """Raise InputError where what is tried cannot be run. Called once, before a search."""
