@@ -26,7 +26,7 @@ from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATION_NAMES
 from evoml.phenotypes.instructions import BY_NAME
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.phenotypes.programs import INSTRUCTION, Memory, Programs
 from evoml.spaces import _neat_kernels as kinds_of
 from evoml.spaces import neat
@@ -37,7 +37,7 @@ TASKS = 16  # lanes of the program interpreter in float32
 PEER = 8  # networks that neat-python runs
 
 
-def networks(count: int, activation: str) -> Graphs:
+def networks(count: int, activation: str) -> NeuronGraphs:
     """Feed-forward networks of random connections; every hidden node and output has one at least."""
     rng = np.random.default_rng(0)
     nodes, order = OUTPUTS + HIDDEN, INPUTS + 1 + np.roll(np.arange(OUTPUTS + HIDDEN), -OUTPUTS)  # hidden nodes, then outputs
@@ -50,14 +50,14 @@ def networks(count: int, activation: str) -> Graphs:
         chosen = sorted(first + [others[at] for at in rng.choice(len(others), CONNECTIONS - nodes, replace=False)])
         sources += [source for _, source in chosen]
         counts += np.bincount([at for at, _ in chosen], minlength=nodes).tolist()
-    return Graphs(
+    return NeuronGraphs(
         INPUTS, OUTPUTS, 1.0, False, np.full(count, INPUTS + 1 + nodes), np.arange(count + 1) * nodes, np.tile(order, count).astype(np.int32),
         np.full(count * nodes, ACTIVATION_NAMES.index(activation), np.uint8), np.zeros(count * nodes, np.uint8), np.cumsum([0, *counts]),
         np.array(sources, np.int32), rng.normal(size=len(sources)),
     )  # fmt: skip
 
 
-def genomes(space: neat.NEATSpace, graphs: Graphs) -> Population:
+def genomes(space: neat.NEATSpace, graphs: NeuronGraphs) -> Population:
     """The genomes of these networks, as NEAT has them."""
     out = []
     for network in range(len(graphs)):
@@ -74,7 +74,7 @@ def genomes(space: neat.NEATSpace, graphs: Graphs) -> Population:
     return Population.of(space.schema, out)
 
 
-def program(graphs: Graphs, network: int) -> list[np.ndarray]:
+def program(graphs: NeuronGraphs, network: int) -> list[np.ndarray]:
     """Setup, predict and learn of a program that does what a network of tanh nodes does; its first output is the prediction."""
     link, one, two, first = 2, 3, 4, 5  # scalars: a weighted input, 1, 2, and from `first` on the network's memory
     rows: list[tuple[Any, ...]] = []
@@ -110,7 +110,7 @@ def program(graphs: Graphs, network: int) -> list[np.ndarray]:
     return [np.array(part, INSTRUCTION) for part in (setup, rows, [])]
 
 
-def programs(graphs: Graphs) -> Programs:
+def programs(graphs: NeuronGraphs) -> Programs:
     parts = [program(graphs, network) for network in range(len(graphs))]
     sizes = np.array([[len(rows) for rows in own] for own in parts], np.int64)
     tables = tuple(np.zeros((len(parts), sizes[:, function].max()), INSTRUCTION) for function in range(3))
@@ -120,7 +120,7 @@ def programs(graphs: Graphs) -> Programs:
     return Programs(Memory(5 + INPUTS + 1 + OUTPUTS + HIDDEN, 1 + INPUTS, 0), tables, sizes, np.zeros(len(parts), np.uint64))  # type: ignore[arg-type]
 
 
-def interpreted(graphs: Graphs, inputs: np.ndarray) -> Callable[[], None]:
+def interpreted(graphs: NeuronGraphs, inputs: np.ndarray) -> Callable[[], None]:
     """The networks as programs on the same inputs; checked to make the same errors. Each task has one training example besides, an evaluation too."""
     what = programs(graphs)
     x = inputs.reshape(TASKS, -1, INPUTS)
@@ -135,7 +135,7 @@ def interpreted(graphs: Graphs, inputs: np.ndarray) -> Callable[[], None]:
     return lambda: backend.fitness(what, which) and None
 
 
-def peer(graphs: Graphs, inputs: np.ndarray) -> tuple[Callable[[], None] | None, str]:
+def peer(graphs: NeuronGraphs, inputs: np.ndarray) -> tuple[Callable[[], None] | None, str]:
     """The first networks as neat-python's, and its version; without it None and the reason."""
     try:
         from neat.activations import tanh_activation

@@ -25,7 +25,7 @@ from architectures import ADAM, AGING, ROOT, SETS, arguments, parallel, results,
 
 from evoml.archive.archive import write_atomically
 from evoml.core.rank_correlation import kendall, spearman
-from evoml.search.audit import Trust
+from evoml.search.audit import SharedWeightsAudit
 from evoml.spaces import nasbench201
 
 RESULT = ROOT / "benchmarks" / "results" / "shared_weights.json"
@@ -59,13 +59,13 @@ EQUAL = {
     "random search": {"space": CELL, "strategy": {"name": "random_search", "population": 15, "block": 1}},
 }
 EPOCHS = {"digits": 10, "mnist": 10, "cifar10": 2}
-TRUST = {"digits": (8, 24), "mnist": (8, 24), "cifar10": (6, 12)}  # random architectures that are trained alone, at least and at most
+AUDIT = {"digits": (8, 24), "mnist": (8, 24), "cifar10": (6, 12)}  # random architectures that are trained alone, at least and at most
 IMAGES = {"digits": {}, "mnist": {"examples": 2500}, "cifar10": {"examples": 10_000, "valid": 0.2, "size": 12}}
 ON_TABLE = {
     "DARTS, second order": ({"name": "darts", "order": "second", **FEW_STEPS, **ALPHA}, {}),
     "DARTS, first order": ({"name": "darts", "order": "first", **FEW_STEPS, **ALPHA}, {}),
     "SNAS": ({"name": "snas", **FEW_STEPS, **ALPHA}, {}),
-    "One-Shot, random search": ({"name": "random_search", "population": 15, "block": 1}, {**ONE_SHOT, "alone": {"epochs": 1}}),
+    "One-Shot, random search": ({"name": "random_search", "population": 15, "block": 1}, {**ONE_SHOT, "stand_alone": {"epochs": 1}}),
 }
 TABLE_IMAGES = {"name": "images", "data": "cifar10_train10k.npz", "size": 16, "examples": 4000, "valid": 0.25}
 TABLE_EPOCHS = 15
@@ -107,7 +107,7 @@ def timed(values: dict[str, Any], run: Path) -> tuple[Any, float | None, float |
     """A search that has ended, and this process's CPU seconds for it and for the check behind it; of a run that was cut off they are not known."""
     cut_off = run.exists()
     checking, began = 0.0, time.process_time()
-    train = Trust.train
+    train = SharedWeightsAudit.train
 
     def counted(*arguments: Any) -> bool:
         nonlocal checking
@@ -117,11 +117,11 @@ def timed(values: dict[str, Any], run: Path) -> tuple[Any, float | None, float |
         finally:
             checking += time.process_time() - start
 
-    Trust.train = counted  # type: ignore[method-assign]
+    SharedWeightsAudit.train = counted  # type: ignore[method-assign]
     try:
         search = searched(values, run)
     finally:
-        Trust.train = train  # type: ignore[method-assign]
+        SharedWeightsAudit.train = train  # type: ignore[method-assign]
     if cut_off:
         return search, None, None
     return search, round(time.process_time() - began - checking, 1), round(checking, 1)
@@ -133,17 +133,20 @@ def on_images(job: Job) -> dict[str, Any]:
 
     method = METHODS.get(job.method) or EQUAL[job.method]
     epochs = EPOCHS[job.data]
-    alone = SETS[job.data]["evaluator"]
-    evaluator, strategy = alone, method["strategy"]
+    stand_alone = SETS[job.data]["evaluator"]
+    evaluator, strategy = stand_alone, method["strategy"]
     if "evaluator" in method:
-        evaluator = method["evaluator"] | {"epochs": epochs, "alone": {key: value for key, value in alone.items() if key != "name"}}
+        evaluator = method["evaluator"] | {
+            "epochs": epochs,
+            "stand_alone": {key: value for key, value in stand_alone.items() if key != "name"},
+        }
     elif "candidates" in method:
         strategy = strategy | {"epochs": epochs * method.get("slower", 1)}
         if "slower" in method:
             strategy["warmup"] = max(1, strategy["epochs"] // 4)
     values = {
         "task": images(job.data, job.folder), "evaluator": evaluator, "space": method["space"], "strategy": strategy, "workers": 1,
-        "search": {"seed": job.seed, "budget": job.candidates or method["candidates"], "trust": TRUST[job.data][0], "trust_most": TRUST[job.data][1]},
+        "search": {"seed": job.seed, "budget": job.candidates or method["candidates"], "audit": AUDIT[job.data][0], "audit_most": AUDIT[job.data][1]},
     }  # fmt: skip
     search, seconds, checking = timed(values, job.run)
     row: dict[str, Any] = {
@@ -174,8 +177,8 @@ def on_table(job: Job) -> dict[str, Any]:
     task = TABLE_IMAGES | {"data": str(job.folder / str(TABLE_IMAGES["data"]))}
     values = {
         "task": task, "evaluator": evaluator, "space": BENCHMARK, "workers": 1,
-        "strategy": strategy | ({} if "alone" in evaluator else {"epochs": TABLE_EPOCHS}),
-        "search": {"seed": job.seed, "budget": 300 if "alone" in evaluator else 1, "trust": 0},
+        "strategy": strategy | ({} if "stand_alone" in evaluator else {"epochs": TABLE_EPOCHS}),
+        "search": {"seed": job.seed, "budget": 300 if "stand_alone" in evaluator else 1, "audit": 0},
     }  # fmt: skip
     search, seconds, _ = timed(values, job.run)
     with np.load(job.folder / "nasbench201_cifar10.npz") as file:
@@ -187,14 +190,14 @@ def on_table(job: Job) -> dict[str, Any]:
         return float(table["test200"][place[tuple(genotype.tables["edges"]["op"].tolist())]])
 
     cells = [space.cell(ops) for ops in np.random.default_rng(0).integers(0, 5, (SAMPLED, 6))]
-    shared, alone = np.array([learner.score(cell) for cell in cells]), np.array([reached(cell) for cell in cells])
+    shared, stand_alone = np.array([learner.score(cell) for cell in cells]), np.array([reached(cell) for cell in cells])
     found = search.champion.genotype
     accuracy = reached(found)
     row = {
         "data": job.data, "method": job.method, "seed": job.seed, "cpu_seconds": seconds, "accuracy": accuracy,
-        "rank": 1 + int((table["test200"] > accuracy).sum()), "kendall": kendall(shared, alone), "spearman": spearman(shared, alone),
+        "rank": 1 + int((table["test200"] > accuracy).sum()), "kendall": kendall(shared, stand_alone), "spearman": spearman(shared, stand_alone),
         "cell": [nasbench201.OPS[op] for op in found.tables["edges"]["op"].tolist()],
-        "skips": Trust(search.problem, learner, False).skips(found),
+        "skips": SharedWeightsAudit(search.problem, learner, False).skips(found),
     }  # fmt: skip
     epochs = [json.loads(line) for line in (job.run / "events.jsonl").read_text().splitlines()]
     mean = [np.mean(event["probabilities"], 0).round(4).tolist() for event in epochs if "probabilities" in event]

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from evoml.networks.cpu.shared_weights import Shared
+from evoml.networks.cpu.shared_weights import SharedWeights
 from evoml.networks.optimisers import Adam, Momentum, clipped
-from evoml.networks.reference_supernet import PlainSupernet, first_order, second_order
+from evoml.networks.reference_supernet import ReferenceSupernet, first_order, second_order
 from evoml.phenotypes.network import Supernet
 from evoml.spaces import cell
 
@@ -39,8 +39,8 @@ class Ours:
     """Steps on flat weights."""
 
     def __init__(self, net: Supernet, dtype: str) -> None:
-        self.shared = Shared(net, 0, dtype)
-        self.alpha = np.random.default_rng(1).normal(size=net.open.shape) * 1e-3
+        self.shared = SharedWeights(net, 0, dtype)
+        self.alpha = np.random.default_rng(1).normal(size=net.available.shape) * 1e-3
         self.of_weights = Momentum(len(self.shared.weights), MOMENTUM, DECAY)
         self.of_alpha = Adam(self.alpha.shape, *ARCHITECTURE[1:])
 
@@ -65,7 +65,7 @@ class Theirs:
 
     def __init__(self, ours: Ours) -> None:
         shared = ours.shared
-        self.model = PlainSupernet(shared.supernet).to(torch.float64 if shared.dtype == np.float64 else torch.float32)
+        self.model = ReferenceSupernet(shared.supernet).to(torch.float64 if shared.dtype == np.float64 else torch.float32)
         with torch.no_grad():
             for view, parameter in shared.pairs(self.model):
                 parameter.copy_(view)
@@ -132,10 +132,10 @@ def compare(name: str, order: str, rounds: int) -> dict[str, Any]:
     for number in range(rounds + 1):  # the first does not count
         how = images(2 * number), images(2 * number + 1), order == "second"
         times.append((seconds(theirs.step, *how), seconds(ours.step, *how)))
-    plain, quick = (statistics.median(column) for column in zip(*times[1:], strict=True))
+    reference, quick = (statistics.median(column) for column in zip(*times[1:], strict=True))
     ratios = sorted(a / b for a, b in times[1:])
     return {
-        "plain": round(plain, 4), "supernet": round(quick, 4), "ratio": round(statistics.median(ratios), 2),
+        "plain": round(reference, 4), "supernet": round(quick, 4), "ratio": round(statistics.median(ratios), 2),
         "ratios": [round(ratios[0], 2), round(ratios[-1], 2)], "wanted": WANTED[order], "rounds": rounds,
     }  # fmt: skip
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from evoml.contracts.task import ImageSet
 from evoml.networks import TrainingSettings
 from evoml.networks.module import Module
-from evoml.networks.reference import Plain
+from evoml.networks.reference import ReferenceNetwork
 from evoml.networks.training import train
 from evoml.phenotypes.network import Network
 from evoml.spaces import cell
@@ -49,9 +49,9 @@ def autograd(network: Network) -> Module:
 
 
 WAYS: dict[str, tuple[Callable[[Network], nn.Module], bool, bool]] = {  # what is trained, channels_last, torch's fused optimiser
-    "plain": (Plain, False, False),
-    "plain, fused optimiser": (Plain, False, True),
-    "plain, channels_last": (lambda network: Plain(network).to(memory_format=torch.channels_last), True, False),
+    "plain": (ReferenceNetwork, False, False),
+    "plain, fused optimiser": (ReferenceNetwork, False, True),
+    "plain, channels_last": (lambda network: ReferenceNetwork(network).to(memory_format=torch.channels_last), True, False),
     "module through autograd": (autograd, True, True),
     "module": (Module, True, True),
 }

@@ -91,16 +91,16 @@ def search(
     from evoml.config import assign, build, read_toml
 
     flags: dict[str, Any] = {
-        "search": _given(budget=budget, seconds=seconds, seed=seed),
-        "space": _given(name=space), "strategy": _given(name=strategy), "evaluator": _given(name=evaluator),
-        "task": _given(name=task, data=None if data is None else str(data)),
-        **_given(system=system, workers=workers, backend=backend, preset=preset, start=None if not start else [str(path) for path in start]),
+        "search": without_none(budget=budget, seconds=seconds, seed=seed),
+        "space": without_none(name=space), "strategy": without_none(name=strategy), "evaluator": without_none(name=evaluator),
+        "task": without_none(name=task, data=None if data is None else str(data)),
+        **without_none(system=system, workers=workers, backend=backend, preset=preset, start=None if not start else [str(path) for path in start]),
     }  # fmt: skip
     given = [(str(config), read_toml(config) if config else {}), *(("--set", assign(text)) for text in sets or [])]
     system_of_settings = next((layer["system"] for _, layer in reversed(given) if "system" in layer), None)
     own_space = space or any("name" in layer.get("space", {}) for _, layer in given if isinstance(layer.get("space", {}), dict))
     named = system or system_of_settings or (None if own_space else "automl-zero")
-    layers = [("system", _given(system=named)), *given, ("flags", flags)]
+    layers = [("system", without_none(system=named)), *given, ("flags", flags)]
     raise typer.Exit(new_run(build(*layers), run, json_))
 
 
@@ -188,9 +188,9 @@ def latency(
     from evoml.config import assign, build
 
     flags: dict[str, Any] = {
-        "space": _given(name=space), "task": _given(name=task, data=None if data is None else str(data)), **_given(preset=preset),
+        "space": without_none(name=space), "task": without_none(name=task, data=None if data is None else str(data)), **without_none(preset=preset),
     }  # fmt: skip
-    named = _given(system=system) if system else {"space": {"name": space or "mobile"}}
+    named = without_none(system=system) if system else {"space": {"name": space or "mobile"}}
     layers = [("system", named), *(("--set", assign(text)) for text in sets or []), ("flags", flags)]
     latency_(build(*layers), output, check, repeats, json_)
 
@@ -219,5 +219,5 @@ def settings(json_: Json = False) -> None:
     show_settings(json_)
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def without_none(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}

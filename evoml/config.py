@@ -10,15 +10,15 @@ from difflib import get_close_matches
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from evoml.contracts.part import evaluator_class, settings_class, space_class, task_class
 from evoml.core.digests import digest
 from evoml.core.errors import InputError
-from evoml.core.registry import is_file, load, names
-from evoml.core.settings import Settings
+from evoml.core.registry import is_file, load, names, real_name
+from evoml.core.settings import Settings, with_new_names
 
 PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
 PRESETS = ("desk", "paper", "final")
@@ -28,6 +28,8 @@ DEFAULT_PARTS = {"space": "automl_zero", "strategy": "aging_evolution"}  # the s
 
 class SearchSettings(Settings):
     """How long to search, and when to stop, restart and exchange individuals."""
+
+    aliases: ClassVar[dict[str, str]] = {"trust": "audit", "trust_most": "audit_most", "trust_best": "audit_best"}
 
     budget: int = Field(0, ge=0, description="candidates to evaluate, over all islands; 0: no limit")
     seconds: float = Field(
@@ -49,16 +51,16 @@ class SearchSettings(Settings):
         le=4096,
         description="W: candidate i is bred when result i - W is known; 0: a quarter of the population, at most 16 (1 for a table)",
     )
-    trust: int = Field(
+    audit: int = Field(
         8,
         ge=0,
         le=1000,
         description="after a search with shared weights, beyond its time: random architectures that are trained alone, to see what those are worth; 0: no check, and nothing is trained alone",
     )
-    trust_most: int = Field(
+    audit_most: int = Field(
         100, ge=1, le=10_000, description="the same, at most: as many as cost what the search did are a random search to compare it with"
     )
-    trust_best: int = Field(
+    audit_best: int = Field(
         3, ge=1, le=10, description="candidates that are best by shared weights and then trained alone; the best of them is the result"
     )
     round: int = Field(10_000, ge=1, description="most candidates an island evaluates between two synchronisations")
@@ -66,8 +68,8 @@ class SearchSettings(Settings):
 
     @model_validator(mode="after")
     def _at_least_and_at_most(self) -> Self:
-        if self.trust > self.trust_most:
-            raise ValueError(f"trust: {self.trust}: must be at most trust_most, {self.trust_most}")
+        if self.audit > self.audit_most:
+            raise ValueError(f"audit: {self.audit}: must be at most audit_most, {self.audit_most}")
         return self
 
     @field_validator("stop_at")
@@ -144,6 +146,12 @@ def settings_digest(values: Mapping[str, Any]) -> str:
     return digest(json.dumps(rest, sort_keys=True).encode())
 
 
+def _aliases(part_names: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What settings were called before -> what they are called now, by group."""
+    parts: dict[str, dict[str, str]] = {part: settings_class(PARTS[part], name).aliases for part, name in part_names.items()}
+    return parts | {"search": SearchSettings.aliases}
+
+
 def systems() -> tuple[str, ...]:
     """Names of the published systems that have a preset."""
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in files("evoml.systems").iterdir() if entry.name.endswith(".toml")))
@@ -202,6 +210,11 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     if chosen not in PRESETS:
         raise InputError(f"preset: {chosen!r} is not one of {', '.join(PRESETS)}")
     part_names = _part_names(merged, preset)
+    aliases = _aliases(part_names)
+    layers = tuple((where, _layer_with_new_names(layer, aliases, where)) for where, layer in layers)
+    merged = {}
+    for _, layer in layers:
+        merged = _merge(merged, layer)
     overlays = [preset.pop("for", {}).get(part_names["task"], {}), preset.pop("paper", {}), preset.pop("final", {})]
     preset.pop("title", None)
     # A part replaced by another does not inherit the settings that were meant for the first.
@@ -214,7 +227,7 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
             preset = _merge(preset, {key: value for key, value in overlay.items() if key not in PARTS or key in kept or key == "task"})
     merged = _merge(preset, merged)
     for part, name in part_names.items():
-        merged[part] = {"name": name} | _group(merged, part)
+        merged[part] = _group(merged, part) | {"name": name}
     try:
         if not isinstance(merged["task"].get("data", ""), str):
             raise InputError(f"task.data: {merged['task']['data']!r}: must be the path of a file")
@@ -224,6 +237,18 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     except InputError as error:
         raise InputError(f"{_origin(str(error).partition(':')[0], layers)}{error}") from None
     return config
+
+
+def _layer_with_new_names(layer: Mapping[str, Any], aliases: Mapping[str, Mapping[str, str]], where: str) -> dict[str, Any]:
+    """A layer by the names that settings have now, so that it lies over one that has these already. Raises InputError."""
+    out = dict(layer)
+    for group, names_of_group in aliases.items():
+        if isinstance(values := out.get(group), Mapping):
+            try:
+                out[group] = with_new_names(values, names_of_group)
+            except ValueError as error:
+                raise InputError(f"{f'{where}: ' if where.endswith('.toml') else ''}{group}.{error}") from None
+    return out
 
 
 def _task_with_argument(layer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -250,7 +275,7 @@ def _part_names(*layers: Mapping[str, Any]) -> dict[str, str]:
     for part, axis in PARTS.items():
         named = [name for layer in layers if (name := _group(layer, part).get("name")) is not None]
         if named:
-            out[part] = str(named[0])
+            out[part] = real_name(axis, str(named[0]))
         elif part == "evaluator":
             out[part] = space_class(out["space"]).evaluator
         elif part == "task":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from random import Random
 
-from evoml.genotypes.schema import Choice, Column, Frame, Genotype, Given, Integer, Real, Reference, Schema, Table
+from evoml.genotypes.schema import Choice, Column, Conditional, Frame, Genotype, Integer, Real, Reference, Schema, Table
 from evoml.spaces.automl_zero import AutoMLZeroSpace, Settings
 
 KINDS = ("input", "output", "hidden")
@@ -17,7 +17,10 @@ ACTIVATIONS = Choice(("sigmoid", "tanh", "relu", "gauss", "identity"))
 NEAT = Schema(
     (
         Table(
-            "node", (Column("kind", Choice(KINDS), key=True), Column("activation", Given("kind", {1: ACTIVATIONS, 2: ACTIVATIONS}))), 2, 20
+            "node",
+            (Column("kind", Choice(KINDS), key=True), Column("activation", Conditional("kind", {1: ACTIVATIONS, 2: ACTIVATIONS}))),
+            2,
+            20,
         ),
         Table(
             "connection",
@@ -60,7 +63,7 @@ HIERARCHY = Schema(
                 Column("motif", Integer(0, 5), key=True),
                 Column("source", Integer(0, 3), key=True),
                 Column("target", Integer(1, 4), key=True),
-                Column("op", Given("level", {2: PRIMITIVES, 3: MOTIFS})),
+                Column("op", Conditional("level", {2: PRIMITIVES, 3: MOTIFS})),
             ),
             1,
             46,

@@ -17,7 +17,7 @@ from evoml.contracts.space import read_genotype
 from evoml.core import registry
 from evoml.core.errors import InputError
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Choice, Column, Genotype, Given, Place, Reference, Schema, Subset, Table
+from evoml.genotypes.schema import Choice, Column, Conditional, Genotype, Place, Reference, Schema, Subset, Table
 from evoml.phenotypes.layers import primitives
 from evoml.phenotypes.network import Network
 from evoml.spaces import cell, chain, hierarchical
@@ -91,7 +91,7 @@ def refused(space: ArchitectureSpace, text: str, *parts: str) -> None:
 
 def test_random_genotypes_and_mutants_are_valid(space: ArchitectureSpace, genotypes: list[Genotype]) -> None:
     for genotype in genotypes:
-        assert space.schema.problem(genotype) is None and space.problem(genotype) is None
+        assert space.schema.violation(genotype) is None and space.violation(genotype) is None
 
 
 def test_text_gives_the_genotype_back(module: ModuleType, space: ArchitectureSpace, genotypes: list[Genotype]) -> None:
@@ -126,7 +126,7 @@ def test_crossover_gives_valid_children_and_leaves_parents_alone(space: Architec
         one, other = Random(seed).sample(genotypes, 2)
         digests = one.digest(), other.digest()
         for child in space.mate(Random(seed), one, other):
-            assert space.schema.problem(child) is None and space.problem(child) is None
+            assert space.schema.violation(child) is None and space.violation(child) is None
         assert (one.digest(), other.digest()) == digests
 
 
@@ -135,10 +135,10 @@ def test_neighbours_differ_in_one_gene(space: ArchitectureSpace, genotypes: list
         neighbours = space.neighbours(genotype)
         assert neighbours and len(set(neighbours)) == len(neighbours) and neighbours == space.neighbours(genotype)
         for neighbour in neighbours:
-            assert space.schema.problem(neighbour) is None and space.problem(neighbour) is None
+            assert space.schema.violation(neighbour) is None and space.violation(neighbour) is None
             changed = differing(genotype, neighbour, space.schema)
             assert len({(table, row) for table, row, _ in changed}) == 1
-            assert len(changed) == 1 or any(isinstance(column.domain, Given) for _, _, column in changed)
+            assert len(changed) == 1 or any(isinstance(column.domain, Conditional) for _, _, column in changed)
             assert not any(column.key for _, _, column in changed)
 
 
@@ -447,7 +447,7 @@ def test_mutations_reach_every_size_and_stay_within_it() -> None:
     genotype, rng, sizes = space.random(STREAMS[:1]).genotype(0), Random(2), set()
     for _ in range(300):
         child = space.vary(rng, genotype)
-        assert child != genotype and space.schema.problem(child) is None
+        assert child != genotype and space.schema.violation(child) is None
         genotype = child
         sizes.add(len(genotype.tables["layers"]))
     assert sizes == {2, 3, 4, 5}
@@ -469,7 +469,7 @@ def test_sixty_four_layers() -> None:
 def test_subsets() -> None:
     subset, rng = Subset(), Random(0)
     first, last = Place(0, {}, {}), Place(64, {}, {})
-    assert subset.sample(rng, first) == 0 == subset.perturb(rng, 0, first) and not list(subset.others(0, first))
+    assert subset.sample(rng, first) == 0 == subset.perturb(rng, 0, first) and not list(subset.alternatives(0, first))
     assert subset.contains(2**64 - 1, last) and not subset.contains(1, first) and not subset.contains(-1, last)
     assert all(subset.contains(subset.perturb(rng, subset.sample(rng, last), last), last) for _ in range(100))
     assert subset.code([63, 0], last) == 2**63 + 1 and subset.plain(2**63 + 1, last) == [0, 63]
@@ -479,10 +479,10 @@ def test_subsets() -> None:
 
 
 def test_neighbours_redraw_what_no_longer_fits() -> None:
-    schema = Schema((Table("t", (Column("kind", Choice(("a", "b"))), Column("anchors", Given("kind", {1: Subset()}))), 3, 3),))
+    schema = Schema((Table("t", (Column("kind", Choice(("a", "b"))), Column("anchors", Conditional("kind", {1: Subset()}))), 3, 3),))
     genotype = schema.from_plain({"t": [{"kind": "a"}, {"kind": "b", "anchors": [0]}, {"kind": "a"}]}, "x")
     neighbours = schema.neighbours(genotype)
-    assert len(neighbours) == 4 and all(schema.problem(each) is None for each in neighbours)
+    assert len(neighbours) == 4 and all(schema.violation(each) is None for each in neighbours)
     assert schema.plain(neighbours[1])["t"][1] == {"kind": "a"}
     population = Population.of(schema, [genotype, *neighbours])
     assert schema.from_arrow(schema.to_arrow(population.tables, population.sizes), "x") == [genotype, *neighbours]

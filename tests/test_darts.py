@@ -17,8 +17,7 @@ from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.network import Network
 from evoml.search.toolbox import toolbox
 from evoml.spaces import cell, nasbench101
-from evoml.strategies import _gradient_search as _relaxed
-from evoml.strategies import darts, snas
+from evoml.strategies import _gradient_search, darts, snas
 from evoml.strategies.snas import ETA, concrete, costs, policy_gradient
 from evoml.tasks import digits
 
@@ -27,9 +26,9 @@ from parts import NoEvaluator, class_of  # noqa: E402
 from torch.func import functional_call  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from evoml.networks.cpu.shared_weights import Shared  # noqa: E402
+from evoml.networks.cpu.shared_weights import SharedWeights  # noqa: E402
 from evoml.networks.module import _places  # noqa: E402
-from evoml.networks.reference_supernet import PlainSupernet  # noqa: E402
+from evoml.networks.reference_supernet import ReferenceSupernet  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -50,7 +49,7 @@ def noisy(images: ImageSet = DIGITS) -> ImageSet:
 def box(images: ImageSet = DIGITS, dtype: str = "float32", space: Any = SPACE) -> base.Toolbox:
     """A toolbox of these images whose supernets compute in this precision."""
     out = toolbox(space, NoEvaluator(tasks=images))
-    out.register("shared", lambda seed, **how: Shared(out.supernet(), seed, dtype=dtype, **how))
+    out.register("shared_weights", lambda seed, **how: SharedWeights(out.supernet(), seed, dtype=dtype, **how))
     return out
 
 
@@ -71,11 +70,11 @@ def finished(strategy: Any) -> list[dict[str, Any]]:
 
 
 class Reference:
-    """A supernet in torch whose weights are one flat tensor, in the order that `Shared` has them in."""
+    """A supernet in torch whose weights are one flat tensor, in the order that `SharedWeights` has them in."""
 
     def __init__(self, strategy: Any) -> None:
         self.supernet = strategy.supernet
-        self.model = PlainSupernet(self.supernet).double()
+        self.model = ReferenceSupernet(self.supernet).double()
         self.names = {id(parameter): name for name, parameter in self.model.named_parameters()}
 
     def loss(self, flat: Any, mix: Any, batch: tuple[np.ndarray, np.ndarray]) -> Any:
@@ -115,7 +114,7 @@ def weight_step(strategy: Any, descent: Any, w: Any) -> None:
     """Clip, decay, and go."""
     if strategy.settings.clip:
         torch.nn.utils.clip_grad_norm_([w], strategy.settings.clip)
-    w.grad += strategy.settings.weight_decay * torch.from_numpy(strategy.net.decayed) * w.detach()
+    w.grad += strategy.settings.weight_decay * torch.from_numpy(strategy.shared_weights.decayed) * w.detach()
     descent.step()
 
 
@@ -124,7 +123,7 @@ def started(strategy: Any) -> tuple[Any, Any]:
     strategy.search, strategy.step = 0, 0
     strategy._open()
     strategy._begin()
-    return (torch.from_numpy(each.copy()).requires_grad_() for each in (strategy.net.weights, strategy.alpha))  # type: ignore[return-value]
+    return (torch.from_numpy(each.copy()).requires_grad_() for each in (strategy.shared_weights.weights, strategy.alpha))  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
@@ -136,11 +135,11 @@ def test_steps_of_darts_are_those_of_the_paper(order: str, least: float, clip: f
     w, alpha = started(strategy)
     reference = Reference(strategy)
     descent, adam, schedule = torch_optimisers(strategy, w, alpha)
-    decay = 3e-2 * torch.from_numpy(strategy.net.decayed)
+    decay = 3e-2 * torch.from_numpy(strategy.shared_weights.decayed)
     velocity, part = torch.zeros_like(w), 0.0
-    assert strategy.batches.count == 1 and len(strategy.batches.y) + len(strategy.others.y) == len(DIGITS.train_y)
+    assert strategy.batches.count == 1 and len(strategy.batches.y) + len(strategy.architecture_batches.y) == len(DIGITS.train_y)
     for step in range(3):
-        train, valid = strategy.batches.at(step), strategy.others.at(step)
+        train, valid = strategy.batches.at(step), strategy.architecture_batches.at(step)
         rate = descent.param_groups[0]["lr"]
         if order == "second":
             alpha.grad = ahead(reference, w, alpha, train, valid, rate, 0.9 * velocity, decay)
@@ -157,7 +156,7 @@ def test_steps_of_darts_are_those_of_the_paper(order: str, least: float, clip: f
         found, _ = strategy._step(step)
         assert abs(found - loss.item()) < least
         assert np.abs(strategy.alpha - alpha.detach().numpy()).max() < least * 1e2
-        assert np.abs(strategy.net.weights - w.detach().numpy()).max() < least
+        assert np.abs(strategy.shared_weights.weights - w.detach().numpy()).max() < least
     assert part > 0.05 or order == "first"  # what looking ahead adds is seen
 
 
@@ -167,23 +166,23 @@ def test_the_second_order_is_the_exact_product_with_the_hessian(weight_decay: fl
     strategy = made("darts", box(noisy(), "float64"), batch=64)
     w, alpha = started(strategy)
     alpha.data += torch.from_numpy(np.random.default_rng(1).normal(0, 1, alpha.shape))
-    train, valid = strategy.batches.at(0), strategy.others.at(0)
-    pull = np.random.default_rng(2).normal(0, 0.1, len(w)) * momentum * strategy.net.decayed
+    train, valid = strategy.batches.at(0), strategy.architecture_batches.at(0)
+    pull = np.random.default_rng(2).normal(0, 0.1, len(w)) * momentum * strategy.shared_weights.decayed
     mix = torch.softmax(alpha, -1).detach().numpy()
-    decay = weight_decay * torch.from_numpy(strategy.net.decayed)
+    decay = weight_decay * torch.from_numpy(strategy.shared_weights.decayed)
     wanted = {xi: ahead(Reference(strategy), w, alpha, train, valid, xi, torch.from_numpy(pull), decay).numpy() for xi in (0.0, 0.05, 0.5)}
     for xi, exact in wanted.items():
-        found = darts.ahead(strategy.net, train, valid, mix, xi, pull, weight_decay, RADIUS)
-        assert np.linalg.norm(_relaxed.through_softmax(found, mix) - exact) < 1e-5 * np.linalg.norm(exact)
+        found = darts.ahead(strategy.shared_weights, train, valid, mix, xi, pull, weight_decay, RADIUS)
+        assert np.linalg.norm(_gradient_search.through_softmax(found, mix) - exact) < 1e-5 * np.linalg.norm(exact)
     assert np.linalg.norm(wanted[0.5] - wanted[0.0]) > 0.1 * np.linalg.norm(wanted[0.0])
-    assert np.array_equal(strategy.net.weights, w.detach().numpy())
+    assert np.array_equal(strategy.shared_weights.weights, w.detach().numpy())
 
 
 def test_the_step_of_the_finite_difference_is_relative_or_published() -> None:
     published, relative = made("darts", epsilon="published"), made("darts", radius=0.25)
     for strategy in (published, relative):
         started(strategy)
-    weights = relative.net.weights[relative.net.decayed]
+    weights = relative.shared_weights.weights[relative.shared_weights.decayed]
     assert published._radius() == 0.01 and abs(relative._radius() - 0.25 * np.sqrt((weights**2).sum())) < 1e-5
 
 
@@ -191,7 +190,9 @@ def test_a_vanishing_vector_has_no_product() -> None:
     strategy = made("darts", box())
     started(strategy)
     mix = strategy.probabilities()
-    assert not darts.product(strategy.net, strategy.batches.at(0), mix, np.zeros_like(strategy.net.weights), 0.1).any()
+    assert not darts.product(
+        strategy.shared_weights, strategy.batches.at(0), mix, np.zeros_like(strategy.shared_weights.weights), 0.1
+    ).any()
 
 
 @pytest.mark.parametrize("resource", ["none", "parameters"])
@@ -202,7 +203,9 @@ def test_steps_of_snas_are_those_of_the_paper(resource: str) -> None:
     w, alpha = started(strategy)
     reference = Reference(strategy)
     descent, adam, schedule = torch_optimisers(strategy, w, alpha)
-    assert strategy.batches is strategy.others and len(strategy.batches.y) == len(DIGITS.train_y) and strategy.batches.count == 1
+    assert (
+        strategy.batches is strategy.architecture_batches and len(strategy.batches.y) == len(DIGITS.train_y) and strategy.batches.count == 1
+    )
     for step, heat in enumerate((1.0, 0.515, 0.03)):
         gumbel = strategy.noise(step).gumbel(size=alpha.shape)
         draw = torch.softmax((alpha + torch.from_numpy(gumbel)) / heat, -1)
@@ -216,7 +219,7 @@ def test_steps_of_snas_are_those_of_the_paper(resource: str) -> None:
         found, _ = strategy._step(step)
         assert abs(found - loss.item()) < 1e-8
         assert np.abs(strategy.alpha - alpha.detach().numpy()).max() < 1e-7
-        assert np.abs(strategy.net.weights - w.detach().numpy()).max() < 1e-8
+        assert np.abs(strategy.shared_weights.weights - w.detach().numpy()).max() < 1e-8
 
 
 # -- SNAS's parts ----------------------------------------------------------------------------------------------------------
@@ -226,16 +229,16 @@ def test_steps_of_snas_are_those_of_the_paper(resource: str) -> None:
 def test_the_gradient_through_a_draw_is_that_of_finite_differences(heat: float) -> None:
     strategy = made("snas", box(noisy(), "float64"))
     started(strategy)
-    batch, there = strategy.batches.at(0), strategy.supernet.open
+    batch, there = strategy.batches.at(0), strategy.supernet.available
     gumbel = strategy.noise(0).gumbel(size=there.shape)
     draw = concrete(strategy.alpha, gumbel, heat, there)
-    found = _relaxed.through_softmax(strategy.net.gradients(*batch, draw, of_weights=False).mix, draw) / heat
+    found = _gradient_search.through_softmax(strategy.shared_weights.gradients(*batch, draw, of_weights=False).mix, draw) / heat
     order = np.argsort(-np.abs(found).ravel())
     for at in [*order[:6], *order[20:24]]:
         move = np.zeros(there.size)
         move[at] = 1e-6
         sides = [
-            strategy.net.gradients(*batch, concrete(strategy.alpha + sign * move.reshape(there.shape), gumbel, heat, there)).loss
+            strategy.shared_weights.gradients(*batch, concrete(strategy.alpha + sign * move.reshape(there.shape), gumbel, heat, there)).loss
             for sign in (1, -1)
         ]
         assert abs((sides[0] - sides[1]) / 2e-6 - found.ravel()[at]) < 1e-6 + 1e-4 * abs(found.ravel()[at])
@@ -264,7 +267,7 @@ def test_both_gradients_of_the_expected_cost_are_the_same_in_expectation(heat: f
         return float((concrete(logits, gumbel, heat, there) @ price).mean())
 
     draw = concrete(logits, gumbel, heat, there)
-    through = (_relaxed.through_softmax(price, draw) / heat).mean(0)
+    through = (_gradient_search.through_softmax(price, draw) / heat).mean(0)
     policy = policy_gradient(price, draw, gumbel, there).mean(0)
     steps = [np.eye(3)[option] * 1e-4 for option in range(2)]
     exact = [(expected(logits + step) - expected(logits - step)) / 2e-4 for step in steps]
@@ -279,7 +282,7 @@ def test_both_gradients_agree_for_more_options_too() -> None:
     price, logits = rng.random((2, 5)) * there, rng.normal(0, 1, (2, 5))
     gumbel = rng.gumbel(size=(300_000, 2, 5))
     draw = concrete(logits, gumbel, 0.5, there)
-    through = _relaxed.through_softmax(price, draw) / 0.5
+    through = _gradient_search.through_softmax(price, draw) / 0.5
     difference = policy_gradient(price, draw, gumbel, there) - through
     deviation = difference.std(0) / np.sqrt(len(gumbel))
     assert (np.abs(difference.mean(0)) <= 4.5 * deviation + 1e-12).all()
@@ -298,7 +301,7 @@ def test_costs_are_those_of_the_networks(resource: str) -> None:
     unit = np.polyfit(mine, true, 1)
     assert len(some) == 8 and np.ptp(true) > 0
     assert np.allclose(np.polyval(unit, mine), true, rtol=1e-9)
-    assert abs((price / supernet.open.sum(1, keepdims=True)).sum() - 1) < 1e-12
+    assert abs((price / supernet.available.sum(1, keepdims=True)).sum() - 1) < 1e-12
 
 
 def _random(seed: int) -> Genotype:
@@ -404,14 +407,14 @@ def test_a_search_that_was_stored_in_the_middle_ends_as_it_would_have(name: str,
         other = made(name, **settings)
         other.load_state_dict(state)
         assert other.learning and finished(one) == finished(other)
-        assert np.array_equal(one.net.weights, other.net.weights) and np.array_equal(one.alpha, other.alpha)
+        assert np.array_equal(one.shared_weights.weights, other.shared_weights.weights) and np.array_equal(one.alpha, other.alpha)
         assert one.spent == other.spent > 0
         for each in (one, other):
             asked = each.ask(np.array([search]))
             ends.append(asked.genotype(0))
             asked.fitness[:], asked.status[:] = 0.5, 1
             each.tell(asked)
-        assert ends[-1] == ends[-2] and not np.array_equal(one.net.weights, np.zeros_like(one.net.weights))
+        assert ends[-1] == ends[-2] and not np.array_equal(one.shared_weights.weights, np.zeros_like(one.shared_weights.weights))
     assert one.told == 2
 
 
@@ -425,9 +428,9 @@ def test_searches_have_seeds_of_their_own(name: str) -> None:
         return strategy
 
     some = [begun(3, 0), begun(3, 1), begun(4, 0)]
-    assert len({each.net.weights.tobytes() for each in some}) == len({each.alpha.tobytes() for each in some}) == 3
+    assert len({each.shared_weights.weights.tobytes() for each in some}) == len({each.alpha.tobytes() for each in some}) == 3
     assert len({each.batches.at(0)[0].tobytes() for each in some}) == 3
-    assert begun(3, 0).net.weights.tobytes() == some[0].net.weights.tobytes()
+    assert begun(3, 0).shared_weights.weights.tobytes() == some[0].shared_weights.weights.tobytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -526,7 +529,7 @@ def test_a_search_on_digits_learns(name: str, settings: dict[str, Any]) -> None:
     assert [report["epoch"] for report in reports] == list(range(1, strategy.settings.epochs + 1))
     assert reports[-1]["loss"] < 0.8 * reports[0]["loss"] and reports[-1]["accuracy"] > 0.5
     shares = np.array(reports[-1]["probabilities"])
-    assert shares.shape == strategy.supernet.open.shape and np.allclose(shares.sum(1), 1, atol=1e-4)
+    assert shares.shape == strategy.supernet.available.shape and np.allclose(shares.sum(1), 1, atol=1e-4)
     child = strategy.ask(np.array([0])).genotype(0)
     network = SPACE.network(child, DIGITS.size, len(DIGITS.classes))
     assert isinstance(network, Network) and network.parameters > 0

@@ -94,7 +94,7 @@ def test_individuals_are_mutated_and_mated_in_place_and_cloned_apart(box: base.T
     first, second = box.mate(clone, other)
     assert first is clone and second is other and first.genotype != before
     for member in (first, second):
-        assert SPACE.schema.problem(member.genotype) is None
+        assert SPACE.schema.violation(member.genotype) is None
 
 
 def test_one_evaluation_is_the_batch(box: base.Toolbox) -> None:

@@ -20,7 +20,7 @@ from evoml.core.errors import InputError
 from evoml.export import onnx as to_onnx
 from evoml.export import torch as to_torch
 from evoml.networks.module import Module
-from evoml.networks.reference import Plain
+from evoml.networks.reference import ReferenceNetwork
 from evoml.phenotypes.layers import LAYERS, primitives
 from evoml.phenotypes.network import Builder, Edge, Network
 from evoml.search.problem import open_file
@@ -77,9 +77,9 @@ def trained(network: Network, classes: tuple[str, ...] | None = None) -> Trained
     return Trained(module.eval(), network, {"test_accuracy": 0.9375}, names, moments, moments / 2)
 
 
-def plain(winner: Trained) -> Plain:
+def plain(winner: Trained) -> ReferenceNetwork:
     """The winner's definition, as a loop over torch's modules."""
-    out = Plain(winner.network)
+    out = ReferenceNetwork(winner.network)
     out.load_state_dict(winner.module.state_dict(), strict=False)
     return out.eval()
 

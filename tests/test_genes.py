@@ -15,7 +15,7 @@ from schemas import GENOTYPES, HIERARCHY, NASNET, NEAT, PROGRAMS, Kind
 
 from evoml.core.errors import InputError
 from evoml.genotypes.population import OK, Individual, Population, fitness_class
-from evoml.genotypes.schema import Choice, Column, Genotype, Given, Integer, Place, Real, Schema, Table
+from evoml.genotypes.schema import Choice, Column, Conditional, Genotype, Integer, Place, Real, Schema, Table
 from evoml.spaces import neat
 
 some = settings(max_examples=15, deadline=None)
@@ -48,7 +48,7 @@ def fails(schema: Schema, plain: object, *parts: str) -> None:
 @some
 @given(kind=kinds, seed=seeds)
 def test_samples_are_valid_and_repeat(kind: Kind, seed: int) -> None:
-    assert kind.schema.problem(kind.sample(seed)) is None
+    assert kind.schema.violation(kind.sample(seed)) is None
     assert kind.sample(seed) == kind.sample(seed)
 
 
@@ -68,7 +68,7 @@ def test_perturbing_changes_one_gene_and_its_dependents(kind: Kind, seed: int, c
     genotype, rng = kind.sample(seed), Random(seed)
     for _ in range(count):
         before, genotype = genotype, kind.schema.perturb(rng, genotype)
-        assert kind.schema.problem(genotype) is None
+        assert kind.schema.violation(genotype) is None
         old, new = genes(before), genes(genotype)
         assert old.keys() == new.keys()
         changed = [place for place in old if old[place] != new[place]]
@@ -76,7 +76,7 @@ def test_perturbing_changes_one_gene_and_its_dependents(kind: Kind, seed: int, c
         columns = {column.name: column for table, _, _ in changed[:1] for column in kind.schema[table].columns}
         assert not any(columns[name].key for _, _, name in changed)
         names = {name for _, _, name in changed}
-        free = [name for name in names if not (isinstance(columns[name].domain, Given) and columns[name].domain.column in names)]
+        free = [name for name in names if not (isinstance(columns[name].domain, Conditional) and columns[name].domain.column in names)]
         assert len(free) <= 1
 
 
@@ -123,7 +123,7 @@ def test_a_choice_is_perturbed_to_another() -> None:
 
 def test_a_column_depends_on_its_left_only() -> None:
     with pytest.raises(ValueError, match="not to its left"):
-        Table("t", (Column("b", Given("a", {0: Integer(0, 1)})), Column("a", Choice(("x", "y")))))
+        Table("t", (Column("b", Conditional("a", {0: Integer(0, 1)})), Column("a", Choice(("x", "y")))))
 
 
 # identity
@@ -239,8 +239,8 @@ def renamed(schema: Schema, change) -> Schema:
     """The schema with every list of names changed."""
 
     def domain(old):
-        if isinstance(old, Given):
-            return Given(old.column, {code: domain(case) for code, case in old.cases.items()}, old.otherwise)
+        if isinstance(old, Conditional):
+            return Conditional(old.column, {code: domain(case) for code, case in old.cases.items()}, old.otherwise)
         return Choice(tuple(change(old.names))) if isinstance(old, Choice) else old
 
     keyed = {"kind"}  # `cases` go by the codes of this one
@@ -383,16 +383,16 @@ def test_soundness_by_columns_is_soundness_gene_by_gene() -> None:
     population = space.random(np.arange(400, dtype=np.uint64))
     for number in range(6):
         population = space.mutate(population, np.arange(400), np.arange(400, dtype=np.uint64) + 1000 * number)
-    assert space.schema.sound(population.tables, population.sizes).all()
+    assert space.schema.valid_mask(population.tables, population.sizes).all()
     rng = np.random.default_rng(0)
     for member in range(0, 400, 2):
         table = population.tables[rng.integers(2)]
         table.view(np.uint8).reshape(400, -1)[member, rng.integers(table.shape[1] * table.dtype.itemsize)] = rng.integers(256)
-    sound = space.schema.sound(population.tables, population.sizes)
-    assert sound.tolist() == [space.schema.problem(population.genotype(member)) is None for member in range(400)]
+    sound = space.schema.valid_mask(population.tables, population.sizes)
+    assert sound.tolist() == [space.schema.violation(population.genotype(member)) is None for member in range(400)]
     assert 10 < (~sound).sum() < 200
     for kind in GENOTYPES:
         others = evaluated(kind, 20)
         assert all(
-            kind.schema.problem(others.genotype(at)) is None for at in np.flatnonzero(kind.schema.sound(others.tables, others.sizes))
+            kind.schema.violation(others.genotype(at)) is None for at in np.flatnonzero(kind.schema.valid_mask(others.tables, others.sizes))
         )

@@ -548,7 +548,7 @@ def test_the_best_fitness_may_be_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_stored_network_is_one_of_its_space(path: Path) -> None:
     space, genotype = open_file(path)
-    assert space.problem(genotype) is None
+    assert space.violation(genotype) is None
     assert space.parse(space.format(genotype), path.name) == genotype
     assert path.read_text().startswith("# ")
 

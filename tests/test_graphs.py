@@ -16,7 +16,7 @@ from evoml.backends import _graphs, cuda, numba, reference
 from evoml.backends._cuda_graphs import graph_source
 from evoml.core.errors import InputError
 from evoml.phenotypes.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 
 ROUNDED = ("relu", "identity", "clamped", "step", "abs", "square", "softsign")  # made of operations that IEEE 754 rounds exactly
 SMOOTH = ("sigmoid", "logistic", "tanh", "gauss", "sin", "cos", "softsign", "bipolar", "clamped")  # bounded and without steps
@@ -37,12 +37,12 @@ def backend(request: pytest.FixtureRequest) -> Iterator:
 
 def graphs(
     networks: list[list[tuple[int, str, str, list[tuple[int, float]]]]], inputs: int, outputs: int, recurrent: bool = False
-) -> Graphs:
+) -> NeuronGraphs:
     """Networks of (slot, activation, aggregation, [(source, weight)]) rows."""
     rows = [row for network in networks for row in network]
     links = [link for *_, own in rows for link in own]
     sizes = [max([inputs + outputs, *(slot for slot, *_ in network)]) + 1 for network in networks]
-    return Graphs(
+    return NeuronGraphs(
         inputs, outputs, 0.5, recurrent, np.array(sizes, np.int64), np.cumsum([0, *map(len, networks)]),
         np.array([slot for slot, *_ in rows], np.int32), np.array([ACTIVATION_NAMES.index(row[1]) for row in rows], np.uint8),
         np.array([AGGREGATION_NAMES.index(row[2]) for row in rows], np.uint8), np.cumsum([0, *(len(row[3]) for row in rows)]),
@@ -53,7 +53,7 @@ def graphs(
 def random_graphs(
     seed: int, count: int = 12, recurrent: bool = False, functions: tuple[str, ...] = ROUNDED, folds: tuple[str, ...] = AGGREGATION_NAMES,
     scale: float = 1.0, hidden: int = 12,
-) -> Graphs:  # fmt: skip
+) -> NeuronGraphs:  # fmt: skip
     """Networks with and without hidden nodes, of which some are inactive; recurrent ones may read any node, themselves too."""
     rng = np.random.default_rng(seed)
     inputs, outputs = int(rng.integers(1, 5)), int(rng.integers(1, 4))
@@ -70,7 +70,7 @@ def random_graphs(
     return graphs(networks, inputs, outputs, recurrent)
 
 
-def examples(what: Graphs, count: int, seed: int = 0) -> np.ndarray:
+def examples(what: NeuronGraphs, count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, what.inputs))
 
 

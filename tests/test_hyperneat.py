@@ -18,7 +18,7 @@ from evoml.core.streams import VARY, streams
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATION_NAMES
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.search.open import open_search, resume
 from evoml.search.problem import Problem, stored_config
 from evoml.spaces import es_hyperneat, hyperneat, neat
@@ -510,7 +510,7 @@ def test_a_file_holds_the_cppn_and_all_that_it_is_read_with(module: Any, setting
         assert home.parse(text, "again") == genotype
         opened, same = class_of(module).open_text(text, "file")
         assert same == genotype and opened.key(same) == home.key(genotype) and opened.format(same) == text
-        assert home.graph(genotype).number_of_nodes() == len(genotype.tables["nodes"])
+        assert home.drawing(genotype).number_of_nodes() == len(genotype.tables["nodes"])
 
 
 def test_a_file_of_another_substrate_or_reading_is_refused() -> None:
@@ -535,7 +535,7 @@ def test_the_genotype_that_comes_with_evoml_solves_its_task(name: str) -> None:
     text = (PROGRAMS / name / "xor.toml").read_text()
     opened, genotype = class_of(load("spaces", name)).open_text(text, "xor.toml")
     assert text.startswith("# ") and text.endswith("\n\n" + opened.format(genotype))
-    graphs: Graphs = opened.phenotypes(Population.of(SCHEMA, [genotype]))
+    graphs: NeuronGraphs = opened.phenotypes(Population.of(SCHEMA, [genotype]))
     answers = numba.forward(graphs, np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float))[0, :, 0]
     assert (answers > 0.5).tolist() == [False, True, True, False]
 
@@ -551,8 +551,8 @@ def searched(folder: Path, system: str, **layer: Any) -> Any:
 
 
 def rows(folder: Path) -> Any:
-    table, problems = Problem(stored_config(folder)).archive(folder).table()
-    assert not problems
+    table, warnings = Problem(stored_config(folder)).archive(folder).table()
+    assert not warnings
     return table.to_pylist()
 
 

@@ -16,9 +16,7 @@ from parts import class_of
 from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
 from evoml.core.registry import load, names
-from evoml.tasks import _image_files as _pictures
-from evoml.tasks import _image_splits as _image_sets
-from evoml.tasks import digits, images
+from evoml.tasks import _image_files, _image_splits, digits, images
 from evoml.tasks._image_splits import baseline_scores
 
 FAMILIES = [name for name in names("tasks") if class_of(load("tasks", name)).kind == "images"]
@@ -70,7 +68,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=FAMILIES)
-def task(request: pytest.FixtureRequest, file: Path) -> _image_sets.ImageTask:
+def task(request: pytest.FixtureRequest, file: Path) -> _image_splits.ImageTask:
     module = load("tasks", request.param)
     own = None if module is digits else file
     return class_of(module)(module.Settings(), own, 0)
@@ -79,7 +77,7 @@ def task(request: pytest.FixtureRequest, file: Path) -> _image_sets.ImageTask:
 # every family
 
 
-def test_types_shapes_and_normalisation(task: _image_sets.ImageTask) -> None:
+def test_types_shapes_and_normalisation(task: _image_splits.ImageTask) -> None:
     assert task.objective == "accuracy" and task.kind == "images" and task.inputs.endswith(".")
     search, test = task.search(), task.test()
     assert task.select() is search and task.search(3) is search
@@ -97,7 +95,7 @@ def test_types_shapes_and_normalisation(task: _image_sets.ImageTask) -> None:
     assert not together & {image.tobytes() for image in test.valid_x}
 
 
-def test_settings_are_described(task: _image_sets.ImageTask) -> None:
+def test_settings_are_described(task: _image_splits.ImageTask) -> None:
     model = type(task.settings)
     assert all(field.description for field in model.model_fields.values())
     assert model.read(task.settings.model_dump(), "") == task.settings
@@ -144,10 +142,10 @@ def test_baselines_with_few_images(tmp_path: Path) -> None:
 def test_parts_of_any_images(counts: list[int], valid: float, test: float, examples: int, split_seed: int, tested: bool) -> None:
     examples = examples and max(examples, 2 * len(counts))
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    made = _pictures.Pictures("", np.zeros((len(labels), 1, 1, 1), np.uint8), labels, tuple(map(str, range(len(counts)))), True)
-    chosen = _image_sets.ImageSettings(valid=valid, test=test, examples=examples, split_seed=split_seed)
-    parts = _image_sets.divide(made, chosen, tested)
-    again, whole = _image_sets.divide(made, chosen, tested), _image_sets.divide(made, chosen.model_copy(update={"examples": 0}), tested)
+    made = _image_files.Pictures("", np.zeros((len(labels), 1, 1, 1), np.uint8), labels, tuple(map(str, range(len(counts)))), True)
+    chosen = _image_splits.ImageSettings(valid=valid, test=test, examples=examples, split_seed=split_seed)
+    parts = _image_splits.divide(made, chosen, tested)
+    again, whole = _image_splits.divide(made, chosen, tested), _image_splits.divide(made, chosen.model_copy(update={"examples": 0}), tested)
     together = np.concatenate([parts.train, parts.valid, parts.test])
     assert len(set(together)) == len(together) and np.array_equal(whole.test, parts.test)
     assert all(np.array_equal(getattr(parts, name), getattr(again, name)) for name in ("train", "valid", "test"))
@@ -163,7 +161,7 @@ def test_parts_of_any_images(counts: list[int], valid: float, test: float, examp
 @given(counts=st.lists(st.integers(1, 1000), min_size=1, max_size=12), total=st.integers(1, 5000), least=st.integers(0, 4))
 def test_quotas(counts: list[int], total: int, least: int) -> None:
     have = np.array(counts)
-    out = _image_sets.quotas(have, total, least)
+    out = _image_splits.quotas(have, total, least)
     floor = np.minimum(have, least)
     assert (out >= floor).all() and (out <= have).all()
     assert out.sum() == max(min(total, have.sum()), floor.sum())
@@ -235,7 +233,7 @@ def test_types_of_pixels(tmp_path: Path, kind: type) -> None:
 def test_area_averaging(length: int, size: int) -> None:
     size = min(size, length)
     pixels = np.random.default_rng(0).random((2, length, length, 1), dtype=np.float32)
-    out = _pictures.resized(pixels, size, "")
+    out = _image_files.resized(pixels, size, "")
     fine = np.repeat(np.repeat(pixels.astype(float), size, axis=1), size, axis=2)  # every pixel as size x size equal ones
     expected = fine.reshape(2, size, length, size, length, 1).mean(axis=(2, 4))
     assert out.shape == (2, size, size, 1) and out.dtype == np.float32
@@ -301,7 +299,7 @@ def test_too_few_for_the_parts(tmp_path: Path) -> None:
 
 
 def test_too_large(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_image_sets, "LARGEST", 500)
+    monkeypatch.setattr(_image_splits, "LARGEST", 500)
     refused("numbers in a part; at most 500 (4 GiB): set task.size, or task.examples", file)
 
 
@@ -461,7 +459,7 @@ def test_decompression_bombs(folder: Path, monkeypatch: pytest.MonkeyPatch, limi
 
 
 def test_a_folder_too_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pictures, "LARGEST", 1000)
+    monkeypatch.setattr(_image_files, "LARGEST", 1000)
     refused("30 images of 5 x 6, 3 channels are more than 4 GiB; set task.size", folder)
 
 

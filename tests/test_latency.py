@@ -109,7 +109,7 @@ def test_a_table_knows_all_layers_of_its_space(name: str) -> None:
 def test_what_options_cost_sums_to_what_a_network_costs(space: Any) -> None:
     prices, supernet = table(space), space.supernet(SIZE, CLASSES)
     options, fixed = prices.options(supernet), prices.fixed(supernet)
-    assert options.shape == supernet.open.shape and not options[~supernet.open].any()
+    assert options.shape == supernet.available.shape and not options[~supernet.available].any()
     compared = 0
     for genotype in some(space, 30):
         network = space.network(genotype, SIZE, CLASSES)
@@ -314,7 +314,7 @@ def test_the_winners_training_needs_no_table() -> None:
 
 
 def test_the_pareto_search_reads_a_table(tmp_path: Path) -> None:
-    from evoml.search.open import open_search
+    from evoml.search.available import open_search
 
     path = tmp_path / "t.parquet"
     made = table(MOBILE)

@@ -67,28 +67,28 @@ def test_a_block_is_mobilenets() -> None:
 def test_relu6_ends_at_six_forward_and_back() -> None:
     torch = pytest.importorskip("torch")
     from evoml.networks.module import Module
-    from evoml.networks.reference import Plain
+    from evoml.networks.reference import ReferenceNetwork
     from evoml.phenotypes.network import Builder
 
     build = Builder((2, 5, 5))
     network = build.network(build.layer(0, "conv_3x3_bn_relu6", 4), 3)
-    module, plain = Module(network), Plain(network)
+    module, reference = Module(network), ReferenceNetwork(network)
     with torch.no_grad():
         module.weights.mul_(1.0)
         module._places["1.0.1"].view(module.weights)[0].fill_(8.0)  # so that values pass both ends
-    plain.load_state_dict(module.state_dict(), strict=False)
+    reference.load_state_dict(module.state_dict(), strict=False)
     x = torch.randn(6, 2, 5, 5, generator=torch.Generator().manual_seed(0))
-    values = plain.nodes[1][0](x)
+    values = reference.nodes[1][0](x)
     assert values.max() == 6 and (values == 6).float().mean() > 0.1 and (values == 0).float().mean() > 0.1
-    one, other = module.train()(x)[0], plain.train()(x)
+    one, other = module.train()(x)[0], reference.train()(x)
     assert torch.allclose(one, other, atol=1e-5)
     for scores in (one, other):
         scores.square().sum().backward()
-    conv = plain.nodes[1][0][0].weight.grad
+    conv = reference.nodes[1][0][0].weight.grad
     assert torch.allclose(module._places["1.0.0"].view(module.weights.grad), conv, rtol=1e-4, atol=1e-4) and conv.abs().max() > 0
-    module.eval(), plain.eval()
-    plain.load_state_dict(module.state_dict(), strict=False)
-    assert torch.allclose(module(x)[0], plain(x), atol=1e-5)
+    module.eval(), reference.eval()
+    reference.load_state_dict(module.state_dict(), strict=False)
+    assert torch.allclose(module(x)[0], reference(x), atol=1e-5)
 
 
 # the published space
@@ -102,7 +102,7 @@ def test_the_papers_space() -> None:
     without = [index for index, each in enumerate(options) if NONE not in each]
     assert without == [0, 4, 8, 12, 16, 20], "only the first block of a stage changes size or channels"
     assert options[0] == tuple(f"mbconv_{k}x{k}_e{e}" for k in (3, 5, 7) for e in (3, 6))
-    assert supernet.open.sum() == 6 * 6 + 15 * 7
+    assert supernet.available.sum() == 6 * 6 + 15 * 7
     sizes = [supernet.network.sizes[number] for number in (1, 2, 3, 7, 11, 15, 19, 23, 24)]
     assert sizes == [
         (32, 112, 112), (16, 112, 112), (24, 56, 56), (40, 28, 28), (80, 14, 14), (96, 14, 14), (192, 7, 7), (320, 7, 7), (1280, 7, 7),
@@ -199,7 +199,7 @@ def test_bad_files_are_refused_in_one_line(old: str, new: str) -> None:
 
 
 def test_deriving_from_paths_gives_the_genotype_back() -> None:
-    there = SMALL.supernet((1, 8, 8), 10).open
+    there = SMALL.supernet((1, 8, 8), 10).available
     for genotype in some(SMALL):
         paths = SMALL.paths(genotype)
         assert paths.shape == there.shape and (paths.sum(1) == 1).all() and not paths[~there].any()
@@ -211,10 +211,10 @@ def test_deriving_from_paths_gives_the_genotype_back() -> None:
 @pytest.mark.usefixtures("one_thread")
 def test_a_network_of_its_own_computes_what_the_supernet_does() -> None:
     torch = pytest.importorskip("torch")
-    from evoml.networks.cpu.shared_weights import Shared
+    from evoml.networks.cpu.shared_weights import SharedWeights
     from evoml.networks.module import Module
 
-    net = Shared(SMALL.supernet((1, 8, 8), 10), 0, affine=True)
+    net = SharedWeights(SMALL.supernet((1, 8, 8), 10), 0, affine=True)
     net.weights += np.random.default_rng(0).normal(0, 0.05, len(net.weights)).astype(net.weights.dtype)
     x, y = np.random.default_rng(1).normal(size=(12, 8, 8, 1)).astype(np.float32), np.arange(12) % 10
     for genotype in some(SMALL, 6):

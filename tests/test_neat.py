@@ -124,7 +124,7 @@ def test_a_link_split_again_in_the_genome_that_has_the_node_gets_fresh_numbers()
     for index in range(40):
         child = children.genotype(index)
         ids = child.tables["nodes"]["id"].tolist()
-        assert len(set(ids)) == len(ids) and space().problem(child) is None
+        assert len(set(ids)) == len(ids) and space().violation(child) is None
 
 
 # -- crossover -------------------------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_crossover_of_equals_closes_no_cycle() -> None:
     children = bred(Population.of(SCHEMA, [one, other]), [0] * 200, [1] * 200, rates(), np.array([6, 9, 0]), equal=1)
     both = [{4, 7} <= {number for number, _, _ in links(children.genotype(index))} for index in range(200)]
     assert not any(both)
-    assert all(space().problem(children.genotype(index)) is None for index in range(200))
+    assert all(space().violation(children.genotype(index)) is None for index in range(200))
 
 
 # -- mutation --------------------------------------------------------------------------------------------------------------------
@@ -203,11 +203,11 @@ def test_every_descendant_is_a_network_of_the_space(recurrent: bool) -> None:
         )  # fmt: skip
     for index in range(20):
         genotype = population.genotype(index)
-        assert home.problem(genotype) is None and SCHEMA.problem(genotype) is None
+        assert home.violation(genotype) is None and SCHEMA.violation(genotype) is None
         assert home.parse(home.format(genotype), "again") == genotype
     assert population.sizes[:, 0].max() > 10
     if recurrent:
-        assert any(not nx.is_directed_acyclic_graph(home.graph(population.genotype(index))) for index in range(20))
+        assert any(not nx.is_directed_acyclic_graph(home.drawing(population.genotype(index))) for index in range(20))
 
 
 def test_deaps_operators_number_genes_without_a_count() -> None:
@@ -217,7 +217,7 @@ def test_deaps_operators_number_genes_without_a_count() -> None:
     for _ in range(60):
         (one,), (other,) = box.mutate(one), box.mutate(other)
         one, other = box.mate(one, other)
-        assert home.problem(one.genotype) is None
+        assert home.violation(one.genotype) is None
     assert len(one.genotype.tables["links"]) > 3
 
 
@@ -433,7 +433,7 @@ def test_a_cycle_is_refused_in_a_feed_forward_network() -> None:
     with pytest.raises(InputError, match=r"links\[5\]: closes a cycle through [45], [45]; only a recurrent network has one"):
         class_of(space_module).open_text(text, "bad.toml")
     opened, genotype = class_of(space_module).open_text(text.replace("recurrent = false", "recurrent = true"), "good.toml")
-    assert opened.problem(genotype) is None and (opened.inputs, opened.outputs) == (2, 1)
+    assert opened.violation(genotype) is None and (opened.inputs, opened.outputs) == (2, 1)
 
 
 def test_a_file_of_an_unknown_space_is_named(tmp_path: Path) -> None:
@@ -494,8 +494,8 @@ def searched(folder: Path, *layers: dict[str, Any], **about: Any) -> Any:
 
 
 def rows(folder: Path) -> Any:
-    table, problems = load_archive(folder)
-    assert not problems
+    table, warnings = load_archive(folder)
+    assert not warnings
     return table.to_pylist()
 
 

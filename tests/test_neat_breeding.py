@@ -45,9 +45,9 @@ def test_children_are_genomes_whatever_their_parents_are(recurrent: bool, equal:
     """Two runs number their innovations apart, so that one number stands for two links."""
     own = space(recurrent)
     parents = Population.joined([grown(own, seed, 12) for seed in range(runs)])
-    assert all(own.problem(parents.genotype(index)) is None for index in range(len(parents)))
+    assert all(own.violation(parents.genotype(index)) is None for index in range(len(parents)))
     children = crossed(own, parents, equal)
-    wrong = [own.problem(children.genotype(index)) for index in range(len(children))]
+    wrong = [own.violation(children.genotype(index)) for index in range(len(children))]
     assert not any(wrong), next(filter(None, wrong))
     assert all((children.sizes[:, at] <= children.tables[at].shape[1]).all() for at in (0, 1))
 

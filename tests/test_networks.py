@@ -20,7 +20,7 @@ from evoml.networks import training as trainings
 from evoml.networks.cpu._training_kernels import depthwise_backward
 from evoml.networks.cpu._training_pass import halves
 from evoml.networks.module import Module
-from evoml.networks.reference import Plain
+from evoml.networks.reference import ReferenceNetwork
 from evoml.networks.training import Data, augmented, latency, learning_rate, train
 from evoml.phenotypes.layers import LAYERS, OPERATIONS, primitives
 from evoml.phenotypes.network import Builder, Edge, Network, Node
@@ -58,7 +58,7 @@ def gradients(module, x: torch.Tensor) -> dict[str, torch.Tensor]:
     logits = out[0] if isinstance(out, tuple) else out
     module.zero_grad()
     (logits * torch.linspace(-1, 2, logits.numel()).view_as(logits)).sum().backward()
-    if isinstance(module, Plain):
+    if isinstance(module, ReferenceNetwork):
         return {name: torch.zeros_like(value) if value.grad is None else value.grad for name, value in module.named_parameters()}
     found = Module(module.network)
     with torch.no_grad():
@@ -70,8 +70,8 @@ def gradients(module, x: torch.Tensor) -> dict[str, torch.Tensor]:
 def agree(net: Network, batch: int = 6, tolerance: float = 1e-5) -> None:
     """Outputs, gradients and running moments of the plain loop, of the module and of its path through autograd."""
     module, x = Module(net).train(), torch.randn(batch, *net.inputs, generator=torch.Generator().manual_seed(1))
-    plain, double = module.plain().train(), module.plain().double().train()
-    assert torch.allclose(module(x)[0], plain(x), atol=tolerance * max(1, plain(x).abs().max().item()))
+    reference, double = module.reference().train(), module.reference().double().train()
+    assert torch.allclose(module(x)[0], reference(x), atol=tolerance * max(1, reference(x).abs().max().item()))
     want = gradients(double, x.double())
     other = Module(net).train()
     other._train = other._run  # type: ignore[method-assign]
@@ -81,12 +81,12 @@ def agree(net: Network, batch: int = 6, tolerance: float = 1e-5) -> None:
         for name, value in want.items():
             assert torch.allclose(made[name], value.float(), atol=1e-4 * scale, rtol=1e-3), name
     module.load_state_dict(fresh := Module(net).state_dict())
-    plain = module.plain().train()
-    module(x), plain(x)
+    reference = module.reference().train()
+    module(x), reference(x)
     for name, value in module.state_dict().items():
-        assert torch.allclose(value, plain.state_dict()[name], atol=1e-5), name
+        assert torch.allclose(value, reference.state_dict()[name], atol=1e-5), name
     assert fresh.keys() == module.state_dict().keys()
-    assert torch.allclose(module.eval()(x)[0], plain.eval()(x), atol=tolerance * max(1, plain(x).abs().max().item()))
+    assert torch.allclose(module.eval()(x)[0], reference.eval()(x), atol=tolerance * max(1, reference(x).abs().max().item()))
 
 
 @pytest.mark.parametrize("operations", OPERATIONS)
@@ -130,7 +130,7 @@ def test_a_convolution_is_folded_with_its_own_normalisation_only(normalised: str
     with torch.no_grad():
         module.running.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(0))
     x = torch.randn(4, *net.inputs)
-    assert torch.allclose(module.eval()(x)[0], module.plain()(x), atol=1e-5)
+    assert torch.allclose(module.eval()(x)[0], module.reference()(x), atol=1e-5)
 
 
 def test_merges_of_unequal_sizes() -> None:
@@ -150,9 +150,9 @@ def test_counts_and_sizes(stream, operations, channels, height, width, cells, re
     """Parameters, multiply-adds and the size of every node are what the table says."""
     net = network(stream, (channels, height, width), operations, cells=cells, reductions=reductions)
     module, x = Module(net), torch.zeros(2, *net.inputs)
-    assert sum(value.numel() for value in module.parameters()) == net.parameters == sum(p.numel() for p in module.plain().parameters())
+    assert sum(value.numel() for value in module.parameters()) == net.parameters == sum(p.numel() for p in module.reference().parameters())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module.plain()(x)
+        module.reference()(x)
     assert counter.get_total_flops() == 2 * 2 * net.multiply_adds
     with torch.no_grad():
         values = module.train()._train(x, list(range(len(net.nodes))))

@@ -37,8 +37,8 @@ CELL = {
 }  # fmt: skip
 SMALL = [
     "space.name=cell", "space.blocks=2", "space.operations=enas", "space.output=all", "space.skeleton.cells=0", "space.skeleton.filters=2",
-    "task.name=digits", "task.examples=200", "evaluator.name=one_shot", "evaluator.epochs=2", "evaluator.batch=32", "evaluator.alone.epochs=1",
-    "search.budget=12", "search.trust=2", "search.trust_most=2", "search.trust_best=2", "workers=1",
+    "task.name=digits", "task.examples=200", "evaluator.name=one_shot", "evaluator.epochs=2", "evaluator.batch=32", "evaluator.stand_alone.epochs=1",
+    "search.budget=12", "search.audit=2", "search.audit_most=2", "search.audit_best=2", "workers=1",
 ]  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_the_rate_grows_linearly_from_nothing_and_every_ghost_has_its_own_paths(
     assert mine.total == 6
     masks = [mine.masks(step) for step in range(mine.total)]
     assert shares[::4] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
-    assert all(mask.shape == (4, *mine.supernet.open.shape) for mask in masks)
+    assert all(mask.shape == (4, *mine.supernet.available.shape) for mask in masks)
     assert len({ghost.tobytes() for ghost in masks[0]}) == 1 and len({ghost.tobytes() for ghost in masks[-1]}) > 1
     assert np.array_equal(masks[3], evaluator(ghosts=4).masks(3))
     other = evaluator(ghosts=4)
@@ -161,11 +161,11 @@ def test_only_weights_that_a_step_uses_move() -> None:
     mine = evaluator(ghosts=1, weight_decay=0.1, drop=0.5)
     dropped = 0
     for step in range(mine.total):
-        active, before = mine.net.active(mine.masks(step)), mine.net.weights.copy()
+        active, before = mine.shared_weights.active(mine.masks(step)), mine.shared_weights.weights.copy()
         mine.descent.velocity[:] = 0  # what earlier steps gave is no part of this one
         mine.learn()
-        assert np.array_equal(mine.net.weights[~active], before[~active])
-        assert (mine.net.weights[active & (before != 0)] != before[active & (before != 0)]).mean() > 0.9
+        assert np.array_equal(mine.shared_weights.weights[~active], before[~active])
+        assert (mine.shared_weights.weights[active & (before != 0)] != before[active & (before != 0)]).mean() > 0.9
         dropped += int((~active).sum())
     assert dropped > 100
 
@@ -174,14 +174,14 @@ def test_a_step_is_sgd_with_the_penalty_on_the_union_of_what_ghosts_use() -> Non
     mine, twin = (evaluator(weight_decay=0.1, clip=0.0, lr=0.2, lr_least=0.2, momentum=0.5, drop=0.5) for _ in range(2))
     learnt(mine, 4), learnt(twin, 4)
     masks, (x, y) = mine.masks(4), mine.batches.at(4)
-    before, velocity = mine.net.weights.copy(), mine.descent.velocity.copy()
-    gradient = twin.net.gradients(x, y, masks, of_mix=False).weights
-    either = twin.net.active(masks[0]) | twin.net.active(masks[1])
-    assert not either.all() and (twin.net.active(masks[0]) != twin.net.active(masks[1])).any()
+    before, velocity = mine.shared_weights.weights.copy(), mine.descent.velocity.copy()
+    gradient = twin.shared_weights.gradients(x, y, masks, of_mix=False).weights
+    either = twin.shared_weights.active(masks[0]) | twin.shared_weights.active(masks[1])
+    assert not either.all() and (twin.shared_weights.active(masks[0]) != twin.shared_weights.active(masks[1])).any()
     assert gradient is not None
     wanted = before - 0.2 * (0.5 * velocity + gradient + 0.1 * np.where(either, before, 0))
     mine.learn()
-    assert mine.net.weights == pytest.approx(wanted, abs=1e-6)
+    assert mine.shared_weights.weights == pytest.approx(wanted, abs=1e-6)
 
 
 def test_ghosts_are_normalised_by_themselves() -> None:
@@ -190,10 +190,10 @@ def test_ghosts_are_normalised_by_themselves() -> None:
     x, y = mine.batches.at(0)
     x = x * np.linspace(0.2, 3, len(x), dtype=np.float32)[:, None, None, None]
     masks = mine.masks(0)
-    both = mine.net.gradients(x, y, masks).loss
-    halves = [mine.net.gradients(x[half], y[half], masks[0]).loss for half in (slice(0, 4), slice(4, 8))]
+    both = mine.shared_weights.gradients(x, y, masks).loss
+    halves = [mine.shared_weights.gradients(x[half], y[half], masks[0]).loss for half in (slice(0, 4), slice(4, 8))]
     assert both == pytest.approx(np.mean(halves), rel=1e-5)
-    assert abs(both - mine.net.gradients(x, y, masks[0]).loss) > 1e-3
+    assert abs(both - mine.shared_weights.gradients(x, y, masks[0]).loss) > 1e-3
 
 
 def test_reports_say_what_an_epoch_came_to() -> None:
@@ -237,16 +237,16 @@ def test_a_score_is_that_of_the_candidates_own_network_with_the_same_weights() -
             continue
         network = mine.space.network(genotype, mine.tasks.size, 3)
         module = Module(network)
-        module.load_state_dict(mine.net.child(network), strict=False)
+        module.load_state_dict(mine.shared_weights.child(network), strict=False)
         with torch.no_grad():
             out = module.train()(torch.from_numpy(mine.tasks.valid_x))
         logits, y = out[0] if isinstance(out, tuple) else out, torch.from_numpy(mine.tasks.valid_y)
         outcome = mine.evaluate(genotype)
         assert outcome.objectives[0] == mine.score(genotype) == pytest.approx(float((logits.argmax(1) == y).float().mean()))
-        assert mine.net.score(mine._valid, mine.tasks.valid_y, mine.space.paths(genotype))[1] == pytest.approx(
+        assert mine.shared_weights.score(mine._valid, mine.tasks.valid_y, mine.space.paths(genotype))[1] == pytest.approx(
             float(torch.nn.functional.cross_entropy(logits, y)), rel=1e-4
         )
-        found = mine.net.probabilities(mine._valid, mine.space.paths(genotype))
+        found = mine.shared_weights.probabilities(mine._valid, mine.space.paths(genotype))
         assert found == pytest.approx(logits.double().softmax(1).numpy(), rel=1e-4, abs=1e-6)
         compared += 1
     assert compared >= 3
@@ -257,7 +257,10 @@ def test_divergence_is_that_of_predictions_with_and_without_the_other_paths() ->
     learnt(mine)
     spent, genotype = mine.spent, drawn(mine, 0)
     x = np.ascontiguousarray(mine.tasks.train_x.transpose(0, 2, 3, 1))
-    p, q = mine.net.probabilities(x, mine.dropout.there.astype(float)), mine.net.probabilities(x, mine.space.paths(genotype))
+    p, q = (
+        mine.shared_weights.probabilities(x, mine.dropout.there.astype(float)),
+        mine.shared_weights.probabilities(x, mine.space.paths(genotype)),
+    )
     expected = (p * np.log(p / q) + q * np.log(q / p)).sum(1).mean()
     assert mine.divergence(genotype) == pytest.approx(expected, rel=1e-9) and expected > 0
     assert mine.spent == spent
@@ -298,7 +301,7 @@ def test_a_candidate_that_cannot_be_scored_has_a_status() -> None:
     mine = evaluator()
     learnt(mine)
     genotype = drawn(mine, 0)
-    mine.net.weights[:] = np.nan
+    mine.shared_weights.weights[:] = np.nan
     assert mine.evaluate(genotype).status == DIVERGED
 
     def impossible(*_: Any) -> None:
@@ -313,7 +316,7 @@ def test_a_supernet_that_nobody_trained_is_trained_for_the_first_candidate() -> 
     one, other = evaluator(), evaluator()
     learnt(other)
     assert one([drawn(one, 5)]).steps == one.total
-    assert np.array_equal(one.net.weights, other.net.weights)
+    assert np.array_equal(one.shared_weights.weights, other.shared_weights.weights)
 
 
 @pytest.mark.parametrize("space", ["nasbench201", "mobile"])
@@ -339,7 +342,7 @@ def test_a_state_in_the_middle_of_training_goes_on_to_the_same_weights() -> None
     second.load_state_dict(state)
     late = learnt(second)
     assert early + late == reports
-    assert whole.net.weights.tobytes() == second.net.weights.tobytes()
+    assert whole.shared_weights.weights.tobytes() == second.shared_weights.weights.tobytes()
     assert whole.descent.velocity.tobytes() == second.descent.velocity.tobytes()
     for each in (whole, second):
         evaluate(each, [drawn(each, 1)], [0])
@@ -384,7 +387,7 @@ def test_a_state_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
         ({"objectives": ["loss", "accuracy"]}, "evaluator.objectives: .*accuracy first"),
         ({"objectives": []}, "evaluator.objectives"),
         ({"drop": 1.0}, "evaluator.drop: 1.0"),
-        ({"alone": {"epochs": 0}}, "evaluator.alone.epochs: 0"),
+        ({"stand_alone": {"epochs": 0}}, "evaluator.stand_alone.epochs: 0"),
         ({"data": images(train=6), "ghosts": 4}, "evaluator.ghosts: 4: must be at most 3"),
     ],
     ids=str,
@@ -417,7 +420,7 @@ def test_a_training_that_diverges_is_said_in_a_line() -> None:
 
 @pytest.mark.parametrize("strategy", ["random_search", "aging_evolution", "nsga2", "local_search"])
 def test_any_strategy_searches_with_it(strategy: str, tmp_path: Path) -> None:
-    sets = [*SMALL, f"strategy.name={strategy}", "search.trust=0"]
+    sets = [*SMALL, f"strategy.name={strategy}", "search.audit=0"]
     if strategy != "local_search":
         sets.append("strategy.population=4")
     if strategy == "aging_evolution":
@@ -449,13 +452,13 @@ def test_a_search_that_is_interrupted_in_training_ends_as_one_that_was_not(tmp_p
     assert again.evaluator.step == 5 and again.evaluator.seed == 3
     other = again.run()
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
-    assert one.best == other.best and again.evaluator.net.weights.tobytes() == whole.evaluator.net.weights.tobytes()
+    assert one.best == other.best and again.evaluator.shared_weights.weights.tobytes() == whole.evaluator.shared_weights.weights.tobytes()
     assert again.evaluator.spent == whole.evaluator.spent
-    assert one.trust is not None and one.trust == other.trust
+    assert one.audit is not None and one.audit == other.audit
 
 
-def test_a_winner_is_trained_as_the_setting_alone_says() -> None:
-    run = Problem(build(("test", {"system": "one-shot", "evaluator": {"alone": {"lr": 0.3}}})))
+def test_a_winner_is_trained_as_the_setting_stand_alone_says() -> None:
+    run = Problem(build(("test", {"system": "one-shot", "evaluator": {"stand_alone": {"lr": 0.3}}})))
     assert run.trains and not run.evaluator(images()).costly
     plain = final_problem(run, [], None).config
     assert plain.name("evaluator") == "training" and (plain.evaluator["epochs"], plain.evaluator["lr"]) == (6, 0.3)

@@ -59,7 +59,7 @@ def children(where: AutoMLZeroSpace, count: int = 2000, seed: int = 0, parents: 
     born = where.mutate(parents, of, draws(count, seed))
     assert len(born) == count
     for index in range(0, count, 7):
-        assert where.schema.problem(born.genotype(index)) is None
+        assert where.schema.violation(born.genotype(index)) is None
     before = [rows(parents, index) for index in range(len(parents))]
     return ((before[of[index]], rows(born, index)) for index in range(count))
 
@@ -247,7 +247,7 @@ def test_random_programs_are_valid_and_take_every_operation_and_address_alike() 
     where = space()
     population = where.random(draws(3000))
     for index in range(0, 3000, 50):
-        assert where.schema.problem(population.genotype(index)) is None
+        assert where.schema.violation(population.genotype(index)) is None
     for function, (name, bound) in enumerate(SIZES.items()):
         sizes = Counter(population.sizes[:, function].tolist())
         assert set(sizes) == set(range(bound.least, bound.most + 1))
@@ -730,7 +730,7 @@ def test_what_can_reach_a_prediction_stays_and_nothing_else(given: tuple[str, ..
 def test_the_graph_of_linear_regression_shows_the_loop_of_learning() -> None:
     source = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
     space_, genotype = AutoMLZeroSpace.open_text(source.read_text(), "linear_regression.py")
-    graph = space_.graph(genotype)
+    graph = space_.drawing(genotype)
     assert nx.has_path(graph, "features", "prediction")
     assert nx.has_path(graph, "label", "prediction")
     assert ("learn", 3) in nx.ancestors(graph, ("predict", 0))  # the weights that an earlier example updated

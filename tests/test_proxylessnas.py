@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from deap import base
+from evoml.search.available import open_search
 from parts import NoEvaluator
 
 from evoml.config import build
 from evoml.core.errors import InputError
 from evoml.networks.latency import Table, known, multiply_adds, parts
 from evoml.networks.optimisers import Adam, PartialAdam, cosine
-from evoml.search.open import open_search
 from evoml.search.toolbox import toolbox
 from evoml.spaces import cell, mobile, nasbench101, nasbench201
 from evoml.strategies import proxylessnas
@@ -177,7 +177,7 @@ def test_the_paper_measures_in_milliseconds() -> None:
 @pytest.mark.parametrize("two", [True, False])
 def test_the_gradient_of_loss_and_expected_cost_is_that_of_their_formula(regularisation: str, two: bool) -> None:
     strategy = made(regularisation=regularisation, share=0.4)
-    there = strategy.supernet.open
+    there = strategy.supernet.available
     rng = np.random.default_rng(7)
     alpha, losses = np.where(there, rng.normal(size=there.shape), 0), rng.normal(1, 0.1, there.shape)
     involved = pairs(drawn(rng, alpha, there)[:, :2], there) if two else there
@@ -199,7 +199,7 @@ def test_the_gradient_of_loss_and_expected_cost_is_that_of_their_formula(regular
 def test_expected_cost_is_the_mean_of_the_networks() -> None:
     strategy = made()
     rng = np.random.default_rng(8)
-    there = strategy.supernet.open
+    there = strategy.supernet.available
     p = softmax(np.where(there, rng.normal(size=there.shape), 0), there)
     mean = 0.0
     for draw in product(*(np.flatnonzero(row) for row in there)):
@@ -303,10 +303,10 @@ def test_weights_that_a_step_does_not_use_rest_with_their_momentum() -> None:
     inner = strategy._descend
 
     def watched(gradient: np.ndarray, mix: np.ndarray, step: int) -> None:
-        before = strategy.net.weights.copy(), strategy.descent.velocity.copy()
+        before = strategy.shared_weights.weights.copy(), strategy.descent.velocity.copy()
         inner(gradient, mix, step)
-        used = strategy.net.active(mix)
-        moved = strategy.net.weights != before[0], strategy.descent.velocity != before[1]
+        used = strategy.shared_weights.active(mix)
+        moved = strategy.shared_weights.weights != before[0], strategy.descent.velocity != before[1]
         seen.append((used, *moved))
 
     strategy._descend = watched
@@ -346,7 +346,7 @@ def test_a_state_goes_on_to_the_same_end(how: dict[str, Any]) -> None:
     again.load_state_dict(deepcopy(half.state_dict()))
     assert reports[-1] == finished(again)[-1] and (again.alpha == whole.alpha).all()
     assert again.ask(np.array([0])).genotype(0) == whole.ask(np.array([0])).genotype(0)
-    assert (again.net.weights == whole.net.weights).all()
+    assert (again.shared_weights.weights == whole.shared_weights.weights).all()
     spoilt = deepcopy(half.state_dict())
     spoilt["searched"]["adam"]["mean"] = np.zeros((1, 1))
     with pytest.raises(ValueError, match="shape"):
@@ -356,13 +356,13 @@ def test_a_state_goes_on_to_the_same_end(how: dict[str, Any]) -> None:
 def test_the_loss_of_the_architecture_is_not_smoothed() -> None:
     strategy = begun(smoothing=0.3, every=1)
     seen = []
-    inner = strategy.net.gradients
+    inner = strategy.shared_weights.gradients
 
     def watched(*arguments: Any, **how: Any) -> Any:
-        seen.append((how.get("of_weights", True), strategy.net.smoothing))
+        seen.append((how.get("of_weights", True), strategy.shared_weights.smoothing))
         return inner(*arguments, **how)
 
-    strategy.net.gradients = watched
+    strategy.shared_weights.gradients = watched
     finished(strategy)
     assert set(seen) == {(True, 0.3), (False, 0.0)}
 
@@ -372,10 +372,10 @@ def test_a_step_follows_the_losses_derivatives_by_the_gates(mode: str) -> None:
     """In 64 bits, against finite differences of the gates: also of those of paths that are not active."""
     toolbox = box()
     inner = toolbox.shared
-    toolbox.register("shared", lambda seed, **how: inner(seed, dtype="float64", **how))
+    toolbox.register("shared_weights", lambda seed, **how: inner(seed, dtype="float64", **how))
     strategy = made(toolbox, mode=mode, cost="none", every=1)
     strategy.learn()
-    net, seen = strategy.net, []
+    net, seen = strategy.shared_weights, []
     gradients, step = net.gradients, strategy.adam.step
 
     def by_hand(*arguments: Any, **how: Any) -> Any:
@@ -394,7 +394,7 @@ def test_a_step_follows_the_losses_derivatives_by_the_gates(mode: str) -> None:
     while len(seen) < 3:
         strategy.learn()
     for slopes, wanted, gradient, p, involved in seen:
-        assert (wanted == involved).all() and (involved.sum(1) == (2 if mode == "two" else strategy.supernet.open.sum(1))).all()
+        assert (wanted == involved).all() and (involved.sum(1) == (2 if mode == "two" else strategy.supernet.available.sum(1))).all()
         assert gradient == pytest.approx(through_softmax(slopes, p), abs=1e-5) and np.abs(gradient).max() > 1e-3
 
 
@@ -424,7 +424,7 @@ def test_cost_alone_leads_to_the_cheapest_network(how: dict[str, Any]) -> None:
         **how,
     )
     finished(strategy)
-    derived = SPACE.chosen(SPACE.derive(strategy.strengths()))
+    derived = SPACE.chosen(SPACE.derive(strategy.scores_of_options()))
     assert derived == ["mbconv_3x3_e3", "none", "mbconv_3x3_e3"]
     assert strategy.expected(strategy.probabilities()) < 0.8 * strategy.reference
 
@@ -438,7 +438,7 @@ def test_other_spaces_with_a_supernet_will_do() -> None:
     ):
         strategy = made(box(space), mode="two")
         reports = finished(strategy)
-        assert space.schema.problem(strategy.ask(np.array([0])).genotype(0)) is None and np.isfinite(reports[-1]["loss"])
+        assert space.schema.violation(strategy.ask(np.array([0])).genotype(0)) is None and np.isfinite(reports[-1]["loss"])
 
 
 @pytest.mark.parametrize(
@@ -466,7 +466,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_a_whole_search_of_the_system(tmp_path: Path) -> None:
     small = {
-        "search": {"trust": 0}, "strategy": {"epochs": 4, "warmup": 1}, "evaluator": {"epochs": 1}, "task": {"examples": 150},
+        "search": {"audit": 0}, "strategy": {"epochs": 4, "warmup": 1}, "evaluator": {"epochs": 1}, "task": {"examples": 150},
         "space": {"widths": [6, 8], "blocks": [2, 1], "strides": [2, 2]}, "workers": 1,
     }  # fmt: skip
     search = open_search(build(("system", {"system": "proxylessnas"}), ("test", small)), tmp_path / "run")

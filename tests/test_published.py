@@ -81,10 +81,10 @@ def test_blocks_and_outputs(name: str) -> None:
     blocks, *outputs = STRUCTURE[name]
     assert [len(genotype.tables[each]) for each in CELLS] == [blocks] * 2
     assert [list(space.outputs(genotype, each)) for each in CELLS] == outputs
-    names = {domain for each in CELLS for _, _, domain in space.graphs(genotype)[f"{each} cell"].edges(data="label") if domain}
+    names = {domain for each in CELLS for _, _, domain in space.drawings(genotype)[f"{each} cell"].edges(data="label") if domain}
     assert names <= set(OPERATIONS[space.settings.operations])
     for each in CELLS:
-        graph = space.graphs(genotype)[f"{each} cell"]
+        graph = space.drawings(genotype)[f"{each} cell"]
         assert set(graph) == {"output"} | nx.ancestors(graph, "output") | {0, 1}, "every block is of use"
 
 
@@ -224,11 +224,11 @@ def test_motifs_of_the_hierarchical_cell() -> None:
     space, genotype = opened(PROGRAMS / "hierarchical" / "hierarchical.toml")
     rows = {name: (rows["operation"] != 0).sum() for name, rows in genotype.tables.items()}
     assert rows == {"level2": 36, "level3": 10}
-    assert set(space.graphs(genotype)) == {"cell", "motif_1", "motif_3", "motif_4", "motif_5"}
+    assert set(space.drawings(genotype)) == {"cell", "motif_1", "motif_3", "motif_4", "motif_5"}
 
 
 def test_the_trivial_genotype_is_the_spaces_own() -> None:
     space, genotype = opened(PROGRAMS / "hierarchical" / "trivial.toml")
     assert genotype == space.trivial()
-    for graph in space.graphs(genotype).values():
+    for graph in space.drawings(genotype).values():
         assert nx.is_path(graph, list(range(1, len(graph) + 1))) and graph.number_of_edges() == len(graph) - 1

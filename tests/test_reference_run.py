@@ -18,8 +18,8 @@ def test_the_best_scores_the_same_again(name: str) -> None:
     result = read_result(run)
     assert result is not None
     problem = Problem(stored_config(run))
-    (best,), problems = problem.archive(run).best(1)
-    assert not problems
+    (best,), warnings = problem.archive(run).best(1)
+    assert not warnings
     assert best["id"] == result["best"]["id"]
     assert best["key"] == problem.space.key(best["genotype"]) == result["best"]["key"]
     selection = problem.evaluator(problem.task.select(), exact=True)

@@ -48,8 +48,8 @@ def search(folder: Path, *sets: str) -> Rounds:
 
 def rows(folder: Path) -> pa.Table:
     problem = Problem(stored_config(folder))
-    table, problems = problem.archive(folder).table()
-    assert not problems
+    table, warnings = problem.archive(folder).table()
+    assert not warnings
     return table
 
 
@@ -340,12 +340,12 @@ def test_a_broken_part_is_named_and_the_rest_opens(uninterrupted: Path, tmp_path
     pa.parquet.write_table(pa.table({"foreign": [1]}), folder / "part-000900.parquet")
     problem = Problem(stored_config(folder))
     archive = problem.archive(folder)
-    table, problems = archive.table()
+    table, warnings = archive.table()
     assert 0 < table.num_rows < whole
-    assert len(problems) == 3
-    assert str(parts[0]) in problems[0]
-    assert "missing, and" in problems[1]
-    assert "part-000900.parquet: skipped" in problems[2]
+    assert len(warnings) == 3
+    assert str(parts[0]) in warnings[0]
+    assert "missing, and" in warnings[1]
+    assert "part-000900.parquet: skipped" in warnings[2]
     assert archive.best(1)[0]
 
 
@@ -358,8 +358,8 @@ def test_a_run_whose_best_is_lost_says_so(uninterrupted: Path, tmp_path: Path) -
         if result["best"]["id"] in pa.parquet.read_table(part)["id"].to_pylist():
             part.unlink()
     problem = Problem(stored_config(folder))
-    _, problems = problem.archive(folder).best(1)
-    assert f"its best, candidate {result['best']['id']} in result.json, is in no part" in problems[-1]
+    _, warnings = problem.archive(folder).best(1)
+    assert f"its best, candidate {result['best']['id']} in result.json, is in no part" in warnings[-1]
 
 
 def test_lost_events_are_named(uninterrupted: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from evoml.search.available import open_search, resume
 
 from evoml.archive.archive import read_result
 from evoml.config import Config, assign, build
@@ -31,7 +32,6 @@ from evoml.phenotypes.network import Builder, Edge
 from evoml.search import steady_state as steady
 from evoml.search.audit import FIRST, AuditPlan, SharedWeightsAudit, lines
 from evoml.search.donor import donor
-from evoml.search.open import open_search, resume
 from evoml.search.problem import stored_config
 from evoml.search.run import Progress
 from evoml.search.steady_state import SteadyState
@@ -41,8 +41,8 @@ SMALL = [
     "task.examples=160",
     "evaluator.epochs=1",
     "search.budget=2",
-    "search.trust=3",
-    "search.trust_most=4",
+    "search.audit=3",
+    "search.audit_most=4",
     "workers=1",
 ]
 CELL = [
@@ -62,7 +62,7 @@ MOBILE = [
     "space.skeleton.first=4",
 ]
 GRADIENT = ["evaluator.name=training", "strategy.epochs=2", "strategy.batch=20"]
-ONE_SHOT = ["evaluator.name=one_shot", "evaluator.batch=20", "evaluator.alone.epochs=1", "search.budget=12", "search.trust_best=2"]
+ONE_SHOT = ["evaluator.name=one_shot", "evaluator.batch=20", "evaluator.stand_alone.epochs=1", "search.budget=12", "search.audit_best=2"]
 SEARCHES = {
     "darts": [*SMALL, *CELL, *GRADIENT, "strategy.name=darts"],
     "darts, first order": [*SMALL, *CELL, *GRADIENT, "strategy.name=darts", "strategy.order=first"],
@@ -92,8 +92,8 @@ def finished(search: Any) -> Any:
 
 def contents(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Any]:
     """Rows, events and result of a run, without what a clock says."""
-    table, problems = stored(folder).archive.table()
-    assert not problems
+    table, warnings = stored(folder).archive.table()
+    assert not warnings
     rows = [{key: value for key, value in row.items() if key not in NOT_REPEATED} for row in table.to_pylist()]
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     result = {key: value for key, value in (read_result(folder) or {}).items() if key not in NOT_REPEATED}
@@ -163,7 +163,7 @@ def test_workers_do_not_change_the_result(name: str, whole: Any, tmp_path: Path)
 
 
 def test_seeds_make_other_searches(whole: Any, tmp_path: Path) -> None:
-    finished(begun(tmp_path / "run", *SEARCHES["darts, first order"], "search.seed=1", "search.trust=0"))
+    finished(begun(tmp_path / "run", *SEARCHES["darts, first order"], "search.seed=1", "search.audit=0"))
     assert contents(tmp_path / "run")[0] != contents(whole("darts, first order"))[0]
     ids = [event["probabilities"] for event in contents(whole("darts, first order"))[1] if event["event"] == "epoch"]
     assert len(ids) == 4 and ids[0] != ids[2]  # two searches of two epochs, each with a seed of its own
@@ -182,13 +182,13 @@ def test_a_larger_budget_goes_on_with_another_search(whole: Any, tmp_path: Path)
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_check_says_what_shared_weights_are_worth(name: str, whole: Any) -> None:
     _, events, result = contents(whole(name))
-    trust = result["trust"]
-    assert [event for event in events if event["event"] == "trust"] == [{"event": "trust", **trust}]
-    assert 3 <= trust["compared"] <= 4 and -1 <= trust["kendall"] <= 1 and -1 <= trust["spearman"] <= 1
-    assert 1 <= trust["random_candidates"] <= 4
-    alone = [each["alone"] for each in trust["random"]]
-    assert trust["random_best"] == max(alone[: trust["random_candidates"]])
-    assert any("Kendall" in line for line in lines(trust)) and any("equal cost" in line for line in lines(trust))
+    audit = result["trust"]
+    assert [event for event in events if event["event"] == "trust"] == [{"event": "trust", **audit}]
+    assert 3 <= audit["compared"] <= 4 and -1 <= audit["kendall"] <= 1 and -1 <= audit["spearman"] <= 1
+    assert 1 <= audit["random_candidates"] <= 4
+    stand_alone = [each["alone"] for each in audit["random"]]
+    assert audit["random_best"] == max(stand_alone[: audit["random_candidates"]])
+    assert any("Kendall" in line for line in lines(audit)) and any("equal cost" in line for line in lines(audit))
 
 
 def test_what_is_only_scored_with_shared_weights_is_trained_alone_and_the_best_of_those_is_the_result(whole: Any) -> None:
@@ -199,44 +199,44 @@ def test_what_is_only_scored_with_shared_weights_is_trained_alone_and_the_best_o
     assert len(retrained) == 2 and min(shared[row["id"]] for row in retrained) >= sorted(shared.values())[-3]
     best = max(retrained, key=lambda row: row["accuracy"])
     assert result["best"]["id"] == best["id"] and result["trust"]["found"] == best["accuracy"]
-    found, problems = stored(folder).archive.best(1)
-    assert found[0]["id"] == best["id"] and not problems
+    found, warnings = stored(folder).archive.best(1)
+    assert found[0]["id"] == best["id"] and not warnings
 
 
 def test_as_many_random_architectures_as_cost_what_the_search_did(whole: Any) -> None:
     search = resume(whole("darts, first order"))
-    trust = SharedWeightsAudit(search.problem, search.strategy)
+    audit = SharedWeightsAudit(search.problem, search.strategy)
     derived = [each.genotype for each in search.strategy.alive]
-    check = trust.plan([], derived)
-    spent = search.strategy.spent + sum(map(trust.cost, derived))
-    costs = np.cumsum([trust.cost(genotype) for genotype in check.random])
+    check = audit.plan([], derived)
+    spent = search.strategy.spent + sum(map(audit.cost, derived))
+    costs = np.cumsum([audit.cost(genotype) for genotype in check.random])
     assert check.equal == 1 + int((costs < spent).sum())
     network = search.problem.space.network(derived[0], (1, 8, 8), 10)
-    assert trust.cost(derived[0]) == 3 * network.multiply_adds * len(search.problem.task.search(0).train_y)
+    assert audit.cost(derived[0]) == 3 * network.multiply_adds * len(search.problem.task.search(0).train_y)
 
 
 def test_skips_are_counted_and_warned_of(whole: Any) -> None:
     search = resume(whole("darts, first order"))
-    trust = SharedWeightsAudit(search.problem, search.strategy)
+    audit = SharedWeightsAudit(search.problem, search.strategy)
     space = search.problem.space
     options = space.supernet((1, 8, 8), 10).groups[0].options
     strengths = np.zeros((len(space.supernet((1, 8, 8), 10).groups), len(options)))
     strengths[: len(strengths) // 2, options.index("skip_connect")] = 1.0
     strengths[len(strengths) // 2 :, options.index("sep_conv_3x3")] = 1.0
     genotype = space.derive(strengths)
-    assert trust.skips(genotype) == {"normal": [4, 4], "reduction": [0, 4]}
-    report = {"compared": 0, "random_best": None, "found": None, "skips": trust.skips(genotype)}
+    assert audit.skips(genotype) == {"normal": [4, 4], "reduction": [0, 4]}
+    report = {"compared": 0, "random_best": None, "found": None, "skips": audit.skips(genotype)}
     assert lines(report) == ["warning: skip connections have taken over: 4 of 4 layers of the normal cell"]
 
 
 def test_an_outcome_that_failed_is_not_compared(whole: Any) -> None:
     search = resume(whole("darts, first order"))
-    trust = SharedWeightsAudit(search.problem, search.strategy)
-    check = trust.plan([], [])
+    audit = SharedWeightsAudit(search.problem, search.strategy)
+    check = audit.plan([], [])
     for number in range(len(check.random)):
-        trust.alone[FIRST + number] = Evaluation.of([0.5 + number / 10], OK)
-    trust.alone[FIRST] = Evaluation.of([0.0], steady.OVER_BUDGET)
-    assert trust.findings(check, None)["compared"] == len(check.random) - 1
+        audit.stand_alone[FIRST + number] = Evaluation.of([0.5 + number / 10], OK)
+    audit.stand_alone[FIRST] = Evaluation.of([0.0], steady.OVER_BUDGET)
+    assert audit.findings(check, None)["compared"] == len(check.random) - 1
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_an_outcome_that_failed_is_not_compared(whole: Any) -> None:
         (["strategy.order=third"], "strategy.order"),
         (["strategy.split=1.0"], "strategy.split"),
         (["search.islands=2"], "search.islands"),
-        (["search.trust=5"], "search.trust"),
+        (["search.audit=5"], "search.audit"),
         (["evaluator.device=cuda:77"], "evaluator.device: cuda:77: torch finds no such device"),
     ],
     ids=lambda each: str(each)[:24],
@@ -298,15 +298,15 @@ def test_of_equals_that_were_trained_alone_the_result_and_the_archive_name_the_s
         return Individual(genotype, fitness_class()((1.0 - id / 10,)), id)
 
     best = [individual(5), individual(1), individual(3)]  # by shared weights
-    alone = {5: Evaluation.of([0.7], OK), 1: Evaluation.of([0.7], OK), 3: Evaluation.of([0.6], OK)}
-    chosen = AuditPlan([], 0, best).winner(alone, 1.0)
+    stand_alone = {5: Evaluation.of([0.7], OK), 1: Evaluation.of([0.7], OK), 3: Evaluation.of([0.6], OK)}
+    chosen = AuditPlan([], 0, best).winner(stand_alone, 1.0)
     assert chosen is not None and chosen.id == 1
 
 
 def test_cells_of_one_function_are_trained_alone_once(tmp_path: Path) -> None:
     sets = [
         *SMALL, *ONE_SHOT, "space.name=nasbench201", "space.skeleton.cells=1", "space.skeleton.filters=2", "space.skeleton.reductions=0", "strategy.name=random_search",
-        "search.budget=150", "search.trust=1", "search.trust_most=1", "search.trust_best=8",
+        "search.budget=150", "search.audit=1", "search.audit_most=1", "search.audit_best=8",
     ]  # fmt: skip
     finished(begun(tmp_path / "run", *sets))
     rows, _, _ = contents(tmp_path / "run")
@@ -326,7 +326,7 @@ def test_a_search_that_diverges_is_a_candidate_with_that_status_and_the_next_one
         return (float("nan"), 0.0) if strategy.search == 0 and number == 3 else step(strategy, number)
 
     monkeypatch.setattr(darts.DARTS, "_step", first_fails)
-    sets = [*SEARCHES["darts, first order"], "search.trust=0"]
+    sets = [*SEARCHES["darts, first order"], "search.audit=0"]
     result = finished(begun(tmp_path / "run", *sets))
     assert result.counts == {"candidates": 2, "ok": 1, "diverged": 1} and result.best["id"] == 1
     rows, events, _ = contents(tmp_path / "run")
@@ -366,10 +366,10 @@ def test_after_three_searches_that_diverge_there_is_no_other(tmp_path: Path) -> 
 def test_a_supernet_that_learned_nothing_is_warned_of(whole: Any) -> None:
     search: Any = stored(whole("one-shot, random"))
     search.restore()
-    search.audit.alone = {}
+    search.audit.stand_alone = {}
     check = search.audit.plan([], [])
     for number in range(len(check.random)):
-        search.audit.alone[FIRST + number] = Evaluation.of([0.5 + number / 10], OK)
+        search.audit.stand_alone[FIRST + number] = Evaluation.of([0.5 + number / 10], OK)
     said = {loss: lines(search.audit.findings(check, None, loss)) for loss in (2.29, 2.31)}
     assert not any("learned nothing" in line for line in said[2.29])
     assert any(
@@ -381,19 +381,19 @@ def test_a_supernet_that_learned_nothing_is_warned_of(whole: Any) -> None:
 
 def test_only_what_was_trained_is_part_of_the_cost(whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     search: Any = resume(whole("darts, first order"))
-    assert len(search.strategy.trained) == 2
+    assert len(search.strategy.trained_stand_alone) == 2
     search.strategy.failed = [0]
-    assert [each.digest() for each in search.strategy.trained] == [search.strategy.made[1].genotype.digest()]
+    assert [each.digest() for each in search.strategy.trained_stand_alone] == [search.strategy.made[1].genotype.digest()]
     search.strategy.made.status[1] = steady.OVER_BUDGET
-    assert search.strategy.trained == []
+    assert search.strategy.trained_stand_alone == []
 
 
 def test_shared_scores_are_never_said_to_be_of_training_alone(tmp_path: Path) -> None:
     """Of several objectives nothing is chosen by training alone, so nothing is said of the best."""
     sets = [*SEARCHES["one-shot, random"], 'evaluator.objectives=["accuracy", "parameters"]']
     result = finished(begun(tmp_path / "run", *sets))
-    assert result.trust["found"] is None and result.trust["random_best"] is not None
-    assert not any("this search" in line for line in lines(result.trust))
+    assert result.audit["found"] is None and result.audit["random_best"] is not None
+    assert not any("this search" in line for line in lines(result.audit))
     assert "of several objectives, none of the front is trained alone" in evoml("show", tmp_path / "run").stdout
 
 
@@ -404,7 +404,7 @@ def test_too_few_architectures_have_no_order() -> None:
 
 
 def test_what_is_over_a_cap_is_no_part_of_a_random_search(tmp_path: Path) -> None:
-    sets = [*SEARCHES["darts, first order"], "search.trust_most=6", "search.trust=6"]
+    sets = [*SEARCHES["darts, first order"], "search.audit_most=6", "search.audit=6"]
     free: Any = begun(tmp_path / "free", *sets)
     sizes = [free.audit._network(genotype).parameters for genotype in free.audit.plan([], []).random]
     cap = int(np.median(sizes))
@@ -420,10 +420,10 @@ def test_what_is_over_a_cap_is_no_part_of_a_random_search(tmp_path: Path) -> Non
 def test_weights_of_a_search_that_has_only_begun_rank_nothing(whole: Any) -> None:
     search: Any = resume(whole("darts, first order"), budget=3)
     search.strategy.learn()
-    trust = SharedWeightsAudit(search.problem, search.strategy)
-    check = trust.plan([], [each.genotype for each in search.strategy.alive])
-    trust.alone = {FIRST + number: Evaluation.of([0.5 + number / 10], OK) for number in range(len(check.random))}
-    report = trust.findings(check, search.champion)
+    audit = SharedWeightsAudit(search.problem, search.strategy)
+    check = audit.plan([], [each.genotype for each in search.strategy.alive])
+    audit.stand_alone = {FIRST + number: Evaluation.of([0.5 + number / 10], OK) for number in range(len(check.random))}
+    report = audit.findings(check, search.champion)
     assert report["compared"] == 0 and not any("Kendall" in line for line in lines(report))
     assert all(each["shared"] is None for each in report["random"])
 
@@ -442,7 +442,7 @@ def test_a_latency_table_that_was_changed_is_not_the_runs(tmp_path: Path) -> Non
     from evoml.commands.latency import latency
 
     path, folder = tmp_path / "latency.parquet", tmp_path / "run"
-    sets = [*SEARCHES["proxylessnas"], "search.budget=1", "search.trust=0"]
+    sets = [*SEARCHES["proxylessnas"], "search.budget=1", "search.audit=0"]
     latency(config(*sets), path, 0, 1, True)
     finished(begun(folder, *sets, "strategy.cost=latency", f"strategy.latency_table={path}"))
     resume(folder)
@@ -463,7 +463,7 @@ def test_what_is_read_off_a_supernet_starts_from_its_weights(name: str, whole: A
     genotype = giver.problem.archive(giver.run).best(1)[0][0]["genotype"]
     problem = final_problem(giver.problem, [("test", {"evaluator": {"epochs": 1, "lr": 1e-12, "weight_decay": 0.0}})], None)
     trained = train_final(problem, genotype, None, donor=giver)
-    given, network = giver.net.child(trained.network), problem.space.network(genotype, problem.test_tasks.size, 10)
+    given, network = giver.shared_weights.child(trained.network), problem.space.network(genotype, problem.test_tasks.size, 10)
     assert network.parameters == trained.network.parameters and {"linear.weight", "linear.bias"} < given.keys()
     for key, value in trained.module.state_dict().items():
         if "running" not in key:
@@ -472,7 +472,7 @@ def test_what_is_read_off_a_supernet_starts_from_its_weights(name: str, whole: A
     assert inherited == giver.accuracy(genotype, problem.test_tasks) and 0 <= inherited <= 1
     images = problem.test_tasks
     x = np.ascontiguousarray(images.valid_x.transpose(0, 2, 3, 1))
-    assert inherited == giver.net.score(x, images.valid_y, giver.problem.space.paths(genotype))[0]
+    assert inherited == giver.shared_weights.score(x, images.valid_y, giver.problem.space.paths(genotype))[0]
     assert "inherited_accuracy" not in train_final(problem, genotype, None).scores
 
 
@@ -531,14 +531,14 @@ def test_a_network_that_reads_nothing_of_the_image_is_warned_of(whole: Any) -> N
     cut = build.node([Edge(stem, "none", 4), Edge(stem, "none", 4)])
     beside = build.node([Edge(stem, "none", 4), Edge(cut, "identity", 4), Edge(stem, "identity", 4)])
     assert build.network(beside, 2).connected and not build.network(cut, 2).connected and build.network(stem, 2).connected
-    trust = (read_result(whole("darts, first order")) or {})["trust"]
-    assert trust["cut_off"] is False
-    assert any("reads nothing of the image" in line for line in lines(trust | {"cut_off": True}))
+    audit = (read_result(whole("darts, first order")) or {})["trust"]
+    assert audit["cut_off"] is False
+    assert any("reads nothing of the image" in line for line in lines(audit | {"cut_off": True}))
 
 
 def test_the_command_takes_shared_weights_along(whole: Any, tmp_path: Path) -> None:
     run = whole("one-shot, random")
-    done = evoml("evaluate", run, "--inherit", run, "--set", "evaluator.alone.epochs=2", "--json")
+    done = evoml("evaluate", run, "--inherit", run, "--set", "evaluator.stand_alone.epochs=2", "--json")
     scores = json.loads(done.stdout)
     assert done.returncode == 0 and len(scores["curve"]) == 2 and 0 <= scores["objectives"]["inherited_accuracy"] <= 1
     assert not (run / "final").exists()
@@ -601,14 +601,14 @@ def test_the_check_is_drawn(name: str, whole: Any, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = ElementTree.parse(tmp_path / "check.svg").getroot()
     marks = {kind: [each for each in page.iter() if each.get("class") == kind] for kind in ("random", "best")}
-    trust = (read_result(run) or {})["trust"]
-    compared = [each for each in trust["random"] if each["shared"] is not None and each["alone"] is not None]
+    audit = (read_result(run) or {})["trust"]
+    compared = [each for each in audit["random"] if each["shared"] is not None and each["alone"] is not None]
     chosen = 2 if name.startswith("one-shot") else 0
     assert len(marks["random"]) == len(compared) + 1 and len(marks["best"]) == chosen + (chosen > 0)  # the legend has one of each
     titles = {str(each.findtext("{http://www.w3.org/2000/svg}title")).partition(":")[0] for each in marks["random"]}
     assert {each["key"] for each in compared} < titles
     text = " ".join("".join(each.itertext()) for each in page.iter("{http://www.w3.org/2000/svg}text"))
-    assert f"Kendall {trust['kendall']:.2f}" in text and "accuracy trained alone" in text
+    assert f"Kendall {audit['kendall']:.2f}" in text and "accuracy trained alone" in text
 
 
 def test_dots_are_where_the_scores_are() -> None:

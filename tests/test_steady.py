@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import tampered
+from evoml.search.available import open_search, resume
 from parts import class_of
 from safetensors import safe_open
 
@@ -37,7 +38,6 @@ from evoml.report import console
 from evoml.report.progress import Display
 from evoml.search import slots
 from evoml.search import steady_state as steady
-from evoml.search.open import open_search, resume
 from evoml.search.problem import Problem, stored_config
 from evoml.search.run import Progress, Result
 from evoml.search.slots import Job, Slots
@@ -171,8 +171,8 @@ def resumed(folder: Path, **changes: Any) -> SteadyState:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """Every row without its seconds, which are measured."""
-    table, problems = Problem(stored_config(folder)).archive(folder).table()
-    assert not problems
+    table, warnings = Problem(stored_config(folder)).archive(folder).table()
+    assert not warnings
     return [{name: value for name, value in row.items() if name != "seconds"} for row in table.to_pylist()]
 
 
@@ -653,8 +653,8 @@ def test_the_front_is_what_is_best_of_several_objectives(tmp_path: Path) -> None
     sets = [*TOY, *small("nsga2"), 'evaluator.objectives=["accuracy","parameters"]', "search.budget=60"]
     result = started(tmp_path / "run", *sets).run()
     archive = Problem(stored_config(tmp_path / "run")).archive(tmp_path / "run")
-    best, problems = archive.best(60)
-    assert not problems
+    best, warnings = archive.best(60)
+    assert not warnings
     front = [row for row in best if row["front"]]
     assert best[: len(front)] == front and 1 < len(front) < len(best)
     assert [row["accuracy"] for row in front] == sorted((row["accuracy"] for row in front), reverse=True)

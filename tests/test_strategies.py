@@ -200,15 +200,15 @@ def test_who_is_replaced_is_the_worst_however_many_come() -> None:
 
 
 def test_the_compiled_loop_leaves_the_worst_to_the_toolbox() -> None:
-    from evoml.search import _fused_kernels as _engine
+    from evoml.search import _fused_kernels
 
     def of(module: str, **values: Any) -> Any:
         return type("Part", (), {"__module__": module, **values})()
 
-    evaluator = of("evoml.evaluators.execution", _stages=[object.__new__(_engine.Backend)])
+    evaluator = of("evoml.evaluators.execution", _stages=[object.__new__(_fused_kernels.Backend)])
     for replace, fits in (("oldest", True), ("worst", False)):
         strategy = of("evoml.strategies.aging_evolution", settings=aging_evolution.Settings(replace=replace))
-        assert _engine.Engine.fits(of("evoml.spaces.automl_zero"), strategy, evaluator) is fits
+        assert _fused_kernels.Engine.fits(of("evoml.spaces.automl_zero"), strategy, evaluator) is fits
 
 
 # -- tournament ------------------------------------------------------------------------------------------------------------

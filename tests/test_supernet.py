@@ -11,10 +11,10 @@ from torch.nn import functional
 from evoml.networks import optimisers
 from evoml.networks.batches import Batches
 from evoml.networks.cpu._supernet_kernels import separable, separable_back
-from evoml.networks.cpu.shared_weights import Shared, memory
+from evoml.networks.cpu.shared_weights import SharedWeights, memory
 from evoml.networks.module import Module
 from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
-from evoml.networks.reference_supernet import PlainSupernet, first_order, second_order
+from evoml.networks.reference_supernet import ReferenceSupernet, first_order, second_order
 from evoml.phenotypes.layers import LAYERS, primitives
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 from evoml.spaces import cell, nasbench201
@@ -46,41 +46,41 @@ def images(net: Supernet, count: int = 6, seed: int = 1) -> tuple[np.ndarray, np
 def mixes(net: Supernet, share: float = 1.0, seed: int = 2) -> np.ndarray:
     """Positive numbers for a share of the options that there are."""
     rng = np.random.default_rng(seed)
-    return rng.random(net.open.shape) * (rng.random(net.open.shape) < share) * net.open
+    return rng.random(net.available.shape) * (rng.random(net.available.shape) < share) * net.available
 
 
 def there(net: Supernet) -> np.ndarray:
     """Options that have a layer, [G, O]."""
-    out = np.zeros(net.open.shape, bool)
+    out = np.zeros(net.available.shape, bool)
     for edge in (edge for node in net.network.nodes for edge in node.edges if edge.option):
         out[edge.option] = True
     return out
 
 
-def both(net: Supernet, affine: bool = False, **how) -> tuple[Shared, PlainSupernet]:
+def both(net: Supernet, affine: bool = False, **how) -> tuple[SharedWeights, ReferenceSupernet]:
     """In float64 with the same weights, normalisations' scales and shifts drawn too."""
-    shared, plain = Shared(net, 3, "float64", affine=affine, **how), PlainSupernet(net, affine).double()
+    shared, reference = SharedWeights(net, 3, "float64", affine=affine, **how), ReferenceSupernet(net, affine).double()
     rng = np.random.default_rng(0)
     for place in shared._places.values():
         part = slice(place.start, place.start + place.primitive.parameters)
         if place.primitive.kind == "bn":
             shared.weights[part] += rng.normal(size=part.stop - part.start) * 0.3 * shared.decayed[part]
     with torch.no_grad():
-        for view, parameter in shared.pairs(plain):
+        for view, parameter in shared.pairs(reference):
             parameter.copy_(view)
-    return shared, plain
+    return shared, reference
 
 
-def wanted(plain: PlainSupernet, shared: Shared, x, y, mix, smoothing: float = 0.0) -> tuple[float, np.ndarray, np.ndarray]:
+def wanted(reference: ReferenceSupernet, shared: SharedWeights, x, y, mix, smoothing: float = 0.0) -> tuple[float, np.ndarray, np.ndarray]:
     """Loss and gradients of the plain model through autograd."""
     amounts = torch.tensor(mix, requires_grad=True)
-    plain.zero_grad()
+    reference.zero_grad()
     loss = functional.cross_entropy(
-        plain(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), amounts), torch.from_numpy(y), label_smoothing=smoothing
+        reference(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), amounts), torch.from_numpy(y), label_smoothing=smoothing
     )
     loss.backward()
     flat = np.zeros_like(shared.weights)
-    for view, parameter in shared.pairs(plain, flat):
+    for view, parameter in shared.pairs(reference, flat):
         if parameter.grad is not None:
             view.copy_(parameter.grad)
     return float(loss.detach()), flat, amounts.grad.numpy()
@@ -97,12 +97,12 @@ NETS = {
 @pytest.mark.parametrize("name", NETS)
 def test_same_as_plain(name: str, affine: bool) -> None:
     net = NETS[name]()
-    shared, plain = both(net, affine, smoothing=0.1)
+    shared, reference = both(net, affine, smoothing=0.1)
     x, y = images(net)
     for share in (1.0, 0.5, 0.2):
         mix = mixes(net, share)
-        loss, of_weights, of_mix = wanted(plain, shared, x, y, mix, 0.1)
-        found = shared.gradients(x, y, mix, wanted=np.ones(net.open.shape, bool))
+        loss, of_weights, of_mix = wanted(reference, shared, x, y, mix, 0.1)
+        found = shared.gradients(x, y, mix, wanted=np.ones(net.available.shape, bool))
         assert found.loss == pytest.approx(loss, abs=1e-10)
         assert np.abs(found.weights - of_weights).max() < 1e-10
         assert np.abs(found.mix - of_mix)[there(net)].max() < 1e-10
@@ -136,9 +136,9 @@ def test_every_layer(layer: str, inputs: int, outputs: int, stride: int) -> None
     ]
     groups = tuple(Group(str(number), (layer, "conv_3x3")) for number in range(3))
     net = Supernet(build.network(build.node(parts, "concat"), CLASSES), groups)
-    shared, plain = both(net, affine=True)
+    shared, reference = both(net, affine=True)
     (x, y), mix = images(net), mixes(net)
-    loss, of_weights, of_mix = wanted(plain, shared, x, y, mix)
+    loss, of_weights, of_mix = wanted(reference, shared, x, y, mix)
     found = shared.gradients(x, y, mix)
     assert found.loss == pytest.approx(loss, abs=1e-10)
     assert np.abs(found.weights - of_weights).max() < 1e-10 and np.abs(found.mix - of_mix).max() < 1e-10
@@ -149,7 +149,7 @@ def test_every_layer(layer: str, inputs: int, outputs: int, stride: int) -> None
 def test_float32_is_close() -> None:
     net = darts()
     double, _plain = both(net)
-    single = Shared(net, 3)
+    single = SharedWeights(net, 3)
     single.weights[:] = double.weights
     (x, y), mix = images(net, 16), mixes(net)
     one, two = single.gradients(x, y, mix), double.gradients(x, y, mix)
@@ -162,23 +162,23 @@ def test_float32_is_close() -> None:
 def test_three_steps_of_darts(second: bool) -> None:
     """Architecture and weights after three full steps, as the authors take them."""
     net = darts()
-    shared, plain = both(net)
+    shared, reference = both(net)
     xi, momentum, decay, batch = 0.025, 0.9, 3e-4, 8
-    alpha = np.random.default_rng(5).normal(size=net.open.shape) * 1e-3
+    alpha = np.random.default_rng(5).normal(size=net.available.shape) * 1e-3
     parameter = torch.nn.Parameter(torch.tensor(alpha))
     relax = lambda values: torch.softmax(values, -1)
-    sgd = torch.optim.SGD(plain.parameters(), xi, momentum, weight_decay=decay)
+    sgd = torch.optim.SGD(reference.parameters(), xi, momentum, weight_decay=decay)
     adam = torch.optim.Adam([parameter], 3e-4, (0.5, 0.999), weight_decay=1e-3)
     of_weights, of_mix = Momentum(len(shared.weights), momentum, decay), Adam(alpha.shape, (0.5, 0.999), 1e-3)
     for step in range(3):
         train, valid = images(net, batch, 10 + step), images(net, batch, 20 + step)
         t, v = ((torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(y)) for x, y in (train, valid))
         if second:
-            buffers = [sgd.state[each]["momentum_buffer"] for each in plain.parameters()] if step else None
-            parameter_grad = second_order(plain, parameter, t, v, relax, xi, momentum, decay, buffers)
+            buffers = [sgd.state[each]["momentum_buffer"] for each in reference.parameters()] if step else None
+            parameter_grad = second_order(reference, parameter, t, v, relax, xi, momentum, decay, buffers)
             slope = unrolled(shared, alpha, train, valid, xi, momentum, decay, of_weights.velocity)
         else:
-            parameter_grad = first_order(plain, parameter, v, relax)
+            parameter_grad = first_order(reference, parameter, v, relax)
             mix = softmax(alpha)
             slope = through_softmax(shared.gradients(*valid, mix, of_weights=False).mix, mix)
         assert np.abs(slope - parameter_grad.numpy()).max() < 1e-10
@@ -186,12 +186,12 @@ def test_three_steps_of_darts(second: bool) -> None:
         adam.step()
         of_mix.step(alpha, slope, 3e-4)
         sgd.zero_grad()
-        functional.cross_entropy(plain(t[0], relax(parameter.detach())), t[1]).backward()
-        torch.nn.utils.clip_grad_norm_(plain.parameters(), 5.0)
+        functional.cross_entropy(reference(t[0], relax(parameter.detach())), t[1]).backward()
+        torch.nn.utils.clip_grad_norm_(reference.parameters(), 5.0)
         sgd.step()
         of_weights.step(shared.weights, clipped(shared.gradients(*train, softmax(alpha), of_mix=False).weights, 5.0), xi, shared.decayed)
         assert np.abs(alpha - parameter.detach().numpy()).max() < 1e-10
-        for view, value in shared.pairs(plain):
+        for view, value in shared.pairs(reference):
             assert (view - value).abs().max() < 1e-10
 
 
@@ -204,7 +204,7 @@ def through_softmax(gradient: np.ndarray, probabilities: np.ndarray) -> np.ndarr
     return probabilities * (gradient - (gradient * probabilities).sum(-1, keepdims=True))
 
 
-def unrolled(shared: Shared, alpha, train, valid, xi: float, momentum: float, decay: float, velocity: np.ndarray) -> np.ndarray:
+def unrolled(shared: SharedWeights, alpha, train, valid, xi: float, momentum: float, decay: float, velocity: np.ndarray) -> np.ndarray:
     """DARTS's second-order gradient on flat weights."""
     mix, weights = softmax(alpha), shared.weights
     g = shared.gradients(*train, mix, of_mix=False).weights
@@ -251,7 +251,7 @@ def test_separable_kernels(channels: int, outputs: int, kernel: int, dilation: i
 def test_ghosts() -> None:
     """Each part of the batch by itself, with its own mix."""
     net = darts()
-    shared = Shared(net, 0, "float64")
+    shared = SharedWeights(net, 0, "float64")
     x, y = images(net, 12)
     mix = np.stack([mixes(net, 0.6, seed) for seed in range(3)])
     parts = [shared.gradients(x[4 * k : 4 * k + 4], y[4 * k : 4 * k + 4], mix[k]) for k in range(3)]
@@ -266,18 +266,18 @@ def test_ghosts() -> None:
 
 def test_an_empty_node_is_zeros() -> None:
     net = darts()
-    shared, plain = both(net)
-    (x, y), nothing = images(net), np.zeros(net.open.shape)
-    loss, of_weights, _ = wanted(plain, shared, x, y, nothing)
+    shared, reference = both(net)
+    (x, y), nothing = images(net), np.zeros(net.available.shape)
+    loss, of_weights, _ = wanted(reference, shared, x, y, nothing)
     found = shared.gradients(x, y, nothing)
     assert found.loss == pytest.approx(loss, abs=1e-12) and np.abs(found.weights - of_weights).max() < 1e-12
 
 
 def test_other_weights_leave_its_own() -> None:
     net = darts()
-    shared = Shared(net, 0, "float64")
+    shared = SharedWeights(net, 0, "float64")
     (x, y), mix, before = images(net), mixes(net), shared.weights.copy()
-    other = Shared(net, 9, "float64")
+    other = SharedWeights(net, 9, "float64")
     found = shared.gradients(x, y, mix, weights=other.weights)
     assert np.array_equal(found.weights, other.gradients(x, y, mix).weights) and np.array_equal(shared.weights, before)
     shared.weights[:] = other.weights
@@ -286,10 +286,10 @@ def test_other_weights_leave_its_own() -> None:
 
 def test_score() -> None:
     net = darts()
-    shared, plain = both(net)
+    shared, reference = both(net)
     (x, y), mix = images(net, 21), mixes(net, 0.6)
     logits = torch.cat(
-        [plain(torch.from_numpy(part.transpose(0, 3, 1, 2).copy()), torch.tensor(mix)) for part in np.array_split(x, 3)]
+        [reference(torch.from_numpy(part.transpose(0, 3, 1, 2).copy()), torch.tensor(mix)) for part in np.array_split(x, 3)]
     ).detach()
     accuracy, loss = shared.score(x, y, mix, 8)
     assert accuracy == float((logits.argmax(1) == torch.from_numpy(y)).double().mean())
@@ -298,10 +298,10 @@ def test_score() -> None:
 
 def test_seeds_and_dtypes() -> None:
     net = darts()
-    a, b, c = Shared(net, 1), Shared(net, 1, "float64"), Shared(net, 2)
+    a, b, c = SharedWeights(net, 1), SharedWeights(net, 1, "float64"), SharedWeights(net, 2)
     assert np.array_equal(a.weights, b.weights.astype(np.float32)) and not np.array_equal(a.weights, c.weights)
     (x, y), mix = images(net), mixes(net)
-    first, second = a.gradients(x, y, mix), Shared(net, 1).gradients(x, y, mix)
+    first, second = a.gradients(x, y, mix), SharedWeights(net, 1).gradients(x, y, mix)
     assert first.loss == second.loss and np.array_equal(first.weights, second.weights) and np.array_equal(first.mix, second.mix)
 
 
@@ -309,33 +309,33 @@ def test_published_size() -> None:
     """1.930618 M trainable numbers in the supernet that the authors' code builds for CIFAR-10."""
     skeleton = {"filters": 16, "cells": 2, "reductions": 2, "stem": 3}
     space = cell.CellSpace(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
-    shared = Shared(space.supernet((3, 32, 32), 10), 0)
+    shared = SharedWeights(space.supernet((3, 32, 32), 10), 0)
     assert shared.decayed.sum() == 1_930_618
-    assert sum(each.numel() for each in PlainSupernet(shared.supernet).parameters()) == 1_930_618
+    assert sum(each.numel() for each in ReferenceSupernet(shared.supernet).parameters()) == 1_930_618
 
 
 def test_active() -> None:
     net = darts()
-    shared = Shared(net, 0, "float64", affine=True)
+    shared = SharedWeights(net, 0, "float64", affine=True)
     (x, y), mix = images(net), mixes(net, 0.3)
     used, found = shared.active(mix), shared.gradients(x, y, mix)
     assert used.dtype == bool and not found.weights[~used].any() and np.mean(found.weights[used] != 0) > 0.9
-    assert shared.active(np.ones(net.open.shape)).all()
+    assert shared.active(np.ones(net.available.shape)).all()
     assert np.array_equal(shared.active(np.stack([mix, mixes(net, 0.3, 8)])), used | shared.active(mixes(net, 0.3, 8)))
 
 
 def test_spent() -> None:
     """Forward 1, backward of inputs 1, of weights 1."""
     net = benchmark201()
-    shared, (x, y) = Shared(net, 0), images(net)
-    shared.score(x, y, np.ones(net.open.shape))
+    shared, (x, y) = SharedWeights(net, 0), images(net)
+    shared.score(x, y, np.ones(net.available.shape))
     forward = shared.spent
     assert forward == len(x) * net.network.multiply_adds
-    shared.gradients(x, y, np.ones(net.open.shape))
+    shared.gradients(x, y, np.ones(net.available.shape))
     stem = len(x) * net.network.primitives(net.network.nodes[1].edges[0], 1)[0].multiply_adds(8, 8)
     assert shared.spent == 4 * forward - stem  # nothing wants the gradient of the images
     before = shared.spent
-    shared.gradients(x, y, np.ones(net.open.shape), of_weights=False)
+    shared.gradients(x, y, np.ones(net.available.shape), of_weights=False)
     assert forward < shared.spent - before < 2 * forward
     before = shared.spent
     shared.gradients(x, y, np.eye(5)[np.zeros(6, int)], of_mix=False, of_weights=False)
@@ -347,7 +347,7 @@ def test_child_of_a_cell() -> None:
     settings = {"blocks": 2, "operations": "amoebanet", "output": "all", "skeleton": {"filters": 4, "cells": 1, "reductions": 1}}
     space = cell.CellSpace(cell.Settings.model_validate(settings))
     net = space.supernet((1, 8, 8), CLASSES)
-    shared, (x, y) = Shared(net, 0, affine=True), images(net, 8)
+    shared, (x, y) = SharedWeights(net, 0, affine=True), images(net, 8)
     shared.weights[:] += np.random.default_rng(0).normal(size=len(shared.weights)).astype(np.float32) * 0.1
     seen = 0
     for stream in range(40):
@@ -362,12 +362,12 @@ def test_child_of_a_cell() -> None:
 def test_child_of_nasbench201() -> None:
     space = nasbench201.NASBench201Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}))
     net = space.supernet((1, 8, 8), CLASSES)
-    shared, (x, y) = Shared(net, 0, affine=True), images(net, 8)
+    shared, (x, y) = SharedWeights(net, 0, affine=True), images(net, 8)
     for ops in ([3, 2, 1, 4, 0, 3], [4, 4, 4, 4, 4, 4], [1, 3, 0, 2, 3, 3]):
         same_as_child(shared, space.network(space.cell(ops), (1, 8, 8), CLASSES), space.paths(space.cell(ops)), x, y, True)
 
 
-def same_as_child(shared: Shared, network: Network, paths: np.ndarray, x, y, equal: bool) -> None:
+def same_as_child(shared: SharedWeights, network: Network, paths: np.ndarray, x, y, equal: bool) -> None:
     module = Module(network).train()
     module.load_state_dict(shared.child(network))
     logits = module(torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32)))[0].detach()
@@ -379,7 +379,7 @@ def same_as_child(shared: Shared, network: Network, paths: np.ndarray, x, y, equ
 def test_child_that_does_not_fit() -> None:
     space = nasbench201.NASBench201Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}))
     wide = nasbench201.NASBench201Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 4, "cells": 1, "reductions": 1}}))
-    shared = Shared(space.supernet((1, 8, 8), CLASSES), 0)
+    shared = SharedWeights(space.supernet((1, 8, 8), CLASSES), 0)
     with pytest.raises(ValueError, match="the supernet has no stem_3x3 of 4 channels into 'stem'"):
         shared.child(wide.network(wide.cell([3] * 6), (1, 8, 8), CLASSES))
     with pytest.raises(ValueError, match="the supernet has 4 classes"):
@@ -388,7 +388,7 @@ def test_child_that_does_not_fit() -> None:
 
 def test_state() -> None:
     net = darts()
-    shared, other = Shared(net, 0), Shared(net, 1)
+    shared, other = SharedWeights(net, 0), SharedWeights(net, 1)
     (x, y), mix = images(net), mixes(net)
     shared.gradients(x, y, mix)
     other.load(shared.state())
@@ -401,13 +401,13 @@ def test_state() -> None:
 MEASURE = """
 import numpy as np, torch
 from pathlib import Path
-from evoml.networks.cpu.shared_weights import Shared
+from evoml.networks.cpu.shared_weights import SharedWeights
 from evoml.spaces import cell
 torch.set_num_threads(1)
 skeleton = {"filters": 8, "cells": 2, "reductions": 1, "placement": "first"}
 space = cell.CellSpace(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
-shared = Shared(space.supernet((3, 16, 16), 10), 0)
-x, y, mix = np.ones((64, 16, 16, 3), np.float32), np.zeros(64, int), np.ones(shared.supernet.open.shape)
+shared = SharedWeights(space.supernet((3, 16, 16), 10), 0)
+x, y, mix = np.ones((64, 16, 16, 3), np.float32), np.zeros(64, int), np.ones(shared.supernet.available.shape)
 x += np.random.default_rng(0).normal(size=x.shape)
 peak = lambda: 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 shared.gradients(x[:2], y[:2], mix)
@@ -428,21 +428,21 @@ def test_memory() -> None:
 
 def test_memory_of_one_path() -> None:
     net = darts(blocks=4)
-    one = np.zeros(net.open.shape)
+    one = np.zeros(net.available.shape)
     one[:, 4] = 1
-    shared = Shared(net, 0)
+    shared = SharedWeights(net, 0)
     assert shared.bytes(64) == memory(net, 64) and shared.bytes(64, one) == memory(net, 64, mix=one) < memory(net, 64) / 2
-    assert Shared(net, 0, "float64").bytes(64) == memory(net, 64, 8) > 1.5 * memory(net, 64)
+    assert SharedWeights(net, 0, "float64").bytes(64) == memory(net, 64, 8) > 1.5 * memory(net, 64)
 
 
 def test_wanted_paths_are_not_kept() -> None:
     """Options that are wanted and not in the mix leave no tensor behind."""
     net = darts()
-    one = np.zeros(net.open.shape)
+    one = np.zeros(net.available.shape)
     one[:, 5] = 1
     seen = []
-    for wanted in (None, np.ones(net.open.shape, bool)):
-        shared = Shared(net, 0)
+    for wanted in (None, np.ones(net.available.shape, bool)):
+        shared = SharedWeights(net, 0)
         shared.gradients(*images(net), one, wanted=wanted)
         seen.append(sum(tensor.numel() for free in shared._buffers._free.values() for tensor in free))
     assert seen[1] <= 1.5 * seen[0]

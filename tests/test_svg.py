@@ -27,7 +27,7 @@ def opened(path: Path) -> tuple[Any, Any]:
 
 
 def picture(graph: nx.MultiDiGraph, title: str = "title") -> str:
-    return svg(SimpleNamespace(graphs=lambda genotype: {"graph": graph}), None, title)  # type: ignore[arg-type]
+    return svg(SimpleNamespace(drawings=lambda genotype: {"graph": graph}), None, title)  # type: ignore[arg-type]
 
 
 def rectangles(text: str) -> tuple[list[Rectangle], list[Rectangle], tuple[float, float]]:

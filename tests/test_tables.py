@@ -59,8 +59,8 @@ def test_every_child_is_valid_and_text_brings_it_back(name: str, seed: int) -> N
     one, other = children.genotype(0), children.genotype(1)
     mated = space.mate(Random(seed), one, other)
     for genotype in (*map(population.genotype, range(2)), one, other, *mated, space.vary(Random(seed), one)):
-        assert space.schema.problem(genotype) is None
-        assert space.problem(genotype) is None
+        assert space.schema.violation(genotype) is None
+        assert space.violation(genotype) is None
         assert space.parse(space.format(genotype), "text") == genotype
     assert one != population.genotype(0)
 
@@ -73,7 +73,7 @@ def test_neighbours_are_the_valid_changes_of_one_gene(name: str, seed: int) -> N
     found = space.neighbours(genotype)
     assert len(set(found)) == len(found)
     assert genotype not in found
-    assert set(found) == {each for each in space.schema.neighbours(genotype) if space.problem(each) is None}
+    assert set(found) == {each for each in space.schema.neighbours(genotype) if space.violation(each) is None}
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -164,7 +164,7 @@ def test_widths_are_split_as_published() -> None:
 def test_networks_run_and_have_the_parameters_that_are_counted(name: str) -> None:
     torch = pytest.importorskip("torch")
     from evoml.networks.module import Module
-    from evoml.networks.reference import Plain
+    from evoml.networks.reference import ReferenceNetwork
 
     module = {"nasbench201": nasbench201, "nasbench101": nasbench101}[name]
     space = class_of(module)(module.Settings.read({"skeleton": {"filters": 8, "cells": 1}}, ""))
@@ -174,7 +174,7 @@ def test_networks_run_and_have_the_parameters_that_are_counted(name: str) -> Non
     for genotype in (*space.phenotypes(space.random(streams(3, 1, np.arange(6)))), *uneven):
         for size in ((3, 16, 16), (1, 9, 7)):
             network = space.network(genotype, size, 10)
-            plain, fast = Plain(network).eval(), Module(network).eval()
+            plain, fast = ReferenceNetwork(network).eval(), Module(network).eval()
             plain.load_state_dict(fast.state_dict(), strict=False)
             images = torch.randn(2, *size)
             scores = plain(images)

@@ -15,9 +15,7 @@ from parts import class_of
 from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError
 from evoml.core.registry import load, names
-from evoml.tasks import _class_pairs as _images
-from evoml.tasks import _families as _common
-from evoml.tasks import linear_regression, projected_binary, two_layer_regression
+from evoml.tasks import _class_pairs, _families, linear_regression, projected_binary, two_layer_regression
 
 FAMILIES = tuple(name for name in names("tasks") if class_of(load("tasks", name)).kind in ("regression", "classification"))
 TEACHERS = (linear_regression, two_layer_regression)
@@ -73,14 +71,14 @@ def test_every_set_is_another(family: ModuleType) -> None:
 @given(
     one=st.tuples(st.integers(0, 2**64), st.integers(0, 2**32), st.integers(0, 10**6)),
     other=st.tuples(st.integers(0, 2**64), st.integers(0, 2**32), st.integers(0, 10**6)),
-    splits=st.permutations(list(_common.Split)),
+    splits=st.permutations(list(_families.Split)),
     bits=st.sampled_from([32, 63]),
 )
 def test_seeds_of_two_splits_never_coincide(
-    one: tuple[int, int, int], other: tuple[int, int, int], splits: list[_common.Split], bits: int
+    one: tuple[int, int, int], other: tuple[int, int, int], splits: list[_families.Split], bits: int
 ) -> None:
     (seed, *key), (other_seed, *other_key) = one, other
-    first, second = _common.task_seed(seed, splits[0], *key, bits=bits), _common.task_seed(other_seed, splits[1], *other_key, bits=bits)
+    first, second = _families.task_seed(seed, splits[0], *key, bits=bits), _families.task_seed(other_seed, splits[1], *other_key, bits=bits)
     assert first != second and max(first, second) < 2**bits
 
 
@@ -148,7 +146,7 @@ def test_linear_labels_are_exact(seed: int, features: int) -> None:
 def test_two_layer_labels_are_exact(seed: int, features: int) -> None:
     tasks = make(two_layer_regression, seed, features=features).select()
     for index in range(len(tasks)):
-        rng = _common.generator(seed, _common.Split.SELECT, 0, index)
+        rng = _families.generator(seed, _families.Split.SELECT, 0, index)
         w1, w2 = rng.standard_normal((features, features)), rng.standard_normal(features)
         for x, label in zip(tasks.valid_x[index], tasks.valid_y[index], strict=True):
             live = [unit for unit in range(features) if unit not in (0, 2)]
@@ -201,7 +199,7 @@ def test_pairs_come_again_with_another_projection() -> None:
 @given(labels=st.sets(st.integers(-5, 300), min_size=3, max_size=12))
 def test_division_is_a_partition(labels: set[int]) -> None:
     pairs = [(a, b) for a in labels for b in labels if a < b]
-    division = _images.divide(pairs)
+    division = _class_pairs.divide(pairs)
     assert sorted(chain(*division.values())) == sorted(pairs)
     assert len(division["test"]) == len(division["select"]) == max(1, len(pairs) // 5) and division["search"]
 
@@ -271,11 +269,11 @@ def image_file(folder: Path, **values: int) -> Path:
 
 def test_images_are_split_once() -> None:
     arrays = image_arrays(each=37)
-    source = _images.images("here", arrays["images"], arrays["labels"])
+    source = _class_pairs.images("here", arrays["images"], arrays["labels"])
     rows = [row for parts in source.members.values() for part in parts.values() for row in part]
     assert sorted(rows) == list(range(4 * 37))
     for label, parts in source.members.items():
-        assert [len(parts[part]) for part in _images.PARTS] == [31, 3, 3]
+        assert [len(parts[part]) for part in _class_pairs.PARTS] == [31, 3, 3]
         assert all((arrays["labels"][part] == label).all() for part in parts.values())
 
 
@@ -285,7 +283,7 @@ def test_the_recipe(tmp_path: Path) -> None:
     sizes = {key: {"tasks": 3, "train": 1000, "valid": 1000} for key in SMALL}
     task = make(projected_binary, data=save(tmp_path / "a.npz", arrays), features=4, **sizes)
     pixels = arrays["images"].reshape(120, -1).astype(float)
-    members = _images.images("", arrays["images"], arrays["labels"]).members
+    members = _class_pairs.images("", arrays["images"], arrays["labels"]).members
     for tasks, held in zip(sets(task), ("valid", "valid", "valid", "test"), strict=True):
         for index, name in enumerate(tasks.names):
             pair, projection = pair_of(name), int(name.split("/")[1])
@@ -365,7 +363,7 @@ def ready_arrays(tasks: int = 6, examples: int = 12, features: int = 2) -> dict[
     rng = np.random.default_rng(0)
     pairs = np.array([(a, b) for a in range(9) for b in range(a + 1, 9)][:tasks])
     arrays = {"pos": pairs[:, 0], "neg": pairs[:, 1], "seed": np.arange(tasks)}
-    for part in _images.PARTS:
+    for part in _class_pairs.PARTS:
         arrays[f"{part}_x"] = rng.standard_normal((tasks, examples, features)).astype(np.float16)
         arrays[f"{part}_y"] = np.tile(np.arange(examples) % 2, (tasks, 1)).astype(np.uint8)
     return arrays
@@ -517,7 +515,7 @@ def test_real_images(data_folder: Path, name: str, train: int, valid: int) -> No
     assert len(tasks) == 9 and tasks.train_x.shape[1:] == (train, 16) and tasks.valid_x.shape[1:] == (valid, 16)
     assert np.abs(tasks.train_x.mean(axis=1)).max() < 1e-9 and np.abs(tasks.train_x.std(axis=1) - 1).max() < 1e-9
     assert np.abs(tasks.valid_x.mean(axis=1)).max() < 0.5  # unseen images are of the same kind
-    assert {pair_of(pair) for pair in tasks.names} == set(_images.PAPER_TEST)
+    assert {pair_of(pair) for pair in tasks.names} == set(_class_pairs.PAPER_TEST)
 
 
 def test_our_recipe_gives_the_published_tasks(data_folder: Path) -> None:
@@ -526,12 +524,12 @@ def test_our_recipe_gives_the_published_tasks(data_folder: Path) -> None:
     The published task was standardised with 8000 images of which we hold a part, so both sides are compared up to that affine map.
     """
     published, images = np.load(real(data_folder, READY_FILE)), np.load(real(data_folder, "cifar10_train10k.npz"))
-    source = _images.images("cifar", images["images"], images["labels"])
+    source = _class_pairs.images("cifar", images["images"], images["labels"])
     pair = (int(published["pos"][0]), int(published["neg"][0]))
     raw, label = source.examples(pair, "train", np.random.default_rng(0), 400)
     x, _ = source.features(raw, raw, int(published["seed"][0]), 16)
-    stored = np.concatenate([published[f"{part}_x"][0] for part in _images.PARTS]).astype(float)
-    stored_label = np.concatenate([published[f"{part}_y"][0] for part in _images.PARTS])
+    stored = np.concatenate([published[f"{part}_x"][0] for part in _class_pairs.PARTS]).astype(float)
+    stored_label = np.concatenate([published[f"{part}_y"][0] for part in _class_pairs.PARTS])
     for _ in range(5):  # nearest neighbours, then the affine map that suits them
         nearest = ((stored**2).sum(axis=1) - 2 * x @ stored.T).argmin(axis=1)
         x = np.stack([np.polyval(np.polyfit(a, b, 1), a) for a, b in zip(x.T, stored[nearest].T, strict=True)], axis=1)

@@ -16,11 +16,11 @@ from pyarrow import parquet
 
 from evoml.commands import session
 from evoml.config import build
-from evoml.contracts.task import Tried
+from evoml.contracts.task import TrialResult
 from evoml.core.errors import InputError
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
 from evoml.phenotypes.activations import ACTIVATION_NAMES
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.search.open import open_search
 from evoml.tasks import _trial_workers as _crew
 from evoml.tasks import double_pole, examples, function, gym, single_pole, xor
@@ -30,10 +30,10 @@ SIGMOID, STEP, IDENTITY = (ACTIVATION_NAMES.index(name) for name in ("sigmoid", 
 Node = tuple[int, int, list[tuple[int, float]]]  # address, activation, links (source, weight)
 
 
-def network(inputs: int, nodes: list[Node], bias: float = 1.0, recurrent: bool = False, outputs: int = 1) -> Graphs:
+def network(inputs: int, nodes: list[Node], bias: float = 1.0, recurrent: bool = False, outputs: int = 1) -> NeuronGraphs:
     """One network of these nodes, which add up their links."""
     links = [link for *_, each in nodes for link in each]
-    return Graphs(
+    return NeuronGraphs(
         inputs, outputs, bias, recurrent, np.array([max([inputs + outputs, *(node[0] for node in nodes)]) + 1], np.int64),
         np.array([0, len(nodes)], np.int64), np.array([node[0] for node in nodes], np.int32), np.array([node[1] for node in nodes], np.uint8),
         np.zeros(len(nodes), np.uint8), np.cumsum([0, *(len(node[2]) for node in nodes)]).astype(np.int64),
@@ -41,7 +41,7 @@ def network(inputs: int, nodes: list[Node], bias: float = 1.0, recurrent: bool =
     )  # fmt: skip
 
 
-def together(*graphs: Graphs) -> Graphs:
+def together(*graphs: NeuronGraphs) -> NeuronGraphs:
     """Networks of one shape as one batch."""
     first = graphs[0]
     ends = [
@@ -51,12 +51,12 @@ def together(*graphs: Graphs) -> Graphs:
         np.concatenate([getattr(each, name) for each in graphs])
         for name in ("slots", "slot", "activation", "aggregation", "source", "weight")
     )
-    return Graphs(
+    return NeuronGraphs(
         first.inputs, first.outputs, first.bias, first.recurrent, slots, ends[0], slot, activation, aggregation, ends[1], source, weight
     )
 
 
-def sampled(seed: int, count: int, inputs: int, outputs: int = 1, bias: float = 1.0, recurrent: bool = False) -> Graphs:
+def sampled(seed: int, count: int, inputs: int, outputs: int = 1, bias: float = 1.0, recurrent: bool = False) -> NeuronGraphs:
     """Random sigmoid networks of up to three hidden nodes."""
     rng, made = np.random.default_rng(seed), []
     for _ in range(count):
@@ -71,7 +71,7 @@ def sampled(seed: int, count: int, inputs: int, outputs: int = 1, bias: float = 
     return together(*made)
 
 
-def same(one: Tried, other: Tried) -> bool:
+def same(one: TrialResult, other: TrialResult) -> bool:
     return (
         np.array_equal(one.scores, other.scores, equal_nan=True) and np.array_equal(one.status, other.status) and one.steps == other.steps
     )
@@ -206,7 +206,7 @@ def gains() -> np.ndarray:
     return gain[0]
 
 
-def balancer(velocities: bool) -> Graphs:
+def balancer(velocities: bool) -> NeuronGraphs:
     """A network that balances: one node, or with a memory of the last inputs, of which it takes the differences."""
     weights = -gains() * double_pole.SENSES / (20 * 4.9 / 4)  # the slope of 20 (sigmoid - 0.5) at zero
     if velocities:
@@ -221,7 +221,7 @@ def balancer(velocities: bool) -> Graphs:
     )
 
 
-def idle(inputs: int, bias: float, recurrent: bool = False) -> Graphs:
+def idle(inputs: int, bias: float, recurrent: bool = False) -> NeuronGraphs:
     """A network that always answers 0.5: no force."""
     return network(inputs, [(inputs + 1, SIGMOID, [(inputs, 0.0)])], bias, recurrent)
 
@@ -266,12 +266,12 @@ def test_fitness_without_velocities_is_gruaus() -> None:
     np.testing.assert_allclose(numba.scores, reference.scores, rtol=1e-9)
     seen: list[np.ndarray] = []  # the regulator's own states, told step by step
     trials = task.search(0)
-    double_pole.balance(
+    double_pole.run_episodes(
         graphs.take(np.array([0])),
         "reference",
         trials.start,
         1000,
-        trials._course(),
+        trials._dynamics(),
         lambda up, step, states: seen.append(states[0, 0].copy()),
     )
     assert numba.scores[0, 1] == len(seen) == 1000
@@ -612,7 +612,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
 
 
-def call(name: str, graphs: Graphs, backend: str = "reference", workers: int = 1, timeout: float = 60.0) -> tuple[Tried, str]:
+def call(name: str, graphs: NeuronGraphs, backend: str = "reference", workers: int = 1, timeout: float = 60.0) -> tuple[TrialResult, str]:
     values = {"path": name if ":" in name else f"mine:{name}", "inputs": 2, "outputs": 1, "timeout": timeout}
     trials = function.FunctionTask(function.Settings.read(values, "task"), None, 0).search(0)
     try:
@@ -621,7 +621,7 @@ def call(name: str, graphs: Graphs, backend: str = "reference", workers: int = 1
         trials.close()
 
 
-def constants(*values: float) -> Graphs:
+def constants(*values: float) -> NeuronGraphs:
     return together(*(network(2, [(3, IDENTITY, [(2, value)])]) for value in values))
 
 
@@ -700,9 +700,9 @@ def test_progress_is_told_while_networks_are_tried(monkeypatch: pytest.MonkeyPat
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process ends when it next reads its input")
 def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
     code = (
-        "from evoml.tasks import function; import numpy as np; from evoml.phenotypes.neuron_graphs import Graphs\n"
+        "from evoml.tasks import function; import numpy as np; from evoml.phenotypes.neuron_graphs import NeuronGraphs\n"
         "one, some = np.array([0, 1]), np.zeros(1, np.int32)\n"
-        "net = Graphs(2, 1, 1.0, False, np.array([4]), one, some + 3, some.astype(np.uint8), some.astype(np.uint8), one, some, np.ones(1))\n"
+        "net = NeuronGraphs(2, 1, 1.0, False, np.array([4]), one, some + 3, some.astype(np.uint8), some.astype(np.uint8), one, some, np.ones(1))\n"
         "function.FunctionTask(function.Settings(path='mine:never', inputs=2, outputs=1), None, 0).search(0).run(net, 'reference')"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as parent:

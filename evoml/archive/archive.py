@@ -297,23 +297,23 @@ class Archive:
 
     def table(self, columns: Sequence[str] = ()) -> tuple[pa.Table, list[str]]:
         """All rows, and a line for every part that is missing or could not be read. columns: default all; without `genotype` it is quick."""
-        tables, problems = self._tables(columns)
-        return pa.concat_tables([self._schema(columns).empty_table(), *tables.values()]), problems
+        tables, warnings = self._tables(columns)
+        return pa.concat_tables([self._schema(columns).empty_table(), *tables.values()]), warnings
 
     def _schema(self, columns: Sequence[str]) -> pa.Schema:
         return pa.schema([self.arrow.field(name) for name in list(columns) or self.arrow.names])
 
     def _tables(self, columns: Sequence[str]) -> tuple[dict[Path, pa.Table], list[str]]:
-        tables, problems, last = {}, [], -1
+        tables, warnings, last = {}, [], -1
         for number, part in self._numbered().items():
             if number > last + 1:
-                problems.append(f"{self._part(last + 1)}: missing" + (f", and {number - last - 2} more" if number > last + 2 else ""))
+                warnings.append(f"{self._part(last + 1)}: missing" + (f", and {number - last - 2} more" if number > last + 2 else ""))
             last = number
             try:
                 tables[part] = self._read(part, self._schema(columns))
             except _UNREADABLE as error:
-                problems.append(_skipped(part, error))
-        return tables, problems
+                warnings.append(_skipped(part, error))
+        return tables, warnings
 
     def _read(self, part: Path, schema: pa.Schema) -> pa.Table:
         """One part. Raises ValueError, OSError or an Arrow error where it is none of this run."""
@@ -331,13 +331,13 @@ class Archive:
         Where every candidate is a row, the Pareto front comes first, whose rows have `front` true, and who could not be evaluated last; before it come those
         that were selected, by training alone behind a search with shared weights.
         """
-        tables, problems = self._tables([name for name in self.arrow.names if name != "genotype"])
+        tables, warnings = self._tables([name for name in self.arrow.names if name != "genotype"])
         placed = [
             table.append_column("part", pa.array([str(part)] * len(table), pa.string())).append_column("row", pa.array(range(len(table)), pa.int64()))
             for part, table in tables.items()
         ]  # fmt: skip
         if not placed:
-            return [], problems
+            return [], warnings
         table = pa.concat_tables(placed)
         quality = np.stack([table[name].to_numpy() * weight for name, weight in zip(self.objectives, self.weights, strict=True)], 1)
         if self.every_row:
@@ -362,7 +362,7 @@ class Archive:
             row = table.slice(place, 1).to_pylist()[0]
             part, at = row.pop("part"), row.pop("row")
             if part not in genotypes:
-                genotypes[part] = self._genotypes(Path(part), problems)
+                genotypes[part] = self._genotypes(Path(part), warnings)
             column = genotypes[part]
             if column is not None:
                 genotype = self.genotype(column.slice(at, 1).combine_chunks(), f"{self.folder}: candidate {row['id']}")
@@ -371,14 +371,14 @@ class Archive:
         known = result["best"].get("id") if result and isinstance(result["best"], dict) else None
         chosen = table["id"].filter(pc.equal(table["event"], "candidate" if self.every_row else "selected"))
         if known is not None and known not in chosen.to_pylist():
-            problems.append(f"{self.folder}: its best, candidate {known} in result.json, is in no part that could be read")
-        return list(out.values()), problems
+            warnings.append(f"{self.folder}: its best, candidate {known} in result.json, is in no part that could be read")
+        return list(out.values()), warnings
 
-    def _genotypes(self, part: Path, problems: list[str]) -> pa.ChunkedArray | None:
+    def _genotypes(self, part: Path, warnings: list[str]) -> pa.ChunkedArray | None:
         try:
             return self._read(part, self._schema(["genotype"]))["genotype"]
         except _UNREADABLE as error:
-            problems.append(_skipped(part, error))
+            warnings.append(_skipped(part, error))
             return None
 
     def genotype(self, column: pa.Array, where: str) -> Genotype:

@@ -242,7 +242,7 @@ class Step:
 def step(typingctx, first, last, slot, activation, aggregation, links, source, weight, old, new, vectors):
     """One step of the network whose node rows are first .. last - 1: its values from `old` to `new`, which are the same array in a feed-forward network.
 
-    slot .. weight: the arrays of `Graphs`, the weights of the memory's type; old, new: memory, rows of `vectors` vectors. The code is a symbol that `prepare` defines.
+    slot .. weight: the arrays of `NeuronGraphs`, the weights of the memory's type; old, new: memory, rows of `vectors` vectors. The code is a symbol that `prepare` defines.
     """
     given, dtype = locals(), np.float64 if old.dtype == types.float64 else np.float32
 

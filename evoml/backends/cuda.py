@@ -19,7 +19,7 @@ from evoml.backends._cuda_source import source
 from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError
 from evoml.core.streams import GOLDEN, mix
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.phenotypes.programs import Memory, Programs
 
 # A GPU holds some 100,000 threads at once. With fewer than 16,384 (512 warps, four for each of 128 multiprocessors) most of it idles, and
@@ -219,7 +219,7 @@ def columns(programs: Programs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray
 class _Graphs:
     """A batch of networks on the device, and its kernel."""
 
-    def __init__(self, graphs: Graphs, dtype: str) -> None:
+    def __init__(self, graphs: NeuronGraphs, dtype: str) -> None:
         self.graphs, self.dtype, self.device = graphs, np.dtype(dtype), Device()
         self.function = self.device.compile(graph_source(self.dtype.name))
         columns = (graphs.nodes, graphs.slot, graphs.activation, graphs.aggregation, graphs.links, graphs.source)
@@ -245,7 +245,9 @@ class _Graphs:
         return np.swapaxes(self.device.fetch(out).reshape(len(which), graphs.outputs, lanes), 1, 2)
 
 
-def forward(graphs: Graphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1) -> np.ndarray:
+def forward(
+    graphs: NeuronGraphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1
+) -> np.ndarray:
     """Outputs [P, N, O] float64 of the networks `which` (all of them) on inputs [N, I], the same for all, computed in `dtype`.
 
     Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs held. As many at a time as there is room for.
@@ -275,7 +277,7 @@ def forward(graphs: Graphs, inputs: np.ndarray, which: np.ndarray | None = None,
 class Stepper:
     """All networks side by side through time, each in L episodes, computed in `dtype`; memory stays on the device."""
 
-    def __init__(self, graphs: Graphs, lanes: int, dtype: str = "float64") -> None:
+    def __init__(self, graphs: NeuronGraphs, lanes: int, dtype: str = "float64") -> None:
         self.graphs, self._batch = graphs, _Graphs(graphs, dtype)
         self._shape = (len(graphs), int(graphs.slots.max(initial=0)), lanes)
         self._scratch = self._batch.device.empty(int(np.prod(self._shape)) if graphs.recurrent else 1, self._batch.dtype)

@@ -14,7 +14,7 @@ from evoml.compilation.numba_cache import compiled
 from evoml.compilation.random_kernels import mix
 from evoml.contracts.task import TaskSet
 from evoml.phenotypes.instructions import KINDS
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.phenotypes.programs import Memory, Programs
 
 
@@ -240,14 +240,16 @@ NEAR = 24 * 2**10  # bytes of node values that a network is computed in at a tim
 WIDEST = 16  # vectors of them in a row, at most
 
 
-def _columns(graphs: Graphs, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+def _columns(graphs: NeuronGraphs, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     """What the kernels read of node rows and links."""
     with np.errstate(over="ignore"):
         weight = graphs.weight.astype(dtype, copy=False)
     return graphs.nodes, graphs.slot, graphs.activation, graphs.aggregation, graphs.links, graphs.source, weight
 
 
-def forward(graphs: Graphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1) -> np.ndarray:
+def forward(
+    graphs: NeuronGraphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1
+) -> np.ndarray:
     """Outputs [P, N, O] float64 of the networks `which` (all of them) on inputs [N, I], the same for all, computed in `dtype`.
 
     Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs held. float64 is the reference's result up to the rounding of
@@ -272,7 +274,7 @@ def forward(graphs: Graphs, inputs: np.ndarray, which: np.ndarray | None = None,
 class Stepper:
     """All networks side by side through time, each in L episodes, computed in `dtype`. Not to be shared between threads."""
 
-    def __init__(self, graphs: Graphs, lanes: int, dtype: str = "float64") -> None:
+    def __init__(self, graphs: NeuronGraphs, lanes: int, dtype: str = "float64") -> None:
         real = np.dtype(dtype)
         _graph_lanes.prepare(real)
         self.graphs, self.lanes = graphs, lanes

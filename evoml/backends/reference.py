@@ -15,7 +15,7 @@ from evoml.contracts.task import TaskSet
 from evoml.core.streams import outputs
 from evoml.phenotypes.activations import ACTIVATIONS, AGGREGATIONS
 from evoml.phenotypes.instructions import OPS
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.phenotypes.programs import Memory, Programs
 
 _LETTERS = ("s", "v", "m")
@@ -152,7 +152,7 @@ class Backend:
         return best, steps, errors
 
 
-def _sweep(graphs: Graphs, network: int, values: np.ndarray) -> None:
+def _sweep(graphs: NeuronGraphs, network: int, values: np.ndarray) -> None:
     """One step of one network on values [slots, N]: node after node, or all from the values before."""
     old = values.copy() if graphs.recurrent else values
     for row in range(graphs.nodes[network], graphs.nodes[network + 1]):
@@ -164,7 +164,9 @@ def _sweep(graphs: Graphs, network: int, values: np.ndarray) -> None:
             values[graphs.slot[row]] = ACTIVATIONS[graphs.activation[row]].numpy(total)
 
 
-def forward(graphs: Graphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1) -> np.ndarray:
+def forward(
+    graphs: NeuronGraphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1
+) -> np.ndarray:
     """Outputs [P, N, O] of the networks `which` (all of them) on inputs [N, I], the same for all.
 
     Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs held. float64, whatever `dtype` says.
@@ -184,7 +186,7 @@ def forward(graphs: Graphs, inputs: np.ndarray, which: np.ndarray | None = None,
 class Stepper:
     """All networks side by side through time, each in L episodes: `memory` [P, slots, L] is what they remember. float64, whatever `dtype` says."""
 
-    def __init__(self, graphs: Graphs, lanes: int, dtype: str = "float64") -> None:
+    def __init__(self, graphs: NeuronGraphs, lanes: int, dtype: str = "float64") -> None:
         self.graphs = graphs
         self.memory = np.zeros((len(graphs), int(graphs.slots.max(initial=0)), lanes))
 

@@ -19,10 +19,10 @@ from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluator import CandidateEvaluator
 from evoml.contracts.part import strategy_class, task_class
 from evoml.core.errors import InputError, cannot_write
-from evoml.core.wording import counted
+from evoml.core.wording import plural
 from evoml.export.text import source as text_source
 from evoml.genotypes.schema import Genotype
-from evoml.report import Heedless, architectures, console, probabilities
+from evoml.report import TolerantStderr, architectures, console, probabilities
 from evoml.report import neurons as graphs
 from evoml.report.baselines import baselines, memory_of
 from evoml.report.progress import Display
@@ -73,7 +73,7 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
         verb = (
             "searching"
             if fresh
-            else f"resuming at {counted(search.evaluations, 'candidate')}"
+            else f"resuming at {plural(search.evaluations, 'candidate')}"
             if search.evaluations
             else "going on"
             if search.under_way
@@ -100,7 +100,7 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
     elif as_json:
         print_json(_summary(problem, result))
     elif interrupted:
-        err.print(f"interrupted at {counted(result.evaluations, 'candidate')}; go on with: evoml resume {quoted}", soft_wrap=True)
+        err.print(f"interrupted at {plural(result.evaluations, 'candidate')}; go on with: evoml resume {quoted}", soft_wrap=True)
     else:
         reporters = {"architectures": architectures.print_result, "graphs": graphs.print_result, "programs": _print_result}
         reporters[_kind(problem.space)](problem, result)
@@ -151,19 +151,19 @@ def _summary(problem: Problem, result: Result) -> dict[str, Any]:
         "evaluations_per_second": result.evaluations_per_second, "best": result.best,
         "test": {problem.objective: result.test[problem.objective]} if result.test else None,
         "baselines": baselines(problem, problem.test_tasks) if result.test and kind == "programs" else None, "reason": result.reason,
-    } | more | ({} if result.trust is None else {"trust": result.trust, "check_seconds": result.check_seconds})  # fmt: skip
+    } | more | ({} if result.audit is None else {"trust": result.audit, "check_seconds": result.check_seconds})  # fmt: skip
 
 
 def _print_result(problem: Problem, result: Result) -> None:
     out = console()
     if result.best is None or result.test is None:
-        out.print(f"nothing was selected in {counted(result.evaluations, 'candidate')}; run {result.run}")
+        out.print(f"nothing was selected in {plural(result.evaluations, 'candidate')}; run {result.run}")
         return
     out.print(f"\nThe discovered program (candidate {result.best['id']}), without instructions that cannot reach the prediction:\n")
     print_program(out, result.best["essence"])
     out.print("\ns0 is the label, s1 the prediction, v0 the features; all memory starts at zero.")
     _print_scores(out, problem, "discovered program", result.test[problem.objective], UNSEEN)
-    rate = f"{counted(result.evaluations, 'candidate')} in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
+    rate = f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
     out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
 
 
@@ -242,17 +242,17 @@ def show(path: Path, count: int, as_json: bool) -> None:
     state = (
         "not finished"
         if result is None
-        else f"{counted(result['evaluations'], 'candidate')} in {result['seconds']:.1f} s, ended by {result['reason']}"
+        else f"{plural(result['evaluations'], 'candidate')} in {result['seconds']:.1f} s, ended by {result['reason']}"
     )
     out.print(
         f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}", soft_wrap=True
     )
     if problem.every_row:
-        architectures.print_best(out, one_more, problem.names, count, problem.alone is not problem)
+        architectures.print_best(out, one_more, problem.names, count, problem.stand_alone is not problem)
         if described and (described[0]["status"] != "diverged" or described[0]["seconds"]):  # a search that diverged derived nothing
             print(f"\n{described[0]['text'].rstrip()}")
         probabilities.print_means(out, now)
-        architectures.print_trust(out, result)
+        architectures.print_audit(out, result)
         return
     if _kind(problem.space) == "graphs":
         graphs.print_best(out, problem, described, now, graphs.units(problem, path))
@@ -605,7 +605,7 @@ def _training(problem: Problem) -> str:
 
 def _warn(problems: list[str]) -> None:
     for line in problems:
-        print(f"evoml: {line}", file=Heedless(), flush=True)
+        print(f"evoml: {line}", file=TolerantStderr(), flush=True)
 
 
 def print_json(value: Any) -> None:

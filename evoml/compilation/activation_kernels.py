@@ -35,7 +35,7 @@ _fold = _switch("_fold", "out, a", [row.step for row in AGGREGATIONS])
 def activate(nodes, slot, activation, aggregation, links, source, weight, recurrent, network, values, scratch):
     """One step of one network: `values` [at least its slots] holds the inputs at 0 .. I - 1 and the bias at I, and then the new values of its nodes.
 
-    The first seven arguments are the arrays of `Graphs`. Recurrent: all new values come from the old ones; `scratch` [at least its slots] is working space.
+    The first seven arguments are the arrays of `NeuronGraphs`. Recurrent: all new values come from the old ones; `scratch` [at least its slots] is working space.
     """
     first, last = nodes[network], nodes[network + 1]
     to = scratch if recurrent else values

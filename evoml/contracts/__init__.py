@@ -18,9 +18,9 @@ from evoml.contracts.strategy import (
     Strategy,
     StrategySettings,
 )
-from evoml.contracts.task import ImageSet, Task, TaskSet, Trials, Tried
+from evoml.contracts.task import ImageSet, Task, TaskSet, TrialResult, Trials
 
 __all__ = [
     "AgingPopulation", "ArchitectureSpace", "BatchEvaluator", "CandidateEvaluator", "Evaluation", "Evaluator", "Executor", "ImageSet", "Job", "Learner", "Objective",
-    "OneAtATime", "OneAtATimeSettings", "Skeleton", "Space", "Strategy", "StrategySettings", "Task", "TaskSet", "Trials", "Tried",
+    "OneAtATime", "OneAtATimeSettings", "Skeleton", "Space", "Strategy", "StrategySettings", "Task", "TaskSet", "TrialResult", "Trials",
 ]  # fmt: skip

@@ -71,7 +71,7 @@ class ArchitectureSpace(Space):
         """What identity is a hash of: equal for genotypes that give the same network."""
         raise NotImplementedError
 
-    def graphs(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
         """What is drawn of a genotype, by name: nodes with a `label` and a `kind` (input, output, node), edges that may have a `label`.
 
         Where a space says nothing better: the network with these settings for a small image.

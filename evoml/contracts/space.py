@@ -29,7 +29,7 @@ class Space(Part):
 
     schema: Schema
     settings: Any
-    meaning: ClassVar[tuple[str, ...]] = ()  # settings without which a genotype is something else
+    identity_settings: ClassVar[tuple[str, ...]] = ()  # settings without which a genotype is something else
     evaluator: ClassVar[str] = "execution"  # what scores its candidates where nothing else is named
     phenotype: ClassVar[str] = "genotypes"  # kind of what its genotypes become: a module of report/
     tools: ClassVar[tuple[str, ...]] = ()  # methods that strategies of its own need, by name
@@ -57,10 +57,10 @@ class Space(Part):
         """One random genotype a stream, not evaluated."""
         return Population.of(self.schema, [self.schema.sample(generator(stream), self.frame(stream)) for stream in streams])
 
-    def initial(self, streams: np.ndarray, given: Sequence[Genotype] = ()) -> Population:
+    def initial(self, streams: np.ndarray, start_genotypes: Sequence[Genotype] = ()) -> Population:
         """The first population: copies of the given genotypes in turn, else random ones."""
-        if given:
-            return Population.of(self.schema, [given[index % len(given)] for index in range(len(streams))])
+        if start_genotypes:
+            return Population.of(self.schema, [start_genotypes[index % len(start_genotypes)] for index in range(len(streams))])
         return self.random(streams)
 
     def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
@@ -119,7 +119,7 @@ class Space(Part):
         if not isinstance(given, dict) or given.get("name") != self.name:
             raise InputError(f"{where}: space.name: {given.get('name') if isinstance(given, dict) else given!r}: must be {self.name}")
         default = type(self.settings)().model_dump(mode="json")
-        mine = {key: self.settings.model_dump(mode="json")[key] for key in self.meaning}
+        mine = {key: self.settings.model_dump(mode="json")[key] for key in self.identity_settings}
         for key, value in mine.items():
             if given.get(key, default[key]) != value:
                 theirs, ours = (json.dumps(each, default=str) for each in (given.get(key, default[key]), value))
@@ -127,15 +127,15 @@ class Space(Part):
                     f"{where}: space.{key}: {theirs}, where this search or task has {ours}; set space.{key} to the file's, or take another file"
                 )
         genotype = self.from_plain(tables, where)
-        if problem := self.problem(genotype):
-            raise InputError(f"{where}: {problem}")
+        if violation := self.violation(genotype):
+            raise InputError(f"{where}: {violation}")
         return genotype
 
     def from_plain(self, tables: dict[str, Any], where: str) -> Genotype:
         """The genotype of a file's gene tables. Raises InputError."""
         return self.schema.from_plain(tables, where)
 
-    def problem(self, genotype: Genotype) -> str | None:
+    def violation(self, genotype: Genotype) -> str | None:
         """What is wrong with a genotype beyond its schema; None if nothing is."""
         return None
 

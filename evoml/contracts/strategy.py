@@ -43,12 +43,12 @@ class Strategy(Part):
     block: int = 1  # candidates to ask for at once
     settings: Any
 
-    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, given: Sequence[Genotype] = ()) -> None:
+    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
         """settings: an instance of the module's `Settings`. given: what the first population is made of.
 
         Raises InputError where these do not fit together.
         """
-        self.toolbox, self.settings, self.seed, self.given = toolbox, settings, seed, given
+        self.toolbox, self.settings, self.seed, self.start_genotypes = toolbox, settings, seed, start_genotypes
         self.asked = self.told = 0  # individuals that ever were proposed, and that ever were told
 
     @property
@@ -111,10 +111,10 @@ def check_counts(asked: Any, told: Any) -> tuple[int, int]:
     return asked, told
 
 
-def founders(toolbox: base.Toolbox, seed: int, ids: np.ndarray, given: Sequence[Genotype], asked: int) -> Population:
+def first_population(toolbox: base.Toolbox, seed: int, ids: np.ndarray, start_genotypes: Sequence[Genotype], asked: int) -> Population:
     """Members of the first population with these ids, `asked` of which are there already: the given genotypes in turn, else what the space says."""
-    turn = asked % len(given) if given else 0
-    out: Population = toolbox.initial(streams(seed, INITIAL, ids), [*given[turn:], *given[:turn]])
+    turn = asked % len(start_genotypes) if start_genotypes else 0
+    out: Population = toolbox.initial(streams(seed, INITIAL, ids), [*start_genotypes[turn:], *start_genotypes[:turn]])
     out.ids[:] = ids
     return out
 
@@ -139,8 +139,8 @@ class OneAtATime(Strategy):
 class AgingPopulation(Strategy):
     """The last P individuals, a newcomer in place of the oldest; what strategies with a living population share."""
 
-    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, given: Sequence[Genotype] = ()) -> None:
-        super().__init__(toolbox, settings, seed, given)
+    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+        super().__init__(toolbox, settings, seed, start_genotypes)
         self.population: Population = toolbox.empty(settings.population)  # by place, not by age; see `alive`
         self.block = settings.candidates
 

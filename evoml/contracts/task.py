@@ -11,7 +11,7 @@ from evoml.contracts.objective import Objective
 from evoml.contracts.part import Part
 from evoml.core.errors import InputError
 from evoml.core.settings import Settings
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 
 Kind = Literal["regression", "classification", "images", "trials", "table", "other"]
 
@@ -112,7 +112,7 @@ class ImageSet:
     classes: tuple[str, ...]  # [K]
     mean: np.ndarray  # [C] of the raw pixels in 0..1
     deviation: np.ndarray  # [C]
-    coded: bool = True  # whether the raw pixels were bytes, divided by 255; else floats, taken as they come
+    pixels_are_bytes: bool = True  # whether the raw pixels were bytes, divided by 255; else floats, taken as they come
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -121,7 +121,7 @@ class ImageSet:
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
+class TrialResult:
     """How P networks did in a set of trials."""
 
     scores: np.ndarray  # [P, names] float64, one a reported number; the first is the fitness. NaN: it failed
@@ -142,7 +142,7 @@ class Trials:
     failure: str = ""  # why the first network failed that did in the last `run`; empty where none did
     watch: Callable[[int, int], None] | None = None  # told in a `run` how many were tried, and failed
 
-    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """Try P networks, on at most `workers` threads; the result is the same for any number."""
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ from typing import Any
 from evoml.core.errors import InputError
 
 AXES = ("spaces", "strategies", "evaluators", "backends", "tasks")
-ALIASES: dict[str, dict[str, str]] = {}  # names that parts had before, by axis
+ALIASES = {"evaluators": {"behaviour": "rollout"}}  # what parts were called before -> what they are called now
 _trusted: set[Path] = set()
 
 

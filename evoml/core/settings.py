@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
-from typing import Any, Self, get_args
+from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
 from evoml.core.errors import InputError
 
@@ -21,6 +21,14 @@ class Settings(BaseModel):
     """A frozen group of settings. Subclass it in the module of a part (a space, a strategy, a task ...) under the name `Settings`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    aliases: ClassVar[dict[str, str]] = {}  # what settings were called before -> what they are called now
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_names(cls, values: Any) -> Any:
+        """Take over what is given under a name that a setting had before."""
+        return with_new_names(values, cls.aliases) if isinstance(values, dict) else values
 
     @field_validator("*", mode="before")
     @classmethod
@@ -47,6 +55,14 @@ class Settings(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise InputError(_one_line(error, where, sorted(cls.model_fields))) from None
+
+
+def with_new_names(values: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Any]:
+    """Settings by the names that they have now. Raises ValueError where one is given by both of its names."""
+    for old, new in aliases.items():
+        if old in values and new in values:
+            raise ValueError(f"{old}: is called {new} now, which is given too; leave {old} out")
+    return {aliases.get(key, key): value for key, value in values.items()}
 
 
 def _one_line(error: ValidationError, where: str, known: list[str]) -> str:

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-INITIAL, SELECT, VARY, MIGRATE, TRAIN, LEARN, TRUST = range(1, 8)  # what a stream is for
+INITIAL, SELECT, VARY, MIGRATE, TRAIN, LEARN, AUDIT = range(1, 8)  # what a stream is for
 
 
 def mix(z: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """How numbers of things are written."""
 
 
-def counted(count: int, name: str) -> str:
+def plural(count: int, name: str) -> str:
     """`1 candidate`, `2,000 candidates`."""
     return f"{count:,} {name}{'s' * (count != 1)}"

@@ -16,8 +16,8 @@ class PathDropout:
 
     def __init__(self, supernet: Supernet, r: float) -> None:
         self.junctions = junctions(supernet)
-        self.there = np.zeros(supernet.open.shape, bool)  # [G, O]: options that are a path; `none` is none
-        self.rates = np.zeros(supernet.open.shape)  # [G, O]: at the end of training
+        self.there = np.zeros(supernet.available.shape, bool)  # [G, O]: options that are a path; `none` is none
+        self.rates = np.zeros(supernet.available.shape)  # [G, O]: at the end of training
         for paths, _ in self.junctions:
             for path in paths:
                 self.there[path], self.rates[path] = True, r ** (1 / len(paths))

@@ -2,7 +2,7 @@
 
 Bender, Kindermans, Zoph, Vasudevan, Le 2018, "Understanding and Simplifying One-Shot Architecture Search", ICML. In training paths are dropped at a rate that grows linearly from zero; a batch is parted
 into ghosts, each with paths of its own and normalised by itself; only weights that a step uses have an L2 penalty. Candidates are normalised by the statistics of the
-images that they are scored on. Which candidates is any strategy's business; the best of them are to be trained by themselves, by what `alone` says.
+images that they are scored on. Which candidates is any strategy's business; the best of them are to be trained by themselves, by what `stand_alone` says.
 
 Departures: the supernets are those of evoml's spaces, where a path is dropped in all cells of a kind at once, as in the candidates.
 """
@@ -34,7 +34,7 @@ from evoml.networks.memory import check_step
 from evoml.networks.optimisers import Momentum, clipped, cosine
 
 if TYPE_CHECKING:
-    from evoml.networks.cpu.shared_weights import Shared
+    from evoml.networks.cpu.shared_weights import SharedWeights
 
 DATA, INIT, PATHS = range(3)  # what is drawn for
 COMPARED = 64  # training images that a candidate's predictions are compared with the whole supernet's on, as published
@@ -45,6 +45,8 @@ OBJECTIVES = (replace(ACCURACY, kind="shared"), replace(LOSS, kind="shared"), PA
 
 class Settings(SupernetSettings):
     """How the supernet is trained, what candidates are judged by, and how one is trained by itself."""
+
+    aliases: ClassVar[dict[str, str]] = {"alone": "stand_alone"}
 
     objectives: tuple[Name, ...] = Field(
         ("accuracy",),
@@ -68,7 +70,7 @@ class Settings(SupernetSettings):
     )
     weight_decay: float = Field(3e-4, ge=0, le=10, description="L2 penalty on the weights that a step uses")
     clip: float = Field(5.0, ge=0, description="largest norm of the whole gradient; 0: no limit")
-    alone: TrainingSettings = TrainingSettings()
+    stand_alone: TrainingSettings = TrainingSettings()
 
     @field_validator("objectives")
     @classmethod
@@ -89,7 +91,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
 
     trains = True
     task = "digits"
-    final: ClassVar[dict[str, dict[str, Any]]] = {"evaluator": {"alone": {"epochs": 60}}, "task": {"examples": 0, "size": 0}}
+    final: ClassVar[dict[str, dict[str, Any]]] = {"evaluator": {"stand_alone": {"epochs": 60}}, "task": {"examples": 0, "size": 0}}
     scores_candidates = True
 
     def __init__(self, settings: Settings, tasks: ImageSet, space: Space, backend: str = "") -> None:
@@ -124,7 +126,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
 
     @classmethod
     def stand_alone_settings(cls, settings: Settings) -> TrainingSettings:
-        return settings.alone
+        return settings.stand_alone
 
     @property
     def total(self) -> int:
@@ -137,17 +139,19 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
 
     def learn(self) -> dict[str, Any] | None:
         """One step. At the end of an epoch what it came to, else None. Raises InputError where the training diverges."""
-        net, given = self.net, self.settings
-        before, masks = net.spent, self.masks(self.step)
-        found = net.gradients(*self.batches.at(self.step), masks, of_mix=False)
+        shared_weights, given = self.shared_weights, self.settings
+        before, masks = shared_weights.spent, self.masks(self.step)
+        found = shared_weights.gradients(*self.batches.at(self.step), masks, of_mix=False)
         if not isfinite(found.loss):
             raise InputError(
                 f"evaluator.lr: {given.lr:g}: the supernet's training diverged in step {self.step + 1} of {self.total}; make it smaller"
             )
         assert found.weights is not None
         lr = cosine(given.lr, given.lr_least, self.step, self.total)
-        self.descent.step(net.weights, clipped(found.weights, given.clip), lr, net.decayed & net.active(masks))
-        self.spent += net.spent - before
+        self.descent.step(
+            shared_weights.weights, clipped(found.weights, given.clip), lr, shared_weights.decayed & shared_weights.active(masks)
+        )
+        self.spent += shared_weights.spent - before
         self.step += 1
         self.counts["steps"] += 1
         self.sums += found.loss, found.right
@@ -164,15 +168,15 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
         return {"search": 0, "epoch": epoch, "epochs": self.settings.epochs, "loss": float(loss), "accuracy": accuracy, "spent": self.spent}
 
     @cached_property
-    def net(self) -> "Shared":
+    def shared_weights(self) -> "SharedWeights":
         """The shared weights, fresh at first; with scale and shift behind every normalisation, as in a candidate's own network."""
-        from evoml.networks.cpu.shared_weights import Shared
+        from evoml.networks.cpu.shared_weights import SharedWeights
 
-        return Shared(self.supernet, self._draw(INIT), affine=True, threads=self.settings.threads)
+        return SharedWeights(self.supernet, self._draw(INIT), affine=True, threads=self.settings.threads)
 
     @cached_property
     def descent(self) -> Momentum:
-        return Momentum(len(self.net.weights), self.settings.momentum, self.settings.weight_decay)
+        return Momentum(len(self.shared_weights.weights), self.settings.momentum, self.settings.weight_decay)
 
     @cached_property
     def batches(self) -> Batches:
@@ -192,7 +196,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
     def candidate(self, genotype: Genotype, stream: int = 0) -> Evaluation:
         """Score one candidate, with nothing random. What is the candidate's own fault is a status, never an exception."""
         self._finish()
-        began, before = time.perf_counter(), self.net.spent
+        began, before = time.perf_counter(), self.shared_weights.spent
         self.counts["candidates"] += 1
         try:
             network = self.space.network(genotype, self.tasks.size, len(self.tasks.classes))
@@ -201,7 +205,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
             self.counts["crashed"] += 1
             return self.worst_evaluation(CRASHED)
         accuracy, loss = self._scored(genotype)
-        self.spent += self.net.spent - before
+        self.spent += self.shared_weights.spent - before
         seconds = time.perf_counter() - began
         if not isfinite(loss):
             self.counts["diverged"] += 1
@@ -230,11 +234,11 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
 
     def _logs(self, mix: np.ndarray) -> np.ndarray:
         """Of the probabilities of every class on the compared images, [N, classes]."""
-        logs: np.ndarray = np.log(self.net.probabilities(channels_last(self.tasks.train_x[:COMPARED]), mix) + 1e-30)
+        logs: np.ndarray = np.log(self.shared_weights.probabilities(channels_last(self.tasks.train_x[:COMPARED]), mix) + 1e-30)
         return logs
 
     def _scored(self, genotype: Genotype) -> tuple[float, float]:
-        return self.net.score(self._valid, self.tasks.valid_y, self.space.paths(genotype))
+        return self.shared_weights.score(self._valid, self.tasks.valid_y, self.space.paths(genotype))
 
     def _finish(self) -> None:
         while self.learning:
@@ -242,15 +246,15 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
 
     def warm(self, population: Population | None = None) -> None:
         """Make the supernet and pass through it once, so that no import and no compilation counts as searching."""
-        net, masks = self.net, self.masks(0)
-        before, ghosts = net.spent, self.settings.ghosts
-        net.gradients(self._valid[:1].repeat(2 * ghosts, 0), self.tasks.valid_y[:1].repeat(2 * ghosts), masks, of_mix=False)
-        net.spent = before
+        shared_weights, masks = self.shared_weights, self.masks(0)
+        before, ghosts = shared_weights.spent, self.settings.ghosts
+        shared_weights.gradients(self._valid[:1].repeat(2 * ghosts, 0), self.tasks.valid_y[:1].repeat(2 * ghosts), masks, of_mix=False)
+        shared_weights.spent = before
 
     # -- state -------------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        learnt = {"net": self.net.state(), "descent": self.descent.state()} if self.step else {}
+        learnt = {"net": self.shared_weights.state(), "descent": self.descent.state()} if self.step else {}
         return super().state_dict() | {"step": self.step, "spent": self.spent, "sums": self.sums.copy(), "learnt": learnt}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -262,5 +266,5 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
         self.step, self.spent, self.sums = step, spent, sums
         self.__dict__.pop("_whole", None)  # of other weights
         if step:
-            self.net.load(state["learnt"]["net"])
+            self.shared_weights.load(state["learnt"]["net"])
             self.descent.load(state["learnt"]["descent"])

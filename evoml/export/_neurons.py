@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evoml.core.wording import counted
+from evoml.core.wording import plural
 from evoml.export.python import escaped
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
@@ -132,7 +132,7 @@ class Neurons:
     def size(self) -> str:
         """How large it is, in words."""
         counts = {"input": len(self.inputs), "output": len(self.outputs), "hidden node": len(self.hidden), "link": self.links}
-        return ", ".join(counted(count, name) for name, count in counts.items())
+        return ", ".join(plural(count, name) for name, count in counts.items())
 
 
 def neurons(space: Any, genotype: Genotype) -> Neurons:
@@ -215,7 +215,7 @@ def source(space: Any, genotype: Genotype, title: str, units: Units | None = Non
     module = text.format(
         use=_USE[net.recurrent] if units is None else indent(table_use(units), "    "), name="network" if units is None else "outputs",
         title="".join(map(escaped, title.strip())),
-        size=net.size, given=counted(len(net.inputs), "input"), answers=counted(len(net.outputs), "output"),
+        size=net.size, given=plural(len(net.inputs), "input"), answers=plural(len(net.outputs), "output"),
         outputs=len(net.outputs), slots=len(net.rows),
         helpers=_preamble(net), lines=indent("\n".join(lines), " " * (8 if net.recurrent else 4)),
         result=indent("\n".join(_listed("return ", net.outputs)), "    "),

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import networkx as nx
 
-from evoml.core.wording import counted
+from evoml.core.wording import plural
 from evoml.export._neurons import Neurons, neurons
 from evoml.export.svg import (
     CHARACTER,
@@ -247,7 +247,7 @@ def _legend(net: Neurons, kinds: dict[str, str], most: float, recurrent: bool) -
     )
     if recurrent:
         out.append(["value of the step before", f' {_style(most / 4, most)} stroke-dasharray="5 3"'])
-    size = f"{counted(len(net.hidden), 'hidden node')}, {counted(net.links, 'link')}"
+    size = f"{plural(len(net.hidden), 'hidden node')}, {plural(net.links, 'link')}"
     return [*out, [size, *(f"{title}: {name}" for title, name in kinds.items())]]
 
 

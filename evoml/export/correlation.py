@@ -30,7 +30,7 @@ class Dot:
 
     name: str
     shared: float
-    alone: float
+    stand_alone: float
     best: bool = False
 
 
@@ -42,7 +42,7 @@ def svg(folder: Path, problem: Problem, title: str) -> str:
             f"{folder}: there is no check of shared weights; it stands behind finished runs of darts, snas, proxylessnas and one-shot"
         )
     report, dots = found[-1]
-    return picture([*dots, *_best(problem, folder)], report, title, problem.alone.objective)
+    return picture([*dots, *_best(problem, folder)], report, title, problem.stand_alone.objective)
 
 
 def _read(event: dict[str, Any]) -> tuple[dict[str, Any], list[Dot]]:
@@ -52,7 +52,7 @@ def _read(event: dict[str, Any]) -> tuple[dict[str, Any], list[Dot]]:
         for each in event["random"]
         if each["shared"] is not None and each["alone"] is not None
     ]
-    if not all(abs(dot.shared) < MOST and abs(dot.alone) < MOST for dot in dots):  # no NaN either
+    if not all(abs(dot.shared) < MOST and abs(dot.stand_alone) < MOST for dot in dots):  # no NaN either
         raise ValueError("not the scores of architectures")
     lines(event)  # raises where something is missing
     return event, dots
@@ -60,7 +60,7 @@ def _read(event: dict[str, Any]) -> tuple[dict[str, Any], list[Dot]]:
 
 def _best(problem: Problem, folder: Path) -> list[Dot]:
     """Candidates that are archived with both scores."""
-    if problem.alone is problem:
+    if problem.stand_alone is problem:
         return []
     name = problem.objective
     table, _ = problem.archive(folder).table(["id", "key", "event", "status", name])
@@ -80,7 +80,7 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
             "the check has no architecture with a score with shared weights and one when trained alone, so there is nothing to draw"
         )
     left, top = MARGIN + AXIS, MARGIN + 30.0
-    across, up = (roomy(np.array(values)) for values in ([dot.shared for dot in dots], [dot.alone for dot in dots]))
+    across, up = (roomy(np.array(values)) for values in ([dot.shared for dot in dots], [dot.stand_alone for dot in dots]))
 
     def x_of(value: float) -> float:
         return left + SIDE * (value - across[0]) / (across[1] - across[0])
@@ -102,7 +102,7 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
         f'<g transform="rotate(-90 {MARGIN + 10:.1f} {middle:.1f})">{words(f"{objective} trained alone", MARGIN + 10, middle, "axis", "middle")}</g>'
     )
     for dot in sorted(dots, key=lambda dot: dot.best):
-        out.append(_mark(dot, x_of(dot.shared), y_of(dot.alone)))
+        out.append(_mark(dot, x_of(dot.shared), y_of(dot.stand_alone)))
     y = top + SIDE + BELOW + 8
     for best, text in ((False, "random"), (True, "best by shared weights")):
         if any(dot.best == best for dot in dots):
@@ -116,7 +116,9 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
 
 def _mark(dot: Dot, x: float, y: float, named: bool = True) -> str:
     about = (
-        f"<title>{escape(f'{_printable(dot.name)}: {dot.shared:.4f} with shared weights, {dot.alone:.4f} alone')}</title>" if named else ""
+        f"<title>{escape(f'{_printable(dot.name)}: {dot.shared:.4f} with shared weights, {dot.stand_alone:.4f} alone')}</title>"
+        if named
+        else ""
     )
     if dot.best:
         return f'<path class="best" d="M{x:.1f},{y - 6:.1f} l6,6 l-6,6 l-6,-6 z" fill="{BEST}" stroke="black" stroke-width="0.6">{about}</path>'

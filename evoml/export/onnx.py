@@ -21,7 +21,7 @@ from torch import Tensor
 from evoml.archive.archive import write_atomically
 from evoml.core.errors import InputError
 from evoml.networks.module import Module
-from evoml.networks.reference import Plain
+from evoml.networks.reference import ReferenceNetwork
 from evoml.search.winner import Trained
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -57,11 +57,11 @@ def _exported(trained: Trained, state: dict[str, Tensor]) -> bytes:
     """The file's content."""
     network = trained.network
     with torch.random.fork_rng(devices=[]):
-        plain = Plain(network).eval()
-    plain.load_state_dict(state, strict=False)  # without the auxiliary head
+        reference = ReferenceNetwork(network).eval()
+    reference.load_state_dict(state, strict=False)  # without the auxiliary head
     with _quiet():
         program = torch.onnx.export(
-            plain,
+            reference,
             (torch.zeros(2, *network.inputs),),
             input_names=["images"],
             output_names=["logits"],

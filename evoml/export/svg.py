@@ -77,9 +77,9 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
 
 
 def drawn(space: Any, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
-    """The graphs of a genotype by name, nodes and edges with `label`: the space's `graphs`, or its one `graph`."""
-    graphs = space.graphs(genotype) if hasattr(space, "graphs") else {"": space.graph(genotype)}
-    return {name: nx.MultiDiGraph(graph) for name, graph in graphs.items()}
+    """The graphs of a genotype by name, nodes and edges with `label`: the space's `drawings`, or its one `drawing`."""
+    drawings = space.drawings(genotype) if hasattr(space, "drawings") else {"": space.drawing(genotype)}
+    return {name: nx.MultiDiGraph(graph) for name, graph in drawings.items()}
 
 
 # -- layout --------------------------------------------------------------------------------------------------------------------

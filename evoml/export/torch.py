@@ -203,8 +203,8 @@ def source(trained: Trained, title: str) -> str:
         shapes=f"{', '.join(shapes[:-1])} or {shapes[-1]}",
         classes=len(names),
         names=_listed(names),
-        coded=trained.coded,
-        pixels="bytes, or floats in 0..1" if trained.coded else "numbers on the scale of the images that it was trained on",
+        coded=trained.pixels_are_bytes,
+        pixels="bytes, or floats in 0..1" if trained.pixels_are_bytes else "numbers on the scale of the images that it was trained on",
         mean=[float(value) for value in trained.mean],
         deviation=[float(value) for value in trained.deviation],
         weights=WEIGHTS,
@@ -388,7 +388,7 @@ def _function(name: str, steps: tuple[Primitive, ...]) -> str:
 
 
 def _step(step: Primitive, names: dict[int, str]) -> str:
-    """The call that makes a step's module, as `plain.layer` makes it."""
+    """The call that makes a step's module, as `reference.layer` makes it."""
     inputs, outputs = names.get(step.inputs, str(step.inputs)), names.get(step.outputs, str(step.outputs))
     stride = _pair((names.get(step.stride[0], "1"), names.get(step.stride[1], "1")))
     window = [_pair(step.kernel), stride] + [f"padding={_pair(step.padding)}"] * any(step.padding)

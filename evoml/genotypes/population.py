@@ -209,11 +209,11 @@ class Population(Sequence[Individual]):
             raise ValueError("sizes beyond the rows")
         if (self.status >= len(STATUS)).any() or np.isnan(self.fitness[self.status != PENDING]).any():
             raise ValueError("a fitness without a status")
-        doubtful = np.flatnonzero(self.sizes.any(1) & ~self.schema.sound(self.tables, self.sizes))
+        doubtful = np.flatnonzero(self.sizes.any(1) & ~self.schema.valid_mask(self.tables, self.sizes))
         for index in doubtful.tolist():
-            problem = self.schema.problem(self.genotype(index))
-            if problem:
-                raise ValueError(problem)
+            violation = self.schema.violation(self.genotype(index))
+            if violation:
+                raise ValueError(violation)
 
 
 def _taken(table: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -50,20 +50,20 @@ class Domain(Protocol):
 
     def sample(self, rng: Random, at: Place) -> Any: ...
     def perturb(self, rng: Random, code: Any, at: Place) -> Any: ...
-    def others(self, code: Any, at: Place) -> Iterable[Any]: ...
+    def alternatives(self, code: Any, at: Place) -> Iterable[Any]: ...
     def contains(self, code: Any, at: Place) -> bool: ...
     def plain(self, code: Any, at: Place) -> Any: ...
     def code(self, plain: Any, at: Place) -> Any: ...
     def describe(self, at: Place) -> str: ...
 
 
-class _Plain:
+class _SelfCoded:
     """Domains whose code is the value itself."""
 
     def perturb(self, rng: Random, code: Any, at: Place) -> Any:
         return self.sample(rng, at)  # type: ignore[attr-defined]
 
-    def others(self, code: Any, at: Place) -> Iterable[Any]:
+    def alternatives(self, code: Any, at: Place) -> Iterable[Any]:
         """The codes that local search tries instead of this one; none where there is no end of them."""
         return ()
 
@@ -99,10 +99,10 @@ class Choice:
 
     def perturb(self, rng: Random, code: int, at: Place) -> int:
         """Another choice, where there is one."""
-        others = self.others(code, at)
+        others = self.alternatives(code, at)
         return rng.choice(others) if others else code
 
-    def others(self, code: int, at: Place) -> list[int]:
+    def alternatives(self, code: int, at: Place) -> list[int]:
         return [other for other in self._drawn if other != code]
 
     def contains(self, code: int, at: Place) -> bool:
@@ -119,7 +119,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Integer(_Plain):
+class Integer(_SelfCoded):
     """An integer in low..high, both included."""
 
     low: int
@@ -135,7 +135,7 @@ class Integer(_Plain):
     def sample(self, rng: Random, at: Place) -> int:
         return rng.randint(self.low, self.high)
 
-    def others(self, code: Any, at: Place) -> Iterable[int]:
+    def alternatives(self, code: Any, at: Place) -> Iterable[int]:
         return (other for other in range(self.low, self.high + 1) if other != code)
 
     def contains(self, code: Any, at: Place) -> bool:
@@ -158,7 +158,7 @@ class Flag:
     def perturb(self, rng: Random, code: Any, at: Place) -> int:
         return 1 - int(code)
 
-    def others(self, code: Any, at: Place) -> Iterable[int]:
+    def alternatives(self, code: Any, at: Place) -> Iterable[int]:
         return (1 - int(code),)
 
     def contains(self, code: Any, at: Place) -> bool:
@@ -175,7 +175,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Listed(_Plain):
+class IntegerChoice(_SelfCoded):
     """One of a list of integers that are not negative, such as the sizes of a kernel."""
 
     values: tuple[int, ...]
@@ -190,10 +190,10 @@ class Listed(_Plain):
 
     def perturb(self, rng: Random, code: Any, at: Place) -> int:
         """Another value, where there is one."""
-        others = self.others(code, at)
+        others = self.alternatives(code, at)
         return rng.choice(others) if others else int(code)
 
-    def others(self, code: Any, at: Place) -> list[int]:
+    def alternatives(self, code: Any, at: Place) -> list[int]:
         return [other for other in self.values if other != code]
 
     def contains(self, code: Any, at: Place) -> bool:
@@ -204,7 +204,7 @@ class Listed(_Plain):
 
 
 @dataclass(frozen=True)
-class Real(_Plain):
+class Real(_SelfCoded):
     """A finite number, drawn uniformly from (low, high). A perturbation is drawn anew, a Gaussian step of size `step`, or a factor exp(N(0, 1))."""
 
     low: float
@@ -234,7 +234,7 @@ class Real(_Plain):
 
 
 @dataclass(frozen=True)
-class Reference(_Plain):
+class Reference(_SelfCoded):
     """A row above, counted after `inputs` numbers that stand for what exists before the first row; or any row of an earlier table."""
 
     table: str | None = None  # None: this table, rows above
@@ -248,7 +248,7 @@ class Reference(_Plain):
     def sample(self, rng: Random, at: Place) -> int:
         return rng.randrange(max(self.count(at), 1))
 
-    def others(self, code: Any, at: Place) -> Iterable[int]:
+    def alternatives(self, code: Any, at: Place) -> Iterable[int]:
         return (other for other in range(self.count(at)) if other != code)
 
     def contains(self, code: Any, at: Place) -> bool:
@@ -275,7 +275,7 @@ class Subset:
     def perturb(self, rng: Random, code: Any, at: Place) -> int:
         return int(code) ^ (1 << rng.randrange(self.count(at))) if self.count(at) else int(code)
 
-    def others(self, code: Any, at: Place) -> Iterable[int]:
+    def alternatives(self, code: Any, at: Place) -> Iterable[int]:
         return (int(code) ^ (1 << row) for row in range(self.count(at)))
 
     def contains(self, code: Any, at: Place) -> bool:
@@ -294,7 +294,7 @@ class Subset:
 
 
 @dataclass(frozen=True)
-class Nothing:
+class Absent:
     """No gene here: the column holds zero and text leaves it out."""
 
     dtype: str = "u1"
@@ -306,7 +306,7 @@ class Nothing:
     def perturb(self, rng: Random, code: Any, at: Place) -> int:
         return 0
 
-    def others(self, code: Any, at: Place) -> Iterable[int]:
+    def alternatives(self, code: Any, at: Place) -> Iterable[int]:
         return ()
 
     def contains(self, code: Any, at: Place) -> bool:
@@ -323,16 +323,16 @@ class Nothing:
 
 
 @dataclass(frozen=True)
-class Given:
+class Conditional:
     """A domain that depends on a column to the left: `cases` by that column's code."""
 
     column: str
     cases: Mapping[Any, Domain]
-    otherwise: Domain = Nothing()
+    otherwise: Domain = Absent()
 
     @cached_property
     def _kinds(self) -> list[Domain]:
-        return [case for case in [*self.cases.values(), self.otherwise] if not isinstance(case, Nothing)]
+        return [case for case in [*self.cases.values(), self.otherwise] if not isinstance(case, Absent)]
 
     @property
     def dtype(self) -> str:
@@ -351,8 +351,8 @@ class Given:
     def perturb(self, rng: Random, code: Any, at: Place) -> Any:
         return self.at(at).perturb(rng, code, at)
 
-    def others(self, code: Any, at: Place) -> Iterable[Any]:
-        return self.at(at).others(code, at)
+    def alternatives(self, code: Any, at: Place) -> Iterable[Any]:
+        return self.at(at).alternatives(code, at)
 
     def contains(self, code: Any, at: Place) -> bool:
         return self.at(at).contains(code, at)
@@ -388,7 +388,7 @@ class Table:
     def __post_init__(self) -> None:
         seen: set[str] = set()
         for column in self.columns:
-            needs = column.domain.column if isinstance(column.domain, Given) else None
+            needs = column.domain.column if isinstance(column.domain, Conditional) else None
             if needs is not None and needs not in seen:
                 raise ValueError(f"{self.name}.{column.name} depends on {needs}, which is not to its left")
             seen.add(column.name)
@@ -479,7 +479,7 @@ class Schema:
             if other is column:
                 row[other.name] = other.domain.perturb(rng, row[other.name], place)
                 changed.add(other.name)
-            elif isinstance(other.domain, Given) and other.domain.column in changed and not other.key:
+            elif isinstance(other.domain, Conditional) and other.domain.column in changed and not other.key:
                 row[other.name] = other.domain.sample(rng, place)
                 changed.add(other.name)
             left[other.name] = row[other.name]
@@ -490,14 +490,14 @@ class Schema:
         return [
             self._with(genotype, table, index, column, code)
             for table, index, column, place in self._genes(genotype)
-            for code in column.domain.others(_item(genotype.tables[table.name][index][column.name]), place)
+            for code in column.domain.alternatives(_item(genotype.tables[table.name][index][column.name]), place)
         ]
 
     def _with(self, genotype: Genotype, table: Table, index: int, changed: Column, code: Any) -> Genotype:
         rows = genotype.tables[table.name].copy()
         row = rows[index]
         row[changed.name] = code
-        if any(isinstance(column.domain, Given) for column in table.columns):
+        if any(isinstance(column.domain, Conditional) for column in table.columns):
             counts = {name: len(each) for name, each in genotype.tables.items()}
             for place, column in self._places(table, index, row, counts):
                 fits = column.key or column is changed or column.domain.contains(_item(row[column.name]), place)
@@ -511,8 +511,8 @@ class Schema:
         for table in self.tables:
             for index, row in enumerate(genotype.tables[table.name]):
                 for place, column in self._places(table, index, row, counts):
-                    domain = column.domain.at(place) if isinstance(column.domain, Given) else column.domain
-                    if not column.key and not isinstance(domain, Nothing):
+                    domain = column.domain.at(place) if isinstance(column.domain, Conditional) else column.domain
+                    if not column.key and not isinstance(domain, Absent):
                         yield table, index, column, place
 
     @staticmethod
@@ -524,7 +524,7 @@ class Schema:
 
     # -- validity and identity ---------------------------------------------------------------------------------------------
 
-    def problem(self, genotype: Genotype) -> str | None:
+    def violation(self, genotype: Genotype) -> str | None:
         """What is wrong with a genotype, as `table[row].column: what would be right`; None if nothing is."""
         counts = {name: len(rows) for name, rows in genotype.tables.items()}
         for table in self.tables:
@@ -536,8 +536,8 @@ class Schema:
                         return f"{table.name}[{index}].{column.name}: must be {column.domain.describe(place)}"
         return None
 
-    def sound(self, tables: Sequence[np.ndarray], sizes: np.ndarray) -> np.ndarray:
-        """Of P genotypes which have no `problem`, by whole columns, [P] bool; False also where a column cannot be judged so. tables and sizes as in `to_arrow`."""
+    def valid_mask(self, tables: Sequence[np.ndarray], sizes: np.ndarray) -> np.ndarray:
+        """Of P genotypes which have no `violation`, by whole columns, [P] bool; False also where a column cannot be judged so. tables and sizes as in `to_arrow`."""
         out = np.ones(len(sizes), bool)
         for table, rows, counts in zip(self.tables, tables, sizes.T, strict=True):
             used = np.arange(rows.shape[1]) < counts[:, None]
@@ -582,9 +582,9 @@ class Schema:
         counts = {name: len(rows) for name, rows in given.items()}
         out = {table.name: self._rows_from_plain(table, given[table.name], counts, where) for table in self.tables}
         genotype = Genotype(self, out)
-        problem = self.problem(genotype)
-        if problem:
-            raise InputError(f"{where}: {problem}")
+        violation = self.violation(genotype)
+        if violation:
+            raise InputError(f"{where}: {violation}")
         return genotype
 
     @staticmethod
@@ -655,20 +655,20 @@ def _column_to_arrow(domain: Domain, rows: np.ndarray, name: str) -> pa.Array:
         bits = (values[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)  # [rows, 64]
         offsets = np.concatenate([[0], np.cumsum(bits.sum(1))]).astype(np.int32)
         return pa.ListArray.from_arrays(offsets, pa.array(np.nonzero(bits)[1], pa.int64()))
-    if not isinstance(domain, Given):
+    if not isinstance(domain, Conditional):
         return pa.array(values.astype(bool) if isinstance(domain, Flag) else values, domain.arrow)
     codes, which = np.unique(rows[domain.column], return_inverse=True)
     cases = [domain.cases.get(code.item(), domain.otherwise) for code in codes]
     if domain.arrow in (pa.string(), Subset.arrow):
         place = Place(0, {}, {})
         return pa.array([cases[at].plain(_item(value), place) for at, value in zip(which, values, strict=True)], domain.arrow)
-    nothing = np.array([isinstance(case, Nothing) for case in cases], bool)
+    nothing = np.array([isinstance(case, Absent) for case in cases], bool)
     return pa.array(values, domain.arrow, mask=nothing[which] if len(which) else np.zeros(0, bool))
 
 
 def _contained(domain: Domain, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Which values of one column are in a domain; False for domains that need the place of a value."""
-    if isinstance(domain, Given):
+    if isinstance(domain, Conditional):
         out = np.zeros(values.shape, bool)
         for code in np.unique(rows[domain.column]):
             case = domain.cases.get(code.item(), domain.otherwise)
@@ -682,7 +682,7 @@ def _contained(domain: Domain, values: np.ndarray, rows: np.ndarray) -> np.ndarr
         return np.isfinite(values) & (values >= domain.least) & (values <= domain.most)
     if isinstance(domain, Flag):
         return values <= 1
-    return values == 0 if isinstance(domain, Nothing) else np.zeros(values.shape, bool)
+    return values == 0 if isinstance(domain, Absent) else np.zeros(values.shape, bool)
 
 
 def _filled(value: Any) -> Any:

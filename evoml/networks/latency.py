@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from evoml.archive.archive import write_atomically
 from evoml.core.errors import InputError, cannot_write
-from evoml.core.streams import TRUST, streams
+from evoml.core.streams import AUDIT, streams
 from evoml.phenotypes.layers import LAYERS, Size, primitives
 from evoml.phenotypes.network import Builder, Edge, Network, Supernet
 
@@ -156,7 +156,7 @@ def linear(supernet: Supernet, price: Callable[[Key], float]) -> tuple[float, np
 
     A sum of k paths has k - 1 additions: every path brings one, and where nothing else is in the sum, one of them was too many.
     """
-    network, out = supernet.network, np.zeros(supernet.open.shape)
+    network, out = supernet.network, np.zeros(supernet.available.shape)
     fixed = price(_head(network))
     for number, node in enumerate(network.nodes[1:], 1):
         choices = {(edge.source, edge.option[0]) for edge in node.edges if edge.option is not None}
@@ -231,7 +231,7 @@ def known(space: Any, inputs: Size, classes: int, patience: int = PATIENCE) -> s
 def drawn(space: Any, inputs: Size, classes: int, count: int, seed: int = 0) -> Iterator[Network]:
     """Networks of random genotypes; what has none is passed over."""
     for number in range(count):
-        genotype = space.random(streams(seed, TRUST, np.array([number]))).genotype(0)
+        genotype = space.random(streams(seed, AUDIT, np.array([number]))).genotype(0)
         try:
             network = space.network(genotype, inputs, classes)
             _ = network.sizes

@@ -1,6 +1,6 @@
 """One torch module that runs any `Network`, with a scheduled drop path and an auxiliary head in training.
 
-What it computes is what `plain` computes, quicker: on a CPU training runs as one operation (`_tape`), and evaluation folds normalisations into convolutions.
+What it computes is what `reference` computes, quicker: on a CPU training runs as one operation (`_training_pass`), and evaluation folds normalisations into convolutions.
 ScheduledDropPath: Zoph et al. 2018 (NASNet), arXiv 1707.07012, in its later form, where the chance to drop a path grows with depth and with the step. The
 auxiliary head is theirs with pooling to 2x2 at any image size. Weights start after He et al. 2015, arXiv 1502.01852.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evoml.networks.cpu._training_pass import EPSILON, MOMENTUM, Step, Train, Weights, halves, plan
-from evoml.networks.reference import Plain, padded
+from evoml.networks.reference import ReferenceNetwork, padded
 from evoml.phenotypes.layers import Primitive
 from evoml.phenotypes.network import Network
 
@@ -74,15 +74,15 @@ class Module(nn.Module):
         logits = self.linear(functional.relu(values[0]).mean((2, 3)))
         return logits, auxiliary(values[1]) if auxiliary is not None else None
 
-    def plain(self) -> Plain:
+    def reference(self) -> ReferenceNetwork:
         """The same network as a plain loop over torch's modules, with copies of these weights, in evaluation mode."""
         with torch.random.fork_rng(devices=[]):
-            out = Plain(self.network).eval()
+            out = ReferenceNetwork(self.network).eval()
         out.load_state_dict(self.state_dict(), strict=False)
         return out
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """Weights and running moments by the names that `Plain` gives them, `nodes.<node>.<edge>.<step>.weight`, and the heads'; not copied."""
+        """Weights and running moments by the names that `ReferenceNetwork` gives them, `nodes.<node>.<edge>.<step>.weight`, and the heads'; not copied."""
         out: dict[str, Tensor] = {}
         for name, place in self._places.items():
             view = place.view(self.weights.detach())

@@ -70,7 +70,7 @@ def layer(step: Primitive) -> nn.Module:
     return nn.Identity()
 
 
-class Plain(nn.Module):
+class ReferenceNetwork(nn.Module):
     """A network, edge after edge."""
 
     def __init__(self, network: Network) -> None:

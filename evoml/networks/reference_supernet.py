@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evoml.networks import reference as plain
+from evoml.networks import reference
 from evoml.phenotypes.layers import Primitive
 from evoml.phenotypes.network import Edge, Supernet
 
@@ -51,16 +51,18 @@ class Candidates(nn.Module):
         if self.group < 0:
             out: Tensor = self.layers[0](x)
             return out
-        parts = [mix[self.group, option] * plain.padded(run(x), *self.size) for option, run in zip(self.options, self.layers, strict=True)]
+        parts = [
+            mix[self.group, option] * reference.padded(run(x), *self.size) for option, run in zip(self.options, self.layers, strict=True)
+        ]
         return sum(parts[1:], start=parts[0])
 
 
 def layer(step: Primitive, affine: bool) -> nn.Module:
     """The module of a primitive."""
-    return nn.BatchNorm2d(step.outputs, affine=affine) if step.kind == "bn" else plain.layer(step)
+    return nn.BatchNorm2d(step.outputs, affine=affine) if step.kind == "bn" else reference.layer(step)
 
 
-class PlainSupernet(nn.Module):
+class ReferenceSupernet(nn.Module):
     """Images [N, C, H, W] and how much there is of every option [G, O] to class scores [N, K]."""
 
     def __init__(self, supernet: Supernet, affine: bool = False) -> None:
@@ -78,14 +80,14 @@ class PlainSupernet(nn.Module):
     def forward(self, images: Tensor, mix: Tensor) -> Tensor:
         network, values = self.supernet.network, [images]
         for node, several, (_, height, width) in zip(network.nodes[1:], list(self.nodes)[1:], network.sizes[1:], strict=True):
-            parts = [plain.padded(run(values[run.source], mix), height, width) for run in several.children()]  # type: ignore[index]
+            parts = [reference.padded(run(values[run.source], mix), height, width) for run in several.children()]  # type: ignore[index]
             values.append(torch.cat(parts, 1) if node.merge == "concat" else sum(parts[1:], start=parts[0]))
         return self.linear(functional.relu(values[network.output]).mean((2, 3)))
 
-    def fresh(self) -> "PlainSupernet":
+    def fresh(self) -> "ReferenceSupernet":
         """Another one, with weights of its own."""
         some = next(self.parameters())
-        return PlainSupernet(self.supernet, self.affine).to(some.device, some.dtype)
+        return ReferenceSupernet(self.supernet, self.affine).to(some.device, some.dtype)
 
     def steps(self) -> dict[str, Any]:
         """The modules with weights by the name that `supernet` gives their weights, `<node>.<edge>.<step>`."""
@@ -97,7 +99,7 @@ class PlainSupernet(nn.Module):
         return out
 
 
-def first_order(model: PlainSupernet, alpha: Tensor, valid: Batch, relax: Callable[[Tensor], Tensor]) -> Tensor:
+def first_order(model: ReferenceSupernet, alpha: Tensor, valid: Batch, relax: Callable[[Tensor], Tensor]) -> Tensor:
     """The gradient of the loss on `valid` by `alpha` at the weights as they are. relax: from alpha to the mix, [G, O] each."""
     x, y = valid
     alpha.grad = None
@@ -109,7 +111,7 @@ def first_order(model: PlainSupernet, alpha: Tensor, valid: Batch, relax: Callab
 
 
 def second_order(
-    model: PlainSupernet, alpha: Tensor, train: Batch, valid: Batch, relax: Callable[[Tensor], Tensor], xi: float, momentum: float,
+    model: ReferenceSupernet, alpha: Tensor, train: Batch, valid: Batch, relax: Callable[[Tensor], Tensor], xi: float, momentum: float,
     weight_decay: float, velocity: Sequence[Tensor] | None, radius: float = 1e-2,
 ) -> Tensor:  # fmt: skip
     """The gradient by `alpha` behind one unrolled step of the weights, Eqs. (7) and (8). velocity: the weights' momentum buffers, in order; None before the first step."""
@@ -139,7 +141,7 @@ def second_order(
     return out - xi * (sides[0] - sides[1]) / (2 * step)
 
 
-def _with(model: PlainSupernet, flat: Tensor) -> PlainSupernet:
+def _with(model: ReferenceSupernet, flat: Tensor) -> ReferenceSupernet:
     """A fresh model with these weights."""
     out, state, at = model.fresh(), model.state_dict(), 0
     for name, each in model.named_parameters():

@@ -131,7 +131,7 @@ class Supernet:
     groups: tuple[Group, ...]
 
     @cached_property
-    def open(self) -> np.ndarray:
+    def available(self) -> np.ndarray:
         """Which options there are, [G, O] bool: groups need not have the same number."""
         most = max(len(group.options) for group in self.groups)
         return np.array([[option < len(group.options) for option in range(most)] for group in self.groups])

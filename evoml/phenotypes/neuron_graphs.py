@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Graphs:
+class NeuronGraphs:
     """P networks of I inputs and O outputs. Node rows of network p are nodes[p] .. nodes[p + 1] - 1, and likewise the links of a node row."""
 
     inputs: int  # I
@@ -30,13 +30,13 @@ class Graphs:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def take(self, at: np.ndarray) -> "Graphs":
+    def take(self, at: np.ndarray) -> "NeuronGraphs":
         """The networks `at`, indices, copied."""
         rows = spans(self.nodes, at)
         links = spans(self.links, rows)
         counts = (np.diff(self.nodes)[at], np.diff(self.links)[rows])
         nodes, ends = (np.concatenate([[0], np.cumsum(each)]) for each in counts)
-        return Graphs(
+        return NeuronGraphs(
             self.inputs, self.outputs, self.bias, self.recurrent, self.slots[at], nodes,
             self.slot[rows], self.activation[rows], self.aggregation[rows], ends, self.source[links], self.weight[links],
         )  # fmt: skip

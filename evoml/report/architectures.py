@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evoml.core.wording import counted
+from evoml.core.wording import plural
 from evoml.genotypes.population import Individual
 from evoml.report import console
 from evoml.report.progress import failures
-from evoml.search import audit as trust
+from evoml.search import audit
 from evoml.search.problem import Problem
 from evoml.search.run import Result
 
@@ -23,8 +23,8 @@ def print_result(problem: Problem, result: Result) -> None:
     """The end of a search, and what to do next."""
     out = console()
     failed, folder = failures(result.counts), quote(str(result.run))
-    check = f"; the check took {result.check_seconds:.1f} s more" if result.trust is not None else ""
-    rate = f"{counted(result.evaluations, 'candidate')} in {result.seconds:.1f} s, ended by {result.reason}{check}" + (
+    check = f"; the check took {result.check_seconds:.1f} s more" if result.audit is not None else ""
+    rate = f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s, ended by {result.reason}{check}" + (
         f"; {failed}" if failed else ""
     )
     if result.best is None:
@@ -36,20 +36,20 @@ def print_result(problem: Problem, result: Result) -> None:
         out.print(f"{why}; {rate}\nrun: {result.run}", soft_wrap=True)
         return
     scores = ", ".join(f"{name} {shown(name, value)}" for name, value in result.best["objectives"].items())
-    alone = result.trust["found"] if result.trust is not None and problem.alone is not problem else None
+    stand_alone = result.audit["found"] if result.audit is not None and problem.stand_alone is not problem else None
     where = (
         "in search"
-        if alone is None
-        else f"with shared weights, {problem.alone.objective} {shown(problem.alone.objective, alone)} trained alone"
+        if stand_alone is None
+        else f"with shared weights, {problem.stand_alone.objective} {shown(problem.stand_alone.objective, stand_alone)} trained alone"
     )
     out.print(f"\nThe best architecture (candidate {result.best['id']}): {scores} {where}\n", soft_wrap=True)
     print(result.best["text"].rstrip())
     if len(problem.objectives) > 1:
-        out.print(f"\nthe Pareto front, {counted(len(result.hall_of_fame), 'candidate')}:")
+        out.print(f"\nthe Pareto front, {plural(len(result.hall_of_fame), 'candidate')}:")
         out.print(front_table(result.hall_of_fame, problem.names))
     if result.test is not None:
         out.print("\nwhat the table reports of it: " + tested(result.test))
-    print_trust(out, {"trust": result.trust})
+    print_audit(out, {"trust": result.audit})
     out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
     if problem.trains:
         out.print(
@@ -58,12 +58,12 @@ def print_result(problem: Problem, result: Result) -> None:
         )
 
 
-def print_trust(out: Console, result: Mapping[str, Any] | None) -> None:
+def print_audit(out: Console, result: Mapping[str, Any] | None) -> None:
     """What shared weights turned out to be worth, where a search used them."""
     found = None if result is None else result.get("trust")
     if found:
         out.print()
-        for line in trust.lines(found):
+        for line in audit.lines(found):
             out.print(line, soft_wrap=True, highlight=False)
 
 
@@ -157,7 +157,7 @@ def training_line(problem: Problem) -> str:
     named = ("cells", "filters", "reductions", "width")
     size = ", ".join(f"{name} {value}" for name, value in (skeleton.model_dump() if skeleton else {}).items() if name in named)
     images = f"{len(data.train_y):,} training and validation images of {data.size[1]} x {data.size[2]}"
-    return f"training for {counted(problem.config.part('evaluator').epochs, 'epoch')} on {images}; {size}"
+    return f"training for {plural(problem.config.part('evaluator').epochs, 'epoch')} on {images}; {size}"
 
 
 def epochs(err: Console, quiet: bool = False) -> Callable[[int, float], bool]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from evoml.archive.archive import read_config
 from evoml.core.errors import InputError
-from evoml.core.wording import counted
+from evoml.core.wording import plural
 from evoml.export import species
 from evoml.export._events import events
 from evoml.export._neurons import formula, neurons, sizes
@@ -31,7 +31,7 @@ def print_result(problem: Problem, result: Result) -> None:
     why = failure(result.run)
     failed = (f"; {result.counts['failed']:,} failed" + (f"; the first: {why}" if why else "")) if result.counts.get("failed") else ""
     rate = (
-        f"{counted(result.evaluations, 'candidate')} in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second), "
+        f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second), "
         f"ended by {result.reason}{failed}"
     )
     if result.best is None:
@@ -176,7 +176,7 @@ def species_table(rows: list[dict[str, Any]]) -> Table:
 def size_line(about: dict[str, Any]) -> str:
     """What `describe` gave in words: 4 nodes of which 1 hidden, 6 links of which 5 enabled; of a CPPN also what it draws."""
     size = about["size"]
-    words = f"{counted(size['nodes'], 'node')} of which {size['hidden']:,} hidden, {counted(size['links'], 'link')} of which {size['enabled']:,} enabled"
+    words = f"{plural(size['nodes'], 'node')} of which {size['hidden']:,} hidden, {plural(size['links'], 'link')} of which {size['enabled']:,} enabled"
     return f"CPPN: {words}; the network that it draws: {about['network']}" if "network" in about else words
 
 

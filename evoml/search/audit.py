@@ -22,8 +22,8 @@ from evoml.contracts.evaluator import CandidateEvaluator
 from evoml.contracts.executor import Executor, Job
 from evoml.contracts.learner import Learner
 from evoml.core.rank_correlation import kendall, spearman
-from evoml.core.streams import TRAIN, TRUST, streams
-from evoml.core.wording import counted
+from evoml.core.streams import AUDIT, TRAIN, streams
+from evoml.core.wording import plural
 from evoml.genotypes.population import OK, Individual, Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.network import Network
@@ -50,19 +50,19 @@ class AuditPlan:
     def jobs(self) -> dict[int, Genotype]:
         return {individual.id: individual.genotype for individual in self.best} | {FIRST + n: each for n, each in enumerate(self.random)}
 
-    def winner(self, alone: Mapping[int, Evaluation], weight: float) -> Individual | None:
+    def winner(self, stand_alone: Mapping[int, Evaluation], weight: float) -> Individual | None:
         """The best of the best when they were trained alone, of equals the first that was found, as `Archive.best` has it."""
-        trained = [individual for individual in self.best if alone[individual.id].status[0] == OK]
-        return max(trained, key=lambda individual: (score(alone[individual.id]) * weight, -individual.id), default=None)
+        trained = [individual for individual in self.best if stand_alone[individual.id].status[0] == OK]
+        return max(trained, key=lambda individual: (score(stand_alone[individual.id]) * weight, -individual.id), default=None)
 
 
 class SharedWeightsAudit:
     """The audit of one run. learner: the part that has the shared weights."""
 
     def __init__(self, problem: Problem, learner: Learner) -> None:
-        self.problem, self.learner, self.choosing = problem, learner, learner.scores_candidates
+        self.problem, self.learner, self.scores_are_shared = problem, learner, learner.scores_candidates
         self.settings = problem.config.search
-        self.alone: dict[int, Evaluation] = {}  # by candidate, or FIRST + number: what training it by itself came to
+        self.stand_alone: dict[int, Evaluation] = {}  # by candidate, or FIRST + number: what training it by itself came to
         self.seconds = 0.0  # that these trainings took
         self.checked: AuditPlan | None = None  # once all of it is trained
         self.report: dict[str, Any] | None = None  # what shared weights turned out to be worth
@@ -76,16 +76,16 @@ class SharedWeightsAudit:
 
         loss: the shared weights', of their last epoch. after: called with how many are done, of how many.
         """
-        plan = self.plan(best, [] if self.choosing else self.learner.stand_alone)
+        plan = self.plan(best, [] if self.scores_are_shared else self.learner.stand_alone)
         if not self.train(plan, workers, after, stopped):
             return False
-        self.winner = plan.winner(self.alone, self.problem.weights[0]) if self.choosing else None
+        self.winner = plan.winner(self.stand_alone, self.problem.weights[0]) if self.scores_are_shared else None
         self.checked, self.report = plan, self.findings(plan, self.winner or champion, loss)
         return True
 
     def stand_alone_rows(self) -> list[tuple[Individual, Evaluation]]:
         """The best by shared weights, with what training them alone came to."""
-        return [] if self.checked is None else [(each, self.alone[each.id]) for each in self.checked.best]
+        return [] if self.checked is None else [(each, self.stand_alone[each.id]) for each in self.checked.best]
 
     @property
     def space(self) -> ArchitectureSpace:
@@ -100,31 +100,31 @@ class SharedWeightsAudit:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "alone": {str(id): evaluation.plain()[0] for id, evaluation in self.alone.items()},
+            "alone": {str(id): evaluation.plain()[0] for id, evaluation in self.stand_alone.items()},
             "seconds": self.seconds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises what a strange checkpoint raises."""
-        objectives = len(self.problem.alone.objectives)
+        objectives = len(self.problem.stand_alone.objectives)
         found = {int(id): Evaluation.from_plain([row], objectives) for id, row in state["alone"].items()}
-        self.alone, self.seconds = found, float(state["seconds"])
+        self.stand_alone, self.seconds = found, float(state["seconds"])
 
     def plan(self, best: Sequence[Individual], derived: Sequence[Genotype]) -> AuditPlan:
         """What to train. best: of the candidates by shared weights; derived: what the search had trained alone already."""
-        chosen = list(best[: self.settings.trust_best]) if self.choosing and len(self.problem.weights) == 1 else []
-        cost = self.learner.spent + sum(map(self.cost, [*derived, *(individual.genotype for individual in chosen)]))
+        best_few = list(best[: self.settings.audit_best]) if self.scores_are_shared and len(self.problem.weights) == 1 else []
+        cost = self.learner.spent + sum(map(self.cost, [*derived, *(individual.genotype for individual in best_few)]))
         drawn: list[Genotype] = []
         equal = 0
         limit = "hardly any is within the caps"
         for genotype in self._random():
-            if len(drawn) >= self.settings.trust and (cost <= 0 or len(drawn) >= self.settings.trust_most):
-                limit = "search.trust_most is the limit"
+            if len(drawn) >= self.settings.audit and (cost <= 0 or len(drawn) >= self.settings.audit_most):
+                limit = "search.audit_most is the limit"
                 break
             drawn.append(genotype)
             equal += cost > 0
             cost -= self.cost(genotype)
-        return AuditPlan(drawn, equal + (cost > 0), chosen, limit)
+        return AuditPlan(drawn, equal + (cost > 0), best_few, limit)
 
     def cost(self, genotype: Genotype) -> int:
         """Multiply-adds of training a genotype alone."""
@@ -137,39 +137,39 @@ class SharedWeightsAudit:
     @cached_property
     def _settings(self) -> Any:
         """How an architecture is trained alone."""
-        return self.problem.alone.config.part("evaluator")
+        return self.problem.stand_alone.config.part("evaluator")
 
     def train(self, plan: AuditPlan, workers: int, after: Callable[[int, int], None], stopped: Callable[[], bool]) -> bool:
         """Train what has not been trained yet; False where it was stopped. after: called with how many are done, of how many."""
         jobs = plan.jobs
-        missing = [id for id in jobs if id not in self.alone]
+        missing = [id for id in jobs if id not in self.stand_alone]
         if not missing:
             return True
-        alone = self.problem.alone
-        evaluator = alone.evaluator(alone.task.search(0))
+        stand_alone = self.problem.stand_alone
+        evaluator = stand_alone.evaluator(stand_alone.task.search(0))
         assert isinstance(evaluator, CandidateEvaluator)
         began = time.monotonic() - self.seconds
-        executor: Executor = Slots(alone, workers, evaluator.timeout, evaluator.worst) if workers > 1 else Inline(evaluator)
+        executor: Executor = Slots(stand_alone, workers, evaluator.timeout, evaluator.worst) if workers > 1 else Inline(evaluator)
         try:
             for id in missing:
-                one = Population.of(alone.space.schema, [jobs[id]], alone.weights)
+                one = Population.of(stand_alone.space.schema, [jobs[id]], stand_alone.weights)
                 one.ids[:] = id
                 executor.submit(Job(one, int(streams(self.settings.seed, TRAIN, np.array([id]))[0])))
-            while any(id not in self.alone for id in missing):
+            while any(id not in self.stand_alone for id in missing):
                 if stopped():
                     return False
                 if (done := executor.next(0.2)) is not None:
-                    self.alone[done[0]] = done[1]
+                    self.stand_alone[done[0]] = done[1]
                     self.seconds = time.monotonic() - began
-                    after(sum(id in self.alone for id in jobs), len(jobs))
+                    after(sum(id in self.stand_alone for id in jobs), len(jobs))
         finally:
             executor.close()
         return True
 
     def findings(self, plan: AuditPlan, champion: Individual | None, loss: float | None = None) -> dict[str, Any]:
         """What the check found, as plain values; `found` is what the search's own architecture has, trained alone, None where it was not. loss: the supernet's, of its last epoch."""
-        weight = self.problem.alone.weights[0]
-        found = [self.alone[FIRST + number] for number in range(len(plan.random))]
+        weight = self.problem.stand_alone.weights[0]
+        found = [self.stand_alone[FIRST + number] for number in range(len(plan.random))]
         scores = [score(each) if each.status[0] == OK else None for each in found]
         unfinished = self.learner.unfinished  # weights of a search that has only begun rank nothing
         shared = [float("nan") if unfinished else self.learner.score(genotype) for genotype in plan.random]
@@ -189,7 +189,7 @@ class SharedWeightsAudit:
             "kendall": kendall(a, b), "spearman": spearman(a, b), "compared": len(pairs),
             "divergence_kendall": kendall(near, b) if len(near) and np.isfinite(near).all() else None, "loss": None if unfinished else loss, "loss_of_guessing": log(self._shape[1]),
             "random_best": max(of_equal, key=lambda score: score * weight, default=None), "random_candidates": min(plan.equal, len(scores)),
-            "random_limited": plan.equal > len(scores), "random_limit": plan.limit if plan.equal > len(scores) else "", "unfinished": unfinished, "several": len(self.problem.weights) > 1, "found": self._alone(champion),
+            "random_limited": plan.equal > len(scores), "random_limit": plan.limit if plan.equal > len(scores) else "", "unfinished": unfinished, "several": len(self.problem.weights) > 1, "found": self._stand_alone(champion),
             "cut_off": champion is not None and not self._network(champion.genotype).connected,
             "skips": {} if champion is None else self.skips(champion.genotype), "random": random,
         }  # fmt: skip
@@ -206,12 +206,12 @@ class SharedWeightsAudit:
                 counts[1] += count * (name != "none" or name in skips)
         return out
 
-    def _alone(self, champion: Individual | None) -> float | None:
+    def _stand_alone(self, champion: Individual | None) -> float | None:
         if champion is None:
             return None
-        if not self.choosing:
+        if not self.scores_are_shared:
             return float(champion.fitness.values[0])
-        trained = self.alone.get(champion.id)
+        trained = self.stand_alone.get(champion.id)
         return None if trained is None else score(trained)
 
     def _random(self) -> Iterator[Genotype]:
@@ -219,7 +219,7 @@ class SharedWeightsAudit:
         allows = self._settings.allows
         number = missed = 0
         while missed < DRAWS:
-            genotype = self.problem.space.random(streams(self.settings.seed, TRUST, np.array([number]))).genotype(0)
+            genotype = self.problem.space.random(streams(self.settings.seed, AUDIT, np.array([number]))).genotype(0)
             number += 1
             missed = 0 if allows(self._network(genotype)) else missed + 1
             if not missed:
@@ -231,33 +231,33 @@ def score(evaluation: Evaluation) -> float:
     return float(evaluation.objectives[0, 0])
 
 
-def lines(trust: dict[str, Any]) -> list[str]:
+def lines(audit: dict[str, Any]) -> list[str]:
     """A report in words."""
     out = []
-    if trust["compared"] >= LEAST:
+    if audit["compared"] >= LEAST:
         out.append(
-            f"shared weights against training alone, {counted(trust['compared'], 'random architecture')}: Kendall {trust['kendall']:.2f}, Spearman {trust['spearman']:.2f}"
+            f"shared weights against training alone, {plural(audit['compared'], 'random architecture')}: Kendall {audit['kendall']:.2f}, Spearman {audit['spearman']:.2f}"
         )
-    if trust.get("unfinished"):
+    if audit.get("unfinished"):
         out.append("shared weights against training alone: not compared, since the last search did not end or diverged")
-    if trust["compared"] >= LEAST and trust.get("divergence_kendall") is not None:
-        out.append(f"predictions near the whole supernet's against training alone: Kendall {trust['divergence_kendall']:.2f}")
-    if trust["random_best"] is not None and trust["found"] is None and trust.get("several"):
+    if audit["compared"] >= LEAST and audit.get("divergence_kendall") is not None:
+        out.append(f"predictions near the whole supernet's against training alone: Kendall {audit['divergence_kendall']:.2f}")
+    if audit["random_best"] is not None and audit["found"] is None and audit.get("several"):
         out.append(
-            f"the best of {counted(trust['random_candidates'], 'random architecture')} trained alone: {trust['random_best']:.4f}; of several objectives, none of the front is trained alone"
+            f"the best of {plural(audit['random_candidates'], 'random architecture')} trained alone: {audit['random_best']:.4f}; of several objectives, none of the front is trained alone"
         )
-    if trust["random_best"] is not None and trust["found"] is not None:
-        limited = f", which cost less: {trust.get('random_limit', 'search.trust_most is the limit')}" if trust["random_limited"] else ""
+    if audit["random_best"] is not None and audit["found"] is not None:
+        limited = f", which cost less: {audit.get('random_limit', 'search.audit_most is the limit')}" if audit["random_limited"] else ""
         out.append(
-            f"random search of equal cost ({counted(trust['random_candidates'], 'architecture')} trained alone{limited}): {trust['random_best']:.4f}; this search: {trust['found']:.4f}"
+            f"random search of equal cost ({plural(audit['random_candidates'], 'architecture')} trained alone{limited}): {audit['random_best']:.4f}; this search: {audit['found']:.4f}"
         )
-    if trust.get("loss") is not None and trust["loss"] > trust["loss_of_guessing"]:
+    if audit.get("loss") is not None and audit["loss"] > audit["loss_of_guessing"]:
         out.append(
-            f"warning: the supernet learned nothing: its loss, {trust['loss']:.4f}, is above that of guessing, {trust['loss_of_guessing']:.4f}; make lr smaller"
+            f"warning: the supernet learned nothing: its loss, {audit['loss']:.4f}, is above that of guessing, {audit['loss_of_guessing']:.4f}; make lr smaller"
         )
-    if trust.get("cut_off"):
+    if audit.get("cut_off"):
         out.append("warning: what was found reads nothing of the image: every path to its output goes through none")
-    for cell, (skips, layers) in trust["skips"].items():
+    for cell, (skips, layers) in audit["skips"].items():
         if layers and skips / layers > TAKEN_OVER:
             where = "the cell" if cell == "cell" else f"the {cell} cell"
             out.append(f"warning: skip connections have taken over: {skips} of {layers} layers of {where}")

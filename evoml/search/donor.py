@@ -19,7 +19,7 @@ from evoml.search.problem import Problem, stored_config
 from evoml.search.steady_state import SteadyState
 
 if TYPE_CHECKING:
-    from evoml.networks.cpu.shared_weights import Shared
+    from evoml.networks.cpu.shared_weights import SharedWeights
 
 TRAINING = ("examples", "data")  # settings of a task that do not decide which images are the test part, nor what they look like
 
@@ -30,7 +30,7 @@ class Donor:
 
     run: Path
     problem: Problem
-    net: "Shared"
+    shared_weights: "SharedWeights"
     search: int | None  # that the weights are of, from 0; None: of all candidates, which one supernet scores
 
     def check(self, space: Any, about: Problem) -> None:
@@ -50,7 +50,7 @@ class Donor:
     def weights(self, network: Network) -> dict[str, Any]:
         """What a network starts from, as `Module.load_state_dict` takes it. Raises InputError where it has layers that the supernet has not."""
         try:
-            return self.net.child(network)
+            return self.shared_weights.child(network)
         except ValueError as error:
             raise InputError(
                 f"{self.run}: {error}; networks must be of the size that the search had, so without --preset final or another space.skeleton"
@@ -58,7 +58,9 @@ class Donor:
 
     def accuracy(self, genotype: Genotype, images: ImageSet) -> float:
         """With the shared weights as they are, on validation images, normalised by their own statistics."""
-        return float(self.net.score(channels_last(images.valid_x), images.valid_y, self.problem.architecture_space.paths(genotype))[0])
+        return float(
+            self.shared_weights.score(channels_last(images.valid_x), images.valid_y, self.problem.architecture_space.paths(genotype))[0]
+        )
 
 
 def donor(run: Path) -> Donor:
@@ -78,4 +80,4 @@ def donor(run: Path) -> Donor:
         raise InputError(f"{run}: its last search diverged")
     if learner.step < learner.total:
         raise InputError(f"{run}: its supernet has done {learner.step:,} of {learner.total:,} steps; go on with it first: evoml resume")
-    return Donor(run, search.problem, learner.net, learner.search)
+    return Donor(run, search.problem, learner.shared_weights, learner.search)

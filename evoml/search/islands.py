@@ -20,9 +20,9 @@ class Island:
     A round can be left between two blocks and taken up again, by another process too: how far it is belongs to the state.
     """
 
-    def __init__(self, problem: Problem, number: int, given: list[Genotype], workers: int = 1) -> None:
+    def __init__(self, problem: Problem, number: int, start_genotypes: list[Genotype], workers: int = 1) -> None:
         """workers: threads that its evaluator may use."""
-        self.problem, self.number, self.given, self.workers = problem, number, given, workers
+        self.problem, self.number, self.start_genotypes, self.workers = problem, number, start_genotypes, workers
         self.islands = problem.config.search.islands
         self.keep_all = problem.config.archive.keep == "all"
         self.asked = 0  # candidates so far, over all experiments
@@ -38,7 +38,7 @@ class Island:
         self.evaluator.workers = self.workers
         self.toolbox = toolbox(self.problem.space, self.evaluator)
         strategy = strategy_class(config.name("strategy"))
-        self.strategy = strategy(self.toolbox, config.part("strategy"), config.search.seed, self.given)
+        self.strategy = strategy(self.toolbox, config.part("strategy"), config.search.seed, self.start_genotypes)
         self.engine = engine(self.problem, self.strategy, self.evaluator, self.number)
         self.best = -np.inf  # quality in search
 

@@ -80,7 +80,7 @@ class Problem:
         return self.evaluator_class.trains
 
     @cached_property
-    def alone(self) -> "Problem":
+    def stand_alone(self) -> "Problem":
         """The same with candidates trained by themselves, where an evaluator scores them with shared weights."""
         settings = self.evaluator_class.stand_alone_settings(self.config.part("evaluator"))
         if settings is None:
@@ -108,7 +108,7 @@ class Problem:
         assert isinstance(out, BatchEvaluator)
         return out
 
-    def given(self) -> list[Genotype]:
+    def start_genotypes(self) -> list[Genotype]:
         """The genotypes that `start` names."""
         return [self.space.parse(read_text(Path(name)), name) for name in self.config.start]
 

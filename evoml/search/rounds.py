@@ -43,7 +43,7 @@ class Rounds(Run):
             self._check_generations()
         self.workers = config.workers or cores()
         share = max(1, self.workers // config.search.islands)
-        self.islands = [Island(self.problem, number, self.given, share) for number in range(config.search.islands)]
+        self.islands = [Island(self.problem, number, self.start_genotypes, share) for number in range(config.search.islands)]
         self.selection = self.problem.batch_evaluator(self.problem.task.select(), exact=True)
         self.selection.workers = self.workers
         self.statistics = statistics()

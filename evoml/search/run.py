@@ -56,7 +56,7 @@ class Result:
     test: dict[str, Any] | None
     hall_of_fame: tools.HallOfFame
     logbook: tools.Logbook  # since the search was started or resumed
-    trust: dict[str, Any] | None = None  # what shared weights are worth, where they were used
+    audit: dict[str, Any] | None = None  # what shared weights are worth, where they were used
     check_seconds: float = 0.0  # of the trainings that this took, which are no part of `seconds`
 
     @property
@@ -78,7 +78,7 @@ class Run:
         self.problem = Problem(config)
         self.weights: tuple[float, ...] = self.problem.weights
         self.archive = self.problem.archive(folder)
-        self.given = self.problem.given()
+        self.start_genotypes = self.problem.start_genotypes()
         self.champion: Individual | None = None  # the first that had the best score
         self.halloffame = tools.HallOfFame(10) if len(self.weights) == 1 else tools.ParetoFront()
         self.logbook = tools.Logbook()
@@ -234,7 +234,7 @@ class Run:
     @cached_property
     def _settings(self) -> str:
         """A hash of all that the run follows from."""
-        start = [self.problem.space.key(genotype) for genotype in self.given]
+        start = [self.problem.space.key(genotype) for genotype in self.start_genotypes]
         settings = self._settings_digest
         read = [digest(path.read_bytes()) for path in self.config.files().values() if path.is_file()]
         return digest(json.dumps([settings, self.problem.data_digest, start, *read]).encode())
@@ -308,7 +308,7 @@ class Run:
     def _store_result(self, result: Result) -> None:
         names = ("reason", "evaluations", "seconds", "counts", "best", "test")
         report = {name: getattr(result, name) for name in names} | (
-            {} if result.trust is None else {"trust": result.trust, "check_seconds": result.check_seconds}
+            {} if result.audit is None else {"trust": result.audit, "check_seconds": result.check_seconds}
         )
         write_atomically(self.archive.folder / "result.json", json.dumps(finite(report), indent=1).encode())
 

@@ -59,12 +59,12 @@ class SteadyState(Run):
         if config.search.training_seconds and not self.evaluator.timed:
             raise InputError("search.training_seconds: this table has no training times; give --budget")
         self.toolbox = toolbox(self.problem.space, self.evaluator)
-        self.strategy = strategy_class(config.name("strategy"))(self.toolbox, settings, config.search.seed, self.given)
+        self.strategy = strategy_class(config.name("strategy"))(self.toolbox, settings, config.search.seed, self.start_genotypes)
         self.learning = self._learning()
         self.scores_are_shared = self.learning is not None and self.learning.learner.scores_candidates
         if self.scores_are_shared and len(self.weights) == 1:  # cells of one function have the same score, and are one
             self.halloffame = tools.HallOfFame(10, similar=lambda one, other: self._key(one) == self._key(other))
-        audited = self.learning is not None and config.search.trust > 0
+        audited = self.learning is not None and config.search.audit > 0
         self.audit = SharedWeightsAudit(self.problem, self.learning.learner) if audited and self.learning else None
         self.asked = self.told = 0
         self.cost = 0.0  # seconds of training of all that were told, as the evaluator gives them
@@ -338,9 +338,9 @@ class SteadyState(Run):
 
     def _report(self, result: Result) -> None:
         if self.audit is not None:
-            result.trust, result.check_seconds = self.audit.report, self.audit.seconds
+            result.audit, result.check_seconds = self.audit.report, self.audit.seconds
             if self.audit.winner is not None and self.audit.report is not None:
-                result.best = self.describe(self.audit.winner) | {"alone": {self.problem.alone.objective: self.audit.report["found"]}}
+                result.best = self.describe(self.audit.winner) | {"alone": {self.problem.stand_alone.objective: self.audit.report["found"]}}
         if self.champion is not None and self.learning is None:
             result.test = self.evaluator.reported(self.champion.genotype)
 

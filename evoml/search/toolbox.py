@@ -86,7 +86,7 @@ def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Too
     box.register("mutate", mutate)
     box.register("mate", mate)
     box.register("random", lambda streams: space.random(streams).weighted(weights))
-    box.register("initial", lambda streams, given: space.initial(streams, given).weighted(weights))
+    box.register("initial", lambda streams, start_genotypes: space.initial(streams, start_genotypes).weighted(weights))
     box.register("vary", lambda population, parents, streams: space.mutate(population, parents, streams).weighted(weights))
     box.register("cross", lambda population, pairs, streams: cross(space, population, pairs, streams).weighted(weights))
     box.register(
@@ -106,7 +106,7 @@ def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Too
 
 
 def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[float, ...]) -> None:
-    """What strategies use that search in a supernet: `images()`, `supernet()`, `paths(genotype)`, `derive(strengths)`, `shared(seed, ...)`, `fits(batch, mix)`."""
+    """What strategies use that search in a supernet: `images()`, `supernet()`, `paths(genotype)`, `derive(strengths)`, `shared_weights(seed, ...)`, `fits(batch, mix)`."""
     if not isinstance(space, ArchitectureSpace):
         box.register("supernet", _no_supernet, f"space: {space.name}: has no supernet; cell, nasbench201 and mobile have one")
         return
@@ -115,10 +115,10 @@ def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[floa
     def supernet() -> Any:
         return space.supernet(images.size, len(images.classes))
 
-    def shared(seed: int, **how: Any) -> Any:
-        from evoml.networks.cpu.shared_weights import Shared
+    def shared_weights(seed: int, **how: Any) -> Any:
+        from evoml.networks.cpu.shared_weights import SharedWeights
 
-        return Shared(supernet(), seed, **how)
+        return SharedWeights(supernet(), seed, **how)
 
     def fits(batch: int, mix: np.ndarray | None = None) -> None:
         """Raise InputError where a step of so many images needs more memory than there is: with all options, or with those of a mix."""
@@ -126,7 +126,7 @@ def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[floa
 
     box.register("images", lambda: images)
     box.register("supernet", supernet)
-    box.register("shared", shared)
+    box.register("shared_weights", shared_weights)
     box.register("fits", fits)
     box.register("paths", space.paths)
     box.register("derive", lambda strengths: Population.of(space.schema, [space.derive(strengths)]).weighted(weights))

@@ -40,16 +40,16 @@ class Trained:
     classes: tuple[str, ...]
     mean: np.ndarray
     deviation: np.ndarray
-    coded: bool = True  # whether raw pixels are bytes, which are divided by 255; else they are floats as they come
+    pixels_are_bytes: bool = True  # whether raw pixels are bytes, which are divided by 255; else they are floats as they come
     curve: tuple[float, ...] = ()
     seconds: float = 0.0
 
 
 def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], preset: str | None) -> Problem:
     """The problem that the winner is trained for: the run's, with the system's final settings where they are wanted, under these layers."""
-    if problem.alone is not problem:
-        layers = [(where, _alone(layer)) for where, layer in layers]
-    values = {key: value for key, value in problem.alone.config.complete().items() if key not in ("system", "start", "preset")}
+    if problem.stand_alone is not problem:
+        layers = [(where, _stand_alone(layer)) for where, layer in layers]
+    values = {key: value for key, value in problem.stand_alone.config.complete().items() if key not in ("system", "start", "preset")}
     task = next((layer["task"]["name"] for _, layer in reversed(layers) if layer.get("task", {}).get("name")), None)
     if not problem.trains:
         if task is None:
@@ -58,21 +58,21 @@ def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], pr
     if task is not None and task != values["task"]["name"]:
         values["task"] = {"name": task}
     about = build(("run.toml", values), *layers).model_copy(update={"system": problem.config.system})
-    if problem.alone is not problem:
-        about = about.model_copy(update={"evaluator": problem.config.evaluator})  # whose final settings are under `alone`
+    if problem.stand_alone is not problem:
+        about = about.model_copy(update={"evaluator": problem.config.evaluator})  # whose final settings are under `stand_alone`
     final = final_settings(about) if preset == "final" else {}
-    if problem.alone is not problem:
-        final["evaluator"] = final.get("evaluator", {}).get("alone", {})
+    if problem.stand_alone is not problem:
+        final["evaluator"] = final.get("evaluator", {}).get("stand_alone", {})
     return Problem(build(("run.toml", values), ("final", final), *layers))
 
 
-def _alone(layer: dict[str, Any]) -> dict[str, Any]:
-    """A layer of settings with those of a candidate's own training in the place of the evaluator's, whose setting `alone` they are in search."""
+def _stand_alone(layer: dict[str, Any]) -> dict[str, Any]:
+    """A layer of settings with those of a candidate's own training in the place of the evaluator's, whose setting `stand_alone` they are in search."""
     given = layer.get("evaluator", {})
-    own = given.get("alone") if isinstance(given, dict) else None
+    own = given.get("stand_alone", given.get("alone")) if isinstance(given, dict) else None
     if not isinstance(own, dict):
         return layer
-    return layer | {"evaluator": {key: value for key, value in given.items() if key != "alone"} | own}
+    return layer | {"evaluator": {key: value for key, value in given.items() if key not in ("stand_alone", "alone")} | own}
 
 
 def train_final(
@@ -110,7 +110,7 @@ def train_final(
         data.classes,
         data.mean,
         data.deviation,
-        data.coded,
+        data.pixels_are_bytes,
         tuple(trained.curve),
         trained.seconds,
     )
@@ -137,7 +137,7 @@ def _place(folder: Path) -> Path | None:
 def _store(problem: Problem, genotype: Genotype, place: Path, trained: Trained) -> None:
     about = {
         "genotype": genotype.digest(), "config": problem.config.complete(), "data": problem.data_digest, "scores": trained.scores,
-        "classes": trained.classes, "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(), "coded": trained.coded, "size": problem.test_tasks.size,
+        "classes": trained.classes, "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(), "coded": trained.pixels_are_bytes, "size": problem.test_tasks.size,
         "curve": trained.curve, "seconds": trained.seconds,
     }  # fmt: skip
     tensors = {name: tensor.contiguous() for name, tensor in trained.module.state_dict().items()}
@@ -173,8 +173,10 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
         mean, deviation = (np.array(about[name], np.float64) for name in ("mean", "deviation"))
         if mean.shape != (channels,) or deviation.shape != mean.shape:
             raise ValueError("mean and deviation do not fit the images")
-        coded = bool(about["coded"])
-        return Trained(module.eval(), network, scores, classes, mean, deviation, coded, tuple(about["curve"]), float(about["seconds"]))
+        pixels_are_bytes = bool(about["coded"])
+        return Trained(
+            module.eval(), network, scores, classes, mean, deviation, pixels_are_bytes, tuple(about["curve"]), float(about["seconds"])
+        )
     except (SafetensorError, InputError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         why = " ".join(str(error).split())[:160]
         raise InputError(f"{path}: not as evoml wrote it ({why}); remove it to train the winner again") from None

@@ -29,7 +29,7 @@ class Rules(NamedTuple):
 
 
 class Tools(NamedTuple):
-    """A population's CPPNs, the arrays of `Graphs`, and room to run one of them in."""
+    """A population's CPPNs, the arrays of `NeuronGraphs`, and room to run one of them in."""
 
     slots: np.ndarray
     nodes: np.ndarray
@@ -298,7 +298,7 @@ def _grown(array, needed):
 
 @compiled
 def discover(tools, network, rules, inputs, outputs):
-    """One network, found from its CPPN: its hidden nodes [H, 2], slot, link_ends, source and weight as in `Graphs`, link_ends from 0 on.
+    """One network, found from its CPPN: its hidden nodes [H, 2], slot, link_ends, source and weight as in `NeuronGraphs`, link_ends from 0 on.
 
     inputs [I, 2], outputs [O, 2]: coordinates. Links between hidden nodes of a feed-forward network lead up in y.
     """

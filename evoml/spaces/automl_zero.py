@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from evoml.contracts.space import Space
 from evoml.core import settings
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Choice, Column, Domain, Genotype, Given, Integer, Real, Schema, Table
+from evoml.genotypes.schema import Choice, Column, Conditional, Domain, Genotype, Integer, Real, Schema, Table
 from evoml.phenotypes.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
 from evoml.spaces._program_text import format_instruction, format_program, parse_program
@@ -115,9 +115,9 @@ class AutoMLZeroSpace(Space):
         drawn = tuple(BY_NAME[name].id for name in function.ops)
         return (
             Column("op", Choice(NAMES, drawn)),
-            *(Column(name, Given("op", cases)) for name, cases in zip("ab", operand, strict=True)),
-            Column("out", Given("op", output)),
-            *(Column(name, Given("op", cases)) for name, cases in zip("xyz", constants, strict=True)),
+            *(Column(name, Conditional("op", cases)) for name, cases in zip("ab", operand, strict=True)),
+            Column("out", Conditional("op", output)),
+            *(Column(name, Conditional("op", cases)) for name, cases in zip("xyz", constants, strict=True)),
         )
 
     def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
@@ -135,10 +135,10 @@ class AutoMLZeroSpace(Space):
         random_programs(out.tables, out.sizes, streams, self._operations, ranges, self._addresses)
         return out
 
-    def initial(self, streams: np.ndarray, given: Sequence[Genotype] = ()) -> Population:
+    def initial(self, streams: np.ndarray, start_genotypes: Sequence[Genotype] = ()) -> Population:
         """Copies of the given programs, random instructions or no-ops; the last two of the initial sizes."""
-        if given:
-            return super().initial(streams, given)
+        if start_genotypes:
+            return super().initial(streams, start_genotypes)
         if self.settings.initial == "random":
             return self._random(streams, self._initial.repeat(2).reshape(3, 2))
         out = Population(self.schema, len(streams))
@@ -183,7 +183,7 @@ class AutoMLZeroSpace(Space):
         programs = self.phenotypes(Population.of(self.schema, [genotype]))
         return Genotype(self.schema, {name: programs.rows(0, function) for function, name in enumerate(FUNCTIONS)})
 
-    def graph(self, genotype: Genotype) -> nx.DiGraph:
+    def drawing(self, genotype: Genotype) -> nx.DiGraph:
         """The flow of data through one training example as a graph: a node an instruction and a given address, an edge from writer to reader.
 
         Instructions are (function, row), with their text under `label`; reads of what an earlier example left point to its last writer.

@@ -87,7 +87,7 @@ class CellSpace(ArchitectureSpace):
 
     has_supernet = True
     operations = OPERATIONS
-    meaning = ("output", "normal_output", "reduction_output")
+    identity_settings = ("output", "normal_output", "reduction_output")
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -141,7 +141,7 @@ class CellSpace(ArchitectureSpace):
         read = set(rows["input_a"].tolist()) | set(rows["input_b"].tolist())
         return [state for state in made if state not in read]
 
-    def graphs(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
         """Both cells to be drawn: hidden states with the operations between them, and the output."""
         return {f"{name} cell": self._drawn_cell(genotype, name) for name in CELLS}
 

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from evoml.contracts.architecture_space import ArchitectureSpace, graph_digest
 from evoml.core import settings
 from evoml.core.streams import generator
-from evoml.genotypes.schema import Column, Genotype, Listed, Schema, Subset, Table, members
+from evoml.genotypes.schema import Column, Genotype, IntegerChoice, Schema, Subset, Table, members
 from evoml.phenotypes.layers import LAYERS, Size
 from evoml.phenotypes.network import Builder, Network
 
@@ -63,10 +63,10 @@ class ChainSpace(ArchitectureSpace):
 
     @cached_property
     def schema(self) -> Schema:  # type: ignore[override]
-        kernel = Listed(self.settings.kernels)
+        kernel = IntegerChoice(self.settings.kernels)
         columns = (
-            Column("kernel_height", kernel), Column("kernel_width", kernel), Column("filters", Listed(self.settings.filters)),
-            Column("stride", Listed(self.settings.strides)), Column("anchors", Subset()),
+            Column("kernel_height", kernel), Column("kernel_width", kernel), Column("filters", IntegerChoice(self.settings.filters)),
+            Column("stride", IntegerChoice(self.settings.strides)), Column("anchors", Subset()),
         )  # fmt: skip
         return Schema((Table("layers", columns, self.settings.least, self.settings.most),))
 
@@ -115,7 +115,7 @@ class ChainSpace(ArchitectureSpace):
 
     # -- what a genotype means -----------------------------------------------------------------------------------------------
 
-    def graphs(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
         """The layers to be drawn, with what each of them reads."""
         rows: Rows = genotype.tables["layers"].tolist()
         out = nx.MultiDiGraph()

@@ -16,7 +16,7 @@ from evoml.backends._graph_lanes import prepare
 from evoml.backends._lanes import LANES
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.spaces import _hyperneat_kernels as kernels
 from evoml.spaces import hyperneat, neat
 from evoml.spaces._hyperneat_kernels import Tools
@@ -51,7 +51,15 @@ class Settings(hyperneat.Settings):
 class ESHyperNEATSpace(hyperneat.HyperNEATSpace):
     """CPPNs with inputs x1, y1, x2, y2[, distance], the bias, and outputs weight[, bias][, link expression]."""
 
-    meaning: ClassVar[Any] = (*hyperneat.HyperNEATSpace.meaning, "initial_depth", "max_depth", "division", "variance", "band", "iterations")
+    identity_settings: ClassVar[Any] = (
+        *hyperneat.HyperNEATSpace.identity_settings,
+        "initial_depth",
+        "max_depth",
+        "division",
+        "variance",
+        "band",
+        "iterations",
+    )
 
     def _hidden(self, inputs: int, outputs: int) -> int:
         return 0
@@ -63,7 +71,7 @@ class ESHyperNEATSpace(hyperneat.HyperNEATSpace):
             "iterations": own.iterations,
         }  # fmt: skip
 
-    def phenotypes(self, population: Population) -> Graphs:
+    def phenotypes(self, population: Population) -> NeuronGraphs:
         """The networks that the CPPNs draw, without what reaches no output."""
         found = self._discovered(population)
         inputs, outputs = (len(layer) for layer in self.substrate.layers)

@@ -193,7 +193,7 @@ class HierarchicalSpace(ArchitectureSpace):
         out: list[Node] = [("input", ())]
         return out, _lay(out, below[1] or "identity", 0)
 
-    def graphs(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
         """The cell and every motif that it is made of, level by level, to be drawn: numbered nodes with operations between them."""
         out, needed = {}, {1}
         for level, (name, (_, nodes)) in reversed(list(enumerate(self.levels.items(), 2))):
@@ -230,7 +230,7 @@ class HierarchicalSpace(ArchitectureSpace):
 
     # -- text ----------------------------------------------------------------------------------------------------------------
 
-    def problem(self, genotype: Genotype) -> str | None:
+    def violation(self, genotype: Genotype) -> str | None:
         for name, keys in self._keys.items():
             if [row[:3] for row in genotype.tables[name].tolist()] != keys:
                 return f"{name}: the rows must be the edges of every motif, ordered by motif, target and source"

@@ -25,7 +25,7 @@ from evoml.core.registry import load
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.spaces import _hyperneat_kernels as kernels
 from evoml.spaces import neat
 from evoml.spaces._hyperneat_kernels import Rules
@@ -76,7 +76,7 @@ class HyperNEATSpace(neat.NEATSpace):
     """CPPNs with inputs x1, y1[, z1], x2, y2[, z2][, distance], the bias, and outputs weight[, bias][, link expression]."""
 
     substrate: Substrate
-    meaning: ClassVar[Any] = ("threshold", "range", "biases", "leo", "distance")
+    identity_settings: ClassVar[Any] = ("threshold", "range", "biases", "leo", "distance")
 
     def __init__(self, settings: Settings) -> None:
         cppn: Any = settings  # it has what neat's settings have
@@ -122,7 +122,7 @@ class HyperNEATSpace(neat.NEATSpace):
         if not self.substrate.layers:
             raise InputError("space.substrate: has no layers; give it some, or make the space for a task")
 
-    def phenotypes(self, population: Population) -> Graphs:
+    def phenotypes(self, population: Population) -> NeuronGraphs:
         """The networks that the CPPNs draw, without what reaches no output."""
         tables, cppns = self.layout, super().phenotypes(population)
         inputs, outputs = len(self.substrate.layers[0]), len(self.substrate.layers[-1])
@@ -150,7 +150,7 @@ class HyperNEATSpace(neat.NEATSpace):
         one, other = np.split(ends, 2, axis=1)
         return np.hstack([ends, np.sqrt(((one - other) ** 2).sum(1, keepdims=True))])
 
-    def _graphs(self, parts: Sequence[tuple[np.ndarray, ...]], slots: np.ndarray) -> Graphs:
+    def _graphs(self, parts: Sequence[tuple[np.ndarray, ...]], slots: np.ndarray) -> NeuronGraphs:
         """Networks from parts of rows a network, slots, links a row, sources and weights."""
         rows, slot, links, source, weight = (
             np.concatenate([np.zeros(0, kind), *(part[at] for part in parts)])
@@ -159,7 +159,7 @@ class HyperNEATSpace(neat.NEATSpace):
         inputs, own = len(self.substrate.layers[0]), self.substrate
         functions = [ACTIVATION_NAMES.index(name) for name in (own.activation, own.output or neat.SIGMOID)]
         answers = (slot > inputs) & (slot <= inputs + len(own.layers[-1]))
-        return Graphs(
+        return NeuronGraphs(
             inputs, len(own.layers[-1]), 1.0, own.recurrent, slots.astype(np.int64), np.concatenate([[0], np.cumsum(rows)]), slot,
             np.where(answers, *functions[::-1]).astype(np.uint8), np.full(len(slot), SUM, np.uint8), np.concatenate([[0], np.cumsum(links)]),
             source, weight,
@@ -190,7 +190,7 @@ class HyperNEATSpace(neat.NEATSpace):
 
     def header(self) -> dict[str, Any]:
         values = self.settings.model_dump(mode="json")
-        return {key: values[key] for key in self.meaning}
+        return {key: values[key] for key in self.identity_settings}
 
     def format(self, genotype: Genotype) -> str:
         """TOML: the space with its substrate, then the CPPN's gene tables."""

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core import settings
-from evoml.genotypes.schema import Choice, Column, Flag, Genotype, Given, Integer, Schema, Table
+from evoml.genotypes.schema import Choice, Column, Conditional, Flag, Genotype, Integer, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 
@@ -89,14 +89,14 @@ class MobileSpace(ArchitectureSpace):
 
     @cached_property
     def schema(self) -> Schema:  # type: ignore[override]
-        layer = Given("residual", {1: Choice((*self.layers, NONE))}, Choice(self.layers))
+        layer = Conditional("residual", {1: Choice((*self.layers, NONE))}, Choice(self.layers))
         columns = Column("stage", Integer(0, 63), True), Column("residual", Flag(), True), Column("layer", layer)
         return Schema((Table("blocks", columns, len(self.plan), len(self.plan)),))
 
     def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
         return {"blocks": [{"stage": stage, "residual": int(residual)} for stage, residual in self.plan]}
 
-    def problem(self, genotype: Genotype) -> str | None:
+    def violation(self, genotype: Genotype) -> str | None:
         """Whether the blocks are this space's."""
         for row, (stage, residual) in zip(genotype.tables["blocks"].tolist(), self.plan, strict=True):
             if tuple(row[:2]) != (stage, residual):
@@ -131,7 +131,7 @@ class MobileSpace(ArchitectureSpace):
         """What every block is."""
         return [self.options(block)[code] for block, code in enumerate(genotype.tables["blocks"]["layer"].tolist())]
 
-    def graphs(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
         """The blocks to be drawn, one behind another, with the identities beside them."""
         out = nx.MultiDiGraph()
         out.add_node(0, label="stem", kind="input")

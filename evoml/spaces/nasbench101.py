@@ -18,7 +18,7 @@ from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Choice, Column, Genotype, Given, Schema, Subset, Table, members
+from evoml.genotypes.schema import Choice, Column, Conditional, Genotype, Schema, Subset, Table, members
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Network
 
@@ -32,7 +32,7 @@ SCHEMA = Schema(
     (
         Table(
             "vertices",
-            (Column("kind", Choice(KINDS), True), Column("op", Given("kind", {1: Choice(OPS)})), Column("inputs", Subset())),
+            (Column("kind", Choice(KINDS), True), Column("op", Conditional("kind", {1: Choice(OPS)})), Column("inputs", Subset())),
             VERTICES,
             VERTICES,
         ),
@@ -114,7 +114,7 @@ class NASBench101Space(ArchitectureSpace):
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
         """Every valid cell with one edge or one operation changed; among them copies of this one where what changed is pruned."""
-        return [each for each in self.schema.neighbours(genotype) if self.problem(each) is None]
+        return [each for each in self.schema.neighbours(genotype) if self.violation(each) is None]
 
     def cell(self, inputs: Sequence[int], ops: Sequence[int]) -> Genotype:
         """The cell with these bit masks of inputs and codes of operations, seven each; the first and the last operation are not used."""
@@ -130,7 +130,7 @@ class NASBench101Space(ArchitectureSpace):
         out.sizes[:] = VERTICES
         return out
 
-    def problem(self, genotype: Genotype) -> str | None:
+    def violation(self, genotype: Genotype) -> str | None:
         rows = genotype.tables["vertices"]
         if tuple(rows["kind"].tolist()) != _ROWS:
             return "vertices: kind: must be input, five times inner, output"
@@ -141,7 +141,7 @@ class NASBench101Space(ArchitectureSpace):
             return f"vertices: {edges} edges on paths from input to output; must be at most {MOST_EDGES}"
         return None
 
-    def graphs(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
         """The cell to be drawn: its vertices, also those on no path from input to output."""
         out = nx.MultiDiGraph()
         for vertex, (kind, op, inputs) in enumerate(genotype.tables["vertices"].tolist()):

@@ -104,7 +104,7 @@ class NASBench201Space(ArchitectureSpace):
         ops[changed, changed // 4] = (ops[changed, changed // 4] + 1 + changed % 4) % 5
         return list(map(self.population(ops).genotype, range(24)))
 
-    def graphs(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
         """The cell to be drawn: nodes by number, operations between them; `none` is no edge."""
         out = nx.MultiDiGraph()
         for node in range(4):
@@ -128,7 +128,7 @@ class NASBench201Space(ArchitectureSpace):
     def key(self, genotype: Genotype) -> str:
         return self._key(tuple(genotype.tables["edges"]["op"].tolist()))
 
-    def problem(self, genotype: Genotype) -> str | None:
+    def violation(self, genotype: Genotype) -> str | None:
         rows = genotype.tables["edges"]
         pairs = list(zip(rows["source"].tolist(), rows["target"].tolist(), strict=True))
         if pairs != list(EDGES):

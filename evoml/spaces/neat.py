@@ -21,9 +21,9 @@ from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import generator, outputs
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Choice, Column, Flag, Frame, Genotype, Given, Integer, Nothing, Real, Schema, Table
+from evoml.genotypes.schema import Absent, Choice, Column, Conditional, Flag, Frame, Genotype, Integer, Real, Schema, Table
 from evoml.phenotypes.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.spaces import _neat_kernels as kernels
 from evoml.spaces._neat_kernels import BIAS, HIDDEN, INPUT, OUTPUT, Rates
 from evoml.spaces._substrates import Substrate
@@ -37,8 +37,8 @@ SCHEMA = Schema(
             (
                 Column("id", _NUMBER, True),
                 Column("kind", Choice(("input", "bias", "output", "hidden")), True),
-                Column("activation", Given("kind", {OUTPUT: _ACTIVATION, HIDDEN: _ACTIVATION}, Nothing())),
-                Column("aggregation", Given("kind", {OUTPUT: _AGGREGATION, HIDDEN: _AGGREGATION}, Nothing())),
+                Column("activation", Conditional("kind", {OUTPUT: _ACTIVATION, HIDDEN: _ACTIVATION}, Absent())),
+                Column("aggregation", Conditional("kind", {OUTPUT: _AGGREGATION, HIDDEN: _AGGREGATION}, Absent())),
             ),
         ),
         Table(
@@ -89,10 +89,10 @@ class Settings(settings.Settings):
 class NEATSpace(Space):
     """Genomes of networks of I inputs and O outputs. Nodes 0 .. I-1 are the inputs, I the bias where there is one, then the outputs."""
 
-    evaluator = "behaviour"
+    evaluator = "rollout"
     phenotype = "neurons"
     needs_task = True
-    meaning = ("recurrent",)
+    identity_settings = ("recurrent",)
     schema = SCHEMA
     substrate: Substrate | None = None  # of CPPNs: what they draw on
     tools = ("begin", "breed", "speciate", "distances", "rates", "sound")
@@ -202,7 +202,7 @@ class NEATSpace(Space):
             nodes, links, sizes, mothers, fathers, equal, elite, streams, self.settings.recurrent, rates, *self._functions, counters,
             *out.tables, out.sizes,
         )  # fmt: skip
-        return fitted(out)
+        return trim_padding(out)
 
     @staticmethod
     def rates(values: dict[str, Any]) -> Rates:
@@ -251,7 +251,7 @@ class NEATSpace(Space):
 
     # -- networks ----------------------------------------------------------------------------------------------------------
 
-    def phenotypes(self, population: Population) -> Graphs:
+    def phenotypes(self, population: Population) -> NeuronGraphs:
         """The networks, without disabled links and what reaches no output."""
         nodes, links = population.tables
         sizes, count = population.sizes, len(population)
@@ -262,7 +262,7 @@ class NEATSpace(Space):
         used, linked = kernels.lower(
             nodes, links, sizes, self.settings.recurrent, int(self.bias == 0), slots, ends, slot, activation, aggregation, link_ends, source, weight
         )  # fmt: skip
-        return Graphs(
+        return NeuronGraphs(
             self.inputs, self.outputs, self.bias, self.settings.recurrent, slots, ends, slot[:used], activation[:used], aggregation[:used],
             link_ends[: used + 1], source[:linked], weight[:linked],
         )  # fmt: skip
@@ -291,7 +291,7 @@ class NEATSpace(Space):
         kept = nodes[(nodes["kind"] != HIDDEN) | np.isin(nodes["id"], list(wanted))]
         return Genotype(SCHEMA, {"nodes": kept, "links": links[np.isin(links["target"], list(wanted))]})
 
-    def graph(self, genotype: Genotype) -> nx.DiGraph:
+    def drawing(self, genotype: Genotype) -> nx.DiGraph:
         """Nodes by number with `kind`, `activation` and `aggregation`; enabled links with `weight`."""
         plain = SCHEMA.plain(genotype)
         out = nx.DiGraph()
@@ -315,7 +315,7 @@ class NEATSpace(Space):
     def header(self) -> dict[str, Any]:
         return {"recurrent": self.settings.recurrent, "bias": self.bias}
 
-    def problem(self, genotype: Genotype) -> str | None:
+    def violation(self, genotype: Genotype) -> str | None:
         """What makes a genome no network of this space."""
         nodes, links = genotype.tables.values()
         ids = nodes["id"].tolist()
@@ -365,7 +365,7 @@ class NEATSpace(Space):
         return None
 
 
-def fitted(population: Population) -> Population:
+def trim_padding(population: Population) -> Population:
     """The same with no more room than the largest member needs, give or take a quarter."""
     needed = population.sizes.max(0, initial=0)
     if all(table.shape[1] <= 1.25 * most + 2 for table, most in zip(population.tables, needed, strict=True)):

@@ -26,7 +26,7 @@ from evoml.networks.batches import Batches, channels_last
 from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
 
 if TYPE_CHECKING:
-    from evoml.networks.cpu.shared_weights import Shared
+    from evoml.networks.cpu.shared_weights import SharedWeights
 
 DATA, INIT, NOISE = range(3)  # what a search draws for
 
@@ -60,29 +60,29 @@ class Settings(SupernetSettings, OneAtATimeSettings):
 
 
 class GradientSearch(OneAtATime, Learner):
-    """A subclass gives `_step` and, where they are others, `initial`, `probabilities`, `strengths`, and what it keeps besides in `_begin`, `_state`, `_load`."""
+    """A subclass gives `_step` and, where they are others, `initial`, `probabilities`, `scores_of_options`, and what it keeps besides in `_begin`, `_state`, `_load`."""
 
     has_probabilities = True
-    divided = True  # whether the training images are divided between weights and architecture
+    splits_data = True  # whether the training images are divided between weights and architecture
     affine = False  # whether the supernet's normalisations have a scale and a shift
     smoothing = 0.0  # of labels
     settings: Any
-    net: "Shared"  # of the search in progress, from its first step on
+    shared_weights: "SharedWeights"  # of the search in progress, from its first step on
     batches: Batches  # for the weights
-    others: Batches  # for the architecture; the same where they are not divided
+    architecture_batches: Batches  # for the architecture; the same where they are not divided
     alpha: np.ndarray  # [G, O] architecture parameters; 0 where there is no option
     descent: Momentum  # of the weights
     adam: Adam  # of alpha
 
-    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, given: Sequence[Genotype] = ()) -> None:
+    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
         """Raises InputError for a space or a task without a supernet, and where a step of it does not fit into memory."""
-        if given:
+        if start_genotypes:
             raise InputError(
                 f"start: {type(self).__module__.rpartition('.')[2]} starts from nothing; aging_evolution takes given genotypes"
             )
         super().__init__(toolbox, settings, seed)
         self.supernet = toolbox.supernet()
-        toolbox.fits(min(settings.batch, len(toolbox.images().train_y)), self.kept())
+        toolbox.fits(min(settings.batch, len(toolbox.images().train_y)), self.options_in_memory())
         self.search: int = -1
         self.step = 0  # which search is in progress, and steps of it that are done
         self.spent = 0  # multiply-adds of all searches
@@ -95,12 +95,12 @@ class GradientSearch(OneAtATime, Learner):
 
     def warm(self) -> None:
         """Compile what a step needs, by passes of two images that leave nothing behind."""
-        net = self.toolbox.shared(0, affine=self.affine, smoothing=self.smoothing, threads=self.settings.threads)
+        shared_weights = self.toolbox.shared_weights(0, affine=self.affine, smoothing=self.smoothing, threads=self.settings.threads)
         images = self.toolbox.images()
         x, y = channels_last(images.train_x[:2]), images.train_y[:2]
-        mix = self.supernet.open / self.supernet.open.sum(1, keepdims=True)
-        net.gradients(x, y, mix)
-        net.score(x, y, mix)
+        mix = self.supernet.available / self.supernet.available.sum(1, keepdims=True)
+        shared_weights.gradients(x, y, mix)
+        shared_weights.score(x, y, mix)
 
     @property
     def learning(self) -> bool:
@@ -118,12 +118,14 @@ class GradientSearch(OneAtATime, Learner):
             self.search, self.step, self.diverged, self.sums = self.told, 0, 0, np.zeros(2)
             self._open()
             self._begin()
-        before = self.net.spent
+        before = self.shared_weights.spent
         with np.errstate(all="ignore"):  # what is not finite is seen below
             self.sums += self._step(self.step)
-        self.spent += self.net.spent - before
+        self.spent += self.shared_weights.spent - before
         last = self.step + 1 == self.total  # the weights of other steps show in the next loss
-        if not (np.isfinite(self.sums[0]) and np.isfinite(self.alpha).all() and (not last or np.isfinite(self.net.weights).all())):
+        if not (
+            np.isfinite(self.sums[0]) and np.isfinite(self.alpha).all() and (not last or np.isfinite(self.shared_weights.weights).all())
+        ):
             self.failed_searches.append(self.search)
             self.alpha = np.where(np.isfinite(self.alpha), self.alpha, 0.0)
             self.step, self.diverged = self.total, self.step + 1
@@ -141,7 +143,7 @@ class GradientSearch(OneAtATime, Learner):
         """The genotype that the search in progress derives once it is finished; before, nothing."""
         if self.asked > self.told or self.search != self.told or self.step < self.total:
             return self.made[:0]
-        out: Population = self.toolbox.derive(self.strengths())
+        out: Population = self.toolbox.derive(self.scores_of_options())
         out.ids[:] = ids[:1]
         self.asked += 1
         return out
@@ -177,7 +179,7 @@ class GradientSearch(OneAtATime, Learner):
 
     def score(self, genotype: Genotype) -> float:
         """Accuracy of a genotype with the shared weights of the last search, on the images that candidates are judged by."""
-        return float(self.net.score(self._valid, self.toolbox.images().valid_y, self.toolbox.paths(genotype))[0])
+        return float(self.shared_weights.score(self._valid, self.toolbox.images().valid_y, self.toolbox.paths(genotype))[0])
 
     @cached_property
     def _valid(self) -> np.ndarray:
@@ -185,7 +187,7 @@ class GradientSearch(OneAtATime, Learner):
         return channels_last(self.toolbox.images().valid_x)
 
     def state_dict(self) -> dict[str, Any]:
-        searched = {} if self.search < 0 else {"net": self.net.state()} | self._state()
+        searched = {} if self.search < 0 else {"net": self.shared_weights.state()} | self._state()
         names = ("asked", "told", "search", "step", "spent", "diverged")
         return {name: getattr(self, name) for name in names} | {
             "failed": self.failed_searches,
@@ -206,7 +208,7 @@ class GradientSearch(OneAtATime, Learner):
             return
         self._open()
         self._begin()
-        self.net.load(state["searched"]["net"])
+        self.shared_weights.load(state["searched"]["net"])
         self._load(state["searched"])
         if not 0 <= self.step <= self.total or not 0 <= self.diverged <= self.step:
             raise ValueError("not a step of a search")
@@ -224,28 +226,30 @@ class GradientSearch(OneAtATime, Learner):
     def _open(self) -> None:
         """The supernet with fresh weights, and the images of the search in progress."""
         images, settings = self.toolbox.images(), self.settings
-        self.net = self.toolbox.shared(self.draw(INIT), affine=self.affine, smoothing=self.smoothing, threads=settings.threads)
+        self.shared_weights = self.toolbox.shared_weights(
+            self.draw(INIT), affine=self.affine, smoothing=self.smoothing, threads=settings.threads
+        )
         parts = [np.arange(len(images.train_y))]
-        if self.divided:
+        if self.splits_data:
             order = np.random.default_rng(self.draw(DATA)).permutation(len(images.train_y))
             parts = np.split(order, [min(max(int(len(order) * settings.split), 2), len(order) - 2)])
         made = [
             Batches(images.train_x[at], images.train_y[at], settings.batch, self.draw(DATA, 1 + number), **settings.augmentation)
             for number, at in enumerate(parts)
         ]
-        self.batches, self.others = made[0], made[-1]
+        self.batches, self.architecture_batches = made[0], made[-1]
 
-    def kept(self) -> np.ndarray | None:
+    def options_in_memory(self) -> np.ndarray | None:
         """The options that are in memory at once, [G, O]; all of them where it is None."""
         return None
 
-    def strengths(self) -> np.ndarray:
+    def scores_of_options(self) -> np.ndarray:
         """What the genotype is derived by, [G, O]."""
         return self.probabilities()
 
     def probabilities(self) -> np.ndarray:
         """How likely, or how strong, every option is now, [G, O]; 0 where there is none."""
-        return softmax(self.alpha, self.supernet.open)
+        return softmax(self.alpha, self.supernet.available)
 
     def initial(self, normal: np.ndarray) -> np.ndarray:
         """The architecture parameters at first, of draws of a standard normal distribution."""
@@ -257,15 +261,15 @@ class GradientSearch(OneAtATime, Learner):
 
     def descend(self, gradient: np.ndarray, step: int) -> None:
         """One step of the weights."""
-        self.descent.step(self.net.weights, clipped(gradient, self.settings.clip), self.rate(step), self.net.decayed)
+        self.descent.step(self.shared_weights.weights, clipped(gradient, self.settings.clip), self.rate(step), self.shared_weights.decayed)
 
     def _begin(self) -> None:
         """Start the architecture parameters and optimisers of a search."""
-        there, how = self.supernet.open, self.settings.architecture
+        there, how = self.supernet.available, self.settings.architecture
         drawn = np.random.default_rng(self.draw(INIT, 1)).standard_normal(there.shape)
         self.alpha = np.where(there, self.initial(drawn), 0.0)
         self.adam = Adam(there.shape, how.betas, how.weight_decay)
-        self.descent = Momentum(len(self.net.weights), self.settings.momentum, self.settings.weight_decay)
+        self.descent = Momentum(len(self.shared_weights.weights), self.settings.momentum, self.settings.weight_decay)
 
     def _step(self, step: int) -> tuple[float, float]:
         """One step of weights and architecture; loss and hits of the weights' batch."""

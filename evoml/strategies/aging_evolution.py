@@ -12,7 +12,7 @@ import numpy as np
 from deap import algorithms, base, tools
 from pydantic import Field
 
-from evoml.contracts.strategy import AgingPopulation, StrategySettings, founders
+from evoml.contracts.strategy import AgingPopulation, StrategySettings, first_population
 from evoml.core.streams import MIGRATE, SELECT, VARY, below, streams
 from evoml.genotypes.population import Population
 
@@ -49,7 +49,7 @@ class AgingEvolution(AgingPopulation):
             return self.population[:0]
         self.asked = asked + (first if first > 0 else len(ids))
         if first > 0:
-            return founders(self.toolbox, self.seed, ids[:first], self.given, asked)
+            return first_population(self.toolbox, self.seed, ids[:first], self.start_genotypes, asked)
         parents = select(self.population, streams(self.seed, SELECT, ids), self.settings.tournament, self.told)
         out: Population = self.toolbox.vary(self.population, parents, streams(self.seed, VARY, ids))
         out.ids[:] = ids

@@ -15,17 +15,17 @@ import numpy as np
 from pydantic import Field
 
 from evoml.networks.optimisers import decayed
-from evoml.strategies import _gradient_search as _relaxed
+from evoml.strategies import _gradient_search
 from evoml.strategies._gradient_search import GradientSearch, through_softmax
 
 if TYPE_CHECKING:
-    from evoml.networks.cpu.shared_weights import Shared
+    from evoml.networks.cpu.shared_weights import SharedWeights
 
 PUBLISHED = 0.01  # length of the finite difference's step
 Batch = tuple[np.ndarray, np.ndarray]  # images [n, H, W, C], labels [n]
 
 
-class Settings(_relaxed.Settings):
+class Settings(_gradient_search.Settings):
     """How DARTS trains weights and architecture."""
 
     order: Literal["second", "first"] = Field("second", description="whether the weights' next step is looked ahead to")
@@ -43,14 +43,16 @@ class DARTS(GradientSearch):
 
     def _step(self, step: int) -> tuple[float, float]:
         mix = self.probabilities()
-        train, valid = self.batches.at(step), self.others.at(step)
+        train, valid = self.batches.at(step), self.architecture_batches.at(step)
         if self.settings.order == "first":
-            slopes = self.net.gradients(*valid, mix, of_weights=False).mix
+            slopes = self.shared_weights.gradients(*valid, mix, of_weights=False).mix
             assert slopes is not None
         else:
-            slopes = ahead(self.net, train, valid, mix, self.rate(step), self._pull(), self.settings.weight_decay, self._radius())
+            slopes = ahead(
+                self.shared_weights, train, valid, mix, self.rate(step), self._pull(), self.settings.weight_decay, self._radius()
+            )
         self.adam.step(self.alpha, through_softmax(slopes, mix), self.settings.architecture.lr)
-        found = self.net.gradients(*train, self.probabilities(), of_mix=False)
+        found = self.shared_weights.gradients(*train, self.probabilities(), of_mix=False)
         assert found.weights is not None
         self.descend(found.weights, step)
         return found.loss, found.right
@@ -62,33 +64,42 @@ class DARTS(GradientSearch):
 
     def _radius(self) -> float:
         """Length of the finite difference's step. Normalisation makes the loss blind to the weights' length, so that this is what a step is measured by."""
-        weights = self.net.weights[self.net.decayed].astype(np.float64)
+        weights = self.shared_weights.weights[self.shared_weights.decayed].astype(np.float64)
         return PUBLISHED if self.settings.epsilon == "published" else self.settings.radius * float(np.linalg.norm(weights))
 
 
 def ahead(
-    net: "Shared", train: Batch, valid: Batch, mix: np.ndarray, xi: float, pull: np.ndarray, weight_decay: float, radius: float
+    shared_weights: "SharedWeights",
+    train: Batch,
+    valid: Batch,
+    mix: np.ndarray,
+    xi: float,
+    pull: np.ndarray,
+    weight_decay: float,
+    radius: float,
 ) -> np.ndarray:
     """The gradient by the mix of the validation loss one step of the weights ahead, Eqs. (7) and (8), [G, O].
 
     xi: length of that step; pull: what momentum adds to it, [P]; radius: Euclidean length of the finite difference's step. The step is not clipped, as published.
     """
-    here = net.gradients(*train, mix, of_mix=False).weights
+    here = shared_weights.gradients(*train, mix, of_mix=False).weights
     assert here is not None
-    unrolled = net.weights - xi * (pull + decayed(net.weights, here, weight_decay, net.decayed))
-    there = net.gradients(*valid, mix, weights=unrolled.astype(net.weights.dtype))
+    unrolled = shared_weights.weights - xi * (pull + decayed(shared_weights.weights, here, weight_decay, shared_weights.decayed))
+    there = shared_weights.gradients(*valid, mix, weights=unrolled.astype(shared_weights.weights.dtype))
     assert there.weights is not None and there.mix is not None
-    return there.mix - xi * product(net, train, mix, there.weights, radius)
+    return there.mix - xi * product(shared_weights, train, mix, there.weights, radius)
 
 
-def product(net: "Shared", train: Batch, mix: np.ndarray, vector: np.ndarray, radius: float) -> np.ndarray:
+def product(shared_weights: "SharedWeights", train: Batch, mix: np.ndarray, vector: np.ndarray, radius: float) -> np.ndarray:
     """The mixed second derivative of the training loss by mix and weights, times a vector of the weights' size, as a finite difference, [G, O]."""
     length = float(np.linalg.norm(vector))
     if not length:
         return np.zeros(mix.shape)
     step = radius / length
     sides: list[Any] = [
-        net.gradients(*train, mix, weights=(net.weights + sign * step * vector).astype(net.weights.dtype), of_weights=False).mix
+        shared_weights.gradients(
+            *train, mix, weights=(shared_weights.weights + sign * step * vector).astype(shared_weights.weights.dtype), of_weights=False
+        ).mix
         for sign in (1, -1)
     ]
     out: np.ndarray = (sides[0] - sides[1]).astype(np.float64) / (2 * step)

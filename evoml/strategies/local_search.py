@@ -30,8 +30,8 @@ class LocalSearch(OneAtATime):
 
     settings: Settings
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        super().__init__(toolbox, settings, seed, given)
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+        super().__init__(toolbox, settings, seed, start_genotypes)
         self.known: dict[str, list[float]] = {}  # id and objectives by key, of everyone who was told
         self.starts = 0  # given genotypes that were taken for one
         self.point: Population = toolbox.empty(0)  # where the search stands
@@ -55,9 +55,9 @@ class LocalSearch(OneAtATime):
 
     def _start(self, id: int) -> Population:
         """A given genotype, or a random one, that is not known; nobody where there seems to be none."""
-        for draw in range(DRAWS + len(self.given)):
+        for draw in range(DRAWS + len(self.start_genotypes)):
             stream = outputs(streams(self.seed, INITIAL, np.array([id])), np.array([draw]))
-            given = self.given[self.starts :][:1]
+            given = self.start_genotypes[self.starts :][:1]
             self.starts += len(given)
             out: Population = self.toolbox.initial(stream, given) if given else self.toolbox.random(stream)
             if self.toolbox.keys(out)[0] not in self.known:

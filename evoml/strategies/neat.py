@@ -16,7 +16,7 @@ import numpy as np
 from deap import base
 from pydantic import Field, model_validator
 
-from evoml.contracts.strategy import Strategy, StrategySettings, check_counts, founders
+from evoml.contracts.strategy import Strategy, StrategySettings, check_counts, first_population
 from evoml.core.streams import MIGRATE, SELECT, VARY, outputs, streams
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
@@ -154,8 +154,8 @@ class NEAT(Strategy):
     needs = ("begin", "breed", "speciate", "distances", "rates", "sound")
     settings: Settings
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        super().__init__(toolbox, settings, seed, given)
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+        super().__init__(toolbox, settings, seed, start_genotypes)
         self.block = settings.population
         self.population: Population = toolbox.empty(0)
         self.representatives = self.population
@@ -182,7 +182,7 @@ class NEAT(Strategy):
         """The generation with these ids, not evaluated."""
         self.asked += len(ids)
         if not len(self.population):
-            first = founders(self.toolbox, self.seed, ids, self.given, 0)
+            first = first_population(self.toolbox, self.seed, ids, self.start_genotypes, 0)
             self.counters = self.toolbox.begin(first)
             return first
         mothers, fathers, equal, elite = self._pairs(streams(self.seed, SELECT, ids))

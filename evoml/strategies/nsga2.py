@@ -12,7 +12,7 @@ import numpy as np
 from deap import base, tools
 from pydantic import Field
 
-from evoml.contracts.strategy import OneAtATime, OneAtATimeSettings, check_counts, founders
+from evoml.contracts.strategy import OneAtATime, OneAtATimeSettings, check_counts, first_population
 from evoml.core.streams import SELECT, VARY, below, outputs, streams
 from evoml.genotypes.population import OK, Population
 from evoml.genotypes.schema import Genotype
@@ -34,8 +34,8 @@ class NSGA2(OneAtATime):
 
     settings: Settings
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        super().__init__(toolbox, settings, seed, given)
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+        super().__init__(toolbox, settings, seed, start_genotypes)
         self.parents: Population = toolbox.empty(0)
         self.children: Population = toolbox.empty(0)
         self._order: np.ndarray | None = None
@@ -45,7 +45,7 @@ class NSGA2(OneAtATime):
         size = self.settings.population
         if self.asked < size:
             ids = ids[: size - self.asked]
-            out = founders(self.toolbox, self.seed, ids, self.given, self.asked)
+            out = first_population(self.toolbox, self.seed, ids, self.start_genotypes, self.asked)
         elif not len(self.alive):
             return self.alive
         else:

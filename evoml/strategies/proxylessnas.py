@@ -24,13 +24,13 @@ from evoml.core.errors import InputError
 from evoml.core.settings import FILE
 from evoml.genotypes.schema import Genotype
 from evoml.networks.optimisers import Momentum, PartialAdam, cosine
-from evoml.strategies import _gradient_search as _relaxed
+from evoml.strategies import _gradient_search
 from evoml.strategies._gradient_search import GradientSearch, softmax, through_softmax
 
 UNITS = 80.0  # that a reference latency counts as: the paper's, in milliseconds
 
 
-class ArchitectureSettings(_relaxed.ArchitectureSettings):
+class ArchitectureSettings(_gradient_search.ArchitectureSettings):
     """How alpha is trained: by Adam."""
 
     lr: float = Field(1e-3, gt=0, le=10, description="learning rate")
@@ -38,7 +38,7 @@ class ArchitectureSettings(_relaxed.ArchitectureSettings):
     weight_decay: float = Field(0.0, ge=0, le=10, description="L2 penalty")
 
 
-class Settings(_relaxed.Settings):
+class Settings(_gradient_search.Settings):
     """How ProxylessNAS trains weights and architecture."""
 
     epochs: int = Field(160, ge=2, le=10_000, description="of one search, the warm-up among them")
@@ -89,12 +89,12 @@ class ProxylessNAS(GradientSearch):
     settings: Settings
     adam: PartialAdam
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
         """Raises InputError as `GradientSearch` does, and for a table that is none or lacks a layer."""
         self.smoothing = settings.smoothing
-        super().__init__(toolbox, settings, seed, given)
+        super().__init__(toolbox, settings, seed, start_genotypes)
         self.fixed, self.costs = self._priced()
-        uniform = self.supernet.open / self.supernet.open.sum(1, keepdims=True)
+        uniform = self.supernet.available / self.supernet.available.sum(1, keepdims=True)
         self.reference = settings.reference or self.expected(uniform)
         if settings.cost != "none" and not self.expected(uniform) > 0:
             raise InputError(
@@ -105,11 +105,11 @@ class ProxylessNAS(GradientSearch):
                 f"strategy.reference: {self.reference:g}: is in multiply-adds, whose logarithm counts; networks drawn uniformly have {self.expected(uniform):,.0f}"
             )
 
-    def kept(self) -> np.ndarray:
+    def options_in_memory(self) -> np.ndarray:
         """One path, the largest."""
         from evoml.networks.latency import linear, multiply_adds
 
-        costs = np.where(self.supernet.open, linear(self.supernet, multiply_adds)[1], -1.0)
+        costs = np.where(self.supernet.available, linear(self.supernet, multiply_adds)[1], -1.0)
         return gates(costs.argmax(1), costs.shape[1])
 
     def _priced(self) -> tuple[float, np.ndarray]:
@@ -117,7 +117,7 @@ class ProxylessNAS(GradientSearch):
         from evoml.networks.latency import Table, linear, multiply_adds
 
         if self.settings.cost == "none":
-            return 0.0, np.zeros(self.supernet.open.shape)
+            return 0.0, np.zeros(self.supernet.available.shape)
         if self.settings.cost == "multiply_adds":
             return linear(self.supernet, multiply_adds)
         return linear(self.supernet, Table.read(Path(self.settings.latency_table)).seconds)
@@ -142,37 +142,37 @@ class ProxylessNAS(GradientSearch):
         super()._begin()
         how = self.settings.architecture
         self.adam = PartialAdam(self.alpha.shape, how.betas, how.weight_decay)
-        self.descent = Momentum(len(self.net.weights), self.settings.momentum, self.settings.weight_decay, nesterov=True)
+        self.descent = Momentum(len(self.shared_weights.weights), self.settings.momentum, self.settings.weight_decay, nesterov=True)
         self.mean_reward, self.rewarded = 0.0, 0  # the baseline, and how many steps it has seen
 
     def _step(self, step: int) -> tuple[float, float]:
         rng = self.noise(step)
-        mix = gates(drawn(rng, self.alpha, self.supernet.open)[:, 0], self.alpha.shape[1])
-        found = self.net.gradients(*self.batches.at(step), mix, of_mix=False)
+        mix = gates(drawn(rng, self.alpha, self.supernet.available)[:, 0], self.alpha.shape[1])
+        found = self.shared_weights.gradients(*self.batches.at(step), mix, of_mix=False)
         assert found.weights is not None
         self._descend(found.weights, mix, step)
         first = (self.settings.warmup + 1) * self.batches.count
         if step >= first and (step + 1 - first) % self.settings.every == 0:
-            batch = self.others.at((step - first) // self.settings.every)
+            batch = self.architecture_batches.at((step - first) // self.settings.every)
             (self._by_gradient if self.settings.by == "gradient" else self._by_reward)(rng, *batch)
         return found.loss, found.right
 
     def _descend(self, gradient: np.ndarray, mix: np.ndarray, step: int) -> None:
         """One step of the weights that were used; the others rest, with their momentum."""
-        idle = np.flatnonzero(~self.net.active(mix))
-        weights, velocity = self.net.weights[idle], self.descent.velocity[idle]
+        idle = np.flatnonzero(~self.shared_weights.active(mix))
+        weights, velocity = self.shared_weights.weights[idle], self.descent.velocity[idle]
         self.descend(gradient, step)
-        self.net.weights[idle], self.descent.velocity[idle] = weights, velocity
+        self.shared_weights.weights[idle], self.descent.velocity[idle] = weights, velocity
 
     def _by_gradient(self, rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> None:
         """One step of alpha, by the gates' gradients."""
-        two, there = self.settings.mode == "two", self.supernet.open
+        two, there = self.settings.mode == "two", self.supernet.available
         paths = drawn(rng, self.alpha, there)[:, : 2 if two else 1]
         involved = pairs(paths, there) if two else there
         probabilities = softmax(self.alpha, involved)
         active = chosen(rng, paths, probabilities) if two else paths[:, 0]
         with self._unsmoothed():
-            found = self.net.gradients(x, y, gates(active, there.shape[1]), of_weights=False, wanted=involved)
+            found = self.shared_weights.gradients(x, y, gates(active, there.shape[1]), of_weights=False, wanted=involved)
         assert found.mix is not None
         slopes = through_softmax(found.mix.astype(np.float64), probabilities)
         before = self.alpha.copy()
@@ -195,13 +195,13 @@ class ProxylessNAS(GradientSearch):
         """One step of alpha, by REINFORCE."""
         probabilities, rewards, mixes = self.probabilities(), [], []
         for _ in range(self.settings.samples):
-            mixes.append(gates(drawn(rng, self.alpha, self.supernet.open)[:, 0], self.alpha.shape[1]))
-            rewards.append(self.reward(self.net.score(x, y, mixes[-1], len(y))[0], mixes[-1]))
+            mixes.append(gates(drawn(rng, self.alpha, self.supernet.available)[:, 0], self.alpha.shape[1]))
+            rewards.append(self.reward(self.shared_weights.score(x, y, mixes[-1], len(y))[0], mixes[-1]))
         mean = float(np.mean(rewards))
         self.mean_reward += (self.settings.baseline if self.rewarded else 1.0) * (mean - self.mean_reward)
         self.rewarded += 1
         slopes = policy_gradient(np.array(rewards) - self.mean_reward, np.array(mixes), probabilities)
-        self.adam.step(self.alpha, -slopes, self.settings.architecture.lr, self.supernet.open)
+        self.adam.step(self.alpha, -slopes, self.settings.architecture.lr, self.supernet.available)
 
     def reward(self, accuracy: float, mix: np.ndarray) -> float:
         """Of a network on a batch."""
@@ -212,11 +212,11 @@ class ProxylessNAS(GradientSearch):
     @contextmanager
     def _unsmoothed(self) -> Iterator[None]:
         """Labels as they are: the architecture is trained on the loss itself, as released."""
-        self.net.smoothing = 0.0
+        self.shared_weights.smoothing = 0.0
         try:
             yield
         finally:
-            self.net.smoothing = self.smoothing
+            self.shared_weights.smoothing = self.smoothing
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"mean_reward": self.mean_reward, "rewarded": self.rewarded}

@@ -37,8 +37,8 @@ class RandomSearch(AgingPopulation):
 
     evolves = False
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        if given:
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+        if start_genotypes:
             raise InputError("start: random_search starts from nothing; aging_evolution takes given genotypes")
         super().__init__(toolbox, settings, seed)
 

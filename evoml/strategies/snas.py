@@ -21,14 +21,14 @@ from evoml.genotypes.schema import Genotype
 from evoml.networks.optimisers import clipped
 from evoml.phenotypes.layers import Primitive
 from evoml.phenotypes.network import Network, Supernet
-from evoml.strategies import _gradient_search as _relaxed
+from evoml.strategies import _gradient_search
 from evoml.strategies._gradient_search import GradientSearch, softmax, through_softmax
 
 ETA = {"mild": 0.1, "moderate": 0.3, "aggressive": 1.0}
 RESOURCES = ("parameters", "multiply_adds", "memory")
 
 
-class ArchitectureSettings(_relaxed.ArchitectureSettings):
+class ArchitectureSettings(_gradient_search.ArchitectureSettings):
     """How log alpha is trained: by Adam."""
 
     mean: float = Field(1.0, ge=-100, le=100, description="of the initial values")
@@ -36,7 +36,7 @@ class ArchitectureSettings(_relaxed.ArchitectureSettings):
     clip: float = Field(10.0, ge=0, description="largest norm of the gradient; 0: no limit")
 
 
-class Settings(_relaxed.Settings):
+class Settings(_gradient_search.Settings):
     """How SNAS trains weights and architecture. All training images are for both: `split` is not used."""
 
     epochs: int = Field(150, ge=1, le=10_000, description="of one search")
@@ -64,11 +64,11 @@ class Settings(_relaxed.Settings):
 class SNAS(GradientSearch):
     """One candidate a search."""
 
-    divided = False
+    splits_data = False
     settings: Settings
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        super().__init__(toolbox, settings, seed, given)
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+        super().__init__(toolbox, settings, seed, start_genotypes)
         self.costs = costs(self.supernet, settings.resource)
         self.eta = (settings.eta or ETA[settings.constraint]) if settings.resource != "none" else 0.0
 
@@ -91,14 +91,14 @@ class SNAS(GradientSearch):
 
     def _step(self, step: int) -> tuple[float, float]:
         heat, gumbel = self.temperature(step), self.noise(step).gumbel(size=self.alpha.shape)
-        draw = concrete(self.alpha, gumbel, heat, self.supernet.open)
-        found = self.net.gradients(*self.batches.at(step), draw)
+        draw = concrete(self.alpha, gumbel, heat, self.supernet.available)
+        found = self.shared_weights.gradients(*self.batches.at(step), draw)
         assert found.weights is not None and found.mix is not None
         slopes = through_softmax(found.mix, draw) / heat
         if self.eta and self.settings.resource_by == "reparameterised":
             slopes += self.eta * through_softmax(self.costs, draw) / heat
         elif self.eta:
-            slopes += self.eta * policy_gradient(self.costs, draw, gumbel, self.supernet.open)
+            slopes += self.eta * policy_gradient(self.costs, draw, gumbel, self.supernet.available)
         self.adam.step(self.alpha, clipped(slopes, self.settings.architecture.clip), self.settings.architecture.lr)
         self.descend(found.weights, step)
         return found.loss, found.right
@@ -125,7 +125,7 @@ def policy_gradient(costs: np.ndarray, draw: np.ndarray, gumbel: np.ndarray, the
 def costs(supernet: Supernet, resource: str) -> np.ndarray:
     """What every option costs in all cells together, [G, O], over the cost of an architecture drawn uniformly; 0 where there is none."""
     names = RESOURCES if resource == "all" else (resource,) if resource != "none" else ()
-    out, count = np.zeros(supernet.open.shape), supernet.open.sum(1)
+    out, count = np.zeros(supernet.available.shape), supernet.available.sum(1)
     for name in names:
         found = _costs(supernet, name)
         out += found / max((found.sum(1) / count).sum(), 1.0) / len(names)
@@ -133,7 +133,7 @@ def costs(supernet: Supernet, resource: str) -> np.ndarray:
 
 
 def _costs(supernet: Supernet, resource: str) -> np.ndarray:
-    out, network = np.zeros(supernet.open.shape), supernet.network
+    out, network = np.zeros(supernet.available.shape), supernet.network
     for edge in (edge for node in network.nodes for edge in node.edges if edge.option is not None):
         channels, height, width = network.sizes[edge.source]
         for step in Network.primitives(edge, channels):

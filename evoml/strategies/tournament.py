@@ -11,7 +11,7 @@ import numpy as np
 from deap import base
 from pydantic import Field
 
-from evoml.contracts.strategy import OneAtATime, OneAtATimeSettings, check_counts, founders
+from evoml.contracts.strategy import OneAtATime, OneAtATimeSettings, check_counts, first_population
 from evoml.core.streams import MIGRATE, SELECT, VARY, streams
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
@@ -34,8 +34,8 @@ class TournamentSelection(OneAtATime):
 
     settings: Settings
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, given: Sequence[Genotype] = ()) -> None:
-        super().__init__(toolbox, settings, seed, given)
+    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+        super().__init__(toolbox, settings, seed, start_genotypes)
         self.room: Population = toolbox.empty(settings.population)
 
     @property
@@ -48,7 +48,7 @@ class TournamentSelection(OneAtATime):
         first = min(self.settings.population - self.asked, len(ids))
         if first > 0:
             ids = ids[:first]
-            out = founders(self.toolbox, self.seed, ids, self.given, self.asked)
+            out = first_population(self.toolbox, self.seed, ids, self.start_genotypes, self.asked)
         elif not self.told:
             return self.room[:0]
         else:

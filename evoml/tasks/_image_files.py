@@ -58,7 +58,7 @@ class Pictures:
     pixels: np.ndarray  # [n, H, W, C] uint8, or float32: those that came as bytes in 0..1
     labels: np.ndarray  # [n] int64, positions in `classes`
     classes: tuple[str, ...]  # [K]
-    coded: bool  # whether they came as bytes
+    pixels_are_bytes: bool  # whether they came as bytes
 
     @property
     def counts(self) -> np.ndarray:
@@ -96,10 +96,10 @@ def fit(train: Pictures, test: Pictures) -> Pictures:
     """The test part with the labels of the training part. Raises InputError where the two do not fit."""
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         raise InputError(f"{test.where}: {_sizes(test.pixels)}, and {train.where} has {_sizes(train.pixels)}; they must be alike")
-    if train.coded != test.coded:
+    if train.pixels_are_bytes != test.pixels_are_bytes:
         kinds = {True: "bytes", False: "floats"}
         raise InputError(
-            f"{test.where}: pixels are {kinds[test.coded]}, and those of {train.where} {kinds[train.coded]}; they must be alike"
+            f"{test.where}: pixels are {kinds[test.pixels_are_bytes]}, and those of {train.where} {kinds[train.pixels_are_bytes]}; they must be alike"
         )
     if strange := [name for name in test.classes if name not in train.classes]:
         raise InputError(f"{test.where}: class {strange[0]} is not in {train.where}; there are {listed(train.classes)}")

@@ -105,7 +105,9 @@ class ImageTask(Task):
     def _set(self, train: Pictures, rows: np.ndarray, valid: Pictures, valid_rows: np.ndarray) -> ImageSet:
         mean, deviation = self._moments
         train_x, valid_x = (normalised(part.pixels, which, mean, deviation) for part, which in ((train, rows), (valid, valid_rows)))
-        return ImageSet(train_x, train.labels[rows], valid_x, valid.labels[valid_rows], train.classes, mean, deviation, train.coded)
+        return ImageSet(
+            train_x, train.labels[rows], valid_x, valid.labels[valid_rows], train.classes, mean, deviation, train.pixels_are_bytes
+        )
 
 
 def divide(images: Pictures, settings: ImageSettings, tested: bool) -> Division:

@@ -75,7 +75,7 @@ def double_pole(tables, inputs, slots, bias, recurrent, starts, first, last, lim
     """Episodes first .. last - 1, number e being network e // S from start e % S.
 
     Fills `steps` [P, S] with the control steps after which everything is still up, at most `limit`, and `sways` [P, S] with the sum over the last WINDOW of
-    them of |x| + |x'| + |a1| + |a1'|. `tables` are the arrays of `Graphs` from `nodes` to `weight`.
+    them of |x| + |x'| + |a1| + |a1'|. `tables` are the arrays of `NeuronGraphs` from `nodes` to `weight`.
     """
     nodes, slot, activation, aggregation, links, source, weight = tables
     values, scratch, ring = np.zeros(slots), np.zeros(slots), np.zeros(WINDOW)

@@ -23,12 +23,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from evoml.contracts.task import Trials, Tried
+from evoml.contracts.task import TrialResult, Trials
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.genotypes.population import CRASHED, OK, TIMED_OUT
-from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks._trials import tried
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
+from evoml.tasks._trials import as_result
 from evoml.workers.process import Process
 
 ATTEMPTS = 2  # of a network whose process ends: the machine may have been the reason
@@ -80,7 +80,7 @@ class Answers:
         return {"scores": self.scores.tolist(), "status": self.status.tolist(), "steps": self.steps, "failure": self.failure}
 
 
-Work = Callable[[Graphs, Callable[[], None]], Answers]  # the networks, and what to call now and then while all is well
+Work = Callable[[NeuronGraphs, Callable[[], None]], Answers]  # the networks, and what to call now and then while all is well
 Watch = Callable[[int, int], None]  # told how many networks of a batch have been tried, and how many of them failed
 
 
@@ -109,7 +109,7 @@ class Crew:
             while not any(worker.ready for worker in self._workers):
                 self._listen(deque(), nobody)
 
-    def run(self, graphs: Graphs, names: int, batch: int = 1, watch: Watch | None = None) -> Answers:
+    def run(self, graphs: NeuronGraphs, names: int, batch: int = 1, watch: Watch | None = None) -> Answers:
         """Try all networks, `batch` of them a job. Raises InputError where a process refuses the task."""
         out, told = Answers.none(len(graphs), names), time.monotonic()
         jobs = deque(_Job(np.arange(first, min(first + batch, len(graphs)))) for first in range(0, len(graphs), batch))
@@ -212,7 +212,7 @@ class _Worker(Process):
         super().__init__("evoml.tasks._trial_workers", heard)
         self.send(words)
 
-    def start(self, job: _Job, graphs: Graphs) -> None:
+    def start(self, job: _Job, graphs: NeuronGraphs) -> None:
         self.job, self.number, self.heard = job, self.number + 1, time.monotonic()
         self.send(json.dumps({"job": self.number, "networks": plain(graphs.take(job.which))}))
 
@@ -239,9 +239,9 @@ class Crewed(Trials):
             self._crew = Crew(task, arguments, backend, count, timeout)
         return self._crew
 
-    def _told(self, answers: Answers) -> Tried:
+    def _told(self, answers: Answers) -> TrialResult:
         self.failure = "" if answers.failure is None else answers.failure[1]
-        return tried(answers.scores, answers.steps, answers.status)
+        return as_result(answers.scores, answers.steps, answers.status)
 
     def close(self) -> None:
         """End the processes; the next `run` starts others."""
@@ -250,15 +250,15 @@ class Crewed(Trials):
             self._crew = None
 
 
-def plain(graphs: Graphs) -> dict[str, Any]:
+def plain(graphs: NeuronGraphs) -> dict[str, Any]:
     """Networks as JSON has them."""
     numbers = {"inputs": graphs.inputs, "outputs": graphs.outputs, "bias": graphs.bias, "recurrent": graphs.recurrent}
     return numbers | {name: getattr(graphs, name).tolist() for name in ARRAYS}
 
 
-def from_plain(values: dict[str, Any]) -> Graphs:
+def from_plain(values: dict[str, Any]) -> NeuronGraphs:
     """The networks that `plain` gave."""
-    return Graphs(**(values | {name: np.array(values[name], dtype) for name, dtype in ARRAYS.items()}))
+    return NeuronGraphs(**(values | {name: np.array(values[name], dtype) for name, dtype in ARRAYS.items()}))
 
 
 def said(error: BaseException) -> str:
@@ -319,7 +319,7 @@ def _warm(backend: str) -> None:
     module, one = load("backends", backend), np.array([0, 1], np.int64)
     none, some = np.zeros(1, np.uint8), np.zeros(1, np.int32)
     for recurrent in (False, True):
-        graphs = Graphs(1, 1, 1.0, recurrent, np.array([3], np.int64), one, some + 2, none, none, one, some, np.ones(1))
+        graphs = NeuronGraphs(1, 1, 1.0, recurrent, np.array([3], np.int64), one, some + 2, none, none, one, some, np.ones(1))
         module.forward(graphs, np.zeros((1, 1)), None, dtype="float64", sweeps=1)
         module.Stepper(graphs, 1, "float64").step(np.zeros((1, 1, 1)))
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from evoml.contracts.task import Task, Tried
+from evoml.contracts.task import Task, TrialResult
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.genotypes.population import DIVERGED, OK
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 
 PARTS = 8  # that each thread's share is cut into, as episodes differ in length
 BLOCK = 2**22  # outputs of networks in memory at once, 32 MiB
@@ -27,7 +27,7 @@ class TrialTask(Task):
     takes_data = False
 
 
-def fits(graphs: Graphs, inputs: int, outputs: int) -> None:
+def check_shape(graphs: NeuronGraphs, inputs: int, outputs: int) -> None:
     """Raise InputError unless the networks have so many inputs and outputs."""
     if (graphs.inputs, graphs.outputs) != (inputs, outputs):
         raise InputError(
@@ -40,16 +40,16 @@ def _ends(inputs: int, outputs: int) -> str:
     return f"{inputs} input{'s' * (inputs != 1)} and {outputs} output{'s' * (outputs != 1)}"
 
 
-def tried(scores: np.ndarray, steps: int, status: np.ndarray | None = None) -> Tried:
+def as_result(scores: np.ndarray, steps: int, status: np.ndarray | None = None) -> TrialResult:
     """Scores [P, names] with their status: a fitness that is not finite is NaN, and diverged unless `status` [P] says worse."""
     scores = np.array(scores, np.float64)
     failed = ~np.isfinite(scores[:, 0])
     scores[failed] = np.nan
     status = np.full(len(scores), OK, np.uint8) if status is None else status.astype(np.uint8)
-    return Tried(scores, np.where(failed & (status == OK), np.uint8(DIVERGED), status), int(steps))
+    return TrialResult(scores, np.where(failed & (status == OK), np.uint8(DIVERGED), status), int(steps))
 
 
-def spread(work: Callable[[int, int], Any], count: int, workers: int) -> None:
+def parallel_blocks(work: Callable[[int, int], Any], count: int, workers: int) -> None:
     """Call work(first, last) for parts of 0 .. count - 1, on so many threads."""
     if workers < 2 or count < 2:
         work(0, count)
@@ -60,7 +60,7 @@ def spread(work: Callable[[int, int], Any], count: int, workers: int) -> None:
 
 
 def outputs_of(
-    graphs: Graphs, inputs: np.ndarray, backend: str, workers: int, take: Callable[[int, int, np.ndarray], None], sweeps: int = 1,
+    graphs: NeuronGraphs, inputs: np.ndarray, backend: str, workers: int, take: Callable[[int, int, np.ndarray], None], sweeps: int = 1,
     dtype: str = "float64",
 ) -> int:  # fmt: skip
     """Answers to inputs [N, I] of all networks, in blocks: take(first, last, outputs [last - first, N, O]). Returns the network evaluations."""
@@ -73,12 +73,12 @@ def outputs_of(
             end = min(start + most, last)
             take(start, end, module.forward(graphs, inputs, np.arange(start, end), dtype=dtype, sweeps=sweeps))
 
-    spread(work, len(graphs), workers)
+    parallel_blocks(work, len(graphs), workers)
     return len(graphs) * len(inputs) * sweeps
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class Dynamics:
     """An environment of numbers in NumPy, any number of episodes at once. A state is [..., D]."""
 
     sense: Callable[[np.ndarray], np.ndarray]  # states -> what networks see, [..., I]
@@ -86,8 +86,8 @@ class Course:
     failed: Callable[[np.ndarray], np.ndarray]  # states -> whether the episode is over, [...]
 
 
-def balance(
-    graphs: Graphs, backend: str, starts: np.ndarray, limit: int, course: Course, watch: Callable[..., None] | None = None
+def run_episodes(
+    graphs: NeuronGraphs, backend: str, starts: np.ndarray, limit: int, dynamics: Dynamics, watch: Callable[..., None] | None = None
 ) -> np.ndarray:
     """Steps that every network keeps an episode up from every start [S, D], at most `limit`: [P, S] int64. The definition, for any backend.
 
@@ -98,9 +98,9 @@ def balance(
     steps, up = np.zeros(states.shape[:2], np.int64), np.ones(states.shape[:2], bool)
     inputs = np.zeros((*up.shape, graphs.inputs))
     for step in range(limit if up.any() else 0):
-        inputs[up] = course.sense(states[up])
-        states[up] = course.advance(states[up], stepper.step(inputs)[up])
-        up &= ~course.failed(states)
+        inputs[up] = dynamics.sense(states[up])
+        states[up] = dynamics.advance(states[up], stepper.step(inputs)[up])
+        up &= ~dynamics.failed(states)
         if not up.any():
             break
         steps[up] += 1
@@ -109,7 +109,7 @@ def balance(
     return steps
 
 
-def tables(graphs: Graphs) -> tuple[np.ndarray, ...]:
+def tables(graphs: NeuronGraphs) -> tuple[np.ndarray, ...]:
     """The arrays that a compiled network reads."""
     return graphs.nodes, graphs.slot, graphs.activation, graphs.aggregation, graphs.links, graphs.source, graphs.weight
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from evoml.contracts.task import Trials, Tried
+from evoml.contracts.task import TrialResult, Trials
 from evoml.core import settings
-from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks._trials import Course, TrialTask, balance, clipped, fits, spread, tables, tried
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
+from evoml.tasks._trials import Dynamics, TrialTask, as_result, check_shape, clipped, parallel_blocks, run_episodes, tables
 
 GRAVITY, CART, MASSES, HALVES, HINGE, FRICTION = -9.8, 1.0, (0.1, 0.01), (0.5, 0.05), 2e-6, 5e-4  # m/s^2, kg, kg, m, N m s, N
 SUBSTEP, SUBSTEPS = 0.01, 2  # seconds of a Runge-Kutta step, and how many the force stays the same for
@@ -89,7 +89,9 @@ class Poles(Trials):
         self.inputs = 6 if settings.velocities else 3
         self.start = starts(settings.start_angle or (1.0 if settings.velocities else 4.0))
 
-    def episodes(self, graphs: Graphs, starts: np.ndarray, limit: int, backend: str, workers: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def episodes(
+        self, graphs: NeuronGraphs, starts: np.ndarray, limit: int, backend: str, workers: int
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Steps balanced and sway over the last WINDOW of them, [P, S] each, and the network evaluations."""
         shape = len(graphs), len(starts)
         steps, sways = np.zeros(shape, np.int64), np.zeros(shape)
@@ -103,18 +105,18 @@ class Poles(Trials):
                 )  # fmt: skip
 
             if steps.size:
-                spread(work, steps.size, workers)
+                parallel_blocks(work, steps.size, workers)
         else:
             ring = np.zeros((*shape, WINDOW))
 
             def watch(up: np.ndarray, step: int, states: np.ndarray) -> None:
                 ring[up, step % WINDOW] = np.abs(states[up, :4]).sum(-1)
 
-            steps = balance(graphs, backend, starts, limit, self._course(), watch)
+            steps = run_episodes(graphs, backend, starts, limit, self._dynamics(), watch)
             sways = ring.sum(-1)
         return steps, sways, int(np.minimum(steps + 1, limit).sum())  # the step that failed was one too
 
-    def _course(self) -> Course:
+    def _dynamics(self) -> Dynamics:
         seen = slice(None) if self.settings.velocities else slice(0, None, 2)
 
         def advance(states: np.ndarray, outputs: np.ndarray) -> np.ndarray:
@@ -123,7 +125,7 @@ class Poles(Trials):
                 states = after(states, force, self.constants)
             return states
 
-        return Course(lambda states: (states / SENSES)[..., seen], advance, failed)
+        return Dynamics(lambda states: (states / SENSES)[..., seen], advance, failed)
 
 
 def failed(states: np.ndarray) -> np.ndarray:
@@ -138,11 +140,11 @@ class Steps(Poles):
 
     names: tuple[str, ...] = ("steps",)
 
-    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """Steps in 0 .. `steps`; the latter is solved."""
-        fits(graphs, self.inputs, self.outputs)
+        check_shape(graphs, self.inputs, self.outputs)
         steps, _, cost = self.episodes(graphs, self.start, self.settings.steps, backend, workers)
-        return tried(steps.astype(np.float64), cost)
+        return as_result(steps.astype(np.float64), cost)
 
 
 class Damped(Poles):
@@ -150,13 +152,13 @@ class Damped(Poles):
 
     names: tuple[str, ...] = ("fitness", "steps")
 
-    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """0.1 t / 1000 + 0.9 (0.75 / sum of |x| + |x'| + |a1| + |a1'| over the last 100 of t steps, 0 for t < 100), and t."""
-        fits(graphs, self.inputs, self.outputs)
+        check_shape(graphs, self.inputs, self.outputs)
         most = self.settings.fitness_steps
         steps, sways, cost = self.episodes(graphs, self.start, most, backend, workers)
         calm = np.divide(0.75, sways, out=np.zeros(steps.shape), where=steps >= WINDOW)
-        return tried(np.hstack([0.1 * steps / most + 0.9 * calm, steps]), cost)
+        return as_result(np.hstack([0.1 * steps / most + 0.9 * calm, steps]), cost)
 
 
 class Generalisation(Poles):
@@ -164,9 +166,9 @@ class Generalisation(Poles):
 
     names: tuple[str, ...] = ("generalisation", "steps")
 
-    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """Starts balanced, 0 for a network that does not hold `steps` from the first start (200 is solved), and steps balanced from that one."""
-        fits(graphs, self.inputs, self.outputs)
+        check_shape(graphs, self.inputs, self.outputs)
         steps, _, cost = self.episodes(graphs, self.start, self.settings.steps, backend, workers)
         scores = np.stack([np.zeros(len(graphs)), steps[:, 0]], 1)
         for network in np.flatnonzero(steps[:, 0] == self.settings.steps):  # one by one: there is one, and 625 starts fill the threads
@@ -174,7 +176,7 @@ class Generalisation(Poles):
             held, _, more = self.episodes(graphs.take(np.array([network])), grid(), most, backend, workers)
             scores[network, 0] = (held == most).sum()
             cost += more
-        return tried(scores, cost)
+        return as_result(scores, cost)
 
 
 class DoublePoleTask(TrialTask):

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from evoml.contracts.task import Task, Trials, Tried
+from evoml.contracts.task import Task, TrialResult, Trials
 from evoml.core import settings
 from evoml.core.errors import InputError
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.tasks._class_pairs import read_arrays, shown
-from evoml.tasks._trials import fits, outputs_of, tried
+from evoml.tasks._trials import as_result, check_shape, outputs_of
 
 FEW = 20  # whole numbers of so many values at most, each twice, are taken for classes
 MOST_CLASSES = 1000
@@ -99,11 +99,11 @@ class Examples(Trials):
         if task.classes:
             self.names = ("accuracy", "fitness") if final else ("fitness", "accuracy")
 
-    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """Regression: 1 / (1 + mean squared error in units of the training targets' variance), and the mean squared error of every target in its
         own unit. Classification: 1 less the mean squared error of the outputs, and accuracy, which is first where this is a test.
         """  # fmt: skip
-        fits(graphs, self.inputs, self.outputs)
+        check_shape(graphs, self.inputs, self.outputs)
         scores = np.empty((len(graphs), len(self.names)))
 
         def take(first: int, last: int, outputs: np.ndarray) -> None:
@@ -111,7 +111,7 @@ class Examples(Trials):
                 scores[first:last] = self._scores(np.asarray(outputs, np.float64))
 
         dtype = "float64" if self.final else self.task.settings.dtype
-        return tried(scores, outputs_of(graphs, self.x, backend, workers, take, self.task.settings.sweeps, dtype))
+        return as_result(scores, outputs_of(graphs, self.x, backend, workers, take, self.task.settings.sweeps, dtype))
 
     def _scores(self, outputs: np.ndarray) -> np.ndarray:
         """[P, N, O] -> [P, names]"""

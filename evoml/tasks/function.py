@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from evoml.contracts.task import Tried
+from evoml.contracts.task import TrialResult
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.genotypes.population import CRASHED, DIVERGED
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.tasks._trial_workers import Answers, Crew, Crewed, Work, said
-from evoml.tasks._trials import TrialTask, fits
+from evoml.tasks._trials import TrialTask, check_shape
 
 
 class Settings(settings.Settings):
@@ -51,7 +51,7 @@ class Settings(settings.Settings):
 class Network:
     """What the function is given. Calling it with inputs [..., I] gives outputs [..., O], float64."""
 
-    def __init__(self, graphs: Graphs, backend: str) -> None:
+    def __init__(self, graphs: NeuronGraphs, backend: str) -> None:
         """`graphs` has one network."""
         self.inputs, self.outputs, self.recurrent = graphs.inputs, graphs.outputs, graphs.recurrent
         self.evaluations = 0
@@ -89,12 +89,12 @@ class Function(Crewed):
     def __init__(self, settings: Settings) -> None:
         self.settings, self.inputs, self.outputs = settings, settings.inputs, settings.outputs
 
-    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """What the function returns, in `workers` processes. A candidate that raises, ends the process or takes too long has a status and NaN.
 
         Raises InputError where the function cannot be imported.
         """
-        fits(graphs, self.inputs, self.outputs)
+        check_shape(graphs, self.inputs, self.outputs)
         return self._told(self._its_crew(backend, workers).run(graphs, len(self.names), watch=self.watch))
 
     def check(self, backend: str, workers: int) -> None:
@@ -135,7 +135,7 @@ def worker(arguments: dict[str, Any], backend: str) -> Work:
     path = arguments["path"]
     function = find(path)
 
-    def work(graphs: Graphs, beat: Callable[[], None]) -> Answers:
+    def work(graphs: NeuronGraphs, beat: Callable[[], None]) -> Answers:
         out = Answers.none(len(graphs), 1)
         for at in range(len(graphs)):
             network = Network(graphs.take(np.array([at])), backend)

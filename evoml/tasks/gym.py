@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from evoml.contracts.task import Tried
+from evoml.contracts.task import TrialResult
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.registry import load
 from evoml.genotypes.population import CRASHED, DIVERGED, OK
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.tasks._families import Split, task_seed
 from evoml.tasks._trial_workers import Answers, Crew, Crewed, Work, said
-from evoml.tasks._trials import TrialTask, fits
+from evoml.tasks._trials import TrialTask, check_shape
 
 LARGEST_BOUND = 1e6
 MOST = 100_000  # numbers in an observation, or outputs
@@ -133,7 +133,7 @@ class Episodes:
         self.limit = None if getattr(first.spec, "max_episode_steps", None) else settings.steps
         self.idle = [first]
 
-    def __call__(self, graphs: Graphs, beat: Callable[[], None]) -> Answers:
+    def __call__(self, graphs: NeuronGraphs, beat: Callable[[], None]) -> Answers:
         """Mean, deviation and least of the returns."""
         out = Answers.none(len(graphs), 3)
         count = len(self.seeds)
@@ -199,11 +199,11 @@ class Returns(Crewed):
         self.inputs, self.outputs = task.inputs, task.outputs
         self.names: tuple[str, ...] = ("return", "deviation", "least") if final else ("fitness", "deviation", "least")
 
-    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """Mean return, its deviation over the episodes and the least one, in `workers` processes. A candidate whose environment raises, ends its process or
         hangs has a status and NaN; so has one with an output that is not a number.
         """  # fmt: skip
-        fits(graphs, self.inputs, self.outputs)
+        check_shape(graphs, self.inputs, self.outputs)
         batch = max(1, -(-len(graphs) // max(1, workers)))
         return self._told(self._its_crew(backend, workers).run(graphs, len(self.names), batch, self.watch))
 

@@ -4,7 +4,7 @@
 
 An .npz has `images` [n, h, w] or [n, h, w, c] of bytes or floats and integer `labels` [n], and may have `test_images` and `test_labels`.
 A folder has a folder of images for every class, or `train/` and `test/`, each with folders of classes; it is read with Pillow. Hidden files, and those whose
-suffix says that they are no images (.txt, .md, .csv, .json, .xml, .yaml, .html, .pdf, .py, .db, .zip and others that `_pictures.BESIDE` lists), are passed over; any
+suffix says that they are no images (.txt, .md, .csv, .json, .xml, .yaml, .html, .pdf, .py, .db, .zip and others that `_image_files.BESIDE` lists), are passed over; any
 other file must be an image, and one that is broken is refused.
 A torchvision set is named: `torchvision:cifar10`, or cifar100, mnist, fashionmnist, svhn; torchvision must be installed.
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from evoml.tasks import _families as _common
+from evoml.tasks import _families
 
 
-class Settings(_common.RegressionSettings):
+class Settings(_families.RegressionSettings):
     """F = 4; searches on 10 tasks of 100 + 100 examples, selects and tests on 100 of 1000 + 100."""
 
 
-class LinearRegressionTask(_common.TeacherTask):
+class LinearRegressionTask(_families.TeacherTask):
     """Tasks with a linear teacher."""
 
     @staticmethod

@@ -24,7 +24,7 @@ from pydantic import Field
 from evoml.contracts.objective import ACCURACY
 from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError
-from evoml.tasks import _families as _common
+from evoml.tasks import _families
 from evoml.tasks._class_pairs import Pair, Part, Source, digits, listed, read
 from evoml.tasks._families import Split
 
@@ -32,12 +32,12 @@ TaskCount = Annotated[int, Field(ge=0, le=100_000, description="number of tasks;
 Pairs = tuple[tuple[int, int], ...]
 
 
-class SearchSizes(_common.Sizes):
+class SearchSizes(_families.Sizes):
     """10 tasks of at most 8000 + 1000 examples; all there are, where a pair has fewer."""
 
     tasks: TaskCount = 10
-    train: _common.Train = 8000
-    valid: _common.Valid = 1000
+    train: _families.Train = 8000
+    valid: _families.Valid = 1000
 
 
 class SelectSizes(SearchSizes):
@@ -54,7 +54,7 @@ class TestSizes(SearchSizes):
     tasks: TaskCount = 0
 
 
-class Settings(_common.FamilySettings):
+class Settings(_families.FamilySettings):
     """F = 16 and the published sizes, which are maxima; the pairs of classes divide themselves into three groups."""
 
     features: int = Field(default=16, ge=1, le=1024, description="F, the length of a projected image")
@@ -72,7 +72,7 @@ class Settings(_common.FamilySettings):
     )
 
 
-class ProjectedBinaryTask(_common.Family):
+class ProjectedBinaryTask(_families.Family):
     """Tasks of pairs of classes; every search has its own pairs and projections, and only the test set measures on the test part."""
 
     kind: ClassVar[Literal["classification"]] = "classification"
@@ -87,7 +87,7 @@ class ProjectedBinaryTask(_common.Family):
         given = {split.key: getattr(settings, f"{split.key}_pairs") for split in Split}
         self.pairs: dict[str, tuple[Pair, ...]] = override(self._source, given)  # keys search, select, test
 
-    def _tasks(self, sizes: _common.Sizes, split: Split, experiment: int = 0) -> TaskSet:
+    def _tasks(self, sizes: _families.Sizes, split: Split, experiment: int = 0) -> TaskSet:
         source = self._source
         held: Part = "test" if split is Split.TEST else "valid"
         pairs = self._draw(sizes, split, experiment)
@@ -97,20 +97,20 @@ class ProjectedBinaryTask(_common.Family):
         train_y, valid_y = (np.empty((len(pairs), size)) for size in (n, m))
         names = []
         for index, pair in enumerate(pairs):
-            rng = _common.generator(self.seed, split, experiment, index)
-            projection = _common.task_seed(self.seed, split, experiment, index, bits=32)
+            rng = _families.generator(self.seed, split, experiment, index)
+            projection = _families.task_seed(self.seed, split, experiment, index, bits=32)
             raw, train_y[index] = source.examples(pair, "train", rng, n)
             raw_valid, valid_y[index] = source.examples(pair, held, rng, m)
             train_x[index], valid_x[index] = source.features(raw, raw_valid, projection, self.settings.features)
             names.append(source.name(pair, projection))
-        seeds = _common.task_seeds(self.seed, split, experiment, len(pairs))
+        seeds = _families.task_seeds(self.seed, split, experiment, len(pairs))
         return TaskSet(self.kind, train_x, train_y, valid_x, valid_y, tuple(names), seeds)
 
-    def _draw(self, sizes: _common.Sizes, split: Split, experiment: int) -> list[Pair]:
+    def _draw(self, sizes: _families.Sizes, split: Split, experiment: int) -> list[Pair]:
         """The pairs of a set: drawn without replacement, then again from the first."""
         group = self.pairs[split.key]
-        tasks = min(sizes.tasks or len(group), self._source.distinct(len(group)) or _common.LARGEST)
-        order = _common.generator(self.seed, split, experiment).permutation(len(group))
+        tasks = min(sizes.tasks or len(group), self._source.distinct(len(group)) or _families.LARGEST)
+        order = _families.generator(self.seed, split, experiment).permutation(len(group))
         return [group[place] for place in np.resize(order, tasks)]
 
 

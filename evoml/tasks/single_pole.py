@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from evoml.contracts.task import Trials, Tried
+from evoml.contracts.task import TrialResult, Trials
 from evoml.core import settings
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.tasks._families import Split, generator
-from evoml.tasks._trials import Course, TrialTask, balance, clipped, fits, spread, tables, tried
+from evoml.tasks._trials import Dynamics, TrialTask, as_result, check_shape, clipped, parallel_blocks, run_episodes, tables
 
 GRAVITY, CART, MASS, HALF, PUSH, SECONDS = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02  # m/s^2, kg, kg, m, N, s
 TRACK, FALLEN = 2.4, np.deg2rad(12.0)  # m and radians
@@ -65,15 +65,17 @@ class Pole(Trials):
         self.inputs = 4 if settings.velocities else 2
         self.names: tuple[str, ...] = ("balanced", "steps") if final else ("steps", "balanced")
 
-    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """Mean steps balanced, and the share of starts that are balanced for good; the share is first where this is a test, and 1 is solved."""
-        fits(graphs, self.inputs, self.outputs)
+        check_shape(graphs, self.inputs, self.outputs)
         most = self.settings.steps
-        steps = self._compiled(graphs, workers) if backend == "numba" else balance(graphs, backend, self.starts, most, self._course())
+        steps = (
+            self._compiled(graphs, workers) if backend == "numba" else run_episodes(graphs, backend, self.starts, most, self._dynamics())
+        )
         mean, held = steps.mean(1), (steps == most).mean(1)
-        return tried(np.stack([held, mean] if self.final else [mean, held], 1), int(np.minimum(steps + 1, most).sum()))
+        return as_result(np.stack([held, mean] if self.final else [mean, held], 1), int(np.minimum(steps + 1, most).sum()))
 
-    def _compiled(self, graphs: Graphs, workers: int) -> np.ndarray:
+    def _compiled(self, graphs: NeuronGraphs, workers: int) -> np.ndarray:
         from evoml.tasks import _poles  # here, as only this backend needs the compiler
 
         steps = np.zeros((len(graphs), len(self.starts)), np.int64)
@@ -85,10 +87,10 @@ class Pole(Trials):
             )  # fmt: skip
 
         if steps.size:
-            spread(work, steps.size, workers)
+            parallel_blocks(work, steps.size, workers)
         return steps
 
-    def _course(self) -> Course:
+    def _dynamics(self) -> Dynamics:
         seen = slice(None) if self.settings.velocities else slice(0, None, 2)
 
         def advance(states: np.ndarray, outputs: np.ndarray) -> np.ndarray:
@@ -96,7 +98,7 @@ class Pole(Trials):
                 return after(states, np.where(outputs[..., 0] > 0.5, PUSH, -PUSH))
             return after(states, 2 * PUSH * (clipped(outputs) - 0.5))
 
-        return Course(lambda states: (states / SCALES)[..., seen], advance, failed)
+        return Dynamics(lambda states: (states / SCALES)[..., seen], advance, failed)
 
 
 class SinglePoleTask(TrialTask):

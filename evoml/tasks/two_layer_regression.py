@@ -10,18 +10,18 @@ from collections.abc import Callable
 import numpy as np
 from pydantic import Field
 
-from evoml.tasks import _families as _common
+from evoml.tasks import _families
 
 DEAD = [0, 2]  # hidden units whose weights are zero
 
 
-class Settings(_common.RegressionSettings):
+class Settings(_families.RegressionSettings):
     """F = 4; searches on 10 tasks of 100 + 100 examples, selects and tests on 100 of 1000 + 100."""
 
     features: int = Field(default=4, ge=2, le=1024, description="F, the length of every feature vector; with 1 no unit would live")
 
 
-class TwoLayerRegressionTask(_common.TeacherTask):
+class TwoLayerRegressionTask(_families.TeacherTask):
     """Tasks with a two-layer teacher."""
 
     @staticmethod

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from evoml.contracts.task import Trials, Tried
+from evoml.contracts.task import TrialResult, Trials
 from evoml.core import settings
-from evoml.phenotypes.neuron_graphs import Graphs
-from evoml.tasks._trials import TrialTask, fits, outputs_of, tried
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
+from evoml.tasks._trials import TrialTask, as_result, check_shape, outputs_of
 
 CASES = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 RIGHT = np.array([0.0, 1.0, 1.0, 0.0])
@@ -33,9 +33,9 @@ class Cases(Trials):
         self.sweeps, self.final = sweeps, final
         self.names: tuple[str, ...] = ("right", "fitness") if final else ("fitness", "right")
 
-    def run(self, graphs: Graphs, backend: str, workers: int = 1) -> Tried:
+    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """Fitness in 0..16, and share of the cases that are right; the share is first where this is a test."""
-        fits(graphs, self.inputs, self.outputs)
+        check_shape(graphs, self.inputs, self.outputs)
         scores = np.empty((len(graphs), 2))
 
         def take(first: int, last: int, outputs: np.ndarray) -> None:
@@ -47,7 +47,7 @@ class Cases(Trials):
             scores[first:last] = np.stack([right, fitness] if self.final else [fitness, right], 1) * known[:, None]
 
         steps = outputs_of(graphs, CASES, backend, 1, take, self.sweeps)  # too little for threads
-        return tried(scores, steps)
+        return as_result(scores, steps)
 
 
 class XorTask(TrialTask):

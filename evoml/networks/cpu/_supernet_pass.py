@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from evoml.networks.cpu._supernet_kernels import mixed, mixed_back, moments_of, separable, separable_back, sloped
-from evoml.networks.cpu._supernet_plan import Live, Node, Plan, Separable, Term
-from evoml.networks.cpu._training_pass import EPSILON, STEPS, Pass, Step, Weights
+from evoml.networks.cpu._supernet_plan import ActivePlan, Candidate, Node, Plan, Separable
+from evoml.networks.cpu._training_pass import EPSILON, STEPS, Step, TrainingPass, Weights
 
 INFINITY = float("inf")
-Lazy = tuple[
+DeferredGradient = tuple[
     Tensor, np.ndarray
 ]  # the gradient of what a candidate gives is slope[0] * g + slope[1] * (value - slope[2]) + slope[3], slope [4, C]
 
 
 @dataclass(frozen=True)
-class Bank:
+class WeightViews:
     """The weights of a supernet, or their gradients, as the steps take them."""
 
     weights: Weights  # views by `<node>.<edge>.<step>`
@@ -50,39 +50,54 @@ class Buffers:
         self._free.setdefault(tensor.numel(), []).append(tensor)
 
 
-class Terms:
+class CandidateArrays:
     """What a node needs to know of its candidates in one mix, as arrays over them."""
 
-    def __init__(self, terms: tuple[Term, ...], channels: int, starts: Mapping[str, int]) -> None:
-        self.terms, self.channels = terms, channels
-        self.normed = np.array([bool(term.norm) for term in terms])
-        first = np.array([starts[term.norm] if term.norm else 0 for term in terms], np.int64)
+    def __init__(self, candidates: tuple[Candidate, ...], channels: int, starts: Mapping[str, int]) -> None:
+        self.candidates, self.channels = candidates, channels
+        self.normed = np.array([bool(candidate.norm) for candidate in candidates])
+        first = np.array([starts[candidate.norm] if candidate.norm else 0 for candidate in candidates], np.int64)
         self.scales = first[:, None] + np.arange(channels)  # [K, C], where scales lie in the flat weights; shifts lie behind them
-        self.options = [term.option for term in terms]
+        self.options = [candidate.option for candidate in candidates]
 
     def amounts(self, mix: np.ndarray) -> np.ndarray:
         return np.array([1.0 if option is None else mix[option] for option in self.options])
 
 
-class Passage(Pass):
+class SupernetPass(TrainingPass):
     """Values and gradients of one pass. Tensors are [N, H, W, C]."""
 
-    def __init__(self, plan: Plan, live: Live, terms: dict[int, Terms], bank: Bank, mix: np.ndarray, buffers: Buffers) -> None:
-        super().__init__(bank.weights, None)
-        self.plan, self.live, self.bank, self.mix, self.terms, self.buffers = plan, live, bank, mix, terms, buffers
+    def __init__(
+        self,
+        plan: Plan,
+        active: ActivePlan,
+        candidates: dict[int, CandidateArrays],
+        weight_views: WeightViews,
+        mix: np.ndarray,
+        buffers: Buffers,
+    ) -> None:
+        super().__init__(weight_views.weights, None)
+        self.plan, self.active, self.weight_views, self.mix, self.candidates, self.buffers = (
+            plan,
+            active,
+            weight_views,
+            mix,
+            candidates,
+            buffers,
+        )
         self.moments: dict[int, np.ndarray] = {}
-        self.lazy: dict[int, Lazy] = {}
-        self._lent: set[int] = set()  # gradients in `lazy` that go back to the buffers
+        self.deferred: dict[int, DeferredGradient] = {}
+        self._lent: set[int] = set()  # gradients in `deferred` that go back to the buffers
         self.slopes = np.zeros_like(mix)
 
     def needs(self, source: int) -> bool:
-        return source > 0 and (self.of_weights or source in self.live.open)
+        return source > 0 and (self.of_weights or source in self.active.open)
 
     def run(self, images: Tensor, keep: bool) -> Tensor:
         """The value of the output. keep: for gradients."""
         self.values[0] = images
         self.like, self.images = images.new_empty(0), len(images)
-        for step, done in zip(self.live.steps, self.live.done, strict=True):
+        for step, done in zip(self.active.steps, self.active.done, strict=True):
             self.take(step)
             if not keep:
                 self._forget(done)
@@ -97,15 +112,15 @@ class Passage(Pass):
         else:
             self.values[step.to] = STEPS[step.kind][0](self, step, *(self.values[source] for source in step.sources))
 
-    def back(self, g: Tensor, bank: Bank, of_weights: bool, wanted: np.ndarray | None) -> None:
+    def back(self, g: Tensor, weight_views: WeightViews, of_weights: bool, wanted: np.ndarray | None) -> None:
         """Gradients of the weights into `bank`, where wanted, and by the mix into `slopes`, given that of the output, which may be written to."""
-        self.of_weights, self.gradients, self.into, self.wanted = of_weights, bank.weights, bank, wanted
+        self.of_weights, self.gradients, self.into, self.wanted = of_weights, weight_views.weights, weight_views, wanted
         if self.needs(self.plan.output):
-            self.give(self.plan.output, g)
-        for step in reversed(self.live.steps):
+            self.accumulate(self.plan.output, g)
+        for step in reversed(self.active.steps):
             if isinstance(step, Separable):
-                if step.to in self.lazy:
-                    self._separable_back(step, *self.lazy.pop(step.to))
+                if step.to in self.deferred:
+                    self._separable_back(step, *self.deferred.pop(step.to))
                 elif step.to in self.grads:
                     self._separable_back(step, self.grads.pop(step.to), np.repeat([[1.0], [0.0], [0.0], [0.0]], step.outputs, 1))
             elif step.to in self.grads:
@@ -122,9 +137,9 @@ class Passage(Pass):
             if isinstance(self.plan.producers.get(tensor), Separable):
                 self.buffers.put(value)
 
-    def give(self, source: int, g: Tensor, own: bool = True) -> None:
+    def accumulate(self, source: int, g: Tensor, own: bool = True) -> None:
         if self.needs(source):
-            super().give(source, g, own)
+            super().accumulate(source, g, own)
 
     def moment(self, tensor: int) -> np.ndarray:
         """Mean and 1/deviation of a tensor, [2, C] float64."""
@@ -134,25 +149,25 @@ class Passage(Pass):
             moments_of(_rows(x), x.shape[3], EPSILON, self.moments[tensor])
         return self.moments[tensor]
 
-    def _statistics(self, terms: Terms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _statistics(self, candidates: CandidateArrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Mean, 1/deviation, scale and shift of every candidate, [K, C]; 0, 1, 1 and 0 of one that is not normalised."""
-        shape, flat = (len(terms.terms), terms.channels), self.bank.flat
+        shape, flat = (len(candidates.candidates), candidates.channels), self.weight_views.flat
         mean, inverse, scale, shift = np.zeros(shape), np.ones(shape), np.ones(shape), np.zeros(shape)
-        for k, term in enumerate(terms.terms):
-            if term.norm:
-                mean[k], inverse[k] = self.moment(term.tensor)
-        if terms.normed.any():
-            scale[terms.normed] = flat[terms.scales[terms.normed]]
-            shift[terms.normed] = flat[terms.scales[terms.normed] + terms.channels]
+        for k, candidate in enumerate(candidates.candidates):
+            if candidate.norm:
+                mean[k], inverse[k] = self.moment(candidate.tensor)
+        if candidates.normed.any():
+            scale[candidates.normed] = flat[candidates.scales[candidates.normed]]
+            shift[candidates.normed] = flat[candidates.scales[candidates.normed] + candidates.channels]
         return mean, inverse, scale, shift
 
     def _node(self, step: Node) -> Tensor:
-        terms = self.terms[step.to]
-        if not terms.terms:
+        candidates = self.candidates[step.to]
+        if not candidates.candidates:
             return self._nothing(step)
-        parts = [self.values[term.tensor] for term in terms.terms]
-        mean, inverse, scale, shift = self._statistics(terms)
-        amounts = terms.amounts(self.mix)[:, None]
+        parts = [self.values[candidate.tensor] for candidate in candidates.candidates]
+        mean, inverse, scale, shift = self._statistics(candidates)
+        amounts = candidates.amounts(self.mix)[:, None]
         factors = amounts * scale * inverse
         out = torch.empty_like(parts[0])
         mixed(_addresses(parts), factors, (amounts * shift - factors * mean).sum(0), _rows(out))
@@ -164,35 +179,35 @@ class Passage(Pass):
         return self.like.new_zeros(self.images, height, width, channels)
 
     def _node_back(self, step: Node, g: Tensor) -> None:
-        terms = self.terms[step.to]
+        candidates = self.candidates[step.to]
         if self.wanted is not None:
             self._wanted(step, g)
-        if not terms.terms:
+        if not candidates.candidates:
             return
-        parts = [self.values[term.tensor] for term in terms.terms]
-        mean, inverse, scale, shift = self._statistics(terms)
-        sums, products = np.empty(terms.channels), np.empty(mean.shape)
+        parts = [self.values[candidate.tensor] for candidate in candidates.candidates]
+        mean, inverse, scale, shift = self._statistics(candidates)
+        sums, products = np.empty(candidates.channels), np.empty(mean.shape)
         mixed_back(_rows(g), _addresses(parts), mean, sums, products)
-        amounts = terms.amounts(self.mix)[:, None]
+        amounts = candidates.amounts(self.mix)[:, None]
         found = (scale * inverse * products + shift * sums).sum(1)
-        for option, value in zip(terms.options, found, strict=True):
+        for option, value in zip(candidates.options, found, strict=True):
             if option is not None:
                 self.slopes[option] += value
         if self.of_weights:
-            flat, normed = self.into.flat, terms.normed
-            flat[terms.scales[normed]] = (amounts * inverse * products)[normed]
-            flat[terms.scales[normed] + terms.channels] = (amounts * sums)[normed]
-        slopes = _normal_slopes(amounts * scale * inverse, inverse, mean, sums, products, g.numel() // terms.channels)
-        slopes[~terms.normed, 1] = slopes[~terms.normed, 3] = 0
-        for term, part, slope in zip(terms.terms, parts, slopes, strict=True):
-            self._pass_on(term.tensor, part, g, slope)
+            flat, normed = self.into.flat, candidates.normed
+            flat[candidates.scales[normed]] = (amounts * inverse * products)[normed]
+            flat[candidates.scales[normed] + candidates.channels] = (amounts * sums)[normed]
+        slopes = _normal_slopes(amounts * scale * inverse, inverse, mean, sums, products, g.numel() // candidates.channels)
+        slopes[~candidates.normed, 1] = slopes[~candidates.normed, 3] = 0
+        for candidate, part, slope in zip(candidates.candidates, parts, slopes, strict=True):
+            self._pass_on(candidate.tensor, part, g, slope)
 
     def _pass_on(self, tensor: int, value: Tensor, g: Tensor, slope: np.ndarray) -> None:
         """The gradient of what a candidate gave: as it is to a separable convolution, else added to what the tensor has."""
         if not self.needs(tensor):
             return
         if tensor in self.plan.alone:
-            self.lazy[tensor] = g, slope
+            self.deferred[tensor] = g, slope
             return
         more = tensor in self.grads
         sloped(_rows(g), _rows(value), slope, more, _rows(self._target(tensor, value)))
@@ -209,19 +224,19 @@ class Passage(Pass):
 
     def _wanted(self, step: Node, g: Tensor) -> None:
         """The gradient by amounts of candidates that are not in the mix: each is computed now, and forgotten."""
-        for term in step.terms:
-            if term.option is None or self.mix[term.option] or not self.wanted[term.option]:  # type: ignore[index]
+        for candidate in step.candidates:
+            if candidate.option is None or self.mix[candidate.option] or not self.wanted[candidate.option]:  # type: ignore[index]
                 continue
             new = []
-            for each in (self.plan.steps[index] for index in term.chain):
+            for each in (self.plan.steps[index] for index in candidate.chain):
                 if each.to not in self.values:
                     new.append(each.to)
                     self.take(each)
-            terms = Terms((term,), g.shape[3], self.bank.starts)
-            mean, inverse, scale, shift = self._statistics(terms)
-            sums, products = np.empty(terms.channels), np.empty(mean.shape)
-            mixed_back(_rows(g), _addresses([self.values[term.tensor]]), mean, sums, products)
-            self.slopes[term.option] += float((scale * inverse * products + shift * sums).sum())
+            candidates = CandidateArrays((candidate,), g.shape[3], self.weight_views.starts)
+            mean, inverse, scale, shift = self._statistics(candidates)
+            sums, products = np.empty(candidates.channels), np.empty(mean.shape)
+            mixed_back(_rows(g), _addresses([self.values[candidate.tensor]]), mean, sums, products)
+            self.slopes[candidate.option] += float((scale * inverse * products + shift * sums).sum())
             self._forget(new)
 
     def _prologue(self, step: Separable, channels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
@@ -230,16 +245,16 @@ class Passage(Pass):
         if not step.norm:
             return np.ones(channels), np.zeros(channels), np.zeros(channels), np.ones(channels), least
         mean, inverse = self.moment(step.sources[0])
-        start = self.bank.starts[step.norm]
-        scale = self.bank.flat[start : start + channels] * inverse
-        return scale, self.bank.flat[start + channels : start + 2 * channels] - mean * scale, mean, inverse, least
+        start = self.weight_views.starts[step.norm]
+        scale = self.weight_views.flat[start : start + channels] * inverse
+        return scale, self.weight_views.flat[start + channels : start + 2 * channels] - mean * scale, mean, inverse, least
 
     def _separable(self, step: Separable) -> Tensor:
         x, p = self.values[step.sources[0]], step.primitive
         out = self.buffers.take(x, len(x), *p.after(*x.shape[1:3]), step.outputs)
         scale, shift, _, _, least = self._prologue(step, x.shape[3])
         moments = np.empty((2, step.outputs))
-        matrices = self.bank.matrices
+        matrices = self.weight_views.matrices
         separable(
             x.numpy(), scale, shift, least, matrices[step.weight], matrices[step.wide], p.kernel[0], p.dilation, p.stride[0], EPSILON,
             out.numpy(), moments,
@@ -255,7 +270,7 @@ class Passage(Pass):
         scale, shift, mean, inverse, least = self._prologue(step, channels)
         lazily = bool(step.norm)
         to_x = x if not of_input else self.buffers.take(x, *x.shape) if lazily else self._started(source, x)
-        matrices, into, sums = self.bank.matrices, self.into.matrices, np.empty((2, channels))
+        matrices, into, sums = self.weight_views.matrices, self.into.matrices, np.empty((2, channels))
         separable_back(
             g.numpy(), self.values[step.to].numpy(), slope, x.numpy(), scale, shift, least, matrices[step.weight], matrices[step.wide],
             p.kernel[0], p.dilation, p.stride[0], self.of_weights, into[step.weight], into[step.wide], of_input, not lazily, mean,
@@ -267,10 +282,10 @@ class Passage(Pass):
         if not lazily or not of_input:
             return
         if self.of_weights:
-            start = self.bank.starts[step.norm]
+            start = self.weight_views.starts[step.norm]
             self.into.flat[start : start + 2 * channels] = np.concatenate([inverse * sums[1], sums[0]])
         self._pass_on(source, x, to_x, _normal_slopes(scale, inverse, mean, sums[0], sums[1], x.numel() // channels))
-        if source in self.lazy:
+        if source in self.deferred:
             self._lent.add(id(to_x))
         else:
             self.buffers.put(to_x)
@@ -285,7 +300,7 @@ class Passage(Pass):
 def _normal_slopes(
     factor: np.ndarray, inverse: np.ndarray, mean: np.ndarray, sums: np.ndarray, products: np.ndarray, count: int
 ) -> np.ndarray:
-    """How a normalisation's input follows from the gradient behind it, [..., 4, C]: see `Lazy`. factor: scale times 1/deviation."""
+    """How a normalisation's input follows from the gradient behind it, [..., 4, C]: see `DeferredGradient`. factor: scale times 1/deviation."""
     slope = -factor * inverse * inverse * products / count
     return np.stack([factor, slope, mean, -factor * sums / count], -2)
 

@@ -1,6 +1,6 @@
 """A supernet's edges as steps on numbered tensors, and which of them a mix has work for.
 
-Unlike in `_tape`, the last normalisation of a candidate is no step: a node sums what its candidates give before it, each with a factor. A depthwise and a 1x1
+Unlike in `_training_pass`, the last normalisation of a candidate is no step: a node sums what its candidates give before it, each with a factor. A depthwise and a 1x1
 convolution behind it are one step, with the ReLU, and the normalisation in front of that, which they read through.
 """
 
@@ -30,7 +30,7 @@ class Separable(Step):
 
 
 @dataclass(frozen=True)
-class Term:
+class Candidate:
     """A candidate: what it gives before its last normalisation."""
 
     source: int
@@ -44,15 +44,15 @@ class Term:
 class Node(Step):
     """The sum of candidates."""
 
-    terms: tuple[Term, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
-class Live:
+class ActivePlan:
     """What one mix has work for."""
 
     steps: tuple[Step, ...]
-    terms: dict[int, tuple[Term, ...]]  # of every node's tensor, those that are in the mix
+    candidates: dict[int, tuple[Candidate, ...]]  # of every node's tensor, those that are in the mix
     open: frozenset[int]  # tensors that depend on an open choice
     done: tuple[tuple[int, ...], ...]  # for every step, the tensors that no later step reads
     spent: tuple[int, int, int]  # multiply-adds of an image: forward, backward by inputs where all, and where open ones alone are wanted
@@ -77,39 +77,43 @@ class Plan:
     def alone(self) -> frozenset[int]:
         """What separable convolutions give that one step alone reads, through a normalisation: the gradient of that is never stored."""
         counts = Counter(source for step in self.steps for source in step.sources)
-        normed = {term.tensor for step in self.steps if isinstance(step, Node) for term in step.terms if term.norm}
+        normed = {candidate.tensor for step in self.steps if isinstance(step, Node) for candidate in step.candidates if candidate.norm}
         normed |= {source for step in self.steps if isinstance(step, Separable) and step.norm for source in step.sources}
         return frozenset(step.to for step in self.steps if isinstance(step, Separable) and counts[step.to] == 1 and step.to in normed)
 
-    def live(self, mix: np.ndarray, wanted: np.ndarray | None) -> Live:
+    def active(self, mix: np.ndarray, wanted: np.ndarray | None) -> ActivePlan:
         """The steps that matter for a mix [G, O]; what `wanted` candidates [G, O] read is there too, but not what they are made of."""
-        needed, terms = {self.output}, {}
+        needed, candidates = {self.output}, {}
         for step in reversed(self.steps):
             if step.to in needed:
                 if isinstance(step, Node):
-                    terms[step.to] = tuple(term for term in step.terms if term.option is None or mix[term.option])
-                    needed |= {term.tensor for term in terms[step.to]}
+                    candidates[step.to] = tuple(
+                        candidate for candidate in step.candidates if candidate.option is None or mix[candidate.option]
+                    )
+                    needed |= {candidate.tensor for candidate in candidates[step.to]}
                     if wanted is not None:
-                        needed |= {term.source for term in step.terms if term.option is not None and wanted[term.option]}
+                        needed |= {
+                            candidate.source for candidate in step.candidates if candidate.option is not None and wanted[candidate.option]
+                        }
                 else:
                     needed |= set(step.sources)
         opened, numbers, steps = set(), np.zeros(3, np.int64), []
         for index, step in enumerate(self.steps):
             if step.to in needed:
                 steps.append(step)
-                sources = reads(step, terms)
-                if any(source in opened for source in sources) or any(term.option for term in terms.get(step.to, ())):
+                sources = reads(step, candidates)
+                if any(source in opened for source in sources) or any(candidate.option for candidate in candidates.get(step.to, ())):
                     opened.add(step.to)
                 back = any(source > 0 for source in sources), any(source in opened for source in sources)
                 numbers += [self.spent[index] * part for part in (1, *back)]
-        last = {source: index for index, step in enumerate(steps) for source in reads(step, terms)}
-        done = tuple(tuple(source for source in set(reads(step, terms)) if last[source] == index) for index, step in enumerate(steps))
-        return Live(tuple(steps), terms, frozenset(opened), done, tuple(map(int, numbers)))  # type: ignore[arg-type]
+        last = {source: index for index, step in enumerate(steps) for source in reads(step, candidates)}
+        done = tuple(tuple(source for source in set(reads(step, candidates)) if last[source] == index) for index, step in enumerate(steps))
+        return ActivePlan(tuple(steps), candidates, frozenset(opened), done, tuple(map(int, numbers)))  # type: ignore[arg-type]
 
 
-def reads(step: Step, terms: dict[int, tuple[Term, ...]]) -> Sequence[int]:
+def reads(step: Step, candidates: dict[int, tuple[Candidate, ...]]) -> Sequence[int]:
     """The tensors that a step reads."""
-    return [term.tensor for term in terms[step.to]] if isinstance(step, Node) else step.sources
+    return [candidate.tensor for candidate in candidates[step.to]] if isinstance(step, Node) else step.sources
 
 
 class _Planner:
@@ -130,7 +134,7 @@ class _Planner:
             self._known[key], self.count = self.count, self.count + 1
         return self._known[key]
 
-    def edge(self, name: str, edge: Edge, source: int, size: tuple[int, int], whole: bool) -> Term:
+    def edge(self, name: str, edge: Edge, source: int, size: tuple[int, int], whole: bool) -> Candidate:
         """The steps of one edge. whole: its last normalisation is a step too."""
         _, height, width = self.network.sizes[edge.source]
         primitives = [step for step in self.network.primitives(edge, self.network.sizes[edge.source][0]) if step.kind != "id"]
@@ -172,7 +176,7 @@ class _Planner:
         if (height, width) != size:
             chain.append(len(self.steps))
             at = self.add(Step, "pad", (at,), (self.sizes[at][0], *size), size=size)
-        return Term(source, at, norm, edge.option, tuple(dict.fromkeys(chain)))
+        return Candidate(source, at, norm, edge.option, tuple(dict.fromkeys(chain)))
 
 
 def _fused(primitives: Sequence[Primitive]) -> int:
@@ -190,14 +194,14 @@ def plan(network: Network) -> Plan:
     """All steps of a supernet."""
     planner, nodes = _Planner(network), [0]
     for number, node in enumerate(network.nodes[1:], 1):
-        size, terms = network.sizes[number][1:], []
+        size, candidates = network.sizes[number][1:], []
         for which, edge in enumerate(node.edges):
-            terms.append(planner.edge(f"{number}.{which}", edge, nodes[edge.source], size, node.merge == "concat"))
-        tensors = tuple(term.tensor for term in terms)
+            candidates.append(planner.edge(f"{number}.{which}", edge, nodes[edge.source], size, node.merge == "concat"))
+        tensors = tuple(candidate.tensor for candidate in candidates)
         if node.merge == "concat":
             nodes.append(tensors[0] if len(tensors) == 1 else planner.add(Step, "concat", tensors, network.sizes[number]))
-        elif len(terms) == 1 and not terms[0].norm and terms[0].option is None:
+        elif len(candidates) == 1 and not candidates[0].norm and candidates[0].option is None:
             nodes.append(tensors[0])
         else:
-            nodes.append(planner.add(Node, "node", tensors, network.sizes[number], terms=tuple(terms)))
+            nodes.append(planner.add(Node, "node", tensors, network.sizes[number], candidates=tuple(candidates)))
     return Plan(tuple(planner.steps), tuple(nodes), nodes[network.output], tuple(planner.spent), planner.sizes)

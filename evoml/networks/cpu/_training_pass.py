@@ -120,7 +120,7 @@ class Weights:
         )
 
 
-class Pass:
+class TrainingPass:
     """Values and gradients of one pass."""
 
     def __init__(self, weights: Weights, scales: Tensor | None) -> None:
@@ -149,7 +149,7 @@ class Pass:
                 STEPS[step.kind][1](self, step, g)
             self.values.pop(step.to)
 
-    def give(self, source: int, g: Tensor, own: bool = True) -> None:
+    def accumulate(self, source: int, g: Tensor, own: bool = True) -> None:
         """Add to the gradient of a tensor. own: nobody else reads `g`, so that it may be written to."""
         if source not in self.grads:
             self.grads[source] = g
@@ -161,20 +161,20 @@ class Pass:
             self._own.add(source)
 
 
-def _relu(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _relu(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     return x.clamp_min(0)
 
 
-def _relu_back(run: Pass, step: Step, g: Tensor) -> None:
-    run.give(step.sources[0], _aten.threshold_backward(g, run.values[step.to], 0))
+def _relu_back(run: TrainingPass, step: Step, g: Tensor) -> None:
+    run.accumulate(step.sources[0], _aten.threshold_backward(g, run.values[step.to], 0))
 
 
-def _relu6(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _relu6(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     return x.clamp(0, 6)
 
 
-def _relu6_back(run: Pass, step: Step, g: Tensor) -> None:
-    run.give(step.sources[0], _aten.hardtanh_backward(g, run.values[step.to], 0, 6))
+def _relu6_back(run: TrainingPass, step: Step, g: Tensor) -> None:
+    run.accumulate(step.sources[0], _aten.hardtanh_backward(g, run.values[step.to], 0, 6))
 
 
 def _rows(x: Tensor) -> Any:
@@ -182,7 +182,7 @@ def _rows(x: Tensor) -> Any:
     return x.view(x.shape[0] * x.shape[1], -1).numpy()
 
 
-def _bn(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _bn(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     parameters, out = run.weights.arrays[step.weight], torch.empty_like(x)
     moments = np.empty_like(parameters)
     normalise(_rows(x), parameters, run.weights.moments[step.weight], MOMENTUM, EPSILON, step.rectified, _rows(out), moments)
@@ -190,11 +190,11 @@ def _bn(run: Pass, step: Step, x: Tensor) -> Tensor:
     return out
 
 
-def _bn_back(run: Pass, step: Step, g: Tensor) -> None:
+def _bn_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     x, out, to = run.values[step.sources[0]], run.values[step.to], torch.empty_like(g)
     parameters, to_parameters = run.weights.arrays[step.weight], run.gradients.arrays[step.weight]
     normalise_backward(_rows(g), _rows(x), _rows(out), parameters, run.kept[step.to], step.rectified, _rows(to), to_parameters)
-    run.give(step.sources[0], to)
+    run.accumulate(step.sources[0], to)
 
 
 def _convolve(x: Tensor, weight: Tensor, step: Primitive, groups: int = 1) -> Tensor:
@@ -203,14 +203,14 @@ def _convolve(x: Tensor, weight: Tensor, step: Primitive, groups: int = 1) -> Te
     )
 
 
-def _conv(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _conv(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     p, weight = step.primitive, run.weights.views[step.weight]
     if _is_product(p, x):
         return (x.view(-1, p.inputs) @ weight.view(p.outputs, p.inputs).t()).view(*x.shape[:3], p.outputs)
     return _convolve(x, weight, p)
 
 
-def _conv_back(run: Pass, step: Step, g: Tensor) -> None:
+def _conv_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     p, weight, x, source = step.primitive, run.weights.views[step.weight], run.values[step.sources[0]], step.sources[0]
     to_weight = run.gradients.views[step.weight]
     if _is_product(p, x):
@@ -218,7 +218,7 @@ def _conv_back(run: Pass, step: Step, g: Tensor) -> None:
         if run.of_weights:
             torch.mm(flat.t(), x.view(-1, p.inputs), out=to_weight.view(p.outputs, p.inputs))
         if run.needs(source):
-            run.give(source, (flat @ weight.view(p.outputs, p.inputs)).view(x.shape))
+            run.accumulate(source, (flat @ weight.view(p.outputs, p.inputs)).view(x.shape))
         return
     to_x, found, _ = _aten.convolution_backward(
         g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, p.stride, p.padding, (p.dilation, p.dilation), False, (0, 0), 1,
@@ -227,18 +227,18 @@ def _conv_back(run: Pass, step: Step, g: Tensor) -> None:
     if run.of_weights:
         to_weight.copy_(found)
     if run.needs(source):
-        run.give(source, to_x.permute(0, 2, 3, 1).contiguous())
+        run.accumulate(source, to_x.permute(0, 2, 3, 1).contiguous())
 
 
 def _is_product(p: Primitive, x: Tensor) -> bool:
     return p.kernel == (1, 1) and p.stride == (1, 1) and x.shape[0] * x.shape[1] * x.shape[2] <= _FEW_PIXELS
 
 
-def _dw(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _dw(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     return _convolve(x, run.weights.views[step.weight], step.primitive, step.primitive.inputs)
 
 
-def _dw_back(run: Pass, step: Step, g: Tensor) -> None:
+def _dw_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     p, weight, x, source = step.primitive, run.weights.views[step.weight], run.values[step.sources[0]], step.sources[0]
     to_weight = run.gradients.views[step.weight]
     large = x.shape[0] * x.shape[1] * x.shape[2] > _FEW_PIXELS
@@ -257,7 +257,7 @@ def _dw_back(run: Pass, step: Step, g: Tensor) -> None:
         if p.stride != (1, 1):
             g, spread = torch.zeros_like(x), g
             g[:, :: p.stride[0], :: p.stride[1]] = spread
-        run.give(source, _convolve(g, weight.flip(2, 3), replace(p, stride=(1, 1)), p.inputs))
+        run.accumulate(source, _convolve(g, weight.flip(2, 3), replace(p, stride=(1, 1)), p.inputs))
 
 
 def halves(p: Primitive) -> list[tuple[int, slice]]:
@@ -273,14 +273,14 @@ def _every(x: Tensor, shift: int, p: Primitive) -> Tensor:
     return functional.pad(part, (0, 0, 0, width - part.shape[2], 0, height - part.shape[1])).contiguous()
 
 
-def _fr(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _fr(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     p, weight = step.primitive, run.weights.views[step.weight]
     run.kept[step.to] = [_every(x, shift, p) for shift, _ in halves(p)]
     pairs = zip(run.kept[step.to], halves(p), strict=True)
     return torch.cat([part @ weight.view(p.outputs, p.inputs)[at].t() for part, (_, at) in pairs], 3)
 
 
-def _fr_back(run: Pass, step: Step, g: Tensor) -> None:
+def _fr_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     p, weight, to_weight = step.primitive, run.weights.views[step.weight], run.gradients.views[step.weight]
     to_x = torch.zeros_like(run.values[step.sources[0]])
     for part, (shift, at) in zip(run.kept[step.to], halves(p), strict=True):
@@ -289,90 +289,90 @@ def _fr_back(run: Pass, step: Step, g: Tensor) -> None:
             to_weight.view(p.outputs, p.inputs)[at] = flat.t() @ part.view(-1, p.inputs)
         to = to_x[:, shift :: p.stride[0], shift :: p.stride[1]]
         to += (flat @ weight.view(p.outputs, p.inputs)[at]).view(*g.shape[:3], -1)[:, : to.shape[1], : to.shape[2]]
-    run.give(step.sources[0], to_x)
+    run.accumulate(step.sources[0], to_x)
 
 
-def _max(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _max(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     out, where = _aten.max_pool2d_with_indices(x.permute(0, 3, 1, 2), *_window(step.primitive), (1, 1), step.primitive.overhangs)
     run.kept[step.to] = where
     return out.permute(0, 2, 3, 1).contiguous()
 
 
-def _max_back(run: Pass, step: Step, g: Tensor) -> None:
+def _max_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     x, p = run.values[step.sources[0]], step.primitive
     to_x = _aten.max_pool2d_with_indices_backward(
         g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), *_window(p), (1, 1), p.overhangs, run.kept[step.to]
     )
-    run.give(step.sources[0], to_x.permute(0, 2, 3, 1).contiguous())
+    run.accumulate(step.sources[0], to_x.permute(0, 2, 3, 1).contiguous())
 
 
-def _avg(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _avg(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     out: Tensor = _aten.avg_pool2d(x.permute(0, 3, 1, 2), *_window(step.primitive), step.primitive.overhangs, False)
     return out.permute(0, 2, 3, 1).contiguous()
 
 
-def _avg_back(run: Pass, step: Step, g: Tensor) -> None:
+def _avg_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     x, p = run.values[step.sources[0]], step.primitive
     to_x = _aten.avg_pool2d_backward(g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), *_window(p), p.overhangs, False, None)
-    run.give(step.sources[0], to_x.permute(0, 2, 3, 1).contiguous())
+    run.accumulate(step.sources[0], to_x.permute(0, 2, 3, 1).contiguous())
 
 
 def _window(p: Primitive) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     return p.kernel, p.stride, p.padding
 
 
-def _zero(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _zero(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     return x.new_zeros(len(x), *step.primitive.after(x.shape[1], x.shape[2]), step.primitive.outputs)
 
 
-def _cut(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _cut(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     return x[..., : step.primitive.outputs].contiguous()
 
 
-def _cut_back(run: Pass, step: Step, g: Tensor) -> None:
-    run.give(step.sources[0], functional.pad(g, (0, step.primitive.inputs - step.primitive.outputs)))
+def _cut_back(run: TrainingPass, step: Step, g: Tensor) -> None:
+    run.accumulate(step.sources[0], functional.pad(g, (0, step.primitive.inputs - step.primitive.outputs)))
 
 
-def _drop(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _drop(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     return x if run.scales is None else x * run.scales[step.path, :, None, None, None]
 
 
-def _drop_back(run: Pass, step: Step, g: Tensor) -> None:
-    run.give(step.sources[0], g if run.scales is None else g * run.scales[step.path, :, None, None, None], run.scales is not None)
+def _drop_back(run: TrainingPass, step: Step, g: Tensor) -> None:
+    run.accumulate(step.sources[0], g if run.scales is None else g * run.scales[step.path, :, None, None, None], run.scales is not None)
 
 
-def _pad(run: Pass, step: Step, x: Tensor) -> Tensor:
+def _pad(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     return functional.pad(x, (0, 0, 0, step.size[1] - x.shape[2], 0, step.size[0] - x.shape[1]))
 
 
-def _pad_back(run: Pass, step: Step, g: Tensor) -> None:
+def _pad_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     _, height, width, _ = run.values[step.sources[0]].shape
-    run.give(step.sources[0], g[:, :height, :width].contiguous())
+    run.accumulate(step.sources[0], g[:, :height, :width].contiguous())
 
 
-def _add(run: Pass, step: Step, *parts: Tensor) -> Tensor:
+def _add(run: TrainingPass, step: Step, *parts: Tensor) -> Tensor:
     out = parts[0] + parts[1]
     for part in parts[2:]:
         out += part
     return out
 
 
-def _add_back(run: Pass, step: Step, g: Tensor) -> None:
+def _add_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     for source in step.sources:
-        run.give(source, g, False)
+        run.accumulate(source, g, False)
 
 
-def _concat(run: Pass, step: Step, *parts: Tensor) -> Tensor:
+def _concat(run: TrainingPass, step: Step, *parts: Tensor) -> Tensor:
     return torch.cat(parts, 3)
 
 
-def _concat_back(run: Pass, step: Step, g: Tensor) -> None:
+def _concat_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     widths = [run.values[source].shape[3] for source in step.sources]
     for source, part in zip(step.sources, g.split(widths, 3), strict=True):
-        run.give(source, part.contiguous())
+        run.accumulate(source, part.contiguous())
 
 
-STEPS: dict[str, tuple[Callable[..., Tensor], Callable[[Pass, Step, Tensor], None]]] = {
+STEPS: dict[str, tuple[Callable[..., Tensor], Callable[[TrainingPass, Step, Tensor], None]]] = {
     "relu": (_relu, _relu_back), "relu6": (_relu6, _relu6_back), "bn": (_bn, _bn_back),
     "conv": (_conv, _conv_back), "dw": (_dw, _dw_back), "fr": (_fr, _fr_back),
     "max": (_max, _max_back), "avg": (_avg, _avg_back), "zero": (_zero, lambda run, step, g: None), "drop": (_drop, _drop_back),
@@ -388,7 +388,7 @@ class Train(torch.autograd.Function):
         ctx: Any, flat: Tensor, images: Tensor, plan: Plan, nodes: Sequence[int], weights: Weights, gradients: Weights,
         scales: Tensor | None,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        run = Pass(weights, scales)
+        run = TrainingPass(weights, scales)
         run.forward(plan.steps, images.permute(0, 2, 3, 1).contiguous())
         ctx.run, ctx.plan, ctx.gradients, ctx.at = run, plan, gradients, [plan.nodes[node] for node in nodes]
         return tuple(run.values[at].permute(0, 3, 1, 2) for at in ctx.at)
@@ -397,6 +397,6 @@ class Train(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         ctx.gradients.flat.zero_()
         for at, g in zip(ctx.at, grads, strict=True):
-            ctx.run.give(at, g.permute(0, 2, 3, 1).contiguous(), False)
+            ctx.run.accumulate(at, g.permute(0, 2, 3, 1).contiguous(), False)
         ctx.run.backward(ctx.plan.steps, ctx.gradients)
         return ctx.gradients.flat.clone(), None, None, None, None, None, None

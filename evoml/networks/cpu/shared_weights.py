@@ -1,7 +1,7 @@
 """A supernet with its weights: loss and gradients by weights and by mix, scores of what is read off it, and the weights of a genotype's own network.
 
 One-Shot: Bender et al. 2018, "Understanding and Simplifying One-Shot Architecture Search", ICML. DARTS: Liu et al. 2019, arXiv 1806.09055. ProxylessNAS, whose inactive
-paths are not kept: Cai et al. 2019, arXiv 1812.00332. What it computes is what `plain_supernet` computes, on a CPU, without torch's autograd and without a second model.
+paths are not kept: Cai et al. 2019, arXiv 1812.00332. What it computes is what `reference_supernet` computes, on a CPU, without torch's autograd and without a second model.
 """
 
 import math
@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from evoml.networks.cpu._supernet_pass import Bank, Buffers, Passage, Terms
-from evoml.networks.cpu._supernet_plan import Live, Node, Plan, plan
+from evoml.networks.cpu._supernet_pass import Buffers, CandidateArrays, SupernetPass, WeightViews
+from evoml.networks.cpu._supernet_plan import ActivePlan, Node, Plan, plan
 from evoml.networks.cpu._training_pass import Weights
 from evoml.networks.module import _Place, _places
 from evoml.phenotypes.network import Edge, Network, Supernet
 
 if TYPE_CHECKING:
-    from evoml.networks.reference_supernet import PlainSupernet
+    from evoml.networks.reference_supernet import ReferenceSupernet
 
 SCORED = 256  # images of a batch in `score`
 _GRADIENTS = 8  # tensors whose gradients are there at once
@@ -39,7 +39,7 @@ class Gradients:
     mix: np.ndarray | None  # as the mix: [G, O] or [ghosts, G, O]
 
 
-class Shared:
+class SharedWeights:
     """The weights of a supernet, and passes through it. Images are [N, H, W, C], labels [N].
 
     A mix says how much of every option there is, [G, O]; with ghosts [ghosts, G, O]: the batch in that many equal parts, each normalised by itself.
@@ -71,8 +71,10 @@ class Shared:
                 self.weights[part] = rng.uniform(-1, 1, p.parameters) * math.sqrt(p.outputs / p.parameters)
         self.weights[size:] = rng.uniform(-1, 1, len(self.weights) - size) / math.sqrt(features)
         self._plan, self._buffers = plan(network), Buffers()
-        self._own, self._other, self._found = (self._bank(flat) for flat in (self.weights, *np.zeros((2, len(self.weights)), self.dtype)))
-        self._live: dict[bytes, tuple[Live, dict[int, Terms]]] = {}
+        self._own, self._other, self._found = (
+            self._weight_views(flat) for flat in (self.weights, *np.zeros((2, len(self.weights)), self.dtype))
+        )
+        self._active: dict[bytes, tuple[ActivePlan, dict[int, CandidateArrays]]] = {}
 
     def gradients(
         self, x: np.ndarray, y: np.ndarray, mix: np.ndarray, *, weights: np.ndarray | None = None, of_weights: bool = True,
@@ -86,21 +88,21 @@ class Shared:
         ghosts = np.asarray(mix, np.float64) if mix.ndim == 3 else np.asarray(mix, np.float64)[None]
         if len(x) % len(ghosts):
             raise ValueError(f"{len(x)} images cannot be parted among {len(ghosts)} ghosts")
-        bank = self._own
+        weight_views = self._own
         if weights is not None:
             self._other.flat[:] = weights
-            bank = self._other
+            weight_views = self._other
         loss, right, total, slopes = 0.0, 0, np.zeros_like(self.weights) if of_weights else None, np.zeros_like(ghosts)
         with self._threads():
             for index, (images, labels, part) in enumerate(zip(np.split(x, len(ghosts)), np.split(y, len(ghosts)), ghosts, strict=True)):
-                live, run = self._begin(part, bank, wanted)
+                active, run = self._begin(part, weight_views, wanted)
                 self._found.flat[:] = 0
-                found, hits = self._loss(run, images, labels, len(x), bank, (of_weights, of_mix), wanted)
+                found, hits = self._loss(run, images, labels, len(x), weight_views, (of_weights, of_mix), wanted)
                 loss, right = loss + found, right + hits
                 slopes[index] = run.slopes
                 if total is not None:
                     total += self._found.flat
-                self.spent += len(images) * self._cost(live, of_weights, of_mix, part, wanted)
+                self.spent += len(images) * self._cost(active, of_weights, of_mix, part, wanted)
         if total is not None:
             total[~self.decayed] = 0
         return Gradients(loss, right, total, (slopes if mix.ndim == 3 else slopes[0]) if of_mix else None)
@@ -122,26 +124,32 @@ class Shared:
             return self._logits(x, mix).double().softmax(1).numpy()
 
     def _logits(self, x: np.ndarray, mix: np.ndarray) -> torch.Tensor:
-        live, run = self._begin(np.asarray(mix, np.float64), self._own)
-        self.spent += len(x) * (live.spent[0] + self._linear)
+        active, run = self._begin(np.asarray(mix, np.float64), self._own)
+        self.spent += len(x) * (active.spent[0] + self._linear)
         return self._head(run.run(self._tensor(x), False), self._own)[1]
 
-    def _begin(self, mix: np.ndarray, bank: Bank, wanted: np.ndarray | None = None) -> tuple[Live, Passage]:
+    def _begin(self, mix: np.ndarray, weight_views: WeightViews, wanted: np.ndarray | None = None) -> tuple[ActivePlan, SupernetPass]:
         key = (mix != 0).tobytes() + (b"" if wanted is None else np.asarray(wanted, bool).tobytes())
-        if key not in self._live:
-            if len(self._live) >= KEPT:
-                self._live.clear()
-            live = self._plan.live(mix, wanted)
-            self._live[key] = live, {node: Terms(terms, self._plan.sizes[node][0], bank.starts) for node, terms in live.terms.items()}
-        live, terms = self._live[key]
-        return live, Passage(self._plan, live, terms, bank, mix, self._buffers)
+        if key not in self._active:
+            if len(self._active) >= KEPT:
+                self._active.clear()
+            active = self._plan.active(mix, wanted)
+            self._active[key] = (
+                active,
+                {
+                    node: CandidateArrays(candidates, self._plan.sizes[node][0], weight_views.starts)
+                    for node, candidates in active.candidates.items()
+                },
+            )
+        active, candidates = self._active[key]
+        return active, SupernetPass(self._plan, active, candidates, weight_views, mix, self._buffers)
 
     def _loss(
-        self, run: Passage, x: np.ndarray, y: np.ndarray, count: int, bank: Bank, of: tuple[bool, bool], wanted: np.ndarray | None
+        self, run: SupernetPass, x: np.ndarray, y: np.ndarray, count: int, weight_views: WeightViews, of: tuple[bool, bool], wanted: np.ndarray | None
     ) -> tuple[float, int]:  # fmt: skip
         """What a part of a batch of `count` adds to the loss, and the images that are right; gradients where `of` (weights, mix) wants some."""
         value = run.run(self._tensor(x), any(of))
-        features, logits = self._head(value, bank)
+        features, logits = self._head(value, weight_views)
         classes, logs = torch.from_numpy(np.asarray(y, np.int64)), logits.log_softmax(1)
         goal = functional.one_hot(classes, logits.shape[1]).to(logs.dtype) * (1 - self.smoothing) + self.smoothing / logits.shape[1]
         loss, right = -float((goal * logs).sum()) / count, int((logits.argmax(1) == classes).sum())
@@ -151,18 +159,18 @@ class Shared:
                 weight, bias = self._linear_of(self._found)
                 torch.mm(g.t(), features, out=weight)
                 torch.sum(g, 0, out=bias)
-            to = (g @ self._linear_of(bank)[0])[:, None, None, :] / (value.shape[1] * value.shape[2])
+            to = (g @ self._linear_of(weight_views)[0])[:, None, None, :] / (value.shape[1] * value.shape[2])
             run.back((value > 0) * to, self._found, of[0], wanted)
         return loss, right
 
-    def _head(self, value: torch.Tensor, bank: Bank) -> tuple[torch.Tensor, torch.Tensor]:
+    def _head(self, value: torch.Tensor, weight_views: WeightViews) -> tuple[torch.Tensor, torch.Tensor]:
         """The features that the linear layer reads, and the class scores."""
-        features, (weight, bias) = value.clamp_min(0).mean((1, 2)), self._linear_of(bank)
+        features, (weight, bias) = value.clamp_min(0).mean((1, 2)), self._linear_of(weight_views)
         return features, torch.addmm(bias, features, weight.t())
 
-    def _linear_of(self, bank: Bank) -> tuple[torch.Tensor, torch.Tensor]:
+    def _linear_of(self, weight_views: WeightViews) -> tuple[torch.Tensor, torch.Tensor]:
         first, second = self._heads
-        return bank.weights.flat[first:second].view(self.supernet.network.classes, -1), bank.weights.flat[second:]
+        return weight_views.weights.flat[first:second].view(self.supernet.network.classes, -1), weight_views.weights.flat[second:]
 
     def _tensor(self, x: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(x, self.dtype))
@@ -172,17 +180,21 @@ class Shared:
         """Multiply-adds of the linear layer."""
         return self._heads[1] - self._heads[0]
 
-    def _cost(self, live: Live, of_weights: bool, of_mix: bool, mix: np.ndarray, wanted: np.ndarray | None) -> int:
+    def _cost(self, active: ActivePlan, of_weights: bool, of_mix: bool, mix: np.ndarray, wanted: np.ndarray | None) -> int:
         """Multiply-adds of one image."""
-        forward, inputs, opened = live.spent
+        forward, inputs, opened = active.spent
         total = forward + self._linear + (inputs + forward + 2 * self._linear if of_weights else opened + self._linear if of_mix else 0)
         if wanted is not None:
-            again = [term for step in live.steps if isinstance(step, Node) for term in step.terms]
-            chains = [term.chain for term in again if term.option is not None and not mix[term.option] and wanted[term.option]]
+            again = [candidate for step in active.steps if isinstance(step, Node) for candidate in step.candidates]
+            chains = [
+                candidate.chain
+                for candidate in again
+                if candidate.option is not None and not mix[candidate.option] and wanted[candidate.option]
+            ]
             total += sum(self._plan.spent[index] for chain in chains for index in chain)
         return total
 
-    def _bank(self, flat: np.ndarray) -> Bank:
+    def _weight_views(self, flat: np.ndarray) -> WeightViews:
         """Flat weights as the steps take them."""
         whole, matrices, moments = torch.from_numpy(flat), {}, {}
         for name, place in self._places.items():
@@ -192,7 +204,7 @@ class Shared:
             else:
                 matrices[name] = flat[place.start : place.start + p.parameters].reshape(p.outputs, -1)
         views = {name: place.view(whole) for name, place in self._places.items()}
-        return Bank(Weights(whole, views, moments), {name: place.start for name, place in self._places.items()}, matrices)
+        return WeightViews(Weights(whole, views, moments), {name: place.start for name, place in self._places.items()}, matrices)
 
     def active(self, mix: np.ndarray) -> np.ndarray:
         """Which weights a pass with this mix uses, [P] bool."""
@@ -222,9 +234,9 @@ class Shared:
         out["linear.weight"] = whole[self._heads[0] : self._heads[1]].view(network.classes, -1)
         return out | {"linear.bias": whole[self._heads[1] :]}
 
-    def pairs(self, plain: "PlainSupernet", flat: np.ndarray | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def pairs(self, reference: "ReferenceSupernet", flat: np.ndarray | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Its weights, or other flat numbers [P], as views beside the parameters of the plain model that they belong to."""
-        whole, steps = torch.from_numpy(self.weights if flat is None else flat), plain.steps()
+        whole, steps = torch.from_numpy(self.weights if flat is None else flat), reference.steps()
         for name, place in self._places.items():
             step, view = steps[name], place.view(whole)
             if place.primitive.kind != "bn":
@@ -232,8 +244,8 @@ class Shared:
             elif step.weight is not None:
                 yield from ((view[0], step.weight), (view[1], step.bias))
         first, second = self._heads
-        yield whole[first:second].view(self.supernet.network.classes, -1), plain.linear.weight
-        yield whole[second:], plain.linear.bias
+        yield whole[first:second].view(self.supernet.network.classes, -1), reference.linear.weight
+        yield whole[second:], reference.linear.bias
 
     def bytes(self, batch: int, mix: np.ndarray | None = None) -> int:
         """About how much memory a step takes at its peak: with all options, or with those of a mix [G, O]. Ghosts take turns: give the images of one."""
@@ -268,9 +280,9 @@ def memory(supernet: Supernet, batch: int, itemsize: int = 4, mix: np.ndarray | 
 
 def _bytes(steps: Plan, supernet: Supernet, batch: int, itemsize: int, mix: np.ndarray | None) -> int:
     """Every tensor's value, where the maxima of poolings were, the gradients of a few tensors at a time, and what there is for every weight."""
-    live = steps.live(np.ones(supernet.open.shape) if mix is None else mix, None)
-    numbers = {step.to: math.prod(steps.sizes[step.to]) for step in live.steps}
-    maxima = sum(numbers[step.to] for step in live.steps if step.kind == "max")
+    active = steps.active(np.ones(supernet.available.shape) if mix is None else mix, None)
+    numbers = {step.to: math.prod(steps.sizes[step.to]) for step in active.steps}
+    maxima = sum(numbers[step.to] for step in active.steps if step.kind == "max")
     return (
         batch * (itemsize * (sum(numbers.values()) + _GRADIENTS * max(numbers.values())) + 8 * maxima)
         + itemsize * _COPIES * supernet.network.parameters

@@ -16,7 +16,7 @@ from evoml.contracts.task import Trials
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.genotypes.population import DIVERGED, OK, Population
-from evoml.phenotypes.neuron_graphs import Graphs
+from evoml.phenotypes.neuron_graphs import NeuronGraphs
 
 UNSAID = "its score is not a finite number"
 
@@ -32,14 +32,14 @@ class RolloutEvaluator(BatchEvaluator):
 
     def __init__(self, settings: Settings, tasks: Trials, space: Space, backend: str) -> None:
         if space.phenotype != "neurons":
-            raise InputError("evaluator: behaviour tries networks of neurons, which this space does not make; space neat does")
+            raise InputError("evaluator: rollout tries networks of neurons, which this space does not make; space neat does")
         if not isinstance(tasks, Trials):
-            raise InputError("evaluator: behaviour needs a task that networks are tried in, such as xor or double_pole")
+            raise InputError("evaluator: rollout needs a task that networks are tried in, such as xor or double_pole")
         self.settings, self.tasks, self.space, self.backend = settings, tasks, space, backend
         self.objectives = (Objective("fitness", True),)
         self.counts = {"candidates": 0, "failed": 0, "steps": 0}
 
-    def __call__(self, graphs: Graphs) -> Evaluation:
+    def __call__(self, graphs: NeuronGraphs) -> Evaluation:
         """Fitness of every network, [P, 1]."""
         tried = self.tasks.run(graphs, self.backend, self.workers)
         fitness = tried.scores[:, :1]
@@ -59,7 +59,7 @@ class RolloutEvaluator(BatchEvaluator):
         """Have `watch` told now and then in a call how many networks have been tried and how many of them failed, where that takes long."""
         self.tasks.watch = watch
 
-    def per_task(self, graphs: Graphs) -> np.ndarray:
+    def per_task(self, graphs: NeuronGraphs) -> np.ndarray:
         """Every number that the trials report, [P, names]."""
         return self.tasks.run(graphs, self.backend, self.workers).scores
 
