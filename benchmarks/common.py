@@ -11,8 +11,13 @@ from evoml.search.rounds import Rounds
 
 
 def search(folder: Path, sets: Iterable[str]) -> Rounds:
-    """A search of the system automl-zero with these settings, `key=value` each; its folder made, its kernels compiled."""
-    out = Rounds(build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in sets]), folder)
+    """A search of the system automl-zero with these settings, `key=value` each; its folder made,
+    its kernels compiled.
+    """
+    out = Rounds(
+        build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in sets]),
+        folder,
+    )
     out.create()
     out.prepare()
     return out

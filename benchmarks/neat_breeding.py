@@ -2,9 +2,11 @@
 
     python benchmarks/neat_breeding.py [--repeats 7] [--result FILE]
 
-Genomes of about 60 links are grown from random parents at high rates, then generations at the paper's rates are timed on one pinned core: ask (parents, crossover, mutation) and
-tell (species, representatives), and the lowering to instruction tables. Fitness is random. Beside it neat-python's reproduction and speciation of its own genomes of that size,
-where it is installed. Writes benchmarks/results/neat_breeding.json.
+Genomes of about 60 links are grown from random parents at high rates, then generations at the
+paper's rates are timed on one pinned core: ask (parents, crossover, mutation) and tell (species,
+representatives), and the lowering to instruction tables. Fitness is random. Beside it neat-python's
+reproduction and speciation of its own genomes of that size, where it is installed. Writes
+benchmarks/results/neat_breeding.json.
 """
 
 import argparse
@@ -30,7 +32,11 @@ from evoml.tasks import xor
 RESULT = Path(__file__).parent / "results" / "neat_breeding.json"
 INPUTS, OUTPUTS, LINKS = 8, 4, 60
 # Members, and the threshold that gives few or hundreds of species.
-SIZES = {"1,000": (1000, 3.0), "10,000, hundreds of species": (10_000, 2.5), "100,000": (100_000, 4.0)}
+SIZES = {
+    "1,000": (1000, 3.0),
+    "10,000, hundreds of species": (10_000, 2.5),
+    "100,000": (100_000, 4.0),
+}
 
 
 class Shape:
@@ -40,16 +46,28 @@ class Shape:
 def grown(size: int, threshold: float) -> Any:
     """A strategy whose population has LINKS links on average."""
     space = spaces.NEATSpace(spaces.Settings()).for_task(Shape())
-    box = toolbox(space, RolloutEvaluator(Settings(), xor.XorTask(xor.Settings(), None, 0).search(), space, "numba"))
+    box = toolbox(
+        space,
+        RolloutEvaluator(Settings(), xor.XorTask(xor.Settings(), None, 0).search(), space, "numba"),
+    )
     own = strategies.Settings(
-        population=size, threshold=threshold, add_node=0.5, add_link=0.8, stagnation=0, survivors=1.0, champion_size=size
+        population=size,
+        threshold=threshold,
+        add_node=0.5,
+        add_link=0.8,
+        stagnation=0,
+        survivors=1.0,
+        champion_size=size,
     )
     one, rng = strategies.NEAT(box, own, 1), np.random.default_rng(1)
     generation(one, rng)
     while one.population.sizes[:, 1].mean() < LINKS:
         generation(one, rng)
     quiet = strategies.Settings(population=size, threshold=threshold)
-    one.settings, one._rates = quiet, box.rates({name: getattr(quiet, name) for name in strategies.RATES})
+    one.settings, one._rates = (
+        quiet,
+        box.rates({name: getattr(quiet, name) for name in strategies.RATES}),
+    )
     return one, rng, space
 
 
@@ -71,12 +89,21 @@ def measured(size: int, threshold: float, repeats: int) -> dict[str, Any]:
     space.phenotypes(one.population)
     lowering = time.perf_counter() - began
     ask, tell = (statistics.median(each) for each in zip(*times, strict=True))
-    micro = {name: seconds / size * 1e6 for name, seconds in (("ask", ask), ("tell", tell), ("lowering", lowering))}
-    return micro | {"child": micro["ask"] + micro["tell"], "links": float(one.population.sizes[:, 1].mean()), "species": len(one.table)}
+    micro = {
+        name: seconds / size * 1e6
+        for name, seconds in (("ask", ask), ("tell", tell), ("lowering", lowering))
+    }
+    return micro | {
+        "child": micro["ask"] + micro["tell"],
+        "links": float(one.population.sizes[:, 1].mean()),
+        "species": len(one.table),
+    }
 
 
 def peer(repeats: int) -> dict[str, Any] | None:
-    """neat-python's reproduction and speciation of 1,000 genomes of that size; None where it is not installed."""
+    """neat-python's reproduction and speciation of 1,000 genomes of that size; None where it is not
+    installed.
+    """
     try:
         import neat
     except ImportError:
@@ -149,22 +176,36 @@ min_species_size = 1
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config"
         path.write_text(text)
-        config = neat.Config(neat.DefaultGenome, neat.DefaultReproduction, neat.DefaultSpeciesSet, neat.DefaultStagnation, str(path))
+        config = neat.Config(
+            neat.DefaultGenome,
+            neat.DefaultReproduction,
+            neat.DefaultSpeciesSet,
+            neat.DefaultStagnation,
+            str(path),
+        )
     population = neat.Population(config)
     times = []
     for number in range(repeats):
         for genome in population.population.values():
             genome.fitness = random.random()
         began = time.perf_counter()
-        population.population = population.reproduction.reproduce(config, population.species, config.pop_size, number)
+        population.population = population.reproduction.reproduce(
+            config, population.species, config.pop_size, number
+        )
         population.species.speciate(config, population.population, number + 1)
         times.append(time.perf_counter() - began)
     links = statistics.mean(len(genome.connections) for genome in population.population.values())
-    return {"child": statistics.median(times) / 1000 * 1e6, "links": links, "species": len(population.species.species)}
+    return {
+        "child": statistics.median(times) / 1000 * 1e6,
+        "links": links,
+        "species": len(population.species.species),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()

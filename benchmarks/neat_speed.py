@@ -1,12 +1,15 @@
-"""How many evaluations of NEAT's networks a second, beside neat-python and beside the same networks as programs for the program interpreter?
+"""How many evaluations of NEAT's networks a second, beside neat-python and beside the same networks
+as programs for the program interpreter?
 
     taskset -c 0 python benchmarks/neat_speed.py [--networks 1000] [--repeats 15]
 
-One core. Networks of 20 values (7 inputs, the bias, 2 outputs, 10 hidden nodes) and 60 connections, each run on the same 256 inputs; an evaluation is one network on
-one input. All columns are measured in turn in one process. Reading the networks' arrays and giving the outputs back count, making the arrays from genomes does in the row that
-says so.
-A program multiplies and adds a connection at a time, which takes three instructions, and tanh six; tasks are its lanes, so it gets the inputs as 16 tasks.
-neat-python runs as many of the networks as fit into about a second. Writes benchmarks/results/neat_speed.json.
+One core. Networks of 20 values (7 inputs, the bias, 2 outputs, 10 hidden nodes) and 60 connections,
+each run on the same 256 inputs; an evaluation is one network on one input. All columns are measured
+in turn in one process. Reading the networks' arrays and giving the outputs back count, making the
+arrays from genomes does in the row that says so. A program multiplies and adds a connection at a
+time, which takes three instructions, and tanh six; tasks are its lanes, so it gets the inputs as 16
+tasks. neat-python runs as many of the networks as fit into about a second. Writes
+benchmarks/results/neat_speed.json.
 """
 
 import argparse
@@ -38,22 +41,32 @@ PEER = 8  # networks that neat-python runs
 
 
 def networks(count: int, activation: str) -> NeuronGraphs:
-    """Feed-forward networks of random connections; every hidden node and output has one at least."""
+    """Feed-forward networks of random connections; every hidden node and output has one at
+    least.
+    """
     rng = np.random.default_rng(0)
-    nodes, order = OUTPUTS + HIDDEN, INPUTS + 1 + np.roll(np.arange(OUTPUTS + HIDDEN), -OUTPUTS)  # hidden nodes, then outputs
+    # hidden nodes, then outputs
+    nodes, order = OUTPUTS + HIDDEN, INPUTS + 1 + np.roll(np.arange(OUTPUTS + HIDDEN), -OUTPUTS)
     sources, counts = [], []
     for _ in range(count):
-        known = [np.concatenate([np.arange(INPUTS + 1), order[: min(at, HIDDEN)]]) for at in range(nodes)]
+        known = [
+            np.concatenate([np.arange(INPUTS + 1), order[: min(at, HIDDEN)]]) for at in range(nodes)
+        ]
         pairs = [(at, int(source)) for at in range(nodes) for source in known[at]]
         first = [(at, int(rng.choice(known[at]))) for at in range(nodes)]
         others = [pair for pair in pairs if pair not in set(first)]
-        chosen = sorted(first + [others[at] for at in rng.choice(len(others), CONNECTIONS - nodes, replace=False)])
+        chosen = sorted(
+            first
+            + [others[at] for at in rng.choice(len(others), CONNECTIONS - nodes, replace=False)]
+        )
         sources += [source for _, source in chosen]
         counts += np.bincount([at for at, _ in chosen], minlength=nodes).tolist()
     return NeuronGraphs(
-        INPUTS, OUTPUTS, 1.0, False, np.full(count, INPUTS + 1 + nodes), np.arange(count + 1) * nodes, np.tile(order, count).astype(np.int32),
-        np.full(count * nodes, ACTIVATION_NAMES.index(activation), np.uint8), np.zeros(count * nodes, np.uint8), np.cumsum([0, *counts]),
-        np.array(sources, np.int32), rng.normal(size=len(sources)),
+        INPUTS, OUTPUTS, 1.0, False, np.full(count, INPUTS + 1 + nodes),
+        np.arange(count + 1) * nodes, np.tile(order, count).astype(np.int32),
+        np.full(count * nodes, ACTIVATION_NAMES.index(activation), np.uint8),
+        np.zeros(count * nodes, np.uint8), np.cumsum([0, *counts]), np.array(sources, np.int32),
+        rng.normal(size=len(sources)),
     )  # fmt: skip
 
 
@@ -62,21 +75,35 @@ def genomes(space: neat.NEATSpace, graphs: NeuronGraphs) -> Population:
     out = []
     for network in range(len(graphs)):
         rows = range(graphs.nodes[network], graphs.nodes[network + 1])
-        kinds = [kinds_of.INPUT] * INPUTS + [kinds_of.BIAS] + [kinds_of.OUTPUT] * OUTPUTS + [kinds_of.HIDDEN] * HIDDEN
+        kinds = (
+            [kinds_of.INPUT] * INPUTS
+            + [kinds_of.BIAS]
+            + [kinds_of.OUTPUT] * OUTPUTS
+            + [kinds_of.HIDDEN] * HIDDEN
+        )
         nodes = np.zeros(len(kinds), space.schema["nodes"].dtype)
-        nodes["id"], nodes["kind"], nodes["activation"] = np.arange(len(kinds)), kinds, graphs.activation[0]
+        nodes["id"], nodes["kind"], nodes["activation"] = (
+            np.arange(len(kinds)),
+            kinds,
+            graphs.activation[0],
+        )
         links = np.zeros(CONNECTIONS, space.schema["links"].dtype)
         links["innovation"], links["enabled"] = np.arange(CONNECTIONS), 1
         span = slice(graphs.links[rows[0]], graphs.links[rows[-1] + 1])
         links["source"], links["weight"] = graphs.source[span], graphs.weight[span]
-        links["target"] = np.repeat(graphs.slot[rows[0] : rows[-1] + 1], np.diff(graphs.links[rows[0] : rows[-1] + 2]))
+        links["target"] = np.repeat(
+            graphs.slot[rows[0] : rows[-1] + 1], np.diff(graphs.links[rows[0] : rows[-1] + 2])
+        )
         out.append(Genotype(space.schema, {"nodes": nodes, "links": links}))
     return Population.of(space.schema, out)
 
 
 def program(graphs: NeuronGraphs, network: int) -> list[np.ndarray]:
-    """Setup, predict and learn of a program that does what a network of tanh nodes does; its first output is the prediction."""
-    link, one, two, first = 2, 3, 4, 5  # scalars: a weighted input, 1, 2, and from `first` on the network's memory
+    """Setup, predict and learn of a program that does what a network of tanh nodes does; its first
+    output is the prediction.
+    """
+    # scalars: a weighted input, 1, 2, and from `first` on the network's memory
+    link, one, two, first = 2, 3, 4, 5
     rows: list[tuple[Any, ...]] = []
 
     def put(name: str, a: int, b: int, out: int, x: float = 0.0, y: float = 0.0) -> None:
@@ -94,7 +121,12 @@ def program(graphs: NeuronGraphs, network: int) -> list[np.ndarray]:
         out = first + int(graphs.slot[row])
         for at in range(graphs.links[row], graphs.links[row + 1]):
             put("scalar_const_set", 0, 0, link, graphs.weight[at])
-            put("scalar_product", link, first + int(graphs.source[at]), out if at == graphs.links[row] else link)
+            put(
+                "scalar_product",
+                link,
+                first + int(graphs.source[at]),
+                out if at == graphs.links[row] else link,
+            )
             if at > graphs.links[row]:
                 put("scalar_sum", out, link, out)
         for name, a, b in (
@@ -113,25 +145,43 @@ def program(graphs: NeuronGraphs, network: int) -> list[np.ndarray]:
 def programs(graphs: NeuronGraphs) -> Programs:
     parts = [program(graphs, network) for network in range(len(graphs))]
     sizes = np.array([[len(rows) for rows in own] for own in parts], np.int64)
-    tables = tuple(np.zeros((len(parts), sizes[:, function].max()), INSTRUCTION) for function in range(3))
+    tables = tuple(
+        np.zeros((len(parts), sizes[:, function].max()), INSTRUCTION) for function in range(3)
+    )
     for at, own in enumerate(parts):
         for table, rows in zip(tables, own, strict=True):
             table[at, : len(rows)] = rows
-    return Programs(Memory(5 + INPUTS + 1 + OUTPUTS + HIDDEN, 1 + INPUTS, 0), tables, sizes, np.zeros(len(parts), np.uint64))  # type: ignore[arg-type]
+    return Programs(
+        Memory(5 + INPUTS + 1 + OUTPUTS + HIDDEN, 1 + INPUTS, 0),
+        tables,
+        sizes,
+        np.zeros(len(parts), np.uint64),
+    )  # type: ignore[arg-type]
 
 
 def interpreted(graphs: NeuronGraphs, inputs: np.ndarray) -> Callable[[], None]:
-    """The networks as programs on the same inputs; checked to make the same errors. Each task has one training example besides, an evaluation too."""
+    """The networks as programs on the same inputs; checked to make the same errors.
+
+    Each task has one training example besides, an evaluation too.
+    """
     what = programs(graphs)
     x = inputs.reshape(TASKS, -1, INPUTS)
     tasks = TaskSet(
-        "regression", x[:, :1], np.zeros((TASKS, 1)), x, np.zeros(x.shape[:2]), tuple(map(str, range(TASKS))), np.zeros(TASKS, np.uint64)
+        "regression",
+        x[:, :1],
+        np.zeros((TASKS, 1)),
+        x,
+        np.zeros(x.shape[:2]),
+        tuple(map(str, range(TASKS))),
+        np.zeros(TASKS, np.uint64),
     )
     backend = numba.Backend(tasks, what.memory, Rules(1, x.shape[1]))
     which = np.arange(len(graphs))
     errors = numba.forward(graphs, inputs)[:, :, 0].reshape(len(graphs), TASKS, -1)
     got, _ = backend.fitness(what, which)
-    assert np.allclose(got, 1 - 2 / np.pi * np.arctan(np.sqrt((errors**2).mean(axis=-1))), atol=1e-4)
+    assert np.allclose(
+        got, 1 - 2 / np.pi * np.arctan(np.sqrt((errors**2).mean(axis=-1))), atol=1e-4
+    )
     return lambda: backend.fitness(what, which) and None
 
 
@@ -174,11 +224,20 @@ def main() -> None:
     python, name = peer(tanh, inputs)
     space = neat.NEATSpace(neat.Settings(inputs=INPUTS, outputs=OUTPUTS))
     population = genomes(space, tanh)
-    assert np.array_equal(numba.forward(space.phenotypes(population), inputs), numba.forward(tanh, inputs))
-    columns: dict[str, tuple[Callable[[], object] | None, float]] = {  # what to run, and evaluations in it
+    assert np.array_equal(
+        numba.forward(space.phenotypes(population), inputs), numba.forward(tanh, inputs)
+    )
+    # what to run, and evaluations in it
+    columns: dict[str, tuple[Callable[[], object] | None, float]] = {
         "evoml, float32": (lambda: numba.forward(tanh, inputs, dtype="float32"), count * EXAMPLES),
-        "evoml, float32, from genomes": (lambda: numba.forward(space.phenotypes(population), inputs, dtype="float32"), count * EXAMPLES),
-        "evoml, float32, sigmoid": (lambda: numba.forward(sigmoid, inputs, dtype="float32"), count * EXAMPLES),
+        "evoml, float32, from genomes": (
+            lambda: numba.forward(space.phenotypes(population), inputs, dtype="float32"),
+            count * EXAMPLES,
+        ),
+        "evoml, float32, sigmoid": (
+            lambda: numba.forward(sigmoid, inputs, dtype="float32"),
+            count * EXAMPLES,
+        ),
         "evoml, float64": (lambda: numba.forward(tanh, inputs), count * EXAMPLES),
         "program interpreter, float32": (interpreted(tanh, inputs), count * (EXAMPLES + TASKS)),
         "neat-python": (python, min(PEER, count) * EXAMPLES),
@@ -200,9 +259,24 @@ def main() -> None:
             print(f"{column:30} {name}")
             continue
         median = statistics.median(times)
-        rows.append({"column": column, "median": 1 / median, "best": 1 / min(times), "worst": 1 / max(times), "ratio": median / ours})
-        print(f"{column:30} {1 / median:13,.0f} evaluations/s (best {1 / min(times):13,.0f})   {median / ours:8.2f} times evoml's float32")
-    RESULT.write_text(json.dumps({"networks": count, "repeats": options.repeats, "peer": name, "rows": rows}, indent=1))
+        rows.append(
+            {
+                "column": column,
+                "median": 1 / median,
+                "best": 1 / min(times),
+                "worst": 1 / max(times),
+                "ratio": median / ours,
+            }
+        )
+        print(
+            f"{column:30} {1 / median:13,.0f} evaluations/s (best {1 / min(times):13,.0f})   "
+            f"{median / ours:8.2f} times evoml's float32"
+        )
+    RESULT.write_text(
+        json.dumps(
+            {"networks": count, "repeats": options.repeats, "peer": name, "rows": rows}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

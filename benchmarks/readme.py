@@ -28,9 +28,15 @@ def solve_linear(data: dict[str, Any]) -> str:
         ["", "solved", "candidates, millions (median, range)", "CPU seconds (median, range)"],
         [
             ["original C++, until its experiment ended and passed", "10 of 10", "3.1", "98"],
-            ["original C++, until the first above 0.9999 in search", "10 of 10", "2.6 (0.17-10.5)", "-"],
-            ["evoml", f"{summary['solved']} of {len(rows)}", f"{statistics.median(candidates):.2f} ({spread})",
-             f"{statistics.median(seconds):.1f} ({min(seconds):.1f}-{max(seconds):.1f})"],
+            [
+                "original C++, until the first above 0.9999 in search", "10 of 10",
+                "2.6 (0.17-10.5)", "-",
+            ],
+            [
+                "evoml", f"{summary['solved']} of {len(rows)}",
+                f"{statistics.median(candidates):.2f} ({spread})",
+                f"{statistics.median(seconds):.1f} ({min(seconds):.1f}-{max(seconds):.1f})",
+            ],
         ],
     )  # fmt: skip
 
@@ -45,21 +51,37 @@ def real_data(data: dict[str, Any]) -> str:
         cells = []
         for name in names:
             scores = [row["scores"][method] for row in rows if row["data"] == name]
-            cells.append(f"{statistics.mean(scores):.4f} ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else f"{scores[0]:.4f}")
+            cells.append(
+                f"{statistics.mean(scores):.4f} ± {statistics.stdev(scores):.4f}"
+                if len(scores) > 1
+                else f"{scores[0]:.4f}"
+            )
         body.append([f"**{method}**" if method == "discovered program" else method, *cells])
     for title, key, form in (
         ("candidates", "candidates", "{:,.0f}"),
         ("training steps", "training_steps", "{:.1e}"),
         ("seconds", "seconds", "{:,.0f}"),
     ):
-        body.append([f"*{title} a search*", *(form.format(statistics.mean(r[key] for r in rows if r["data"] == name)) for name in names)])
+        body.append(
+            [
+                f"*{title} a search*",
+                *(
+                    form.format(statistics.mean(r[key] for r in rows if r["data"] == name))
+                    for name in names
+                ),
+            ]
+        )
     counts = [f"{titles[name]}, {sum(row['data'] == name for row in rows)} seeds" for name in names]
     return table(["method", *counts], body)
 
 
 def cifar10_hour(data: dict[str, Any]) -> str:
     points = data["points"]
-    chosen = [point for index, point in enumerate(points) if index % 6 == 5 or index == len(points) - 1 or index == 0]
+    chosen = [
+        point
+        for index, point in enumerate(points)
+        if index % 6 == 5 or index == len(points) - 1 or index == 0
+    ]
     body = [
         [
             f"{p['cpu_seconds'] / 60:.0f}",
@@ -72,7 +94,15 @@ def cifar10_hour(data: dict[str, Any]) -> str:
         for p in chosen
     ]
     return table(
-        ["core-minutes", "candidates", "training steps", "best in search (this experiment)", "selected", "selected, on test pairs"], body
+        [
+            "core-minutes",
+            "candidates",
+            "training steps",
+            "best in search (this experiment)",
+            "selected",
+            "selected, on test pairs",
+        ],
+        body,
     )
 
 
@@ -81,18 +111,25 @@ def performance(data: dict[str, Any]) -> str:
     seconds = [row["cpu_seconds"] for row in solve]
     rows = dict(data) | {
         "until the linear regressor passes selection": {
-            "unit": "CPU seconds", "original": [98.0], "runs": seconds, "ratio": 98.0 / statistics.median(seconds)
+            "unit": "CPU seconds",
+            "original": [98.0],
+            "runs": seconds,
+            "ratio": 98.0 / statistics.median(seconds),
         }
-    }  # fmt: skip
+    }
     body = []
     for name, row in rows.items():
         runs, original = row["runs"], row["original"]
         digits = 0 if min(runs) > 100 else 2
-        figures = [f"{value:,.{digits}f}" for value in (min(runs), statistics.median(runs), max(runs))]
+        figures = [
+            f"{value:,.{digits}f}" for value in (min(runs), statistics.median(runs), max(runs))
+        ]
         theirs = " to ".join(f"{value:,g}" for value in original) if original else "-"
         ratio = f"{row['ratio']:.1f}" if row["ratio"] else "-"
         body.append([name, row["unit"], theirs, *figures, ratio])
-    return table(["setting", "unit", "original", "evoml, lowest", "median", "highest", "times faster"], body)
+    return table(
+        ["setting", "unit", "original", "evoml, lowest", "median", "highest", "times faster"], body
+    )
 
 
 def throughput(data: dict[str, Any]) -> str:
@@ -101,7 +138,10 @@ def throughput(data: dict[str, Any]) -> str:
         original = row["original"]
         ratio = f"{row['median'] / original:.1f}" if original else "-"
         parts = row["split"]
-        split = " / ".join(f"{parts[name]:.1f}" for name in ("proposing", "canonical form", "looking up", "interpreting", "rest"))
+        split = " / ".join(
+            f"{parts[name]:.1f}"
+            for name in ("proposing", "canonical form", "looking up", "interpreting", "rest")
+        )
         cells = [str(row[key]) for key in ("tasks", "features", "examples")]
         cells += [f"{row[key]:,.0f}" for key in ("min", "median", "max")]
         body.append([*cells, f"{original:,}" if original else "-", ratio, split])
@@ -129,12 +169,26 @@ def tables(data: dict[str, Any]) -> str:
                 continue
             found = row[key]
             percent = key != "optimum"
-            shown = f"{found['mean']:.2f} ± {found['deviation']:.2f}" if percent else f"{found['mean']:.1f} queries"
+            shown = (
+                f"{found['mean']:.2f} ± {found['deviation']:.2f}"
+                if percent
+                else f"{found['mean']:.1f} queries"
+            )
             reference = f"{found['reference']:g}" if "reference" in found else "-"
             off = f"{found['off']:+.1f}" if "off" in found else "-"
             benchmark, _, method = title.partition(": ")
-            name = benchmark.replace("nasbench201_cifar", "NB201 CIFAR-").replace("nasbench101_cifar", "NB101 CIFAR-")
-            body.append([name, method + (f", {key} queries" if key.isdigit() else ""), shown, reference, off])
+            name = benchmark.replace("nasbench201_cifar", "NB201 CIFAR-").replace(
+                "nasbench101_cifar", "NB101 CIFAR-"
+            )
+            body.append(
+                [
+                    name,
+                    method + (f", {key} queries" if key.isdigit() else ""),
+                    shown,
+                    reference,
+                    off,
+                ]
+            )
     return table(["table", "protocol", "evoml", "reference", "standard errors apart"], body)
 
 
@@ -145,8 +199,9 @@ def training(data: dict[str, Any]) -> str:
         rates, hours = row["images_a_cpu_second"], row["candidates_an_hour"]
         body.append(
             [
-                titles[name], f"{rates['plain']:,.0f}", f"{rates['plain, channels_last']:,.0f}", f"{rates['module']:,.0f}",
-                f"{rates['module: ratio']:.2f}", f"{hours['2 x 1']:,}", f"{hours['1 x 2']:,}",
+                titles[name], f"{rates['plain']:,.0f}", f"{rates['plain, channels_last']:,.0f}",
+                f"{rates['module']:,.0f}", f"{rates['module: ratio']:.2f}", f"{hours['2 x 1']:,}",
+                f"{hours['1 x 2']:,}",
             ]
         )  # fmt: skip
     return table(
@@ -168,7 +223,9 @@ def architectures(data: dict[str, Any]) -> str:
     names = list(dict.fromkeys(row["data"] for row in rows))
     titles = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
     columns: dict[str, Callable[[dict[str, Any]], float]] = {
-        "validation, best of the search": lambda row: max(value or 0.0 for value in row["accuracy"]),
+        "validation, best of the search": lambda row: max(
+            value or 0.0 for value in row["accuracy"]
+        ),
         "test, winner trained anew": lambda row: row.get("test_accuracy", 0.0),
         "parameters of the winner": lambda row: row.get("parameters", 0.0),
         "minutes a search": lambda row: sum(value or 0.0 for value in row["seconds"]) / 60,
@@ -176,13 +233,27 @@ def architectures(data: dict[str, Any]) -> str:
     body = []
     for name in names:
         for method in dict.fromkeys(row["method"] for row in rows):
-            values = [[column(row) for column in columns.values()] for row in rows if (row["data"], row["method"]) == (name, method)]
+            values = [
+                [column(row) for column in columns.values()]
+                for row in rows
+                if (row["data"], row["method"]) == (name, method)
+            ]
             if values:
                 valid, test, parameters, minutes = zip(*values, strict=True)
-                scores = [_spread(valid), _spread(test), f"{statistics.median(parameters):,.0f}", f"{statistics.mean(minutes):.1f}"]
+                scores = [
+                    _spread(valid),
+                    _spread(test),
+                    f"{statistics.median(parameters):,.0f}",
+                    f"{statistics.mean(minutes):.1f}",
+                ]
                 body.append([f"{titles[name]} ({len(values)} seeds)", method, *scores])
-        body += [[titles[name], f"*{title}*", "-", f"{score:.4f}", "-", "-"] for title, score in data["baselines"].get(name, {}).items()]
-    return table(["data", "method", *columns], body) + "\n\n![](benchmarks/results/architectures.png)"
+        body += [
+            [titles[name], f"*{title}*", "-", f"{score:.4f}", "-", "-"]
+            for title, score in data["baselines"].get(name, {}).items()
+        ]
+    return (
+        table(["data", "method", *columns], body) + "\n\n![](benchmarks/results/architectures.png)"
+    )
 
 
 def pareto(data: dict[str, Any]) -> str:
@@ -193,16 +264,38 @@ def pareto(data: dict[str, Any]) -> str:
         sizes = statistics.mean(len(row["front"]) for row in rows)
         smallest = [min((p for a, p in row["front"] if a >= 0.95), default=None) for row in rows]
         known = [value for value in smallest if value is not None]
-        found = f"{statistics.median(known):,.0f} ({len(known)} of {len(rows)} seeds)" if known else "-"
-        body.append([f"{method} ({len(rows)} seeds)", _spread([row["hypervolume"] for row in rows]), f"{sizes:.1f}", _spread(best), found])
-    header = ["", "hypervolume", "candidates on the front", "best validation accuracy", "fewest parameters with 0.95 or more (median)"]
+        found = (
+            f"{statistics.median(known):,.0f} ({len(known)} of {len(rows)} seeds)" if known else "-"
+        )
+        body.append(
+            [
+                f"{method} ({len(rows)} seeds)",
+                _spread([row["hypervolume"] for row in rows]),
+                f"{sizes:.1f}",
+                _spread(best),
+                found,
+            ]
+        )
+    header = [
+        "",
+        "hypervolume",
+        "candidates on the front",
+        "best validation accuracy",
+        "fewest parameters with 0.95 or more (median)",
+    ]
     return table(header, body) + "\n\n![](benchmarks/results/pareto.png)"
 
 
-_PUBLISHED = {  # the paper's evaluations (Stanley and Miikkulainen 2002; Gomez et al. 2008 for the double poles), neat-python 2.0.0's where they were measured
+# the paper's evaluations (Stanley and Miikkulainen 2002; Gomez et al. 2008 for the double poles),
+# neat-python 2.0.0's where they were measured
+_PUBLISHED = {
     "xor": ("XOR", "4,755; 100 of 100; 2.35 hidden nodes", "79 generations, 17 of 20"),
     "double_pole": ("double pole with velocities", "3,600", "9,292, 8 of 10"),
-    "double_pole_without_velocities": ("double pole without velocities", "33,184; generalisation 286", "-"),
+    "double_pole_without_velocities": (
+        "double pole without velocities",
+        "33,184; generalisation 286",
+        "-",
+    ),
 }
 
 
@@ -213,10 +306,19 @@ def neat_published(data: dict[str, Any]) -> str:
         solved = [row for row in rows if row["solved"]]
         counts = [row["evaluations"] for row in solved]
         cpu = [row["seconds"]["cpu"] for row in rows]
-        more = f", generalisation {statistics.mean(row['selected'] for row in solved):.0f}" if "without" in task else ""
+        more = (
+            f", generalisation {statistics.mean(row['selected'] for row in solved):.0f}"
+            if "without" in task
+            else ""
+        )
         body.append(
-            [title, paper, peer, f"{len(solved)} of {len(rows)}", f"{statistics.mean(counts):,.0f} ± {statistics.stdev(counts):,.0f}{more}",
-             f"{statistics.mean(row['generations'] for row in solved):.1f}", f"{statistics.mean(row['hidden'] for row in solved):.2f}", f"{statistics.median(cpu):.2f}"]
+            [
+                title, paper, peer, f"{len(solved)} of {len(rows)}",
+                f"{statistics.mean(counts):,.0f} ± {statistics.stdev(counts):,.0f}{more}",
+                f"{statistics.mean(row['generations'] for row in solved):.1f}",
+                f"{statistics.mean(row['hidden'] for row in solved):.2f}",
+                f"{statistics.median(cpu):.2f}",
+            ]
         )  # fmt: skip
     header = [
         "",
@@ -235,10 +337,24 @@ def neat_published(data: dict[str, Any]) -> str:
         returns = [row["test"]["return"] for row in gym if row["task"] == task]
         counts = [row["evaluations"] for row in gym if row["task"] == task]
         body.append(
-            [task.removeprefix("gym:"), str(len(returns)), f"{statistics.mean(counts):,.0f}", ", ".join(f"{each:.1f}" for each in returns)]
+            [
+                task.removeprefix("gym:"),
+                str(len(returns)),
+                f"{statistics.mean(counts):,.0f}",
+                ", ".join(f"{each:.1f}" for each in returns),
+            ]
         )
     return out + (
-        "\n\n" + table(["environment", "seeds", "networks tried (mean)", "mean return of 100 fresh episodes, each seed"], body)
+        "\n\n"
+        + table(
+            [
+                "environment",
+                "seeds",
+                "networks tried (mean)",
+                "mean return of 100 fresh episodes, each seed",
+            ],
+            body,
+        )
         if body
         else ""
     )
@@ -246,26 +362,40 @@ def neat_published(data: dict[str, Any]) -> str:
 
 def neat_speed(data: dict[str, Any]) -> str:
     return table(
-        ["1,000 networks of 60 links on 256 inputs, one core", "network evaluations a second", "time, of the first row's"],
+        [
+            "1,000 networks of 60 links on 256 inputs, one core",
+            "network evaluations a second",
+            "time, of the first row's",
+        ],
         [[row["column"], f"{row['median']:,.0f}", f"{row['ratio']:,.1f}"] for row in data["rows"]],
     )
 
 
 def neat_breeding(data: dict[str, Any]) -> str:
     return table(
-        ["members", "links", "species", "microseconds a child", "of them breeding", "of them speciation"],
         [
-            [row["what"], f"{row['links']:.0f}", f"{row['species']:,}", f"{row['child']:,.1f}", *(f"{row[name]:.1f}" if name in row else "-" for name in ("ask", "tell"))]
-            for row in data["rows"]
+            "members", "links", "species", "microseconds a child", "of them breeding",
+            "of them speciation",
+        ],
+        [
+            [
+                row["what"], f"{row['links']:.0f}", f"{row['species']:,}", f"{row['child']:,.1f}",
+                *(f"{row[name]:.1f}" if name in row else "-" for name in ("ask", "tell")),
+            ] for row in data["rows"]
         ],
     )  # fmt: skip
 
 
 def shared_weights(data: dict[str, Any]) -> str:
-    rows, sets = data["rows"], {"digits": "digits", "mnist": "MNIST, 14x14", "cifar10": "CIFAR-10, 12x12"}
+    rows, sets = (
+        data["rows"],
+        {"digits": "digits", "mnist": "MNIST, 14x14", "cifar10": "CIFAR-10, 12x12"},
+    )
     body = []
     for name, title in sets.items():
-        for method in dict.fromkeys([*data["settings"]["methods"], "aging evolution", "random search"]):
+        for method in dict.fromkeys(
+            [*data["settings"]["methods"], "aging evolution", "random search"]
+        ):
             own = [row for row in rows if row["data"] == name and row["method"] == method]
             if not own:
                 continue
@@ -273,33 +403,53 @@ def shared_weights(data: dict[str, Any]) -> str:
                 [row["cpu_seconds"] for row in own if row["cpu_seconds"] is not None],
                 [row for row in own if row.get("kendall") is not None],
             )
-            body.append([
-                title, method, str(len(own)), f"{statistics.mean(row['candidates'] for row in own):,.0f}", f"{statistics.mean(seconds):,.0f}",
-                _spread([row["test_accuracy"] for row in own]), f"{statistics.mean(row['validation'] for row in own):.4f}",
-                f"{statistics.mean(row['random_best'] for row in checked):.4f} ({statistics.mean(row['random_candidates'] for row in checked):.0f})" if checked else "",
-                f"{statistics.mean(row['kendall'] for row in checked):.2f}" if checked else "",
-            ])  # fmt: skip
+            body.append(
+                [
+                    title,
+                    method,
+                    str(len(own)),
+                    f"{statistics.mean(row['candidates'] for row in own):,.0f}",
+                    f"{statistics.mean(seconds):,.0f}",
+                    _spread([row["test_accuracy"] for row in own]),
+                    f"{statistics.mean(row['validation'] for row in own):.4f}",
+                    f"{statistics.mean(row['random_best'] for row in checked):.4f} "
+                    f"({statistics.mean(row['random_candidates'] for row in checked):.0f})"
+                    if checked
+                    else "",
+                    f"{statistics.mean(row['kendall'] for row in checked):.2f}" if checked else "",
+                ]
+            )
     header = [
-        "images", "method", "seeds", "candidates", "search, CPU s", "test accuracy, trained alone", "in validation, trained alone",
-        "best of a random search of equal cost (of so many)", "Kendall, shared against alone",
+        "images", "method", "seeds", "candidates", "search, CPU s", "test accuracy, trained alone",
+        "in validation, trained alone", "best of a random search of equal cost (of so many)",
+        "Kendall, shared against alone",
     ]  # fmt: skip
     return table(header, body)
 
 
 def shared_table(data: dict[str, Any]) -> str:
     published = {
-        "DARTS, second order": "65.38 ± 7.84; 54.30 (all skip connections) in 2020", "DARTS, first order": "59.84 ± 7.84; 54.30 in 2020",
-        "One-Shot, random search": "91.05 ± 0.66 (RSPS)", "SNAS": "-",
-    }  # fmt: skip
+        "DARTS, second order": "65.38 ± 7.84; 54.30 (all skip connections) in 2020",
+        "DARTS, first order": "59.84 ± 7.84; 54.30 in 2020",
+        "One-Shot, random search": "91.05 ± 0.66 (RSPS)",
+        "SNAS": "-",
+    }
     body = []
     for method in data["settings"]["table"][3]:
-        own = [row for row in data["rows"] if row["data"] == "nasbench201" and row["method"] == method]
+        own = [
+            row for row in data["rows"] if row["data"] == "nasbench201" and row["method"] == method
+        ]
         if own:
-            skips = ", ".join(f"{row['skips']['cell'][0]} of {row['skips']['cell'][1]}" for row in own)
-            body.append([
-                method, ", ".join(f"{row['accuracy']:.2f}" for row in own), ", ".join(f"{row['rank']:,}" for row in own), skips,
-                ", ".join(f"{row['kendall']:.2f}" for row in own), published[method],
-            ])  # fmt: skip
+            skips = ", ".join(
+                f"{row['skips']['cell'][0]} of {row['skips']['cell'][1]}" for row in own
+            )
+            body.append(
+                [
+                    method, ", ".join(f"{row['accuracy']:.2f}" for row in own),
+                    ", ".join(f"{row['rank']:,}" for row in own), skips,
+                    ", ".join(f"{row['kendall']:.2f}" for row in own), published[method],
+                ]
+            )  # fmt: skip
     header = [
         "method",
         "test accuracy of the derived cell, each seed",
@@ -331,21 +481,40 @@ def supernet_speed(data: dict[str, Any]) -> str:
         for order, row in data.get(name, {}).items()
         if isinstance(row, dict) and "plain" in row
     ]
-    return table(["shape", "order", "plain, CPU s a step", "evoml", "ratio", "goal", "largest difference after three steps, float64"], body)
+    return table(
+        [
+            "shape",
+            "order",
+            "plain, CPU s a step",
+            "evoml",
+            "ratio",
+            "goal",
+            "largest difference after three steps, float64",
+        ],
+        body,
+    )
 
 
 def supernet_memory(data: dict[str, Any]) -> str:
-    body = [[row["supernet"], row["mode"], f"{row['measured'] / 1e6:,.0f}", f"{row['estimated'] / 1e6:,.0f}"] for row in data["rows"]]
+    body = [
+        [
+            row["supernet"],
+            row["mode"],
+            f"{row['measured'] / 1e6:,.0f}",
+            f"{row['estimated'] / 1e6:,.0f}",
+        ]
+        for row in data["rows"]
+    ]
     return table(["supernet", "what is there", "measured, MB", "estimated before, MB"], body)
 
 
 def latency(data: dict[str, Any]) -> str:
     body = [
         [
-            row["space"], row["images"], str(row["networks"]), f"{row['least'] * 1e3:.2f} to {row['most'] * 1e3:.2f}", f"{row['spearman']:.3f}", f"{row['kendall']:.3f}",
-            f"{row['spearman_of_halves']:.3f}", f"{row['ratio']:.2f}",
-        ]
-        for row in data["rows"]
+            row["space"], row["images"], str(row["networks"]),
+            f"{row['least'] * 1e3:.2f} to {row['most'] * 1e3:.2f}", f"{row['spearman']:.3f}",
+            f"{row['kendall']:.3f}", f"{row['spearman_of_halves']:.3f}", f"{row['ratio']:.2f}",
+        ] for row in data["rows"]
     ]  # fmt: skip
     header = [
         "networks of",
@@ -362,17 +531,20 @@ def latency(data: dict[str, Any]) -> str:
 
 def _spread(values: Sequence[float]) -> str:
     """Mean and standard deviation."""
-    return f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
+    return f"{statistics.mean(values):.4f}" + (
+        f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    )
 
 
 def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
     makers: dict[str, Callable[[dict[str, Any]], str]] = {
-        "solve_linear": solve_linear, "real_data": real_data, "cifar10_hour": cifar10_hour, "performance": performance,
-        "throughput": throughput, "architectures": architectures, "pareto": pareto,
-        "tables": tables, "training": training, "neat_published": neat_published, "neat_speed": neat_speed, "neat_breeding": neat_breeding,
-        "shared_weights": shared_weights, "supernet_speed": supernet_speed, "supernet_memory": supernet_memory, "latency": latency,
+        "solve_linear": solve_linear, "real_data": real_data, "cifar10_hour": cifar10_hour,
+        "performance": performance, "throughput": throughput, "architectures": architectures,
+        "pareto": pareto, "tables": tables, "training": training, "neat_published": neat_published,
+        "neat_speed": neat_speed, "neat_breeding": neat_breeding, "shared_weights": shared_weights,
+        "supernet_speed": supernet_speed, "supernet_memory": supernet_memory, "latency": latency,
     }  # fmt: skip
     blocks = {
         name: make(json.loads((RESULTS / f"{name}.json").read_text()))
@@ -380,10 +552,14 @@ def main() -> None:
         if (RESULTS / f"{name}.json").is_file()
     }
     if (RESULTS / "shared_weights.json").is_file():
-        blocks["shared_table"] = shared_table(json.loads((RESULTS / "shared_weights.json").read_text()))
+        blocks["shared_table"] = shared_table(
+            json.loads((RESULTS / "shared_weights.json").read_text())
+        )
     printed = RESULTS / "make_search.txt"
     if printed.is_file():
-        blocks["make-search"] = f"`make search` ends with:\n\n```\n{printed.read_text().rstrip()}\n```"
+        blocks["make-search"] = (
+            f"`make search` ends with:\n\n```\n{printed.read_text().rstrip()}\n```"
+        )
     for name, block in blocks.items():
         text = re.sub(
             rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)",

@@ -1,10 +1,13 @@
 """How good are discovered programs on class pairs of real images that the search never saw?
 
-    python benchmarks/real_data.py [DATA/automlzero_cifar10_dim16_search36.npz] [--seeds 5] [--workers 2]
-    python benchmarks/real_data.py --random [DATA/...]      adds random search of the same budget to the rows that are there
+    python benchmarks/real_data.py [DATA/automlzero_cifar10_dim16_search36.npz] [--seeds 5]
+    [--workers 2]
+    python benchmarks/real_data.py --random [DATA/...]      adds random search of the same budget to
+    the rows that are there
 
-Search on projected binary tasks of scikit-learn's digits, and of CIFAR-10 where its file is given; then the selected program on the test pairs,
-beside logistic regression and the hand-written programs on the same tasks. Writes benchmarks/results/real_data.json as it goes.
+Search on projected binary tasks of scikit-learn's digits, and of CIFAR-10 where its file is given;
+then the selected program on the test pairs, beside logistic regression and the hand-written
+programs on the same tasks. Writes benchmarks/results/real_data.json as it goes.
 """
 
 import argparse
@@ -22,8 +25,20 @@ RESULT = Path(__file__).parent / "results" / "real_data.json"
 BUDGET = {"digits": 2_000_000, "cifar10": 150_000}
 
 
-def run(name: str, data: Path | None, seed: int, workers: int, folder: Path, strategy: str = "aging_evolution") -> dict[str, Any]:
-    sets = [f"search.seed={seed}", f"search.budget={BUDGET[name]}", f"workers={workers}", f"strategy.name={strategy}"]
+def run(
+    name: str,
+    data: Path | None,
+    seed: int,
+    workers: int,
+    folder: Path,
+    strategy: str = "aging_evolution",
+) -> dict[str, Any]:
+    sets = [
+        f"search.seed={seed}",
+        f"search.budget={BUDGET[name]}",
+        f"workers={workers}",
+        f"strategy.name={strategy}",
+    ]
     if data is not None:
         sets += [f"task.data={json.dumps(str(data))}", "evaluator.epochs=1", "search.experiment=0"]
     started = search(folder / f"{name}-{seed}", sets)
@@ -33,10 +48,14 @@ def run(name: str, data: Path | None, seed: int, workers: int, folder: Path, str
     assert result.test is not None
     scores = {"discovered program": result.test["accuracy"], **baselines(problem, tasks)}
     averaged = programs_folder() / "automl_zero" / "averaged_weights.py"
-    scores["bilinear, averaged weights (hand-written)"] = float(score_program(problem, tasks, averaged).mean())
+    scores["bilinear, averaged weights (hand-written)"] = float(
+        score_program(problem, tasks, averaged).mean()
+    )
     return {
-        "data": name, "seed": seed, "candidates": result.evaluations, "training_steps": result.counts["steps"],
-        "seconds": round(result.seconds, 1), "selected": result.best["objectives"]["accuracy"], "scores": scores, "program": result.best["text"],
+        "data": name, "seed": seed, "candidates": result.evaluations,
+        "training_steps": result.counts["steps"], "seconds": round(result.seconds, 1),
+        "selected": result.best["objectives"]["accuracy"], "scores": scores,
+        "program": result.best["text"],
     }  # fmt: skip
 
 
@@ -53,9 +72,18 @@ def main() -> None:
         for row in rows:
             if row["data"] == "digits" or options.data:
                 data = None if row["data"] == "digits" else options.data
-                other = run(row["data"], data, row["seed"], options.workers, folder, "random_search")
+                other = run(
+                    row["data"], data, row["seed"], options.workers, folder, "random_search"
+                )
                 row["scores"]["random search, same budget"] = other["scores"]["discovered program"]
-                print(row["data"], row["seed"], other["selected"], other["scores"]["discovered program"], other["seconds"], flush=True)
+                print(
+                    row["data"],
+                    row["seed"],
+                    other["selected"],
+                    other["scores"]["discovered program"],
+                    other["seconds"],
+                    flush=True,
+                )
                 RESULT.write_text(json.dumps({"budget": BUDGET, "rows": rows}, indent=1))
         return
     for name, data in (("digits", None), ("cifar10", options.data)):

@@ -1,9 +1,11 @@
-"""How much memory does a step take with all options, as DARTS needs, and with one path, as ProxylessNAS does, on the same supernet?
+"""How much memory does a step take with all options, as DARTS needs, and with one path, as
+ProxylessNAS does, on the same supernet?
 
     python benchmarks/supernet_memory.py
 
-Two supernets, of cells (DARTS's list) and of inverted bottlenecks. Every case is a process of its own: the growth of its largest resident size over three steps of
-weights and architecture. Writes benchmarks/results/supernet_memory.json.
+Two supernets, of cells (DARTS's list) and of inverted bottlenecks. Every case is a process of its
+own: the growth of its largest resident size over three steps of weights and architecture. Writes
+benchmarks/results/supernet_memory.json.
 """
 
 import json
@@ -19,14 +21,21 @@ from evoml.contracts.part import space_class
 from evoml.core.registry import load
 
 RESULT = Path(__file__).parent / "results" / "supernet_memory.json"
-SUPERNETS: dict[str, tuple[dict[str, Any], int, tuple[int, int, int]]] = {  # space, batch, images
+# space, batch, images
+SUPERNETS: dict[str, tuple[dict[str, Any], int, tuple[int, int, int]]] = {
     "cells: C = 16, 8 cells, batch 64, 32x32": (
-        {"name": "cell", "blocks": 4, "operations": "darts", "output": "all", "skeleton": {"cells": 2, "filters": 16, "reductions": 2}},
+        {
+            "name": "cell", "blocks": 4, "operations": "darts", "output": "all",
+            "skeleton": {"cells": 2, "filters": 16, "reductions": 2},
+        },
         64,
         (3, 32, 32),
     ),
     "inverted bottlenecks: 12 blocks, batch 64, 32x32": (
-        {"name": "mobile", "widths": [24, 40, 80], "blocks": [4, 4, 4], "strides": [1, 2, 2], "skeleton": {"stem": 16, "stem_stride": 1, "first": 16, "last": 160}},
+        {
+            "name": "mobile", "widths": [24, 40, 80], "blocks": [4, 4, 4], "strides": [1, 2, 2],
+            "skeleton": {"stem": 16, "stem_stride": 1, "first": 16, "last": 160},
+        },
         64,
         (3, 32, 32),
     ),
@@ -40,10 +49,17 @@ def measured(name: str, mode: str) -> dict[str, int]:
 
     values, batch, size = SUPERNETS[name]
     module = load("spaces", values["name"])
-    space = space_class(values["name"])(module.Settings.read({key: value for key, value in values.items() if key != "name"}, "space"))
+    space = space_class(values["name"])(
+        module.Settings.read(
+            {key: value for key, value in values.items() if key != "name"}, "space"
+        )
+    )
     supernet = space.supernet(size, 10)
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(batch, *size[1:], size[0])).astype(np.float32), rng.integers(0, 10, batch)
+    x, y = (
+        rng.normal(size=(batch, *size[1:], size[0])).astype(np.float32),
+        rng.integers(0, 10, batch),
+    )
     net = SharedWeights(supernet, 0, affine=values["name"] == "mobile")
     there = supernet.available
     one = np.zeros(there.shape)
@@ -72,7 +88,9 @@ def main() -> None:
     rows = []
     for name in SUPERNETS:
         for mode in MODES:
-            done = subprocess.run([sys.executable, __file__, name, mode], check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, __file__, name, mode], check=True, capture_output=True, text=True
+            )
             rows.append({"supernet": name, "mode": mode, **json.loads(done.stdout)})
             print(rows[-1], flush=True)
             RESULT.write_text(json.dumps({"rows": rows}, indent=1) + "\n")

@@ -1,9 +1,12 @@
-"""How fast is a search step of DARTS in evoml's supernet beside the structure of the authors' code: one module a candidate, a fresh model for the unrolled step?
+"""How fast is a search step of DARTS in evoml's supernet beside the structure of the authors' code:
+one module a candidate, a fresh model for the unrolled step?
 
     taskset -c 0 python benchmarks/supernet_speed.py [--rounds 5] [--only digits|small|paper]
 
-Seconds of this process's CPU time, one thread, float32, of a whole step: the architecture's (first or second order) and then the weights'. The two take turns, and the
-median of the rounds counts. Both start from the same weights; how far they are apart after three steps in float64 is there too. Writes benchmarks/results/supernet_speed.json.
+Seconds of this process's CPU time, one thread, float32, of a whole step: the architecture's (first
+or second order) and then the weights'. The two take turns, and the median of the rounds counts.
+Both start from the same weights; how far they are apart after three steps in float64 is there too.
+Writes benchmarks/results/supernet_speed.json.
 """
 
 import argparse
@@ -25,9 +28,15 @@ from evoml.phenotypes.network import Supernet
 from evoml.spaces import cell
 
 RESULT = Path(__file__).parent / "results" / "supernet_speed.json"
-SIZES: dict[str, tuple[dict[str, Any], tuple[int, int, int], int, int]] = {  # skeleton, image, images a step, most rounds
+# skeleton, image, images a step, most rounds
+SIZES: dict[str, tuple[dict[str, Any], tuple[int, int, int], int, int]] = {
     "digits": ({"filters": 8, "cells": 1, "reductions": 1}, (1, 8, 8), 64, 99),
-    "small": ({"filters": 8, "cells": 2, "reductions": 1, "placement": "first"}, (3, 16, 16), 32, 99),
+    "small": (
+        {"filters": 8, "cells": 2, "reductions": 1, "placement": "first"},
+        (3, 16, 16),
+        32,
+        99,
+    ),
     "paper": ({"filters": 16, "cells": 2, "reductions": 2}, (3, 32, 32), 64, 2),
 }
 WANTED = {"first": 3.0, "second": 2.5}
@@ -46,7 +55,11 @@ class Ours:
 
     def step(self, train: Batch, valid: Batch, second: bool) -> None:
         shared, mix = self.shared, softmax(self.alpha)
-        g = self._unrolled(train, valid, mix) if second else shared.gradients(*valid, mix, of_weights=False).mix
+        g = (
+            self._unrolled(train, valid, mix)
+            if second
+            else shared.gradients(*valid, mix, of_weights=False).mix
+        )
         self.of_alpha.step(self.alpha, through_softmax(g, mix), ARCHITECTURE[0])
         slope = shared.gradients(*train, softmax(self.alpha), of_mix=False).weights
         self.of_weights.step(shared.weights, clipped(slope, CLIP), LR, shared.decayed)
@@ -54,9 +67,16 @@ class Ours:
     def _unrolled(self, train: Batch, valid: Batch, mix: np.ndarray) -> np.ndarray:
         shared, weights = self.shared, self.shared.weights
         g = shared.gradients(*train, mix, of_mix=False).weights + DECAY * weights * shared.decayed
-        ahead = shared.gradients(*valid, mix, weights=weights - LR * (MOMENTUM * self.of_weights.velocity + g))
+        ahead = shared.gradients(
+            *valid, mix, weights=weights - LR * (MOMENTUM * self.of_weights.velocity + g)
+        )
         radius = 0.01 / float(np.linalg.norm(ahead.weights))
-        sides = [shared.gradients(*train, mix, weights=weights + move * ahead.weights, of_weights=False).mix for move in (radius, -radius)]
+        sides = [
+            shared.gradients(
+                *train, mix, weights=weights + move * ahead.weights, of_weights=False
+            ).mix
+            for move in (radius, -radius)
+        ]
         return ahead.mix - LR * (sides[0] - sides[1]) / (2 * radius)
 
 
@@ -65,19 +85,29 @@ class Theirs:
 
     def __init__(self, ours: Ours) -> None:
         shared = ours.shared
-        self.model = ReferenceSupernet(shared.supernet).to(torch.float64 if shared.dtype == np.float64 else torch.float32)
+        self.model = ReferenceSupernet(shared.supernet).to(
+            torch.float64 if shared.dtype == np.float64 else torch.float32
+        )
         with torch.no_grad():
             for view, parameter in shared.pairs(self.model):
                 parameter.copy_(view)
-        self.alpha = torch.nn.Parameter(torch.tensor(ours.alpha, dtype=next(self.model.parameters()).dtype))
+        self.alpha = torch.nn.Parameter(
+            torch.tensor(ours.alpha, dtype=next(self.model.parameters()).dtype)
+        )
         self.of_weights = torch.optim.SGD(self.model.parameters(), LR, MOMENTUM, weight_decay=DECAY)
-        self.of_alpha = torch.optim.Adam([self.alpha], ARCHITECTURE[0], ARCHITECTURE[1], weight_decay=ARCHITECTURE[2])
+        self.of_alpha = torch.optim.Adam(
+            [self.alpha], ARCHITECTURE[0], ARCHITECTURE[1], weight_decay=ARCHITECTURE[2]
+        )
 
     def step(self, train: Batch, valid: Batch, second: bool) -> None:
         t, v = (self._tensors(*batch) for batch in (train, valid))
         if second:
             state = self.of_weights.state
-            velocity = [state[each]["momentum_buffer"] for each in self.model.parameters()] if state else None
+            velocity = (
+                [state[each]["momentum_buffer"] for each in self.model.parameters()]
+                if state
+                else None
+            )
             g = second_order(self.model, self.alpha, t, v, relax, LR, MOMENTUM, DECAY, velocity)
         else:
             g = first_order(self.model, self.alpha, v, relax)
@@ -89,7 +119,9 @@ class Theirs:
         self.of_weights.step()
 
     def _tensors(self, x: np.ndarray, y: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))).to(self.alpha.dtype), torch.from_numpy(y)
+        return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))).to(
+            self.alpha.dtype
+        ), torch.from_numpy(y)
 
 
 def relax(alpha: torch.Tensor) -> torch.Tensor:
@@ -108,7 +140,11 @@ def through_softmax(gradient: np.ndarray, probabilities: np.ndarray) -> np.ndarr
 def supernet(name: str) -> tuple[Supernet, Callable[[int], Batch]]:
     """A supernet, and a batch of noise for it by number."""
     skeleton, size, batch, _ = SIZES[name]
-    space = cell.CellSpace(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
+    space = cell.CellSpace(
+        cell.Settings.model_validate(
+            {"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}
+        )
+    )
 
     def images(number: int) -> Batch:
         rng = np.random.default_rng(number)
@@ -135,21 +171,32 @@ def compare(name: str, order: str, rounds: int) -> dict[str, Any]:
     reference, quick = (statistics.median(column) for column in zip(*times[1:], strict=True))
     ratios = sorted(a / b for a, b in times[1:])
     return {
-        "plain": round(reference, 4), "supernet": round(quick, 4), "ratio": round(statistics.median(ratios), 2),
-        "ratios": [round(ratios[0], 2), round(ratios[-1], 2)], "wanted": WANTED[order], "rounds": rounds,
-    }  # fmt: skip
+        "plain": round(reference, 4),
+        "supernet": round(quick, 4),
+        "ratio": round(statistics.median(ratios), 2),
+        "ratios": [round(ratios[0], 2), round(ratios[-1], 2)],
+        "wanted": WANTED[order],
+        "rounds": rounds,
+    }
 
 
 def apart(name: str, order: str, batch: int, steps: int = 3) -> float:
-    """The largest difference of any weight or architecture parameter after some steps in float64, on part of every batch."""
+    """The largest difference of any weight or architecture parameter after some steps in float64,
+    on part of every batch.
+    """
     net, images = supernet(name)
     ours = Ours(net, "float64")
     theirs = Theirs(ours)
     for number in range(steps):
-        train, valid = ((x[:batch], y[:batch]) for x, y in (images(2 * number), images(2 * number + 1)))
+        train, valid = (
+            (x[:batch], y[:batch]) for x, y in (images(2 * number), images(2 * number + 1))
+        )
         ours.step(train, valid, order == "second")
         theirs.step(train, valid, order == "second")
-    weights = max(float((view - parameter.detach()).abs().max()) for view, parameter in ours.shared.pairs(theirs.model))
+    weights = max(
+        float((view - parameter.detach()).abs().max())
+        for view, parameter in ours.shared.pairs(theirs.model)
+    )
     return max(weights, float(np.abs(ours.alpha - theirs.alpha.detach().numpy()).max()))
 
 
@@ -164,12 +211,16 @@ def main() -> None:
         _, _, batch, most = SIZES[name]
         results[name] = {}
         for order in WANTED:
-            row = compare(name, order, min(options.rounds, most)) | {"apart_after_3_steps": apart(name, order, min(batch, 16))}
+            row = compare(name, order, min(options.rounds, most)) | {
+                "apart_after_3_steps": apart(name, order, min(batch, 16))
+            }
             results[name][order] = row
             print(
-                f"{name:7} {order:7} order: plain {row['plain']:.3f} s, supernet {row['supernet']:.3f} s: {row['ratio']:.2f} times, wanted {row['wanted']}; "
-                f"apart after 3 steps {row['apart_after_3_steps']:.1e}", flush=True,
-            )  # fmt: skip
+                f"{name:7} {order:7} order: plain {row['plain']:.3f} s, supernet "
+                f"{row['supernet']:.3f} s: {row['ratio']:.2f} times, wanted {row['wanted']}; apart "
+                f"after 3 steps {row['apart_after_3_steps']:.1e}",
+                flush=True,
+            )
             RESULT.write_text(json.dumps(results, indent=1) + "\n")
 
 

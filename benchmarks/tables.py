@@ -2,9 +2,10 @@
 
     python benchmarks/tables.py DATA [--seeds 300] [--only TEXT]
 
-DATA is a folder with nasbench201_cifar10.npz, nasbench201_cifar100.npz and nasbench101_cifar10.npz; what is missing is left out. Candidates are asked for, looked up
-and told one by one, and a cell that comes again is queried again, as in the protocols. `off` is the distance from the reference in standard errors of the
-difference. Writes benchmarks/results/tables.json as it goes.
+DATA is a folder with nasbench201_cifar10.npz, nasbench201_cifar100.npz and nasbench101_cifar10.npz;
+what is missing is left out. Candidates are asked for, looked up and told one by one, and a cell
+that comes again is queried again, as in the protocols. `off` is the distance from the reference in
+standard errors of the difference. Writes benchmarks/results/tables.json as it goes.
 """
 
 import argparse
@@ -30,14 +31,20 @@ from evoml.tasks import table as tasks
 
 RESULT = Path(__file__).parent / "results" / "tables.json"
 RANDOM = (random_search, {"population": 2, "block": 1})
-PUBLISHED_SEEDS = {"nasbench201_cifar10": 300, "nasbench201_cifar100": 300, "nasbench101_cifar10": 500}
+PUBLISHED_SEEDS = {
+    "nasbench201_cifar10": 300,
+    "nasbench201_cifar100": 300,
+    "nasbench101_cifar10": 500,
+}
 
 
 SPACES = {nasbench101: nasbench101.NASBench101Space, nasbench201: nasbench201.NASBench201Space}
 
 
 class UniformCells(nasbench101.NASBench101Space):
-    """NAS-Bench-101 with random cells uniform over the rows of its table, not over raw specifications."""
+    """NAS-Bench-101 with random cells uniform over the rows of its table, not over raw
+    specifications.
+    """
 
     def __init__(self, settings: nasbench101.Settings, table: tasks.Table) -> None:
         super().__init__(settings)
@@ -50,7 +57,10 @@ class UniformCells(nasbench101.NASBench101Space):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A strategy on a table. `stop` ends it by simulated seconds or by queries; `at`: what is read off, by name."""
+    """A strategy on a table.
+
+    `stop` ends it by simulated seconds or by queries; `at`: what is read off, by name.
+    """
 
     name: str
     data: str
@@ -58,7 +68,8 @@ class Experiment:
     feedback: str
     seconds: float = math.inf
     queries: tuple[int, ...] = (10**9,)
-    reference: dict[str, tuple[float, float]] = field(default_factory=dict)  # mean and deviation, in percent
+    # mean and deviation, in percent
+    reference: dict[str, tuple[float, float]] = field(default_factory=dict)
     uniform: bool = False
     identity: str = "function"
 
@@ -74,7 +85,14 @@ def experiments() -> Iterator[Experiment]:
         ("nasbench201_cifar100", 40_000, ((71.53, 0.92), (72.33, 0.77))),
     ):
         for (name, strategy), mean in zip(searches, means, strict=True):
-            yield Experiment(f"{name}, val12, {seconds} s", data, strategy, "val12", seconds=seconds, reference={"end": mean})
+            yield Experiment(
+                f"{name}, val12, {seconds} s",
+                data,
+                strategy,
+                "val12",
+                seconds=seconds,
+                reference={"end": mean},
+            )
     searches = (("random search", RANDOM), ("evolution 30/10", evolution(30, 10)))
     for data, table in (
         ("nasbench201_cifar10", (((93.84, 0.25), (93.92, 0.24)), ((94.19, 0.24), (94.24, 0.23)))),
@@ -82,18 +100,40 @@ def experiments() -> Iterator[Experiment]:
     ):
         for (name, strategy), means in zip(searches, table, strict=True):
             reference = dict(zip(("150", "300"), means, strict=True))
-            yield Experiment(f"{name}, one seed of val200", data, strategy, "val200_seed", queries=(150, 300), reference=reference)
+            yield Experiment(
+                f"{name}, one seed of val200",
+                data,
+                strategy,
+                "val200_seed",
+                queries=(150, 300),
+                reference=reference,
+            )
     for name, strategy, uniform in (
         ("random search, uniform over cells", RANDOM, True),
         ("random search, uniform over raw cells", RANDOM, False),
         ("evolution 50/10", evolution(50, 10), False),
     ):
-        reference = {"150": (100 - 6.362, math.nan), "500": (100 - 6.210, math.nan)} if uniform else {}
-        yield Experiment(name, "nasbench101_cifar10", strategy, "test108", queries=(150, 500), reference=reference, uniform=uniform)
+        reference = (
+            {"150": (100 - 6.362, math.nan), "500": (100 - 6.210, math.nan)} if uniform else {}
+        )
+        yield Experiment(
+            name,
+            "nasbench101_cifar10",
+            strategy,
+            "test108",
+            queries=(150, 500),
+            reference=reference,
+            uniform=uniform,
+        )
     for data, queries in (("nasbench201_cifar10", 136.0), ("nasbench201_cifar100", 116.0)):
         for identity in ("cell", "function"):
-            name, reference = f"local search, queries to the optimum, identity {identity}", {"optimum": (queries, math.nan)}
-            yield Experiment(name, data, (local_search, {}), "val200", reference=reference, identity=identity)
+            name, reference = (
+                f"local search, queries to the optimum, identity {identity}",
+                {"optimum": (queries, math.nan)},
+            )
+            yield Experiment(
+                name, data, (local_search, {}), "val200", reference=reference, identity=identity
+            )
 
 
 class Runner:
@@ -103,15 +143,23 @@ class Runner:
         self.experiment = experiment
         module = nasbench101 if table.space == "nasbench101" else nasbench201
         given = {"identity": experiment.identity} if module is nasbench201 else {}
-        self.space: Any = UniformCells(module.Settings(), table) if experiment.uniform else SPACES[module](module.Settings(**given))
-        self.evaluator = evaluators.TableEvaluator(evaluators.Settings(feedback=experiment.feedback), table, self.space)
+        self.space: Any = (
+            UniformCells(module.Settings(), table)
+            if experiment.uniform
+            else SPACES[module](module.Settings(**given))
+        )
+        self.evaluator = evaluators.TableEvaluator(
+            evaluators.Settings(feedback=experiment.feedback), table, self.space
+        )
         self.optimum = float(np.nanmax(table.feedback[experiment.feedback]))
 
     def run(self, seed: int) -> tuple[dict[str, float], int]:
         """What is read off, in percent or queries, and how many queries were made."""
         experiment, evaluator = self.experiment, self.evaluator
         module, settings = experiment.strategy
-        strategy = strategy_class(module.__name__.rpartition(".")[2])(toolbox(self.space, evaluator), module.Settings(**settings), seed)
+        strategy = strategy_class(module.__name__.rpartition(".")[2])(
+            toolbox(self.space, evaluator), module.Settings(**settings), seed
+        )
         best, winner, spent, out, asked = -1.0, None, 0.0, {}, 0
         local = module is local_search
         while spent < experiment.seconds and asked < experiment.queries[-1]:
@@ -130,7 +178,9 @@ class Runner:
         return out or {"end": 100 * evaluator.test(winner)["accuracy"]}, asked
 
 
-def summary(experiment: Experiment, results: list[dict[str, float]], queries: list[int], seconds: float) -> dict[str, Any]:
+def summary(
+    experiment: Experiment, results: list[dict[str, float]], queries: list[int], seconds: float
+) -> dict[str, Any]:
     """Mean and deviation of what was read off, beside the references."""
     out: dict[str, Any] = {
         "data": experiment.data,
@@ -140,13 +190,21 @@ def summary(experiment: Experiment, results: list[dict[str, float]], queries: li
     }
     for name in results[0]:
         values = np.array([result[name] for result in results])
-        mean, deviation = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        mean, deviation = (
+            float(values.mean()),
+            float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        )
         row = {"mean": round(mean, 3), "deviation": round(deviation, 3)}
         if name in experiment.reference:
             known, spread = experiment.reference[name]
             spread = deviation if math.isnan(spread) else spread
-            error = math.sqrt(deviation**2 / len(values) + spread**2 / PUBLISHED_SEEDS[experiment.data])
-            row |= {"reference": round(known, 3), "off": round((mean - known) / error, 2) if error else 0.0}
+            error = math.sqrt(
+                deviation**2 / len(values) + spread**2 / PUBLISHED_SEEDS[experiment.data]
+            )
+            row |= {
+                "reference": round(known, 3),
+                "off": round((mean - known) / error, 2) if error else 0.0,
+            }
         out[name] = row
     return out
 
@@ -157,10 +215,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=300)
     parser.add_argument("--only", default="", help="experiments whose name has this in it")
     options = parser.parse_args()
-    read: Callable[[str], tasks.Table] = cache(lambda name: tasks.read(options.data / f"{name}.npz"))
+    read: Callable[[str], tasks.Table] = cache(
+        lambda name: tasks.read(options.data / f"{name}.npz")
+    )
     rows: dict[str, Any] = {}
     for experiment in experiments():
-        if options.only not in experiment.name or not (options.data / f"{experiment.data}.npz").exists():
+        if (
+            options.only not in experiment.name
+            or not (options.data / f"{experiment.data}.npz").exists()
+        ):
             continue
         runner, began = Runner(experiment, read(experiment.data)), time.process_time()
         results, queries, key = [], [], f"{experiment.data}: {experiment.name}"
@@ -171,7 +234,11 @@ def main() -> None:
             if seed == options.seeds - 1 or seed % 50 == 49:
                 rows[key] = summary(experiment, results, queries, time.process_time() - began)
                 RESULT.write_text(json.dumps(rows, indent=1) + "\n")
-        print(key, json.dumps({name: value for name, value in rows[key].items() if name != "data"}), flush=True)
+        print(
+            key,
+            json.dumps({name: value for name, value in rows[key].items() if name != "data"}),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

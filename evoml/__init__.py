@@ -1,4 +1,7 @@
-"""evoml: evolve architectures and learning algorithms. Importing this imports neither torch nor numba; a public name loads its module."""
+"""evoml: evolve architectures and learning algorithms.
+
+Importing this imports neither torch nor numba; a public name loads its module.
+"""
 
 from importlib import import_module
 from typing import Any

@@ -1,4 +1,6 @@
-"""The entry point, `evoml` and `python -m evoml`: exit statuses and one-line errors, whatever happens."""
+"""The entry point, `evoml` and `python -m evoml`: exit statuses and one-line errors, whatever
+happens.
+"""
 
 import os
 import sys
@@ -36,7 +38,12 @@ def _run() -> int:
         return 0
     except OSError as error:
         why = error.strerror or error
-        return _say(f"{error.filename}: {why}" if error.filename else f"standard output: cannot write ({why})", 1)
+        return _say(
+            f"{error.filename}: {why}"
+            if error.filename
+            else f"standard output: cannot write ({why})",
+            1,
+        )
 
 
 def _say(line: str, status: int) -> int:
@@ -47,7 +54,9 @@ def _say(line: str, status: int) -> int:
 
 
 def _silence_broken_streams() -> None:
-    """Let nothing be said, and no status changed, where a stream that cannot be written to is flushed at the end."""
+    """Let nothing be said, and no status changed, where a stream that cannot be written to is
+    flushed at the end.
+    """
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             if stream is not None:

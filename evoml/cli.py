@@ -1,4 +1,7 @@
-"""The command line. Commands only: what they do is elsewhere, and is imported when a command needs it."""
+"""The command line.
+
+Commands only: what they do is elsewhere, and is imported when a command needs it.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,21 +13,31 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Evolve learning algorithms and architectures. `evoml search automl-zero` discovers a learning algorithm from empty programs, "
-    "`evoml search amoebanet --data images.npz` a network for your images.",
+    help="Evolve learning algorithms and architectures. `evoml search automl-zero` discovers a "
+    "learning algorithm from empty programs, `evoml search amoebanet --data images.npz` a network "
+    "for your images.",
 )
 
-# Click's exception for wrong usage; Typer has carried its own copy of Click since 0.20 and exports subclasses only.
+# Click's exception for wrong usage; Typer has carried its own copy of Click since 0.20 and exports
+# subclasses only.
 _USAGE: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")
+]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key, such as search.islands=2; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any setting by its dotted key, such as search.islands=2; may be repeated.",
+    ),
 ]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
 
-RunOrFile = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a genotype's file.")]
+RunOrFile = Annotated[
+    Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a genotype's file.")
+]
 
 
 def _named(text: str) -> Path:
@@ -34,7 +47,10 @@ def _named(text: str) -> Path:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status. Raises InputError, DiskError and what writing to the standard streams raises."""
+    """Run one command; returns the exit status.
+
+    Raises InputError, DiskError and what writing to the standard streams raises.
+    """
     from evoml.core.errors import InputError
 
     try:
@@ -59,30 +75,63 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _evoml(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
 ) -> None:
     pass
 
 
 @app.command()
 def search(
-    system: Annotated[str | None, typer.Argument(help="A published system; `evoml systems` lists them. Default automl-zero.")] = None,
-    space: Annotated[str | None, typer.Option(help="Search space in place of the system's.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="Search strategy in place of the system's.")] = None,
-    evaluator: Annotated[str | None, typer.Option(help="Evaluator in place of the system's.")] = None,
-    task: Annotated[str | None, typer.Option(help="What to learn; `evoml tasks` lists them.")] = None,
-    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")] = None,
+    system: Annotated[
+        str | None,
+        typer.Argument(help="A published system; `evoml systems` lists them. Default automl-zero."),
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Search space in place of the system's.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Search strategy in place of the system's.")
+    ] = None,
+    evaluator: Annotated[
+        str | None, typer.Option(help="Evaluator in place of the system's.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What to learn; `evoml tasks` lists them.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")
+    ] = None,
     budget: Annotated[int | None, typer.Option(help="Candidates to evaluate; 0: no limit.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Seconds to search; 0: no limit.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same archive, whatever the number of workers.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Run folder. Default populations/<system>-<task>-<seed>.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads, or processes for architectures. Default one a core.")] = None,
-    backend: Annotated[str | None, typer.Option(help="With what programs run; `evoml backends` lists them.")] = None,
-    preset: Annotated[str | None, typer.Option(help="desk (default), paper or final: which of the system's values.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Same seed, same archive, whatever the number of workers.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder. Default populations/<system>-<task>-<seed>.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Threads, or processes for architectures. Default one a core."),
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="With what programs run; `evoml backends` lists them.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="desk (default), paper or final: which of the system's values."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     sets: Sets = None,
     start: Annotated[
-        list[Path] | None, typer.Option(help="A file whose genotype the first population is made of; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            help="A file whose genotype the first population is made of; may be repeated."
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -92,13 +141,26 @@ def search(
 
     flags: dict[str, Any] = {
         "search": without_none(budget=budget, seconds=seconds, seed=seed),
-        "space": without_none(name=space), "strategy": without_none(name=strategy), "evaluator": without_none(name=evaluator),
+        "space": without_none(name=space), "strategy": without_none(name=strategy),
+        "evaluator": without_none(name=evaluator),
         "task": without_none(name=task, data=None if data is None else str(data)),
-        **without_none(system=system, workers=workers, backend=backend, preset=preset, start=None if not start else [str(path) for path in start]),
+        **without_none(
+            system=system, workers=workers, backend=backend, preset=preset,
+            start=None if not start else [str(path) for path in start],
+        ),
     }  # fmt: skip
-    given = [(str(config), read_toml(config) if config else {}), *(("--set", assign(text)) for text in sets or [])]
-    system_of_settings = next((layer["system"] for _, layer in reversed(given) if "system" in layer), None)
-    own_space = space or any("name" in layer.get("space", {}) for _, layer in given if isinstance(layer.get("space", {}), dict))
+    given = [
+        (str(config), read_toml(config) if config else {}),
+        *(("--set", assign(text)) for text in sets or []),
+    ]
+    system_of_settings = next(
+        (layer["system"] for _, layer in reversed(given) if "system" in layer), None
+    )
+    own_space = space or any(
+        "name" in layer.get("space", {})
+        for _, layer in given
+        if isinstance(layer.get("space", {}), dict)
+    )
     named = system or system_of_settings or (None if own_space else "automl-zero")
     layers = [("system", without_none(system=named)), *given, ("flags", flags)]
     raise typer.Exit(new_run(build(*layers), run, json_))
@@ -107,10 +169,19 @@ def search(
 @app.command()
 def resume(
     run: Run,
-    budget: Annotated[int | None, typer.Option(help="A new total of candidates; 0: no limit.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="A new total of seconds; 0: no limit.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads. Does not change the result.")] = None,
-    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="Where the run's data file is now.")] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="A new total of candidates; 0: no limit.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="A new total of seconds; 0: no limit.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads. Does not change the result.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(parser=_named, metavar="PATH", help="Where the run's data file is now."),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Go on with a run from its last checkpoint; it ends as the run that was never interrupted."""
@@ -120,7 +191,11 @@ def resume(
 
 
 @app.command()
-def show(run: RunOrFile, best: Annotated[int, typer.Option(min=1, help="How many candidates.")] = 1, json_: Json = False) -> None:
+def show(
+    run: RunOrFile,
+    best: Annotated[int, typer.Option(min=1, help="How many candidates.")] = 1,
+    json_: Json = False,
+) -> None:
     """Show the best candidates of a run, or a file."""
     from evoml.commands.session import show as show_
 
@@ -131,17 +206,27 @@ def show(run: RunOrFile, best: Annotated[int, typer.Option(min=1, help="How many
 def evaluate(
     run: RunOrFile,
     task: Annotated[str | None, typer.Option(help="On which task. Default the run's own.")] = None,
-    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the tasks. Default the run's own.")] = None,
-    preset: Annotated[str | None, typer.Option(help="final: train an architecture at full size.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="final: train an architecture at full size.")
+    ] = None,
     inherit: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Start from the shared weights of this run's supernet, and say what they score as they are."),
+        typer.Option(
+            metavar="RUN",
+            help="Start from the shared weights of this run's supernet, and say what they score as "
+            "they are.",
+        ),
     ] = None,
     sets: Sets = None,
     json_: Json = False,
 ) -> None:
-    """Test the best candidate of a run, or a file, beside baselines: a program on tasks that its search never saw, an architecture trained anew."""
+    """Test the best candidate of a run, or a file, beside baselines: a program on tasks that its
+    search never saw, an architecture trained anew.
+    """
     from evoml.commands.session import evaluate as evaluate_
     from evoml.config import assign
 
@@ -155,14 +240,24 @@ def export(
         str,
         typer.Option(
             "--to",
-            help="text; svg, a drawing; species: those of a NEAT run, drawn; probabilities: those of a run of darts, snas or proxylessnas, drawn; "
-            "correlation: what shared weights were worth, drawn; "
-            "python: for NumPy alone, or for no library; torch or onnx: the network.",
+            help="text; svg, a drawing; species: those of a NEAT run, drawn; probabilities: those "
+            "of a run of darts, snas or proxylessnas, drawn; correlation: what shared weights were "
+            "worth, drawn; python: for NumPy alone, or for no library; torch or onnx: the network.",
         ),
     ] = "text",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, or a folder for torch. Default standard output.")] = None,
-    task: Annotated[str | None, typer.Option(help="The task a file is for; a run knows its own.")] = None,
-    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task of a file.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A file, or a folder for torch. Default standard output."
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task a file is for; a run knows its own.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(parser=_named, metavar="PATH", help="A data file for the task of a file."),
+    ] = None,
 ) -> None:
     """Write the best candidate of a run, or a file, in another form."""
     from evoml.commands.session import export as export_
@@ -172,33 +267,61 @@ def export(
 
 @app.command()
 def latency(
-    system: Annotated[str | None, typer.Argument(help="A system whose space and task are meant.")] = None,
-    space: Annotated[str | None, typer.Option(help="Search space in place of the system's. Default mobile.")] = None,
-    task: Annotated[str | None, typer.Option(help="Whose images the networks are for. Default digits.")] = None,
-    data: Annotated[Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")] = None,
-    preset: Annotated[str | None, typer.Option(help="desk (default), paper or final: which of the system's values.")] = None,
+    system: Annotated[
+        str | None, typer.Argument(help="A system whose space and task are meant.")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Search space in place of the system's. Default mobile.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Whose images the networks are for. Default digits.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="desk (default), paper or final: which of the system's values."),
+    ] = None,
     sets: Sets = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The table's file, Parquet.")] = None,
-    check: Annotated[int, typer.Option(min=0, max=10_000, help="Random networks to compare predictions with.")] = 0,
-    repeats: Annotated[int, typer.Option(min=1, max=100_000, help="Measurements of every row.")] = 50,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The table's file, Parquet.")
+    ] = None,
+    check: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Random networks to compare predictions with.")
+    ] = 0,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Measurements of every row.")
+    ] = 50,
     json_: Json = False,
 ) -> None:
-    """Measure how long a space's layers take on this machine: a table for ProxylessNAS and for searches with predicted_latency."""
+    """Measure how long a space's layers take on this machine: a table for ProxylessNAS and for
+    searches with predicted_latency.
+    """
     from evoml.commands.latency import latency as latency_
     from evoml.config import assign, build
 
     flags: dict[str, Any] = {
-        "space": without_none(name=space), "task": without_none(name=task, data=None if data is None else str(data)), **without_none(preset=preset),
-    }  # fmt: skip
+        "space": without_none(name=space),
+        "task": without_none(name=task, data=None if data is None else str(data)),
+        **without_none(preset=preset),
+    }
     named = without_none(system=system) if system else {"space": {"name": space or "mobile"}}
-    layers = [("system", named), *(("--set", assign(text)) for text in sets or []), ("flags", flags)]
+    layers = [
+        ("system", named),
+        *(("--set", assign(text)) for text in sets or []),
+        ("flags", flags),
+    ]
     latency_(build(*layers), output, check, repeats, json_)
 
 
 def _lists(axis: str) -> None:
     """A command that lists one axis, and with a name shows the settings of that part."""
 
-    def command(name: Annotated[str | None, typer.Argument(help="Show the settings of this one.")] = None, json_: Json = False) -> None:
+    def command(
+        name: Annotated[str | None, typer.Argument(help="Show the settings of this one.")] = None,
+        json_: Json = False,
+    ) -> None:
         from evoml.commands.lists import show_axis
 
         show_axis(axis, name, json_)

@@ -1,6 +1,8 @@
-"""One configuration for everything: a system's preset, a TOML file, `--set key=value` and flags, merged in this order and validated.
+"""One configuration for everything: a system's preset, a TOML file, `--set key=value` and flags,
+merged in this order and validated.
 
-Every setting has a dotted key, the same in TOML, in `--set` and in Python: `search.budget`, `space.scalars`, `task.name`, `workers`.
+Every setting has a dotted key, the same in TOML, in `--set` and in Python: `search.budget`,
+`space.scalars`, `task.name`, `workers`.
 """
 
 import json
@@ -22,49 +24,92 @@ from evoml.core.settings import Settings, with_new_names
 
 PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
 PRESETS = ("desk", "paper", "final")
-NOT_SETTINGS = ("versions", "data_digest", "settings_digest")  # what run.toml holds beside the settings
-DEFAULT_PARTS = {"space": "automl_zero", "strategy": "aging_evolution"}  # the space says which evaluator, and that which task
+# what run.toml holds beside the settings
+NOT_SETTINGS = ("versions", "data_digest", "settings_digest")
+# the space says which evaluator, and that which task
+DEFAULT_PARTS = {"space": "automl_zero", "strategy": "aging_evolution"}
 
 
 class SearchSettings(Settings):
     """How long to search, and when to stop, restart and exchange individuals."""
 
-    aliases: ClassVar[dict[str, str]] = {"trust": "audit", "trust_most": "audit_most", "trust_best": "audit_best"}
+    aliases: ClassVar[dict[str, str]] = {
+        "trust": "audit",
+        "trust_most": "audit_most",
+        "trust_best": "audit_best",
+    }
 
-    budget: int = Field(0, ge=0, description="candidates to evaluate, over all islands; 0: no limit")
-    seconds: float = Field(
-        0.0, ge=0, description="seconds to search; 0: no limit. A run that it ends is a prefix of the same run without it"
+    budget: int = Field(
+        0, ge=0, description="candidates to evaluate, over all islands; 0: no limit"
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="of everything random: same seed, same archive")
-    stop_at: float | str = Field("none", description="stop when a selected candidate scores more than this; none: never")
-    islands: int = Field(1, ge=1, le=1024, description="populations that evolve apart; workers are shared among them")
+    seconds: float = Field(
+        0.0,
+        ge=0,
+        description="seconds to search; 0: no limit. A run that it ends is a prefix of the same "
+        "run without it",
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="of everything random: same seed, same archive"
+    )
+    stop_at: float | str = Field(
+        "none", description="stop when a selected candidate scores more than this; none: never"
+    )
+    islands: int = Field(
+        1, ge=1, le=1024, description="populations that evolve apart; workers are shared among them"
+    )
     migrate_every: int = Field(10, ge=0, description="rounds between migrations; 0: never")
     migrants: int = Field(5, ge=1, description="individuals that each island sends to the next")
-    experiment: int = Field(0, ge=0, description="candidates after which all starts again with fresh tasks; 0: never")
-    experiment_steps: int = Field(0, ge=0, description="training steps after which all starts again with fresh tasks; 0: never")
+    experiment: int = Field(
+        0, ge=0, description="candidates after which all starts again with fresh tasks; 0: never"
+    )
+    experiment_steps: int = Field(
+        0,
+        ge=0,
+        description="training steps after which all starts again with fresh tasks; 0: never",
+    )
     training_seconds: float = Field(
-        0.0, ge=0, description="seconds of training, over all candidates, real or simulated; 0: no limit. For candidates trained one by one"
+        0.0,
+        ge=0,
+        description="seconds of training, over all candidates, real or simulated; 0: no limit. For "
+        "candidates trained one by one",
     )
     window: int = Field(
         0,
         ge=0,
         le=4096,
-        description="W: candidate i is bred when result i - W is known; 0: a quarter of the population, at most 16 (1 for a table)",
+        description="W: candidate i is bred when result i - W is known; 0: a quarter of the "
+        "population, at most 16 (1 for a table)",
     )
     audit: int = Field(
         8,
         ge=0,
         le=1000,
-        description="after a search with shared weights, beyond its time: random architectures that are trained alone, to see what those are worth; 0: no check, and nothing is trained alone",
+        description="after a search with shared weights, beyond its time: random architectures "
+        "that are trained alone, to see what those are worth; 0: no check, and nothing is trained "
+        "alone",
     )
     audit_most: int = Field(
-        100, ge=1, le=10_000, description="the same, at most: as many as cost what the search did are a random search to compare it with"
+        100,
+        ge=1,
+        le=10_000,
+        description="the same, at most: as many as cost what the search did are a random search to "
+        "compare it with",
     )
     audit_best: int = Field(
-        3, ge=1, le=10, description="candidates that are best by shared weights and then trained alone; the best of them is the result"
+        3,
+        ge=1,
+        le=10,
+        description="candidates that are best by shared weights and then trained alone; the best "
+        "of them is the result",
     )
-    round: int = Field(10_000, ge=1, description="most candidates an island evaluates between two synchronisations")
-    round_steps: int = Field(20_000_000, ge=1, description="most training steps an island runs between two synchronisations")
+    round: int = Field(
+        10_000, ge=1, description="most candidates an island evaluates between two synchronisations"
+    )
+    round_steps: int = Field(
+        20_000_000,
+        ge=1,
+        description="most training steps an island runs between two synchronisations",
+    )
 
     @model_validator(mode="after")
     def _at_least_and_at_most(self) -> Self:
@@ -83,17 +128,29 @@ class SearchSettings(Settings):
 class ArchiveSettings(Settings):
     """What is kept of a run."""
 
-    keep: Literal["improvements", "all"] = Field("improvements", description="improvements and snapshots, or every candidate")
-    snapshot: int = Field(1_000_000, ge=0, description="candidates between two snapshots of the populations; 0: only the last")
+    keep: Literal["improvements", "all"] = Field(
+        "improvements", description="improvements and snapshots, or every candidate"
+    )
+    snapshot: int = Field(
+        1_000_000,
+        ge=0,
+        description="candidates between two snapshots of the populations; 0: only the last",
+    )
     interval: float = Field(20.0, gt=0, description="seconds between checkpoints")
 
 
 class Config(Settings):
-    """A whole configuration. The groups of the parts hold the part's name and its own settings, validated by the part."""
+    """A whole configuration.
 
-    system: str = Field("custom", description="the published system whose preset lies under all other settings")
+    The groups of the parts hold the part's name and its own settings, validated by the part.
+    """
+
+    system: str = Field(
+        "custom", description="the published system whose preset lies under all other settings"
+    )
     preset: Literal["desk", "paper", "final"] = Field(
-        "desk", description="desk-sized values, the paper's, or those that the winner is trained with"
+        "desk",
+        description="desk-sized values, the paper's, or those that the winner is trained with",
     )
     search: SearchSettings = SearchSettings()
     archive: ArchiveSettings = ArchiveSettings()
@@ -101,9 +158,13 @@ class Config(Settings):
     strategy: dict[str, Any]
     evaluator: dict[str, Any]
     task: dict[str, Any]
-    workers: int = Field(0, ge=0, le=4096, description="threads; 0: one a core. Does not change the result")
+    workers: int = Field(
+        0, ge=0, le=4096, description="threads; 0: one a core. Does not change the result"
+    )
     backend: str = Field("auto", description="with what programs run; auto: the fastest there is")
-    start: tuple[str, ...] = Field((), description="files of genotypes that the first population is made of")
+    start: tuple[str, ...] = Field(
+        (), description="files of genotypes that the first population is made of"
+    )
 
     def name(self, part: str) -> str:
         """The name of a part: `config.name("space")`."""
@@ -117,7 +178,11 @@ class Config(Settings):
 
     def files(self) -> dict[tuple[str, str], Path]:
         """The files that parts' settings name, by part and setting."""
-        return {(part, key): path for part in PARTS for key, path in self.part(part).named_files().items()}
+        return {
+            (part, key): path
+            for part in PARTS
+            for key, path in self.part(part).named_files().items()
+        }
 
     @property
     def data(self) -> Path | None:
@@ -133,50 +198,82 @@ class Config(Settings):
         out = self.model_dump(exclude=set(PARTS))
         for part in PARTS:
             data = {"data": str(self.data)} if part == "task" and self.data else {}
-            out[part] = {"name": self.name(part), **data, **self.part(part).model_dump(mode="json", exclude_none=True)}
+            out[part] = {
+                "name": self.name(part),
+                **data,
+                **self.part(part).model_dump(mode="json", exclude_none=True),
+            }
         return out
 
 
 def settings_digest(values: Mapping[str, Any]) -> str:
-    """A hash of every setting in a complete configuration but those that a resumed run may have others of."""
+    """A hash of every setting in a complete configuration but those that a resumed run may have
+    others of.
+    """
     values = dict(values)
-    for group, keys in {"search": ("budget", "seconds"), "task": ("data",), "archive": ("interval",)}.items():
+    for group, keys in {
+        "search": ("budget", "seconds"),
+        "task": ("data",),
+        "archive": ("interval",),
+    }.items():
         values[group] = {key: value for key, value in values[group].items() if key not in keys}
-    rest = {key: value for key, value in values.items() if key not in (*NOT_SETTINGS, "workers", "system", "preset", "start")}
+    rest = {
+        key: value
+        for key, value in values.items()
+        if key not in (*NOT_SETTINGS, "workers", "system", "preset", "start")
+    }
     return digest(json.dumps(rest, sort_keys=True).encode())
 
 
 def _aliases(part_names: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """What settings were called before -> what they are called now, by group."""
-    parts: dict[str, dict[str, str]] = {part: settings_class(PARTS[part], name).aliases for part, name in part_names.items()}
+    parts: dict[str, dict[str, str]] = {
+        part: settings_class(PARTS[part], name).aliases for part, name in part_names.items()
+    }
     return parts | {"search": SearchSettings.aliases}
 
 
 def systems() -> tuple[str, ...]:
     """Names of the published systems that have a preset."""
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in files("evoml.systems").iterdir() if entry.name.endswith(".toml")))
+    return tuple(
+        sorted(
+            entry.name.removesuffix(".toml")
+            for entry in files("evoml.systems").iterdir()
+            if entry.name.endswith(".toml")
+        )
+    )
 
 
 def read_system(name: str) -> dict[str, Any]:
     """A system's preset file. Raises InputError for a name that there is no file of."""
     if name not in systems():
         near = get_close_matches(name, systems(), n=1)
-        raise InputError(f"no system {name!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(systems())}"))
+        raise InputError(
+            f"no system {name!r}; "
+            + (f"did you mean {near[0]}?" if near else f"there are {', '.join(systems())}")
+        )
     return tomllib.loads((files("evoml.systems") / f"{name}.toml").read_text())
 
 
 def final_settings(config: Config) -> dict[str, Any]:
-    """What lies over a run's settings where its winner is trained: the system's `[final]`, else the evaluator's. Raises InputError."""
+    """What lies over a run's settings where its winner is trained: the system's `[final]`, else the
+    evaluator's.
+
+    Raises InputError.
+    """
     default = evaluator_class(config.name("evaluator")).final
     system = read_system(config.system) if config.system in systems() else {}
     own = {
         key: value
         for key, value in system.get("final", {}).items()
-        if key not in PARTS or _group(system, key).get("name") == config.name(key)  # not those of a part that was replaced
+        # not those of a part that was replaced
+        if key not in PARTS or _group(system, key).get("name") == config.name(key)
     }
     out = _merge(default, own)
     known = settings_class("tasks", config.name("task")).model_fields
-    return out | {"task": {key: value for key, value in out.get("task", {}).items() if key in known}}
+    return out | {
+        "task": {key: value for key, value in out.get("task", {}).items() if key in known}
+    }
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -188,16 +285,19 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not TOML ({' '.join(str(error).split())[:200]})") from None
     start = values.get("start")
-    if "versions" in values and isinstance(start, list):  # the copies that a run keeps of its start files
+    # the copies that a run keeps of its start files
+    if "versions" in values and isinstance(start, list):
         values["start"] = [str(path.parent / Path(str(name)).name) for name in start]
     return {key: value for key, value in values.items() if key not in NOT_SETTINGS}
 
 
 def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
-    """Merge layers, each with the name that its errors carry, over the system that one of them names. Raises InputError.
+    """Merge layers, each with the name that its errors carry, over the system that one of them
+    names. Raises InputError.
 
-    A task's name may hold the value of one setting behind a colon, such as gym:CartPole-v1. A preset may hold `[for.TASK]`, laid over it where that task is searched on, `[paper]`, laid over it for `preset = "paper"`, and `[final]`, with which
-    the winner is trained.
+    A task's name may hold the value of one setting behind a colon, such as gym:CartPole-v1. A
+    preset may hold `[for.TASK]`, laid over it where that task is searched on, `[paper]`, laid over
+    it for `preset = "paper"`, and `[final]`, with which the winner is trained.
     """
     merged: dict[str, Any] = {}
     layers = tuple((where, _task_with_argument(layer, where)) for where, layer in layers)
@@ -215,16 +315,31 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     merged = {}
     for _, layer in layers:
         merged = _merge(merged, layer)
-    overlays = [preset.pop("for", {}).get(part_names["task"], {}), preset.pop("paper", {}), preset.pop("final", {})]
+    overlays = [
+        preset.pop("for", {}).get(part_names["task"], {}),
+        preset.pop("paper", {}),
+        preset.pop("final", {}),
+    ]
     preset.pop("title", None)
     # A part replaced by another does not inherit the settings that were meant for the first.
-    kept = {part for part in PARTS if part_names[part] == _group(preset, part).get("name", part_names[part])}
+    kept = {
+        part
+        for part in PARTS
+        if part_names[part] == _group(preset, part).get("name", part_names[part])
+    }
     for part in PARTS:
         if part not in kept:
             preset[part] = {"name": part_names[part]}
     for overlay, used in zip(overlays, (True, chosen == "paper", chosen == "final"), strict=True):
         if used:
-            preset = _merge(preset, {key: value for key, value in overlay.items() if key not in PARTS or key in kept or key == "task"})
+            preset = _merge(
+                preset,
+                {
+                    key: value
+                    for key, value in overlay.items()
+                    if key not in PARTS or key in kept or key == "task"
+                },
+            )
     merged = _merge(preset, merged)
     for part, name in part_names.items():
         merged[part] = _group(merged, part) | {"name": name}
@@ -239,20 +354,31 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     return config
 
 
-def _layer_with_new_names(layer: Mapping[str, Any], aliases: Mapping[str, Mapping[str, str]], where: str) -> dict[str, Any]:
-    """A layer by the names that settings have now, so that it lies over one that has these already. Raises InputError."""
+def _layer_with_new_names(
+    layer: Mapping[str, Any], aliases: Mapping[str, Mapping[str, str]], where: str
+) -> dict[str, Any]:
+    """A layer by the names that settings have now, so that it lies over one that has these already.
+
+    Raises InputError.
+    """
     out = dict(layer)
     for group, names_of_group in aliases.items():
         if isinstance(values := out.get(group), Mapping):
             try:
                 out[group] = with_new_names(values, names_of_group)
             except ValueError as error:
-                raise InputError(f"{f'{where}: ' if where.endswith('.toml') else ''}{group}.{error}") from None
+                raise InputError(
+                    f"{f'{where}: ' if where.endswith('.toml') else ''}{group}.{error}"
+                ) from None
     return out
 
 
 def _task_with_argument(layer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """A layer in which what stands behind the colon of a task's name is the setting that the task says. Raises InputError."""
+    """A layer in which what stands behind the colon of a task's name is the setting that the task
+    says.
+
+    Raises InputError.
+    """
     _check_groups(layer, where)
     named = _group(layer, "task").get("name")
     if not isinstance(named, str) or ":" not in named:
@@ -261,15 +387,18 @@ def _task_with_argument(layer: Mapping[str, Any], where: str) -> Mapping[str, An
     key = task_class(name).argument
     if not key:
         raise InputError(
-            f"task: {named!r}: {name} takes nothing behind a colon; gym takes an environment, function a module and its function"
+            f"task: {named!r}: {name} takes nothing behind a colon; gym takes an environment, "
+            "function a module and its function"
         )
     return _merge(layer, {"task": {"name": name, key: argument}})
 
 
 def _part_names(*layers: Mapping[str, Any]) -> dict[str, str]:
-    """The name of every part: from the first layer that has one, else what fits the parts before it. Raises InputError for a name of none.
+    """The name of every part: from the first layer that has one, else what fits the parts before
+    it. Raises InputError for a name of none.
 
-    A task that brings its own data gives way to the one that takes data, where the first layer gives some and names no task.
+    A task that brings its own data gives way to the one that takes data, where the first layer
+    gives some and names no task.
     """
     out: dict[str, str] = {}
     for part, axis in PARTS.items():
@@ -290,7 +419,9 @@ def _part_names(*layers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _origin(key: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """The file that a setting's value comes from, as the beginning of a message; empty where it comes from none."""
+    """The file that a setting's value comes from, as the beginning of a message; empty where it
+    comes from none.
+    """
     for name, layer in reversed(layers):
         value: Any = layer
         for each in key.split("."):
@@ -301,7 +432,11 @@ def _origin(key: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def assign(text: str) -> dict[str, Any]:
-    """One `--set key=value` as nested dictionaries; the value is read as TOML, or as a string where it is none. Raises InputError."""
+    """One `--set key=value` as nested dictionaries; the value is read as TOML, or as a string where
+    it is none.
+
+    Raises InputError.
+    """
     key, equals, value = text.partition("=")
     keys = key.strip().split(".")
     if not equals or not all(keys):
@@ -324,7 +459,8 @@ def _check_groups(layer: Mapping[str, Any], where: str) -> None:
     for name in (*PARTS, "search", "archive"):
         if name in layer and not isinstance(layer[name], Mapping):
             raise InputError(
-                f"{where}: {name}: {layer[name]!r}: must be a table, such as {name}.{'name' if name in PARTS else 'seed'} = ..."
+                f"{where}: {name}: {layer[name]!r}: must be a table, such as "
+                f"{name}.{'name' if name in PARTS else 'seed'} = ..."
             )
 
 

@@ -13,10 +13,15 @@ from evoml.archive.archive import arrays_digest
 
 
 def tampered(folder: Path, change: Callable[[dict[str, np.ndarray], dict[str, Any]], None]) -> None:
-    """Change the arrays and the state of a run's checkpoint in place, as somebody would who also writes what its arrays are known by."""
+    """Change the arrays and the state of a run's checkpoint in place, as somebody would who also
+    writes what its arrays are known by.
+    """
     path = folder / "checkpoint" / "state.safetensors"
     with safe_open(path, "numpy") as file:
-        arrays, state = {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])  # noqa: SIM118
+        arrays, state = (
+            {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
+            json.loads(file.metadata()["state"]),
+        )
     change(arrays, state)
     state["archive"]["arrays"] = arrays_digest(arrays)
     path.write_bytes(save_safetensors(arrays, {"state": json.dumps(state)}))

@@ -13,8 +13,12 @@ settings.load_profile("evoml")
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder that EVOML_DATA names, or ../shared/data beside the repository; skips the test where there is none."""
-    folder = Path(os.environ.get("EVOML_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+    """The folder that EVOML_DATA names, or ../shared/data beside the repository; skips the test
+    where there is none.
+    """
+    folder = Path(
+        os.environ.get("EVOML_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
+    )
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is not a folder; set EVOML_DATA to one")
     return folder
@@ -22,7 +26,9 @@ def data_folder() -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """For tests that run networks: threads of so little work would wait for each other wherever the machine is busy."""
+    """For tests that run networks: threads of so little work would wait for each other wherever the
+    machine is busy.
+    """
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,6 @@
-"""The device of the CUDA backend on the host: its source behind a thin header, compiled with g++, one thread after the other."""
+"""The device of the CUDA backend on the host: its source behind a thin header, compiled with g++,
+one thread after the other.
+"""
 
 import ctypes
 import subprocess
@@ -14,7 +16,17 @@ extern "C" void launch_evaluate(unsigned grid, unsigned wide, unsigned high, voi
     launch(evaluate, grid, wide, high, arguments);
 }
 """
-FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-Wno-unused-variable")
+FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-ffp-contract=off",
+    "-fPIC",
+    "-shared",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unused-variable",
+)
 
 
 @cache
@@ -33,7 +45,8 @@ class HostDevice:
     """Arrays are NumPy's; what is sent up and how often functions run is counted."""
 
     workspace = 2**28
-    log: list[tuple[str, Any]] = []  # of all devices: ("put", array), ("launch", (grid, block, arguments))
+    # of all devices: ("put", array), ("launch", (grid, block, arguments))
+    log: list[tuple[str, Any]] = []
 
     def put(self, array: np.ndarray) -> np.ndarray:
         assert array.dtype.names is None  # CuPy takes no structured arrays
@@ -41,14 +54,20 @@ class HostDevice:
         return np.array(array, order="C")
 
     def empty(self, count: int, dtype: Any) -> np.ndarray:
-        return np.full(count * np.dtype(dtype).itemsize, 0xFF, np.uint8).view(dtype)  # NaN, so that what is read before it is written shows
+        # NaN, so that what is read before it is written shows
+        return np.full(count * np.dtype(dtype).itemsize, 0xFF, np.uint8).view(dtype)
 
     def compile(self, source: str) -> Any:
         return library(source).launch_evaluate
 
-    def launch(self, function: Any, grid: int, block: tuple[int, int], arguments: tuple[Any, ...]) -> None:
+    def launch(
+        self, function: Any, grid: int, block: tuple[int, int], arguments: tuple[Any, ...]
+    ) -> None:
         self.log.append(("launch", (grid, block, arguments)))
-        values = [np.array(each.ctypes.data if isinstance(each, np.ndarray) else each) for each in arguments]
+        values = [
+            np.array(each.ctypes.data if isinstance(each, np.ndarray) else each)
+            for each in arguments
+        ]
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         function(ctypes.c_uint(grid), ctypes.c_uint(block[0]), ctypes.c_uint(block[1]), pointers)
 

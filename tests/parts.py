@@ -25,7 +25,9 @@ class NoEvaluator(CandidateEvaluator):
 
 def directions(weights: tuple[float, ...]) -> tuple[Objective, ...]:
     """Objectives with these of DEAP's weights."""
-    return tuple(Objective(f"objective{number}", weight > 0) for number, weight in enumerate(weights))
+    return tuple(
+        Objective(f"objective{number}", weight > 0) for number, weight in enumerate(weights)
+    )
 
 
 def evaluate(evaluator: Any, genotypes: Any, streams: Any = None) -> Evaluation:
@@ -34,6 +36,7 @@ def evaluate(evaluator: Any, genotypes: Any, streams: Any = None) -> Evaluation:
 
     population = Population.of(evaluator.space.schema, list(genotypes), evaluator.weights)
     out: Evaluation = evaluator.evaluate(
-        population, None if streams is None else np.array([int(each) % 2**64 for each in streams], np.uint64)
+        population,
+        None if streams is None else np.array([int(each) % 2**64 for each in streams], np.uint64),
     )
     return out

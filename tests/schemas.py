@@ -1,7 +1,9 @@
-"""Four kinds of genotype that the gene layer must carry, as published systems have them. Each has a schema and draws frames for it.
+"""Four kinds of genotype that the gene layer must carry, as published systems have them. Each has a
+schema and draws frames for it.
 
-NEAT: Stanley, Miikkulainen 2002, "Evolving Neural Networks through Augmenting Topologies". NASNet cells: Zoph et al. 2018, arXiv
-1707.07012. Motifs: Liu et al. 2018, "Hierarchical Representations for Efficient Architecture Search", arXiv 1711.00436.
+NEAT: Stanley, Miikkulainen 2002, "Evolving Neural Networks through Augmenting Topologies". NASNet
+cells: Zoph et al. 2018, arXiv 1707.07012. Motifs: Liu et al. 2018, "Hierarchical Representations
+for Efficient Architecture Search", arXiv 1711.00436.
 """
 
 from collections.abc import Callable
@@ -9,7 +11,18 @@ from dataclasses import dataclass
 from itertools import combinations
 from random import Random
 
-from evoml.genotypes.schema import Choice, Column, Conditional, Frame, Genotype, Integer, Real, Reference, Schema, Table
+from evoml.genotypes.schema import (
+    Choice,
+    Column,
+    Conditional,
+    Frame,
+    Genotype,
+    Integer,
+    Real,
+    Reference,
+    Schema,
+    Table,
+)
 from evoml.spaces.automl_zero import AutoMLZeroSpace, Settings
 
 KINDS = ("input", "output", "hidden")
@@ -18,7 +31,10 @@ NEAT = Schema(
     (
         Table(
             "node",
-            (Column("kind", Choice(KINDS), key=True), Column("activation", Conditional("kind", {1: ACTIVATIONS, 2: ACTIVATIONS}))),
+            (
+                Column("kind", Choice(KINDS), key=True),
+                Column("activation", Conditional("kind", {1: ACTIVATIONS, 2: ACTIVATIONS})),
+            ),
             2,
             20,
         ),
@@ -39,8 +55,9 @@ NEAT = Schema(
 
 CELL_OPS = Choice(
     (
-        "identity", "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3",
-        "max_pool_5x5", "max_pool_7x7", "conv_1x3_3x1", "conv_1x7_7x1",
+        "identity", "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+        "dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7",
+        "conv_1x3_3x1", "conv_1x7_7x1",
     )
 )  # fmt: skip
 BLOCK = (
@@ -52,7 +69,17 @@ BLOCK = (
 )
 NASNET = Schema((Table("normal", BLOCK, 1, 5), Table("reduction", BLOCK, 1, 5)))
 
-PRIMITIVES = Choice(("none", "identity", "conv_1x1", "depthwise_3x3", "separable_3x3", "max_pool_3x3", "avg_pool_3x3"))
+PRIMITIVES = Choice(
+    (
+        "none",
+        "identity",
+        "conv_1x1",
+        "depthwise_3x3",
+        "separable_3x3",
+        "max_pool_3x3",
+        "avg_pool_3x3",
+    )
+)
 MOTIFS = Choice(("none", *(f"motif_{number}" for number in range(1, 7))))
 HIERARCHY = Schema(
     (
@@ -77,7 +104,10 @@ PROGRAMS = AutoMLZeroSpace(Settings(scalars=4, vectors=3, matrices=2))
 def neat_frame(rng: Random) -> Frame:
     kinds = [0] * rng.randint(1, 4) + [1] * rng.randint(1, 2) + [2] * rng.randint(0, 6)
     numbers = sorted(rng.sample(range(1000), rng.randint(0, 20)))
-    return {"node": [{"kind": kind} for kind in kinds], "connection": [{"innovation": number} for number in numbers]}
+    return {
+        "node": [{"kind": kind} for kind in kinds],
+        "connection": [{"innovation": number} for number in numbers],
+    }
 
 
 def nasnet_frame(rng: Random) -> Frame:
@@ -88,7 +118,11 @@ def hierarchy_frame(rng: Random) -> Frame:
     """Six motifs of four nodes on the second level, one of five nodes on the third."""
     graphs = [(2, motif, 4) for motif in range(6)] + [(3, 0, 5)]
     keys = ("level", "motif", "source", "target")
-    rows = [dict(zip(keys, (level, motif, *edge), strict=True)) for level, motif, nodes in graphs for edge in combinations(range(nodes), 2)]
+    rows = [
+        dict(zip(keys, (level, motif, *edge), strict=True))
+        for level, motif, nodes in graphs
+        for edge in combinations(range(nodes), 2)
+    ]
     return {"edge": rows}
 
 

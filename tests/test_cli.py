@@ -1,4 +1,6 @@
-"""The command line as a user meets it: exit statuses, one-line errors, JSON alone on standard output."""
+"""The command line as a user meets it: exit statuses, one-line errors, JSON alone on standard
+output.
+"""
 
 import json
 import shutil
@@ -14,12 +16,23 @@ import pytest
 from evoml.config import systems
 from evoml.core.registry import AXES, names
 
-TINY = ["--task", "linear_regression", "--budget", "1500", "--set", "task.select.tasks=4", "--set", "task.test.tasks=4"]
+TINY = [
+    "--task",
+    "linear_regression",
+    "--budget",
+    "1500",
+    "--set",
+    "task.select.tasks=4",
+    "--set",
+    "task.test.tasks=4",
+]
 
 
 def evoml(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "evoml", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=cwd, stdin=subprocess.DEVNULL
+    )
 
 
 def refused(*arguments: str | Path, says: str, cwd: Path | None = None) -> None:
@@ -70,10 +83,17 @@ def test_show_and_evaluate_and_resume(run: Path) -> None:
 def test_exported_text_is_read_again_and_python_runs(run: Path, tmp_path: Path) -> None:
     assert evoml("export", run, "--to", "text", "-o", tmp_path / "program.py").returncode == 0
     key = json.loads(evoml("show", run, "--json").stdout)["best"][0]["key"]
-    assert json.loads(evoml("show", tmp_path / "program.py", "--json").stdout)["best"][0]["key"] == key
+    assert (
+        json.loads(evoml("show", tmp_path / "program.py", "--json").stdout)["best"][0]["key"] == key
+    )
     assert evoml("export", run, "--to", "python", "-o", tmp_path / "module.py").returncode == 0
-    code = "import module, numpy as np; module.train(np.ones((5, 4)), np.ones(5)); print(module.prediction(np.ones(4)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    code = (
+        "import module, numpy as np; module.train(np.ones((5, 4)), np.ones(5)); "
+        "print(module.prediction(np.ones(4)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     float(done.stdout)
 
@@ -89,16 +109,33 @@ def test_lists_show_what_the_folder_holds(axis: str) -> None:
 
 
 def test_start_up_imports_nothing_heavy() -> None:
-    code = "import evoml.cli, sys; print([m for m in ('torch', 'numba', 'ray', 'matplotlib', 'sklearn', 'pandas', 'pyarrow') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = (
+        "import evoml.cli, sys; print([m for m in ('torch', 'numba', 'ray', 'matplotlib', "
+        "'sklearn', 'pandas', 'pyarrow') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("sets", "says"),
     [
         (["strategy.tournament=0"], "strategy.tournament: 0: "),
-        (["strategy.tournamnet=5"], "strategy.tournamnet: no such setting; there are block, population, replace, tournament"),
-        (["space.mutations=insert"], "space.mutations: 'insert': input should be a list, such as [1, 2]"),
+        (
+            ["strategy.tournamnet=5"],
+            (
+                "strategy.tournamnet: no such setting; there are block, population, replace, "
+                "tournament"
+            ),
+        ),
+        (
+            ["space.mutations=insert"],
+            "space.mutations: 'insert': input should be a list, such as [1, 2]",
+        ),
         (["evaluator.hurdle.tasks=16"], "evaluator.hurdle.tasks: 16: there are 16 search tasks"),
         (["workers=9999999"], "workers: 9999999: "),
         (["search.seed=abc"], "search.seed: 'abc': "),
@@ -109,7 +146,7 @@ def test_start_up_imports_nothing_heavy() -> None:
         (["evaluator.exact_cache=1099511627776"], "evaluator.exact_cache: 1099511627776: "),
         (["search.seed=-1"], "search.seed: -1: "),
         (["nonsense=1"], "nonsense: no such setting"),
-        (["space.learn.ops=[\"scalar_sun\"]"], "no operation 'scalar_sun'"),
+        (['space.learn.ops=["scalar_sun"]'], "no operation 'scalar_sun'"),
         (["space.matrices=0"], "needs matrices >= 1"),
         (["space.learn.most=3", "space.learn.least=5"], "least <= initial <= most"),
         (["search.stop_at=nan"], "search.stop_at: nan: must be a number or none"),
@@ -120,7 +157,7 @@ def test_start_up_imports_nothing_heavy() -> None:
         (["space=5"], "space: 5: must be a table"),
         (["seed"], "must be key=value"),
     ],
-)  # fmt: skip
+)
 def test_bad_settings_name_the_key(sets: list[str], says: str, tmp_path: Path) -> None:
     refused("search", *[part for text in sets for part in ("--set", text)], says=says, cwd=tmp_path)
     assert not (tmp_path / "populations").exists()
@@ -128,10 +165,18 @@ def test_bad_settings_name_the_key(sets: list[str], says: str, tmp_path: Path) -
 
 def test_bad_names_suggest_the_right_ones(tmp_path: Path) -> None:
     refused("search", "automl-zeroo", says="did you mean automl-zero?", cwd=tmp_path)
-    refused("search", "--strategy", "aging_evolutoin", says="did you mean aging_evolution?", cwd=tmp_path)
+    refused(
+        "search",
+        "--strategy",
+        "aging_evolutoin",
+        says="did you mean aging_evolution?",
+        cwd=tmp_path,
+    )
     refused("search", "--task", "nothing", says="tasks: no 'nothing'", cwd=tmp_path)
     refused("search", "--backend", "tpu", says="backends: no 'tpu'", cwd=tmp_path)
-    refused("search", "--preset", "huge", says="preset: 'huge' is not one of desk, paper", cwd=tmp_path)
+    refused(
+        "search", "--preset", "huge", says="preset: 'huge' is not one of desk, paper", cwd=tmp_path
+    )
     refused("show", "nowhere", says="nowhere: No such file", cwd=tmp_path)
     refused("resume", "nowhere", says="nowhere: not a run", cwd=tmp_path)
     refused("show", tmp_path, says="not a run", cwd=tmp_path)
@@ -152,17 +197,38 @@ def test_bad_configuration_files_are_named(tmp_path: Path) -> None:
 
 def test_a_configuration_file_does_what_the_flags_do(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(
-        'system = "automl-zero"\n[search]\nbudget = 500\nseed = 4\n[task]\nname = "linear_regression"\nselect = {tasks = 4}\ntest = {tasks = 4}\n'
+        'system = "automl-zero"\n[search]\nbudget = 500\nseed = 4\n[task]\nname = '
+        '"linear_regression"\nselect = {tasks = 4}\ntest = {tasks = 4}\n'
     )
-    one = json.loads(evoml("search", "--config", "a.toml", "--run", "one", "--json", cwd=tmp_path).stdout)
-    flags = ["--task", "linear_regression", "--seed", "4", "--budget", "500", "--set", "task.select.tasks=4", "--set", "task.test.tasks=4"]
+    one = json.loads(
+        evoml("search", "--config", "a.toml", "--run", "one", "--json", cwd=tmp_path).stdout
+    )
+    flags = [
+        "--task",
+        "linear_regression",
+        "--seed",
+        "4",
+        "--budget",
+        "500",
+        "--set",
+        "task.select.tasks=4",
+        "--set",
+        "task.test.tasks=4",
+    ]
     other = json.loads(evoml("search", *flags, "--run", "other", "--json", cwd=tmp_path).stdout)
     assert one["best"] == other["best"]
 
 
 def test_bad_programs_name_file_and_line(tmp_path: Path) -> None:
-    (tmp_path / "p.py").write_text("def setup():\n    s2 = sine(s1)\n\ndef predict():\n    ...\n\ndef learn():\n    ...\n")
-    refused("show", "p.py", says="p.py:2: `s2 = sine(s1)`: no operation sine; did you mean sin?", cwd=tmp_path)
+    (tmp_path / "p.py").write_text(
+        "def setup():\n    s2 = sine(s1)\n\ndef predict():\n    ...\n\ndef learn():\n    ...\n"
+    )
+    refused(
+        "show",
+        "p.py",
+        says="p.py:2: `s2 = sine(s1)`: no operation sine; did you mean sin?",
+        cwd=tmp_path,
+    )
     refused("search", "--start", "p.py", says="p.py:2: ", cwd=tmp_path)
     refused("evaluate", "p.py", "--task", "linear_regression", says="p.py:2: ", cwd=tmp_path)
 
@@ -173,13 +239,31 @@ def test_bad_data_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("no")
     for name in ("one.npz", "nan.npz", "text.npz", "absent.npz"):
         refused("search", "--data", name, says=name, cwd=tmp_path)
-    refused("search", "--task", "linear_regression", "--data", "one.npz", says="generate their data", cwd=tmp_path)
+    refused(
+        "search",
+        "--task",
+        "linear_regression",
+        "--data",
+        "one.npz",
+        says="generate their data",
+        cwd=tmp_path,
+    )
 
 
 def test_a_file_needs_a_task(tmp_path: Path) -> None:
     program = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
     refused("evaluate", program, says="needs --task", cwd=tmp_path)
-    scored = json.loads(evoml("evaluate", program, "--task", "linear_regression", "--set", "task.test.tasks=4", "--json").stdout)
+    scored = json.loads(
+        evoml(
+            "evaluate",
+            program,
+            "--task",
+            "linear_regression",
+            "--set",
+            "task.test.tasks=4",
+            "--json",
+        ).stdout
+    )
     assert scored["objectives"]["fitness"] > 0.9999
 
 
@@ -189,17 +273,36 @@ def test_a_used_folder_is_refused(run: Path) -> None:
 
 def test_a_run_s_own_configuration_repeats_it(run: Path, tmp_path: Path) -> None:
     start = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
-    assert evoml("search", *TINY, "--start", start, "--run", tmp_path / "one", "--json").returncode == 0
-    again = evoml("search", "--config", tmp_path / "one" / "run.toml", "--run", tmp_path / "other", "--json")
+    assert (
+        evoml("search", *TINY, "--start", start, "--run", tmp_path / "one", "--json").returncode
+        == 0
+    )
+    again = evoml(
+        "search", "--config", tmp_path / "one" / "run.toml", "--run", tmp_path / "other", "--json"
+    )
     assert again.returncode == 0, again.stderr
     for name in ("part-000000.parquet", "start-000.py"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
 def test_what_a_command_would_ignore_is_refused(run: Path, tmp_path: Path) -> None:
-    refused("evaluate", run, "--set", "search.islands=2", says="--set search.islands: an evaluation takes task.*")
-    refused("evaluate", run, "--set", "space.scalars=9", says="--set space.scalars: an evaluation takes task.*")
-    refused("export", run, "--to", "python", "--task", "linear_regression", says="--task is for a file")
+    refused(
+        "evaluate",
+        run,
+        "--set",
+        "search.islands=2",
+        says="--set search.islands: an evaluation takes task.*",
+    )
+    refused(
+        "evaluate",
+        run,
+        "--set",
+        "space.scalars=9",
+        says="--set space.scalars: an evaluation takes task.*",
+    )
+    refused(
+        "export", run, "--to", "python", "--task", "linear_regression", says="--task is for a file"
+    )
     refused("resume", run, "--budget", "100", says="--budget 100: the run has had")
     refused("search", "--budgt", "5", says="No such option: --budgt")
     refused("serch", says="No such command 'serch'")
@@ -207,33 +310,66 @@ def test_what_a_command_would_ignore_is_refused(run: Path, tmp_path: Path) -> No
 
 def test_a_table_answers_as_it_is(data_folder: Path, tmp_path: Path) -> None:
     """Settings of a training, which it would ignore, are refused."""
-    parts = ("--space", "nasbench201", "--evaluator", "table", "--data", data_folder / "nasbench201_cifar10.npz", "--budget", "200")
+    parts = (
+        "--space",
+        "nasbench201",
+        "--evaluator",
+        "table",
+        "--data",
+        data_folder / "nasbench201_cifar10.npz",
+        "--budget",
+        "200",
+    )
     assert evoml("search", *parts, "--run", "r", "--json", cwd=tmp_path).returncode == 0
     assert evoml("evaluate", "r", cwd=tmp_path).stdout.startswith("test accuracy")
-    refused("evaluate", "r", "--set", "evaluator.epochs=3", says="evaluate: evaluator.epochs: a table answers as it is", cwd=tmp_path)
-    refused("evaluate", "r", "--seed", "3", says="evaluate: search.seed: a table answers as it is", cwd=tmp_path)
+    refused(
+        "evaluate",
+        "r",
+        "--set",
+        "evaluator.epochs=3",
+        says="evaluate: evaluator.epochs: a table answers as it is",
+        cwd=tmp_path,
+    )
+    refused(
+        "evaluate",
+        "r",
+        "--seed",
+        "3",
+        says="evaluate: search.seed: a table answers as it is",
+        cwd=tmp_path,
+    )
 
 
 def test_only_tasks_that_the_search_never_saw_are_called_so(run: Path) -> None:
     assert "that the search never saw" in evoml("evaluate", run).stdout
-    assert "that the search never saw" not in evoml("evaluate", run, "--set", "task.features=5").stdout
+    assert (
+        "that the search never saw" not in evoml("evaluate", run, "--set", "task.features=5").stdout
+    )
     assert "that the search never saw" not in evoml("evaluate", run, "--seed", "9").stdout
 
 
 def test_settings_that_belong_to_no_part_are_listed() -> None:
-    listed = {row["key"]: row["description"] for row in json.loads(evoml("settings", "--json").stdout)["settings"]}
+    listed = {
+        row["key"]: row["description"]
+        for row in json.loads(evoml("settings", "--json").stdout)["settings"]
+    }
     assert {"search.budget", "search.seed", "archive.keep", "workers", "backend"} <= set(listed)
     assert all(listed.values())
 
 
 def piped(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=cwd)
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, cwd=cwd
+    )
 
 
 def test_an_output_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     call = f"{sys.executable} -m evoml"
     full = piped(f"{call} systems > /dev/full", tmp_path)
-    assert (full.returncode, full.stderr) == (1, "evoml: standard output: cannot write (No space left on device)\n")
+    assert (full.returncode, full.stderr) == (
+        1,
+        "evoml: standard output: cannot write (No space left on device)\n",
+    )
     closed = piped(f"{call} systems >&-", tmp_path)
     assert (closed.returncode, closed.stderr) == (1, "evoml: standard output is closed\n")
     cut = piped(f"{call} spaces automl_zero | true; echo ${{PIPESTATUS[0]}}", tmp_path)
@@ -250,14 +386,38 @@ def test_a_search_goes_on_when_nobody_hears_its_progress(silence: str, tmp_path:
 
 def test_an_export_to_a_full_disk_is_the_disk_s_fault(run: Path, tmp_path: Path) -> None:
     done = evoml("export", run, "-o", "/dev/full")
-    assert (done.returncode, done.stderr) == (1, "evoml: /dev/full: cannot write (No space left on device)\n")
-    refused("export", run, "-o", tmp_path / "no" / "file.py", says="cannot write (No such file or directory)")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "evoml: /dev/full: cannot write (No space left on device)\n",
+    )
+    refused(
+        "export",
+        run,
+        "-o",
+        tmp_path / "no" / "file.py",
+        says="cannot write (No such file or directory)",
+    )
 
 
 def interrupted(delays: tuple[float, ...], folder: Path, *more: str) -> tuple[int, str, float]:
-    """Exit status, standard error, and seconds from the last of the signals, which come one after another, to the end."""
-    command = [sys.executable, "-m", "evoml", "search", *TINY, "--budget", "0", *more, "--run", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    """Exit status, standard error, and seconds from the last of the signals, which come one after
+    another, to the end.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "evoml",
+        "search",
+        *TINY,
+        "--budget",
+        "0",
+        *more,
+        "--run",
+        str(folder),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     for delay in delays:
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
@@ -274,9 +434,13 @@ def test_an_interrupt_while_starting_is_quiet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delays", [(6.0,), (6.0, 0.2)])
-def test_a_call_that_never_ends_is_left_and_the_run_is_named(delays: tuple[float, ...], tmp_path: Path) -> None:
+def test_a_call_that_never_ends_is_left_and_the_run_is_named(
+    delays: tuple[float, ...], tmp_path: Path
+) -> None:
     """A program trained for millions of epochs is one compiled call: it hears nothing."""
-    status, said, seconds = interrupted(delays, tmp_path / "run", "--set", "evaluator.epochs=99999999")
+    status, said, seconds = interrupted(
+        delays, tmp_path / "run", "--set", "evaluator.epochs=99999999"
+    )
     assert status == 130
     assert f"interrupted; go on with: evoml resume {tmp_path / 'run'}" in said
     assert seconds < 30  # not the hours that the call takes
@@ -285,7 +449,9 @@ def test_a_call_that_never_ends_is_left_and_the_run_is_named(delays: tuple[float
 def test_an_edited_run_is_not_taken_for_what_it_was(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
-    (folder / "run.toml").write_text((folder / "run.toml").read_text().replace("seed = 0", "seed = 1"))
+    (folder / "run.toml").write_text(
+        (folder / "run.toml").read_text().replace("seed = 0", "seed = 1")
+    )
     refused("resume", folder, says="run.toml: not the settings that the run was made with")
     done = evoml("evaluate", folder)
     assert done.returncode == 0

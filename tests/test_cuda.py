@@ -1,4 +1,6 @@
-"""The CUDA backend without a GPU: its source on the host against the whole contract, against numba to the last bit, and through NVRTC to PTX."""
+"""The CUDA backend without a GPU: its source on the host against the whole contract, against numba
+to the last bit, and through NVRTC to PTX.
+"""
 
 import ctypes
 import inspect
@@ -69,10 +71,15 @@ globals().update(
 
 
 def test_the_contract_is_here() -> None:
-    assert {"test_golden_vectors", "test_every_operation_agrees_on_every_kind_of_number", "test_random_programs_agree"} <= set(globals())
+    assert {
+        "test_golden_vectors",
+        "test_every_operation_agrees_on_every_kind_of_number",
+        "test_random_programs_agree",
+    } <= set(globals())
 
 
-# The compiled backend on the CPU uses the same C library: double is the same to the last bit, and single but for exp, which it computes itself.
+# The compiled backend on the CPU uses the same C library: double is the same to the last bit, and
+# single but for exp, which it computes itself.
 
 
 def random_programs(count: int, seed: int) -> Programs:
@@ -81,20 +88,37 @@ def random_programs(count: int, seed: int) -> Programs:
 
 def without(what: Programs, name: str) -> np.ndarray:
     """The programs that have no such operation."""
-    used = [np.concatenate([what.rows(index, function)["op"] for function in range(3)]) for index in range(len(what))]
+    used = [
+        np.concatenate([what.rows(index, function)["op"] for function in range(3)])
+        for index in range(len(what))
+    ]
     return np.flatnonzero([NAMES.index(name) not in ops for ops in used])
 
 
 def without_library_functions(what: Programs) -> np.ndarray:
-    """The programs whose operations do not depend on a mathematical library, which may round otherwise elsewhere."""
-    library = [op.name for op in OPS if op.kernel.split("(")[0] in LIBRARY or "gaussian" in op.kernel]
-    return np.array(sorted(set.intersection(*(set(without(what, name).tolist()) for name in library))))
+    """The programs whose operations do not depend on a mathematical library, which may round
+    otherwise elsewhere.
+    """
+    library = [
+        op.name for op in OPS if op.kernel.split("(")[0] in LIBRARY or "gaussian" in op.kernel
+    ]
+    return np.array(
+        sorted(set.intersection(*(set(without(what, name).tolist()) for name in library)))
+    )
 
 
 @pytest.mark.parametrize("features", [1, 2, 4, 5, 16])
-@pytest.mark.parametrize(("dtype", "kind"), [("float64", "regression"), ("float64", "classification"), ("float32", "regression")])
-def test_random_programs_are_the_same_in_every_bit(host: list, dtype: str, kind: str, features: int) -> None:
-    what, tasks = random_programs(400, features), random_tasks(37, features, kind=kind, seed=features)
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [("float64", "regression"), ("float64", "classification"), ("float32", "regression")],
+)
+def test_random_programs_are_the_same_in_every_bit(
+    host: list, dtype: str, kind: str, features: int
+) -> None:
+    what, tasks = (
+        random_programs(400, features),
+        random_tasks(37, features, kind=kind, seed=features),
+    )
     chosen = np.arange(400) if dtype == "float64" else without(what, "scalar_exp")
     one, two = (make(name, tasks, ALL.memory, dtype=dtype, epochs=3) for name in ("numba", "cuda"))
     wanted, steps = one.fitness(what, chosen)
@@ -112,11 +136,16 @@ def test_the_random_programs_use_every_operation() -> None:
 
 
 def test_programs_without_library_functions_make_the_errors_of_the_definition(host: list) -> None:
-    """One validation example: the fitness is a function of its error alone, which the arctangent must not round apart."""
+    """One validation example: the fitness is a function of its error alone, which the arctangent
+    must not round apart.
+    """
     what, tasks = random_programs(400, 7), random_tasks(5, 4, valid=1, seed=3)
     chosen = without_library_functions(what)
     assert len(chosen) > 50
-    wanted, got = (make(name, tasks, ALL.memory, epochs=2).fitness(what, chosen)[0] for name in ("reference", "cuda"))
+    wanted, got = (
+        make(name, tasks, ALL.memory, epochs=2).fitness(what, chosen)[0]
+        for name in ("reference", "cuda")
+    )
     assert np.abs(got - wanted).max() <= 2.3e-16
     assert (wanted > 0).mean() > 0.2
 
@@ -127,7 +156,10 @@ def test_special_numbers_in_single_precision(host: list) -> None:
     with np.errstate(over="ignore", under="ignore"):
         values = tuple(map(float, np.array([*test_backends.SPECIAL, 1e-41, 3e38], np.float32)))
     tasks = test_backends.probed(4, values, 40, 1)
-    assert np.array_equal(fitness("cuda", what, tasks, dtype="float32"), fitness("numba", what, tasks, dtype="float32"))
+    assert np.array_equal(
+        fitness("cuda", what, tasks, dtype="float32"),
+        fitness("numba", what, tasks, dtype="float32"),
+    )
 
 
 # The device
@@ -157,7 +189,9 @@ def test_a_new_batch_is_never_taken_for_one_that_is_gone(host: list) -> None:
 
 
 @pytest.mark.parametrize(("warps", "high"), [(1, 1), (3, 3), (9, 4)])
-def test_a_small_workspace_changes_nothing(log: list, warps: int, high: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_workspace_changes_nothing(
+    log: list, warps: int, high: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     what, tasks = random_programs(30, 2), random_tasks(70, 4)  # three warps a program
     whole, prints = (
         make("cuda", tasks, ALL.memory).fitness(what, np.arange(30)),
@@ -176,15 +210,26 @@ def test_a_small_workspace_changes_nothing(log: list, warps: int, high: int, mon
 
 def test_memory_that_does_not_fit_is_refused(host: list, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HostDevice, "workspace", 2**20)
-    with pytest.raises(InputError, match="backend cuda: 32 tasks' memory takes 3 MiB and there is room for 1; use fewer matrices"):
+    with pytest.raises(
+        InputError,
+        match="backend cuda: 32 tasks' memory takes 3 MiB and there is room for 1; use fewer "
+        "matrices",
+    ):
         make("cuda", random_tasks(1, 16), Memory(64, 64, 40))
 
 
 def test_instructions_as_columns() -> None:
-    row = np.array([(60 + n, 1 + n, 2 + n, 63 - n, 0.5 + n, 0.0, -1e300) for n in range(6)], INSTRUCTION)
-    what = test_backends.stack(ALL.memory, [(row[:1], row[:0], row[1:3]), (row[:0], row[3:6], row[:0])])
+    row = np.array(
+        [(60 + n, 1 + n, 2 + n, 63 - n, 0.5 + n, 0.0, -1e300) for n in range(6)], INSTRUCTION
+    )
+    what = test_backends.stack(
+        ALL.memory, [(row[:1], row[:0], row[1:3]), (row[:0], row[3:6], row[:0])]
+    )
     code, constants, ends = cuda.columns(what, np.dtype(np.float32))
-    assert code.tolist() == [[60 + n | 1 + n << 8 | 2 + n << 16 | 63 - n << 24 for n in part] for part in (range(3), range(3, 6))]
+    assert code.tolist() == [
+        [60 + n | 1 + n << 8 | 2 + n << 16 | 63 - n << 24 for n in part]
+        for part in (range(3), range(3, 6))
+    ]
     assert ends.tolist() == [[1, 1, 3], [0, 3, 3]]
     assert constants[1].tolist() == [[0.5 + n, 0.0, -np.inf] for n in range(3, 6)]
 
@@ -193,8 +238,19 @@ def test_instructions_as_columns() -> None:
 
 
 def test_a_search_finds_what_it_finds_on_the_cpu(host: list, tmp_path: Path) -> None:
-    sets = ["task.name=linear_regression", "evaluator.dtype=float64", "strategy.population=40", "strategy.block=20"]
-    sets += ["search.budget=600", "search.round=200", "search.stop_at=none", "task.select.train=50", "task.test.train=50"]
+    sets = [
+        "task.name=linear_regression",
+        "evaluator.dtype=float64",
+        "strategy.population=40",
+        "strategy.block=20",
+    ]
+    sets += [
+        "search.budget=600",
+        "search.round=200",
+        "search.stop_at=none",
+        "task.select.train=50",
+        "task.test.train=50",
+    ]
     for number, more in enumerate(([], ["evaluator.hurdle.tasks=3"])):
         gpu = outcome(tmp_path / f"cuda-{number}", [*sets, *more, "backend=cuda"])
         cpu = outcome(tmp_path / f"numba-{number}", [*sets, *more, "backend=numba"])
@@ -203,7 +259,10 @@ def test_a_search_finds_what_it_finds_on_the_cpu(host: list, tmp_path: Path) -> 
 
 
 def config(*sets: str):
-    return build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in ["task.name=linear_regression", *sets]])
+    return build(
+        ("system", {"system": "automl-zero"}),
+        *[("--set", assign(text)) for text in ["task.name=linear_regression", *sets]],
+    )
 
 
 def test_auto_takes_the_gpu_where_the_batch_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,9 +290,13 @@ def test_a_run_keeps_its_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert 'backend = "numba"' in text
     monkeypatch.setattr(cuda, "missing", lambda: "")
     assert resume(tmp_path / "run").problem.backend == "numba"
-    (tmp_path / "run" / "run.toml").write_text(text.replace('backend = "numba"', 'backend = "auto"'))
+    (tmp_path / "run" / "run.toml").write_text(
+        text.replace('backend = "numba"', 'backend = "auto"')
+    )
     assert resume(tmp_path / "run").problem.backend == "numba"
-    (tmp_path / "run" / "run.toml").write_text(text.replace('backend = "numba"', 'backend = "cuda"'))
+    (tmp_path / "run" / "run.toml").write_text(
+        text.replace('backend = "numba"', 'backend = "cuda"')
+    )
     monkeypatch.setattr(cuda, "missing", lambda: "backend cuda: nothing there")
     with pytest.raises(InputError, match=r"^backend cuda: nothing there$"):
         resume(tmp_path / "run")
@@ -254,20 +317,39 @@ def test_without_a_gpu_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None
             raise RuntimeError("no device:\nnothing is plugged in")
 
     monkeypatch.setattr(cuda, "find_spec", lambda name: name)
-    monkeypatch.setitem(sys.modules, "cupy", type("cupy", (), {"cuda": type("cuda", (), {"runtime": Runtime})}))
-    assert missing.__wrapped__() == "backend cuda: no NVIDIA GPU that CuPy can use (no device: nothing is plugged in)"
+    monkeypatch.setitem(
+        sys.modules, "cupy", type("cupy", (), {"cuda": type("cuda", (), {"runtime": Runtime})})
+    )
+    assert (
+        missing.__wrapped__()
+        == "backend cuda: no NVIDIA GPU that CuPy can use (no device: nothing is plugged in)"
+    )
 
 
 @pytest.mark.skipif(not missing(), reason="there is a GPU")
 def test_a_search_without_a_gpu_ends_with_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "evoml", "search", "--backend", "cuda", "--task", "linear_regression", "--budget", "10"]
+    command = [
+        sys.executable,
+        "-m",
+        "evoml",
+        "search",
+        "--backend",
+        "cuda",
+        "--task",
+        "linear_regression",
+        "--budget",
+        "10",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"evoml: {missing()}\n")
     assert not list(tmp_path.iterdir())
 
 
 def test_importing_the_backend_does_not_import_cupy() -> None:
-    subprocess.run([sys.executable, "-c", "import sys, evoml.backends.cuda; assert 'cupy' not in sys.modules"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import sys, evoml.backends.cuda; assert 'cupy' not in sys.modules"],
+        check=True,
+    )
 
 
 # The real compiler
@@ -275,7 +357,9 @@ def test_importing_the_backend_does_not_import_cupy() -> None:
 
 def nvrtc() -> ctypes.CDLL:
     """NVIDIA's runtime compiler, which needs no GPU."""
-    package = pytest.importorskip("nvidia.cuda_nvrtc", reason="nvidia-cuda-nvrtc-cu12 is not installed")
+    package = pytest.importorskip(
+        "nvidia.cuda_nvrtc", reason="nvidia-cuda-nvrtc-cu12 is not installed"
+    )
     found = [path for folder in package.__path__ for path in Path(folder).glob("**/libnvrtc.so.*")]
     if not found:
         pytest.skip(f"no libnvrtc.so in {list(package.__path__)}")
@@ -285,9 +369,19 @@ def nvrtc() -> ctypes.CDLL:
 def compiled(text: str, capability: str) -> str:
     """PTX."""
     library, program = nvrtc(), ctypes.c_void_p()
-    assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"evoml.cu", 0, None, None) == 0
-    options = [option.encode() for option in (*cuda.OPTIONS, f"--gpu-architecture=compute_{capability}")]
-    status, size = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options)), ctypes.c_size_t()
+    assert (
+        library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"evoml.cu", 0, None, None)
+        == 0
+    )
+    options = [
+        option.encode() for option in (*cuda.OPTIONS, f"--gpu-architecture=compute_{capability}")
+    ]
+    status, size = (
+        library.nvrtcCompileProgram(
+            program, len(options), (ctypes.c_char_p * len(options))(*options)
+        ),
+        ctypes.c_size_t(),
+    )
     assert library.nvrtcGetProgramLogSize(program, ctypes.byref(size)) == 0
     messages = ctypes.create_string_buffer(size.value)
     assert library.nvrtcGetProgramLog(program, messages) == 0
@@ -311,10 +405,13 @@ def parameters(ptx: str) -> list[str]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_source_compiles_to_ptx(dtype: str, features: int, capability: str) -> None:
     text = source(features, dtype, Memory(5, 9, 2))
-    assert re.findall(r"case (\d+): \{  // (\w+)", text) == [(str(op.id), op.name) for op in OPS[1:]]
+    assert re.findall(r"case (\d+): \{  // (\w+)", text) == [
+        (str(op.id), op.name) for op in OPS[1:]
+    ]
     ptx = compiled(text, capability)
     assert f".target sm_{capability}" in ptx
-    assert not re.search(r"\b(add|sub|mul)\.f(32|64)", ptx)  # without .rn the assembler may contract them
+    # without .rn the assembler may contract them
+    assert not re.search(r"\b(add|sub|mul)\.f(32|64)", ptx)
     assert not re.search(r"\b(add|sub|mul|div|sqrt)\.(\w+\.)?ftz", ptx)
     assert not re.search(r"\b(div|sqrt)\.(full|approx)", ptx)
 
@@ -322,7 +419,9 @@ def test_the_source_compiles_to_ptx(dtype: str, features: int, capability: str) 
 def test_the_kernel_takes_what_it_is_launched_with(log: list) -> None:
     fitness("cuda", programs(LEARNER), random_tasks(3, 4))
     kinds = {"int32": "u32", "float64": "f64"}
-    given = ["u64" if isinstance(each, np.ndarray) else kinds[each.dtype.name] for each in log[-1][1][2]]
+    given = [
+        "u64" if isinstance(each, np.ndarray) else kinds[each.dtype.name] for each in log[-1][1][2]
+    ]
     assert parameters(compiled(source(4, "float64", test_backends.MEMORY), "80")) == given
 
 

@@ -1,4 +1,6 @@
-"""DEAP as the evolution engine: its own algorithms run unchanged on the toolbox, and what evoml adds reads like DEAP."""
+"""DEAP as the evolution engine: its own algorithms run unchanged on the toolbox, and what evoml
+adds reads like DEAP.
+"""
 
 import inspect
 import math
@@ -24,18 +26,34 @@ from evoml.strategies.aging_evolution import Settings as AgingSettings
 from evoml.strategies.aging_evolution import Strategy, eaAging, select, selYoungest
 from evoml.tasks import linear_regression
 
-OPS = ("scalar_const_set", "vector_inner_product", "scalar_diff", "scalar_product", "scalar_vector_product", "vector_sum")
+OPS = (
+    "scalar_const_set",
+    "vector_inner_product",
+    "scalar_diff",
+    "scalar_product",
+    "scalar_vector_product",
+    "vector_sum",
+)
 SPACE = AutoMLZeroSpace(
-    SpaceSettings(scalars=4, vectors=3, matrices=0, **{name: Function(initial=3, least=1, most=8, ops=OPS) for name in FUNCTIONS})
+    SpaceSettings(
+        scalars=4,
+        vectors=3,
+        matrices=0,
+        **{name: Function(initial=3, least=1, most=8, ops=OPS) for name in FUNCTIONS},
+    )
 )
 SIZES = {"tasks": 3, "train": 20, "valid": 10}
-TASKS = linear_regression.LinearRegressionTask(linear_regression.Settings.read({"search": SIZES}, "task"), None, 1).search(0)
+TASKS = linear_regression.LinearRegressionTask(
+    linear_regression.Settings.read({"search": SIZES}, "task"), None, 1
+).search(0)
 
 
 @pytest.fixture
 def box() -> base.Toolbox:
     random.seed(1)
-    return toolbox(SPACE, ExecutionEvaluator(EvaluatorSettings(), TASKS, SPACE, "numba"), tournsize=3)
+    return toolbox(
+        SPACE, ExecutionEvaluator(EvaluatorSettings(), TASKS, SPACE, "numba"), tournsize=3
+    )
 
 
 def statistics() -> tools.Statistics:
@@ -48,14 +66,19 @@ def statistics() -> tools.Statistics:
 def improved(population: list, logbook: tools.Logbook, hall: tools.HallOfFame) -> None:
     assert all(isinstance(member, Individual) and member.fitness.valid for member in population)
     assert hall[0].fitness.values[0] > logbook[0]["max"]
-    assert hall[0].fitness.values[0] >= max(logbook.select("max"))  # the best may be lost to the population
-    assert list(map(attrgetter("fitness"), hall)) == sorted(map(attrgetter("fitness"), hall), reverse=True)
+    # the best may be lost to the population
+    assert hall[0].fitness.values[0] >= max(logbook.select("max"))
+    assert list(map(attrgetter("fitness"), hall)) == sorted(
+        map(attrgetter("fitness"), hall), reverse=True
+    )
     assert len({member.genotype for member in hall}) == len(hall)
 
 
 def test_simple_evolution_runs_unchanged(box: base.Toolbox) -> None:
     hall = tools.HallOfFame(5)
-    population, logbook = algorithms.eaSimple(box.population(n=60), box, 0.3, 0.9, 60, statistics(), hall, verbose=False)
+    population, logbook = algorithms.eaSimple(
+        box.population(n=60), box, 0.3, 0.9, 60, statistics(), hall, verbose=False
+    )
     assert len(population) == 60 and len(logbook) == 61
     assert sum(logbook.select("nevals")) <= 60 * 61
     improved(population, logbook, hall)
@@ -63,14 +86,18 @@ def test_simple_evolution_runs_unchanged(box: base.Toolbox) -> None:
 
 def test_mu_plus_lambda_runs_unchanged(box: base.Toolbox) -> None:
     hall = tools.HallOfFame(5)
-    population, logbook = algorithms.eaMuPlusLambda(box.population(n=20), box, 20, 40, 0.3, 0.6, 60, statistics(), hall, verbose=False)
+    population, logbook = algorithms.eaMuPlusLambda(
+        box.population(n=20), box, 20, 40, 0.3, 0.6, 60, statistics(), hall, verbose=False
+    )
     assert len(population) == 20 and logbook[0]["nevals"] == 20
     improved(population, logbook, hall)
 
 
 def test_aging_evolution_runs_on_the_toolbox(box: base.Toolbox) -> None:
     hall = tools.HallOfFame(5)
-    population, logbook = eaAging(box.population(n=40), box, 10, 0.0, 1.0, 300, statistics(), hall, verbose=False)
+    population, logbook = eaAging(
+        box.population(n=40), box, 10, 0.0, 1.0, 300, statistics(), hall, verbose=False
+    )
     assert len(population) == 40
     improved(population, logbook, hall)
 
@@ -108,18 +135,26 @@ def test_scoring_a_population_in_place(box: base.Toolbox) -> None:
     population = SPACE.random(streams(0, 1, np.arange(20)))
     assert (population.status == PENDING).all() and np.isnan(population.fitness).all()
     steps = box.score(population)
-    assert (population.status != PENDING).all() and np.isfinite(population.fitness).all() and steps >= 0
+    assert (
+        (population.status != PENDING).all()
+        and np.isfinite(population.fitness).all()
+        and steps >= 0
+    )
     assert [tuple(row) for row in population.fitness] == box.map(box.evaluate, list(population))
     assert tools.selBest(population, 1)[0].fitness.values[0] == population.fitness.max()
 
 
 @pytest.mark.parametrize(("weights", "worst"), [((1.0,), -math.inf), ((-1.0,), math.inf)])
-def test_nan_of_an_evaluator_becomes_the_worst_value(weights: tuple[float, ...], worst: float) -> None:
+def test_nan_of_an_evaluator_becomes_the_worst_value(
+    weights: tuple[float, ...], worst: float
+) -> None:
     class Broken:
         def __call__(self, programs):
             from evoml.contracts.evaluation import Evaluation
 
-            return Evaluation(np.full((len(programs), 1), np.nan), np.full(len(programs), OK, np.uint8), 0)
+            return Evaluation(
+                np.full((len(programs), 1), np.nan), np.full(len(programs), OK, np.uint8), 0
+            )
 
     box = toolbox(SPACE, Broken(), weights)
     bad, good = box.individual(), box.individual()
@@ -166,7 +201,16 @@ def test_aging_evolution_solves_onemax(onemax: base.Toolbox) -> None:
 def test_the_oldest_die(onemax: base.Toolbox, lambda_: int) -> None:
     births: list[list[int]] = []
     population = onemax.population(n=10)
-    eaAging(population, onemax, lambda_, 0.0, 0.5, 6, verbose=False, after=lambda gen, living: births.append([i.birth for i in living]))
+    eaAging(
+        population,
+        onemax,
+        lambda_,
+        0.0,
+        0.5,
+        6,
+        verbose=False,
+        after=lambda gen, living: births.append([i.birth for i in living]),
+    )
     for gen, born in enumerate(births):
         last = 10 + gen * lambda_
         assert born == list(range(last - 10, last))  # the ten youngest, oldest first
@@ -184,12 +228,20 @@ def test_a_good_individual_dies_of_age(onemax: base.Toolbox) -> None:
 
 
 def test_the_signature_is_deap_style() -> None:
-    ours, theirs = (list(inspect.signature(function).parameters) for function in (eaAging, algorithms.eaMuPlusLambda))
+    ours, theirs = (
+        list(inspect.signature(function).parameters)
+        for function in (eaAging, algorithms.eaMuPlusLambda)
+    )
     assert [name for name in theirs if name != "mu"] == ours[: len(theirs) - 1]
-    assert list(inspect.signature(selYoungest).parameters)[:2] == list(inspect.signature(tools.selBest).parameters)[:2]
+    assert (
+        list(inspect.signature(selYoungest).parameters)[:2]
+        == list(inspect.signature(tools.selBest).parameters)[:2]
+    )
 
 
-def test_verbose_prints_the_logbook(onemax: base.Toolbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_prints_the_logbook(
+    onemax: base.Toolbox, capsys: pytest.CaptureFixture[str]
+) -> None:
     eaAging(onemax.population(n=5), onemax, 1, 0.0, 1.0, 2, verbose=True)
     assert capsys.readouterr().out.split()[:4] == ["gen", "nevals", "0", "5"]
 
@@ -217,17 +269,24 @@ def plain_tournament(stream: int, size: int, tournament: int, quality: list[floa
     tournament=st.integers(1, 8),
     weight=st.sampled_from([1.0, -1.0]),
 )
-def test_selection_is_a_tournament(fitness: list[float], seeds: list[int], tournament: int, weight: float) -> None:
+def test_selection_is_a_tournament(
+    fitness: list[float], seeds: list[int], tournament: int, weight: float
+) -> None:
     population = Population(SPACE.schema, len(fitness), weights=(weight,))
     population.fitness[:, 0] = fitness
-    wanted = [plain_tournament(seed, len(fitness), tournament, [weight * value for value in fitness]) for seed in seeds]
+    wanted = [
+        plain_tournament(seed, len(fitness), tournament, [weight * value for value in fitness])
+        for seed in seeds
+    ]
     assert select(population, np.array(seeds, np.uint64), tournament).tolist() == wanted
 
 
 def test_tournament_draws_are_uniform_with_replacement() -> None:
     population = Population(SPACE.schema, 10)
     population.fitness[:, 0] = np.arange(10)
-    wins = np.bincount(select(population, streams(0, 2, np.arange(20_000)), 3), minlength=10) / 20_000
+    wins = (
+        np.bincount(select(population, streams(0, 2, np.arange(20_000)), 3), minlength=10) / 20_000
+    )
     wanted = [((k + 1) / 10) ** 3 - (k / 10) ** 3 for k in range(10)]
     assert np.abs(wins - wanted).max() < 0.015
 
@@ -252,5 +311,7 @@ def test_the_strategy_breeds_from_the_population_and_replaces_the_oldest(box: ba
     fresh = Strategy(box, strategy.settings, seed=4)
     fresh.load_state_dict(strategy.state_dict())
     ids = asked + np.arange(5)
-    assert [member.genotype for member in fresh.ask(ids)] == [member.genotype for member in strategy.ask(ids)]
+    assert [member.genotype for member in fresh.ask(ids)] == [
+        member.genotype for member in strategy.ask(ids)
+    ]
     assert isinstance(strategy, AgingPopulation) and len(strategy.migrants(3, 0)) == 3

@@ -1,4 +1,6 @@
-"""The evaluator: its caches against plain Python models, what it may skip and what that may not change, and its state."""
+"""The evaluator: its caches against plain Python models, what it may skip and what that may not
+change, and its state.
+"""
 
 from collections import OrderedDict
 from copy import deepcopy
@@ -31,7 +33,12 @@ OPS = (
     "scalar_division",
 )
 SPACE = AutoMLZeroSpace(
-    SpaceSettings(scalars=4, vectors=3, matrices=1, **{name: Function(initial=2, most=8, ops=OPS) for name in FUNCTIONS})
+    SpaceSettings(
+        scalars=4,
+        vectors=3,
+        matrices=1,
+        **{name: Function(initial=2, most=8, ops=OPS) for name in FUNCTIONS},
+    )
 )
 GOOD = """
 def setup():
@@ -45,7 +52,9 @@ def learn():
     v1 = v1 + v2
 """
 sizes = {"tasks": 5, "train": 30, "valid": 12}
-TASKS = linear_regression.LinearRegressionTask(linear_regression.Settings.read({"search": sizes}, "task"), None, 3).search(0)
+TASKS = linear_regression.LinearRegressionTask(
+    linear_regression.Settings.read({"search": sizes}, "task"), None, 3
+).search(0)
 
 
 def evaluator(**changes: object) -> ExecutionEvaluator:
@@ -58,12 +67,20 @@ def some(count: int, seed: int = 0, good: int = 0) -> Programs:
     population = SPACE.random(streams(seed, 1, np.arange(count)))
     if good:
         parent = Population.of(SPACE.schema, [SPACE.parse(GOOD, "good.py")])
-        population.put(np.arange(good), SPACE.mutate(parent, np.zeros(good, np.int64), streams(seed, 3, np.arange(good))))
+        population.put(
+            np.arange(good),
+            SPACE.mutate(parent, np.zeros(good, np.int64), streams(seed, 3, np.arange(good))),
+        )
     return SPACE.phenotypes(population)
 
 
 def part(programs: Programs, at: np.ndarray) -> Programs:
-    return Programs(programs.memory, tuple(table[at] for table in programs.tables), programs.sizes[at], programs.keys[at])
+    return Programs(
+        programs.memory,
+        tuple(table[at] for table in programs.tables),
+        programs.sizes[at],
+        programs.keys[at],
+    )
 
 
 # caches
@@ -75,7 +92,11 @@ KEYS = st.lists(st.integers(1, 12), min_size=0, max_size=6)
 class FunctionalModel(RuleBasedStateMachine):
     """The functional cache beside an ordered dictionary, newest last."""
 
-    @initialize(size=st.integers(1, 6), forget=st.integers(1, 4), spread=st.sampled_from([1, 2**20, 2**40, 0x9E3779B97F4A7C15]))
+    @initialize(
+        size=st.integers(1, 6),
+        forget=st.integers(1, 4),
+        spread=st.sampled_from([1, 2**20, 2**40, 0x9E3779B97F4A7C15]),
+    )
     def start(self, size: int, forget: int, spread: int) -> None:
         self.cache, self.size, self.forget = FunctionalCache(size, forget), size, forget
         self.spread = spread  # keys that share a place in the table, or not
@@ -182,20 +203,30 @@ def test_the_exact_cache_changes_no_fitness() -> None:
     for seed in range(4):
         programs = some(60, seed // 2, good=30)  # every batch comes twice
         one, other = plain(programs), cached(programs)
-        assert np.array_equal(one.objectives, other.objectives) and np.array_equal(one.status, other.status)
+        assert np.array_equal(one.objectives, other.objectives) and np.array_equal(
+            one.status, other.status
+        )
     assert cached.counts["exact_hits"] > 0
-    assert cached.counts["candidates"] == 240 == cached.counts["exact_hits"] + cached.counts["full_runs"]
+    assert (
+        cached.counts["candidates"]
+        == 240
+        == cached.counts["exact_hits"] + cached.counts["full_runs"]
+    )
     assert cached.counts["steps"] < plain.counts["steps"]
 
 
 def test_the_functional_cache_changes_no_fitness_of_a_behaviour_it_has_not_seen() -> None:
-    plain, cached = evaluator(), evaluator(functional_cache={"size": 1000, "train": 10, "valid": 10})
+    plain, cached = (
+        evaluator(),
+        evaluator(functional_cache={"size": 1000, "train": 10, "valid": 10}),
+    )
     programs = some(150, 5, good=75)
     one, other = plain(programs), cached(programs)
     assert np.array_equal(one.objectives, other.objectives)  # nothing was in it before the batch
     again = cached(programs)
     assert cached.counts["functional_hits"] == 150
-    assert len(np.unique(cached._short.fingerprints(programs, np.arange(150), 10, 10)[0])) < 150  # some behave alike
+    # some behave alike
+    assert len(np.unique(cached._short.fingerprints(programs, np.arange(150), 10, 10)[0])) < 150
     assert np.abs(again.objectives - one.objectives).max() < 1e-9
 
 
@@ -203,7 +234,10 @@ def test_the_functional_cache_knows_a_program_by_behaviour() -> None:
     cached = evaluator(functional_cache={"size": 10, "forget": 2})
     one, other = (
         SPACE.phenotypes(Population.of(SPACE.schema, [SPACE.parse(text, "t")]))
-        for text in (GOOD, GOOD.replace("s2 = 0.1", "s2 = 0.1\n    s3 = 0.5\n    s2 = s2 * s3\n    s2 = s2 + s2"))
+        for text in (
+            GOOD,
+            GOOD.replace("s2 = 0.1", "s2 = 0.1\n    s3 = 0.5\n    s2 = s2 * s3\n    s2 = s2 + s2"),
+        )
     )
     assert one.keys[0] != other.keys[0]
     first = cached(one).objectives
@@ -218,8 +252,11 @@ def test_fitness_is_the_mean_or_the_upper_median_over_tasks() -> None:
     each = evaluator().per_task(programs)
     assert each.shape == (60, 5) and len(np.unique(each)) > 60
     assert np.array_equal(evaluator()(programs).objectives[:, 0], each.mean(1))
-    assert np.array_equal(evaluator(combine="median")(programs).objectives[:, 0], np.sort(each, 1)[:, 2])
-    assert evaluator(combine="median").combine(np.array([[4.0, 1.0, 3.0, 2.0]])) == [3.0]  # the element at T // 2
+    assert np.array_equal(
+        evaluator(combine="median")(programs).objectives[:, 0], np.sort(each, 1)[:, 2]
+    )
+    # the element at T // 2
+    assert evaluator(combine="median").combine(np.array([[4.0, 1.0, 3.0, 2.0]])) == [3.0]
 
 
 def test_status_says_whether_anything_was_learnt() -> None:
@@ -239,7 +276,9 @@ def test_programs_above_the_budget_are_not_run() -> None:
     limited, plain = evaluator(budget_factor=factor), evaluator()
     got, wanted = limited(programs).objectives[:, 0], plain(programs).objectives[:, 0]
     assert np.array_equal(got, np.where(share <= factor, wanted, 0.0))
-    assert limited.counts["over_budget"] == (share > factor).sum() == 80 - limited.counts["full_runs"]
+    assert (
+        limited.counts["over_budget"] == (share > factor).sum() == 80 - limited.counts["full_runs"]
+    )
     assert limited.counts["over_budget"] > 20
 
 
@@ -251,12 +290,15 @@ def test_a_hurdle_stops_what_falls_below_the_percentile_of_what_came_before() ->
     for seed, fitness in enumerate(each):
         first, full = fitness[:, :2].mean(1), fitness.mean(1)
         passed = first >= (np.percentile(recent, 60.0) if len(recent) >= 10 else -np.inf)
-        assert np.array_equal(hurdled(some(40, seed, good=40)).objectives[:, 0], np.where(passed, full, first))
+        assert np.array_equal(
+            hurdled(some(40, seed, good=40)).objectives[:, 0], np.where(passed, full, first)
+        )
         stopped += (~passed).sum()
         known = set(recent)
         recent = [*recent, *(x for x in dict.fromkeys(first.tolist()) if x not in known)][-50:]
     assert hurdled.counts["stopped_at_hurdle"] == stopped > 0
-    assert np.array_equal(hurdled.per_task(some(40, 0, good=40)), each[0])  # in full, whatever the hurdle
+    # in full, whatever the hurdle
+    assert np.array_equal(hurdled.per_task(some(40, 0, good=40)), each[0])
 
 
 def test_the_window_of_a_hurdle_keeps_the_latest() -> None:
@@ -267,16 +309,38 @@ def test_the_window_of_a_hurdle_keeps_the_latest() -> None:
 
 def test_final_scoring_skips_nothing() -> None:
     rough = Settings.read(
-        {"combine": "median", "budget_factor": 1.0, "hurdle": {"tasks": 2}, "epochs": 2, "max_abs_error": 50.0}, "evaluator"
+        {
+            "combine": "median",
+            "budget_factor": 1.0,
+            "hurdle": {"tasks": 2},
+            "epochs": 2,
+            "max_abs_error": 50.0,
+        },
+        "evaluator",
     )
     final = ExecutionEvaluator.exact(rough)
-    assert (final.dtype, final.exact_cache, final.functional_cache.size, final.budget_factor) == ("float64", 0, 0, 0)
-    assert (final.hurdle.tasks, final.combine, final.epochs, final.max_abs_error) == (0, "mean", 2, 50.0)
+    assert (final.dtype, final.exact_cache, final.functional_cache.size, final.budget_factor) == (
+        "float64",
+        0,
+        0,
+        0,
+    )
+    assert (final.hurdle.tasks, final.combine, final.epochs, final.max_abs_error) == (
+        0,
+        "mean",
+        2,
+        50.0,
+    )
 
 
 def test_single_precision_is_close() -> None:
     programs = some(40, 9, good=40)
-    assert np.median(np.abs(evaluator(dtype="float32").per_task(programs) - evaluator().per_task(programs))) < 1e-5
+    assert (
+        np.median(
+            np.abs(evaluator(dtype="float32").per_task(programs) - evaluator().per_task(programs))
+        )
+        < 1e-5
+    )
 
 
 # state
@@ -312,7 +376,10 @@ def test_a_restored_evaluator_goes_on_as_the_first_would(seed: int, before: int)
 def test_warming_up_changes_nothing() -> None:
     cold, warm = evaluator(**FULL), evaluator(**FULL)
     warm.warm()
-    assert np.array_equal(cold(some(30)).objectives, warm(some(30)).objectives) and cold.counts == warm.counts
+    assert (
+        np.array_equal(cold(some(30)).objectives, warm(some(30)).objectives)
+        and cold.counts == warm.counts
+    )
 
 
 def test_a_space_that_makes_no_programs_is_refused() -> None:

@@ -1,4 +1,6 @@
-"""Exported modules run on NumPy alone and do what the reference interpreter does, operation by operation."""
+"""Exported modules run on NumPy alone and do what the reference interpreter does, operation by
+operation.
+"""
 
 import ast
 import math
@@ -31,7 +33,11 @@ VALUES = np.array([-0.0, 0.0, 1.0, -1.0, 0.5, -2.5, 1e-3, 30.0, 1e200, np.inf, -
 
 
 def module(
-    genotype: Genotype, features: int = F, classify: bool = False, memory: Memory = SPACE.memory, title: str = "test"
+    genotype: Genotype,
+    features: int = F,
+    classify: bool = False,
+    memory: Memory = SPACE.memory,
+    title: str = "test",
 ) -> dict[str, Any]:
     """The exported program's names, executed in a namespace of their own."""
     code = python.source(genotype, features, classify, memory, title)
@@ -41,12 +47,22 @@ def module(
 
 
 def one_instruction(op: Op, function: str = "predict", **constants: float) -> Genotype:
-    """A program of a single instruction, with distinct inputs and an output that is one of them where the types allow it."""
+    """A program of a single instruction, with distinct inputs and an output that is one of them
+    where the types allow it.
+    """
     row = np.zeros(1, INSTRUCTION)
-    row["op"], row["a"], row["b"], row["out"] = op.id, bool(op.ins), 2 * (op.ins[1:] in ("s", "v")), bool(op.out)
+    row["op"], row["a"], row["b"], row["out"] = (
+        op.id,
+        bool(op.ins),
+        2 * (op.ins[1:] in ("s", "v")),
+        bool(op.out),
+    )
     for name, kind in zip("xyz", op.constants, strict=False):
         row[name] = constants.get(name, NUMBERS[kind] + (name == "y"))
-    return Genotype(SPACE.schema, {name: row if name == function else np.zeros(0, INSTRUCTION) for name in FUNCTIONS})
+    return Genotype(
+        SPACE.schema,
+        {name: row if name == function else np.zeros(0, INSTRUCTION) for name in FUNCTIONS},
+    )
 
 
 def machine_of(genotype: Genotype, space: AutoMLZeroSpace = SPACE, features: int = F) -> Machine:
@@ -61,14 +77,22 @@ def same(names: dict[str, Any], machine: Machine) -> None:
     for kind, bank in machine.banks.items():
         for address, expected in enumerate(bank):
             if f"{kind}{address}" in names:
-                np.testing.assert_allclose(names[f"{kind}{address}"], expected, rtol=1e-12, atol=1e-300, equal_nan=True)
+                np.testing.assert_allclose(
+                    names[f"{kind}{address}"], expected, rtol=1e-12, atol=1e-300, equal_nan=True
+                )
 
 
-def fill(names: dict[str, Any], machine: Machine, draw: Callable[[tuple[int, ...]], np.ndarray]) -> None:
+def fill(
+    names: dict[str, Any], machine: Machine, draw: Callable[[tuple[int, ...]], np.ndarray]
+) -> None:
     """The same numbers into both memories."""
     for kind, bank in machine.banks.items():
         bank[...] = draw(bank.shape)
-        names |= {f"{kind}{i}": np.float64(value) if kind == "s" else value.copy() for i, value in enumerate(bank) if f"{kind}{i}" in names}
+        names |= {
+            f"{kind}{i}": np.float64(value) if kind == "s" else value.copy()
+            for i, value in enumerate(bank)
+            if f"{kind}{i}" in names
+        }
 
 
 # operations
@@ -85,7 +109,11 @@ def test_operation(op: Op, function: int) -> None:
         with np.errstate(all="ignore"):
             names[FUNCTIONS[function]]()
         same(names, machine)
-        assert all(isinstance(value, np.float64) for name, value in names.items() if name in ("s0", "s1", "s2"))
+        assert all(
+            isinstance(value, np.float64)
+            for name, value in names.items()
+            if name in ("s0", "s1", "s2")
+        )
 
 
 @pytest.mark.parametrize("op", NOISE, ids=lambda op: op.name)
@@ -109,7 +137,9 @@ def test_noise(op: Op) -> None:
         assert x <= values.min() < values.max() < y
 
 
-@pytest.mark.parametrize("op", [op for op in NOISE if op.constants == ("bound", "bound")], ids=lambda op: op.name)
+@pytest.mark.parametrize(
+    "op", [op for op in NOISE if op.constants == ("bound", "bound")], ids=lambda op: op.name
+)
 def test_uniform_noise_between_bounds_in_the_wrong_order_is_the_first(op: Op) -> None:
     names = module(one_instruction(op, x=0.8, y=-0.8))
     names["predict"]()
@@ -131,7 +161,12 @@ def test_every_operation_has_helpers_or_numpy_names() -> None:
     rows["op"], rows["out"] = np.arange(len(OPS)), [op.out in ("s", "v") for op in OPS]
     tables = {name: rows if name == "learn" else rows[:0] for name in FUNCTIONS}
     names = module(Genotype(AutoMLZeroSpace(Settings(learn={"most": 100})).schema, tables))
-    called = {node.func.id for op in OPS for node in ast.walk(ast.parse(op.text)) if isinstance(node, ast.Call)}
+    called = {
+        node.func.id
+        for op in OPS
+        for node in ast.walk(ast.parse(op.text))
+        if isinstance(node, ast.Call)
+    }
     assert called <= set(names)
 
 
@@ -141,7 +176,17 @@ def test_every_operation_has_helpers_or_numpy_names() -> None:
 @pytest.fixture(scope="module")
 def exact_space() -> AutoMLZeroSpace:
     function = {"initial": 12, "least": 12, "most": 20, "ops": tuple(op.name for op in EXACT)}
-    return AutoMLZeroSpace(Settings(scalars=4, vectors=3, matrices=2, initial="random", setup=function, predict=function, learn=function))
+    return AutoMLZeroSpace(
+        Settings(
+            scalars=4,
+            vectors=3,
+            matrices=2,
+            initial="random",
+            setup=function,
+            predict=function,
+            learn=function,
+        )
+    )
 
 
 @pytest.mark.parametrize("classify", [False, True])
@@ -151,7 +196,10 @@ def test_random_programs_agree_after_training(exact_space: AutoMLZeroSpace, clas
     x, y = rng.standard_normal((25, F)), rng.random(25).round()
     for index in range(len(population)):
         genotype = population.genotype(index)
-        names, machine = module(genotype, F, classify, exact_space.memory), machine_of(genotype, exact_space)
+        names, machine = (
+            module(genotype, F, classify, exact_space.memory),
+            machine_of(genotype, exact_space),
+        )
         machine.call(0)
         for features, label in zip(x[:20], y[:20], strict=True):
             prediction = machine.predict(features)
@@ -163,7 +211,9 @@ def test_random_programs_agree_after_training(exact_space: AutoMLZeroSpace, clas
         for features in x[20:]:
             expected = machine.predict(features)
             expected = sigmoid(expected) if classify else expected
-            np.testing.assert_allclose(names["prediction"](features), expected, rtol=1e-12, equal_nan=True)
+            np.testing.assert_allclose(
+                names["prediction"](features), expected, rtol=1e-12, equal_nan=True
+            )
             finite.add(expected)
     assert np.isfinite(list(finite)).sum() > 100  # not everything is NaN or zero
 
@@ -196,11 +246,15 @@ def test_reference_programs(path: Path, classify: bool) -> None:
         assert learnt != [names["prediction"](features) for features in x[:3]]
     else:
         expected = [machine.predict(features) for features in x[:3]]
-        np.testing.assert_allclose(learnt, [sigmoid(each) for each in expected] if classify else expected, rtol=1e-12)
+        np.testing.assert_allclose(
+            learnt, [sigmoid(each) for each in expected] if classify else expected, rtol=1e-12
+        )
 
 
 def test_linear_regression_learns_the_weights() -> None:
-    space, genotype = AutoMLZeroSpace.open_text((PROGRAMS / "linear_regression.py").read_text(encoding="utf-8"), "linear_regression.py")
+    space, genotype = AutoMLZeroSpace.open_text(
+        (PROGRAMS / "linear_regression.py").read_text(encoding="utf-8"), "linear_regression.py"
+    )
     names, rng = module(genotype, F, False, space.memory), np.random.default_rng(0)
     w, x = rng.standard_normal(F), rng.standard_normal((2000, F))
     names["train"](x, x @ w)
@@ -215,14 +269,25 @@ def test_imports_numpy_and_nothing_else() -> None:
     for path in sorted(PROGRAMS.glob("*.py")):
         space, genotype = AutoMLZeroSpace.open_text(path.read_text(encoding="utf-8"), str(path))
         tree = ast.parse(python.source(genotype, F, True, space.memory, path.stem))
-        imported = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        imported = [
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        ]
         imported += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         assert set(imported) == {"numpy"}
 
 
 def test_holds_only_what_is_used() -> None:
     names = module(one_instruction(BY_NAME["vector_inner_product"]))
-    assert {name for name in names if name[0] in "svm" and name[1:].isdigit()} == {"s0", "s1", "v0", "v1", "v2"}
+    assert {name for name in names if name[0] in "svm" and name[1:].isdigit()} == {
+        "s0",
+        "s1",
+        "v0",
+        "v1",
+        "v2",
+    }
     assert "dot" in names
     assert not {"norm", "sigmoid", "gaussian", "heaviside"} & set(names)
 
@@ -231,7 +296,11 @@ def test_instructions_are_in_the_text_form() -> None:
     path = PROGRAMS / "neural_network.py"
     space, genotype = AutoMLZeroSpace.open_text(path.read_text(encoding="utf-8"), str(path))
     exported = python.source(genotype, F, True, space.memory, "network")
-    lines = [line for line in space.format(genotype).splitlines() if " = " in line and "s2 = 0.03" not in line]
+    lines = [
+        line
+        for line in space.format(genotype).splitlines()
+        if " = " in line and "s2 = 0.03" not in line
+    ]
     assert all(f"\n{line}\n" in exported for line in lines)
 
 

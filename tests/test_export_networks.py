@@ -1,4 +1,6 @@
-"""Exported networks compute what evoml's do: as a module that needs torch alone, and as an ONNX file."""
+"""Exported networks compute what evoml's do: as a module that needs torch alone, and as an ONNX
+file.
+"""
 
 import ast
 import json
@@ -26,14 +28,19 @@ from evoml.phenotypes.network import Builder, Edge, Network
 from evoml.search.problem import open_file
 from evoml.search.winner import Trained
 
-PROGRAMS = sorted(path for name in ("cell", "hierarchical") for path in (Path(__file__).parents[1] / "programs" / name).glob("*.toml"))
+PROGRAMS = sorted(
+    path
+    for name in ("cell", "hierarchical")
+    for path in (Path(__file__).parents[1] / "programs" / name).glob("*.toml")
+)
 SIZE = (3, 17, 13)  # odd, so that strides and shifts round
 needs_onnx = pytest.mark.skipif(
     any(find_spec(name) is None for name in to_onnx.PACKAGES),
     reason="onnx, onnxscript or onnxruntime is not installed: pip install 'evoml[onnx]'",
 )
 
-# Imports the exported file where there is neither evoml nor safetensors, and prints what it says of the images in a file.
+# Imports the exported file where there is neither evoml nor safetensors, and prints what it says of
+# the images in a file.
 ALONE = """
 import json, sys
 class Hidden:
@@ -104,10 +111,14 @@ def agree(winner: Trained, network: torch.nn.Module) -> None:
     images = torch.randn(4, *winner.network.inputs, generator=torch.Generator().manual_seed(2))
     scores = network(images)
     for expected in (plain(winner)(images), winner.module(images)[0]):
-        assert float((scores - expected).abs().max()) <= 1e-6 * max(float(expected.abs().max()), 1.0)
+        assert float((scores - expected).abs().max()) <= 1e-6 * max(
+            float(expected.abs().max()), 1.0
+        )
 
 
-def cell(inputs: tuple[int, int, int] = SIZE, auxiliary: bool = False, name: str = "amoebanet_a") -> Network:
+def cell(
+    inputs: tuple[int, int, int] = SIZE, auxiliary: bool = False, name: str = "amoebanet_a"
+) -> Network:
     space, genotype = open_file(next(path for path in PROGRAMS if path.stem == name))
     if auxiliary:
         skeleton = space.settings.skeleton.model_copy(update={"auxiliary": True})
@@ -115,25 +126,41 @@ def cell(inputs: tuple[int, int, int] = SIZE, auxiliary: bool = False, name: str
     return space.network(genotype, inputs, 4)
 
 
-def around(layers: list[tuple[str, int, int]], merge: str = "add", inputs: tuple[int, int, int] = SIZE) -> Network:
+def around(
+    layers: list[tuple[str, int, int]], merge: str = "add", inputs: tuple[int, int, int] = SIZE
+) -> Network:
     """A stem of 6 channels and layers (name, channels, stride) side by side on it."""
     build = Builder(inputs)
     stem = build.layer(0, "stem_3x3", 6)
-    return build.network(build.node([Edge(stem, name, channels, stride) for name, channels, stride in layers], merge), 3)  # type: ignore[arg-type]
+    return build.network(
+        build.node(
+            [Edge(stem, name, channels, stride) for name, channels, stride in layers], merge
+        ),
+        3,
+    )  # type: ignore[arg-type]
 
 
 def possible(name: str, channels: int, stride: int) -> bool:
     """Whether there is such a layer; windows of even size are made for strides."""
     try:
-        return not any(step.overhangs and step.stride == (1, 1) for step in primitives(name, 6, channels, stride))
+        return not any(
+            step.overhangs and step.stride == (1, 1)
+            for step in primitives(name, 6, channels, stride)
+        )
     except ValueError:
         return False
 
 
-EVERY = [(name, channels, stride) for name in LAYERS for channels in (6, 4) for stride in (1, 2) if possible(name, channels, stride)]
+EVERY = [
+    (name, channels, stride)
+    for name in LAYERS
+    for channels in (6, 4)
+    for stride in (1, 2)
+    if possible(name, channels, stride)
+]
 
 
-# -- as a module that imports torch alone --------------------------------------------------------------------------------------
+# -- as a module that imports torch alone ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "channels", "stride"), EVERY)
@@ -153,16 +180,30 @@ def test_published_architectures_compute_the_same(path: Path, size: tuple[int, i
 @pytest.mark.parametrize(
     "network",
     [
-        pytest.param(around([("conv_3x3", 4, 2), ("conv_1x1", 4, 1)]), id="unequal sizes are added"),
         pytest.param(
-            around([("max_pool_2x2", 6, 2), ("none", 5, 1), ("skip_connect", 3, 2)], "concat"), id="unequal sizes and none side by side"
+            around([("conv_3x3", 4, 2), ("conv_1x1", 4, 1)]), id="unequal sizes are added"
         ),
-        pytest.param(around([("none", 4, 1), ("conv_1x1", 4, 2), ("none", 4, 2)]), id="none is added, and larger"),
+        pytest.param(
+            around([("max_pool_2x2", 6, 2), ("none", 5, 1), ("skip_connect", 3, 2)], "concat"),
+            id="unequal sizes and none side by side",
+        ),
+        pytest.param(
+            around([("none", 4, 1), ("conv_1x1", 4, 2), ("none", 4, 2)]),
+            id="none is added, and larger",
+        ),
         pytest.param(around([("none", 4, 2), ("none", 4, 1)]), id="none alone"),
-        pytest.param(around([("conv_3x3", 4, 1), ("conv_3x3", 4, 1), ("conv_3x3", 4, 1)]), id="a layer three times"),
+        pytest.param(
+            around([("conv_3x3", 4, 1), ("conv_3x3", 4, 1), ("conv_3x3", 4, 1)]),
+            id="a layer three times",
+        ),
         pytest.param(around([("factorized_reduction", 1, 2)]), id="a reduction to one channel"),
-        pytest.param(around([(f"conv_{k}x{k}_bn_relu", 4, 1) for k in (1, 3, 5, 7)] * 6, "concat"), id="many side by side"),
-        pytest.param(around([(f"conv_{k}x{k}_bn_relu", 4, 1) for k in (1, 3, 5, 7)] * 6), id="many are added"),
+        pytest.param(
+            around([(f"conv_{k}x{k}_bn_relu", 4, 1) for k in (1, 3, 5, 7)] * 6, "concat"),
+            id="many side by side",
+        ),
+        pytest.param(
+            around([(f"conv_{k}x{k}_bn_relu", 4, 1) for k in (1, 3, 5, 7)] * 6), id="many are added"
+        ),
         pytest.param(Network(SIZE, 3, Builder(SIZE).network(0, 3).nodes, 0), id="no layer at all"),
     ],
 )
@@ -176,20 +217,32 @@ def test_merges_compute_the_same(network: Network, tmp_path: Path) -> None:
 def test_the_file_needs_torch_alone(tmp_path: Path) -> None:
     winner = trained(cell(), ("cat", 'a "dog"', "\\", "fünf"))
     files = to_torch.write(winner, tmp_path / "out", "populations/run")
-    assert [path.name for path in files] == ["network.py", "weights.safetensors"] and all(path.is_file() for path in files)
+    assert [path.name for path in files] == ["network.py", "weights.safetensors"] and all(
+        path.is_file() for path in files
+    )
     pixels = torch.rand(5, *SIZE, generator=torch.Generator().manual_seed(3))
-    mean, deviation = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (winner.mean, winner.deviation))
+    mean, deviation = (
+        torch.tensor(values, dtype=torch.float32)[:, None, None]
+        for values in (winner.mean, winner.deviation)
+    )
     images = {"pixels": pixels, "normalised": (pixels - mean) / deviation}
     save_file(images, tmp_path / "images.safetensors")
     ran = subprocess.run(
-        [sys.executable, "-I", "-c", ALONE, str(tmp_path / "out"), str(tmp_path / "images.safetensors")],
+        [
+            sys.executable, "-I", "-c", ALONE, str(tmp_path / "out"),
+            str(tmp_path / "images.safetensors"),
+        ],
         cwd=tmp_path, capture_output=True, text=True, check=True, encoding="utf-8",
     )  # fmt: skip
     said = json.loads(ran.stdout)
     with torch.no_grad():
         expected = winner.module(images["normalised"])[0]
-    np.testing.assert_allclose(said["scores"], expected.numpy(), rtol=0, atol=1e-6 * max(float(expected.abs().max()), 1.0))
-    np.testing.assert_allclose(said["probabilities"], expected.softmax(1).numpy(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        said["scores"], expected.numpy(), rtol=0, atol=1e-6 * max(float(expected.abs().max()), 1.0)
+    )
+    np.testing.assert_allclose(
+        said["probabilities"], expected.softmax(1).numpy(), rtol=0, atol=1e-6
+    )
     assert said["names"] == [winner.classes[index] for index in expected.argmax(1)]
 
 
@@ -199,14 +252,22 @@ def test_predict_takes_images_in_the_usual_forms() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 1, 9, 8), np.uint8)
     expected = names["predict"](pixels, network)
     assert len(expected[0]) == 3 and expected[1].shape == (3, 4)
-    for same in (pixels[:, 0], pixels[:, 0, :, :, None], pixels.astype(np.float32) / np.float32(255), torch.from_numpy(pixels)):
+    for same in (
+        pixels[:, 0],
+        pixels[:, 0, :, :, None],
+        pixels.astype(np.float32) / np.float32(255),
+        torch.from_numpy(pixels),
+    ):
         given = names["predict"](same, network)
         assert given[0] == expected[0] and torch.allclose(given[1], expected[1], atol=1e-6)
     assert names["predict"](pixels[:0], network)[0] == []
     for wrong, why in [
-        (pixels[:, :, :8], "do not fit"), (pixels[0, 0], "do not fit"), (pixels.astype(np.int64), "uint8"), (pixels.astype(np.float32), "0..1"),
+        (pixels[:, :, :8], "do not fit"),
+        (pixels[0, 0], "do not fit"),
+        (pixels.astype(np.int64), "uint8"),
+        (pixels.astype(np.float32), "0..1"),
         (np.full((1, 1, 9, 8), np.nan), "0..1"),
-    ]:  # fmt: skip
+    ]:
         with pytest.raises(ValueError, match=why):
             names["predict"](wrong, network)
 
@@ -214,7 +275,9 @@ def test_predict_takes_images_in_the_usual_forms() -> None:
 def test_the_auxiliary_head_and_what_feeds_it_stay_behind() -> None:
     network = cell(auxiliary=True)
     winner = trained(network)
-    assert network.auxiliary >= 0 and any(name.startswith("auxiliary") for name in winner.module.state_dict())
+    assert network.auxiliary >= 0 and any(
+        name.startswith("auxiliary") for name in winner.module.state_dict()
+    )
     agree(winner, loaded(winner))
     assert sum(tensor.numel() for tensor in loaded(winner).parameters()) == network.parameters
     build = Builder(SIZE)
@@ -242,12 +305,17 @@ def test_code_reads_well() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text(), st.lists(st.text(), min_size=3, max_size=3))
 def test_titles_and_class_names_may_hold_anything(title: str, classes: list[str]) -> None:
-    code = to_torch.source(Trained(WINNER.module, WINNER.network, {}, tuple(classes), WINNER.mean, WINNER.deviation), title)
+    code = to_torch.source(
+        Trained(WINNER.module, WINNER.network, {}, tuple(classes), WINNER.mean, WINNER.deviation),
+        title,
+    )
     tree = ast.parse(code)
     values = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
     assert ast.literal_eval(values["CLASSES"]) == classes
     assert (ast.get_docstring(tree, clean=False) or "").startswith(title.strip() + "\n")
-    assert [type(node) for node in tree.body] == [type(node) for node in ast.parse(to_torch.source(WINNER, "")).body]
+    assert [type(node) for node in tree.body] == [
+        type(node) for node in ast.parse(to_torch.source(WINNER, "")).body
+    ]
 
 
 WINNER = trained(around([("conv_1x1", 4, 1)]))
@@ -256,7 +324,10 @@ WINNER = trained(around([("conv_1x1", 4, 1)]))
 def lint(path: Path) -> str:
     """What ruff says by its defaults."""
     ran = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return "" if ran.returncode == 0 else ran.stdout + ran.stderr
 
@@ -264,10 +335,14 @@ def lint(path: Path) -> str:
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_files_are_clean_and_the_same_every_time(path: Path, tmp_path: Path) -> None:
     space, genotype = open_file(path)
-    winner = trained(space.network(genotype, SIZE, 1000), tuple(f"class {number}" for number in range(1000)))
+    winner = trained(
+        space.network(genotype, SIZE, 1000), tuple(f"class {number}" for number in range(1000))
+    )
     first = [file.read_bytes() for file in to_torch.write(winner, tmp_path, 'a title """ \\')]
     assert lint(tmp_path / "network.py") == ""
-    assert [file.read_bytes() for file in to_torch.write(winner, tmp_path, 'a title """ \\')] == first
+    assert [
+        file.read_bytes() for file in to_torch.write(winner, tmp_path, 'a title """ \\')
+    ] == first
 
 
 def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
@@ -287,13 +362,14 @@ def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
     assert file.read_text() == "x" and (mine / "network.py").read_text() == "print('my own')\n"
 
 
-# -- as an ONNX file -----------------------------------------------------------------------------------------------------------
+# -- as an ONNX file -------------------------------------------------------------------------------
 
 
 KINDS = [
-    ("none", 5, 1), ("identity", 6, 1), ("skip_connect", 4, 2), ("factorized_reduction", 1, 2), ("conv_7x1_1x7", 4, 2), ("dil_sep_conv_3x3", 6, 2),
-    ("max_pool_2x2", 6, 2), ("avg_pool_2x2_conv_1x1", 4, 2), ("avg_pool_3x3", 6, 1), ("avg_pool_3x3", 4, 2), ("max_pool_5x5", 6, 2), ("truncate", 4, 1),
-    ("batch_norm", 6, 1),
+    ("none", 5, 1), ("identity", 6, 1), ("skip_connect", 4, 2), ("factorized_reduction", 1, 2),
+    ("conv_7x1_1x7", 4, 2), ("dil_sep_conv_3x3", 6, 2), ("max_pool_2x2", 6, 2),
+    ("avg_pool_2x2_conv_1x1", 4, 2), ("avg_pool_3x3", 6, 1), ("avg_pool_3x3", 4, 2),
+    ("max_pool_5x5", 6, 2), ("truncate", 4, 1), ("batch_norm", 6, 1),
 ]  # fmt: skip
 
 
@@ -302,7 +378,10 @@ KINDS = [
     "network",
     [
         pytest.param(around(KINDS, "concat"), id="every kind of step"),
-        pytest.param(around([("conv_3x3", 4, 2), ("conv_1x1", 4, 1), ("none", 4, 1)]), id="unequal sizes are added"),
+        pytest.param(
+            around([("conv_3x3", 4, 2), ("conv_1x1", 4, 1), ("none", 4, 1)]),
+            id="unequal sizes are added",
+        ),
         pytest.param(cell(auxiliary=True), id="cells with an auxiliary head"),
     ],
 )
@@ -315,15 +394,23 @@ def test_onnx_computes_the_same(network: Network, tmp_path: Path) -> None:
     content = (tmp_path / "network.onnx").read_bytes()
     assert b".py" not in content and b"auxiliary" not in content
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    assert [each.name for each in session.get_inputs()] == ["images"] and [each.name for each in session.get_outputs()] == ["logits"]
+    assert [each.name for each in session.get_inputs()] == ["images"] and [
+        each.name for each in session.get_outputs()
+    ] == ["logits"]
     about = session.get_modelmeta().custom_metadata_map
-    assert json.loads(about["classes"]) == list(winner.classes) and json.loads(about["mean"]) == winner.mean.tolist()
+    assert (
+        json.loads(about["classes"]) == list(winner.classes)
+        and json.loads(about["mean"]) == winner.mean.tolist()
+    )
     for count in (1, 3, 8):
         images = torch.randn(count, *SIZE, generator=torch.Generator().manual_seed(9))
         with torch.no_grad():
             expected = winner.module(images)[0].numpy()
         (scores,) = session.run(None, {"images": images.numpy()})
-        assert scores.shape == (count, network.classes) and np.abs(scores - expected).max() <= 1e-4 * np.abs(expected).max()
+        assert (
+            scores.shape == (count, network.classes)
+            and np.abs(scores - expected).max() <= 1e-4 * np.abs(expected).max()
+        )
 
 
 @needs_onnx
@@ -334,9 +421,17 @@ def test_onnx_is_the_same_every_time(tmp_path: Path) -> None:
 
 
 @needs_onnx
-def test_onnx_that_computes_something_else_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnx_that_computes_something_else_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exported = to_onnx._exported
-    monkeypatch.setattr(to_onnx, "_exported", lambda winner, state: exported(winner, {name: value * 1.01 for name, value in state.items()}))
+    monkeypatch.setattr(
+        to_onnx,
+        "_exported",
+        lambda winner, state: exported(
+            winner, {name: value * 1.01 for name, value in state.items()}
+        ),
+    )
     with pytest.raises(InputError, match=r"scores differ from torch's by .*; nothing was written"):
         to_onnx.write(WINNER, tmp_path / "network.onnx")
     monkeypatch.setattr(to_onnx, "_exported", lambda winner, state: b"no model")
@@ -347,13 +442,20 @@ def test_onnx_that_computes_something_else_is_not_kept(tmp_path: Path, monkeypat
 
 @needs_onnx
 def test_onnx_says_early_that_it_cannot_write(tmp_path: Path) -> None:
-    for path, why in [(tmp_path, "is a folder"), (tmp_path / "no" / "network.onnx", "no such folder")]:
+    for path, why in [
+        (tmp_path, "is a folder"),
+        (tmp_path / "no" / "network.onnx", "no such folder"),
+    ]:
         with pytest.raises(InputError, match=why):
             to_onnx.write(WINNER, path)
 
 
-def test_onnx_names_the_extra_where_packages_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnx_names_the_extra_where_packages_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(to_onnx, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"needs onnx, onnxscript, onnxruntime: pip install 'evoml\[onnx\]'$"):
+    with pytest.raises(
+        InputError, match=r"needs onnx, onnxscript, onnxruntime: pip install 'evoml\[onnx\]'$"
+    ):
         to_onnx.write(WINNER, tmp_path / "network.onnx")
     assert list(tmp_path.iterdir()) == []

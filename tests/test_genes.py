@@ -1,4 +1,6 @@
-"""The genotype layer, over four kinds of genotype: sampling, perturbation, identity, text, Parquet, populations, and every bad input."""
+"""The genotype layer, over four kinds of genotype: sampling, perturbation, identity, text, Parquet,
+populations, and every bad input.
+"""
 
 import io
 import math
@@ -15,7 +17,17 @@ from schemas import GENOTYPES, HIERARCHY, NASNET, NEAT, PROGRAMS, Kind
 
 from evoml.core.errors import InputError
 from evoml.genotypes.population import OK, Individual, Population, fitness_class
-from evoml.genotypes.schema import Choice, Column, Conditional, Genotype, Integer, Place, Real, Schema, Table
+from evoml.genotypes.schema import (
+    Choice,
+    Column,
+    Conditional,
+    Genotype,
+    Integer,
+    Place,
+    Real,
+    Schema,
+    Table,
+)
 from evoml.spaces import neat
 
 some = settings(max_examples=15, deadline=None)
@@ -27,12 +39,19 @@ HERE = Place(0, {}, {})
 def parquet(schema: Schema, population: Population) -> pa.Array:
     """The genotypes of a population, written to Parquet and read back."""
     file = io.BytesIO()
-    pq.write_table(pa.table({"genotype": schema.to_arrow(population.tables, population.sizes)}), file)
+    pq.write_table(
+        pa.table({"genotype": schema.to_arrow(population.tables, population.sizes)}), file
+    )
     return pq.read_table(file)["genotype"].combine_chunks()
 
 
 def genes(genotype: Genotype) -> dict[tuple[str, int, str], object]:
-    return {(t, i, c): row[c].item() for t, rows in genotype.tables.items() for i, row in enumerate(rows) for c in rows.dtype.names}
+    return {
+        (t, i, c): row[c].item()
+        for t, rows in genotype.tables.items()
+        for i, row in enumerate(rows)
+        for c in rows.dtype.names
+    }
 
 
 def fails(schema: Schema, plain: object, *parts: str) -> None:
@@ -59,7 +78,11 @@ def test_sampling_takes_the_keys_of_the_frame(kind: Kind, seed: int) -> None:
     genotype = kind.schema.sample(Random(seed), frame)
     for name, rows in frame.items():
         assert len(genotype.tables[name]) == len(rows)
-        assert all(genotype.tables[name][index][key] == value for index, row in enumerate(rows) for key, value in row.items())
+        assert all(
+            genotype.tables[name][index][key] == value
+            for index, row in enumerate(rows)
+            for key, value in row.items()
+        )
 
 
 @some
@@ -73,10 +96,21 @@ def test_perturbing_changes_one_gene_and_its_dependents(kind: Kind, seed: int, c
         assert old.keys() == new.keys()
         changed = [place for place in old if old[place] != new[place]]
         assert len({(table, row) for table, row, _ in changed}) <= 1
-        columns = {column.name: column for table, _, _ in changed[:1] for column in kind.schema[table].columns}
+        columns = {
+            column.name: column
+            for table, _, _ in changed[:1]
+            for column in kind.schema[table].columns
+        }
         assert not any(columns[name].key for _, _, name in changed)
         names = {name for _, _, name in changed}
-        free = [name for name in names if not (isinstance(columns[name].domain, Conditional) and columns[name].domain.column in names)]
+        free = [
+            name
+            for name in names
+            if not (
+                isinstance(columns[name].domain, Conditional)
+                and columns[name].domain.column in names
+            )
+        ]
         assert len(free) <= 1
 
 
@@ -88,7 +122,12 @@ def test_perturbing_reaches_every_gene_and_no_key(kind: Kind) -> None:
     for _ in range(20 * len(free)):
         new = genes(kind.schema.perturb(rng, genotype))
         seen |= {place for place in new if new[place] != old[place]}
-    keys = {(table.name, column.name) for table in kind.schema.tables for column in table.columns if column.key}
+    keys = {
+        (table.name, column.name)
+        for table in kind.schema.tables
+        for column in table.columns
+        if column.key
+    }
     assert free <= seen and not keys & {(table, name) for table, _, name in seen}
 
 
@@ -102,8 +141,14 @@ def test_perturbing_leaves_the_parent_alone() -> None:
             next(iter(rows for rows in genotype.tables.values() if len(rows)))[0] = 0
 
 
-@given(value=st.floats(allow_nan=False, allow_infinity=False), seed=seeds, move=st.sampled_from(["redraw", "step", "scale"]))
-def test_a_perturbed_number_stays_finite_and_in_its_bounds(value: float, seed: int, move: str) -> None:
+@given(
+    value=st.floats(allow_nan=False, allow_infinity=False),
+    seed=seeds,
+    move=st.sampled_from(["redraw", "step", "scale"]),
+)
+def test_a_perturbed_number_stays_finite_and_in_its_bounds(
+    value: float, seed: int, move: str
+) -> None:
     for domain in (Real(-1, 1, move), Real(-1, 1, move, step=3.0, least=-2, most=2)):
         start = min(max(value, domain.least), domain.most)
         assert domain.contains(domain.perturb(Random(seed), start, HERE), HERE)
@@ -118,12 +163,16 @@ def test_a_gaussian_step_has_its_size() -> None:
 def test_a_choice_is_perturbed_to_another() -> None:
     rng = Random(0)
     assert {Choice(("a", "b", "c")).perturb(rng, 1, HERE) for _ in range(50)} == {0, 2}
-    assert Choice(("a", "b", "c"), drawn=(1,)).perturb(rng, 1, HERE) == 1  # nothing else is drawn here
+    # nothing else is drawn here
+    assert Choice(("a", "b", "c"), drawn=(1,)).perturb(rng, 1, HERE) == 1
 
 
 def test_a_column_depends_on_its_left_only() -> None:
     with pytest.raises(ValueError, match="not to its left"):
-        Table("t", (Column("b", Conditional("a", {0: Integer(0, 1)})), Column("a", Choice(("x", "y")))))
+        Table(
+            "t",
+            (Column("b", Conditional("a", {0: Integer(0, 1)})), Column("a", Choice(("x", "y")))),
+        )
 
 
 # identity
@@ -142,7 +191,9 @@ def test_equal_rows_equal_hash_and_digest(kind: Kind, one: int, other: int) -> N
 def test_the_boundary_between_tables_is_part_of_the_identity() -> None:
     row = np.zeros(1, NASNET["normal"].dtype)
     none = row[:0]
-    assert Genotype(NASNET, {"normal": row, "reduction": none}) != Genotype(NASNET, {"normal": none, "reduction": row})
+    assert Genotype(NASNET, {"normal": row, "reduction": none}) != Genotype(
+        NASNET, {"normal": none, "reduction": row}
+    )
 
 
 def test_padding_bytes_do_not_matter() -> None:
@@ -152,7 +203,9 @@ def test_padding_bytes_do_not_matter() -> None:
     for name in table.dtype.names:
         dirty[name] = clean[name] = 0
     rest = {"predict": clean[:0], "learn": clean[:0]}
-    assert Genotype(PROGRAMS.schema, {"setup": dirty, **rest}) == Genotype(PROGRAMS.schema, {"setup": clean, **rest})
+    assert Genotype(PROGRAMS.schema, {"setup": dirty, **rest}) == Genotype(
+        PROGRAMS.schema, {"setup": clean, **rest}
+    )
 
 
 # text
@@ -167,9 +220,13 @@ def test_text_round_trip(kind: Kind, seed: int) -> None:
 
 
 def test_text_holds_names_and_leaves_out_what_is_not_there() -> None:
-    plain = NEAT.plain(NEAT.sample(Random(0), {"node": [{"kind": 0}, {"kind": 1}], "connection": []}))
+    plain = NEAT.plain(
+        NEAT.sample(Random(0), {"node": [{"kind": 0}, {"kind": 1}], "connection": []})
+    )
     assert plain["node"][0] == {"kind": "input"}
-    assert plain["node"][1].keys() == {"kind", "activation"} and isinstance(plain["node"][1]["activation"], str)
+    assert plain["node"][1].keys() == {"kind", "activation"} and isinstance(
+        plain["node"][1]["activation"], str
+    )
 
 
 @pytest.mark.parametrize("kind", GENOTYPES, ids=repr)
@@ -180,32 +237,63 @@ def test_every_gene_that_is_missing_wrong_or_too_much_is_named(kind: Kind) -> No
             for column in table.columns:
                 place = f"{table.name}[{index}].{column.name}: "
                 for wrong in ([1], {}, True, "no such name\n", math.nan, -(10**400), 1.5e300j):
-                    fails(kind.schema, deepcopy(plain) | {table.name: [*plain[table.name][:index], row | {column.name: wrong}]}, place)
+                    fails(
+                        kind.schema,
+                        deepcopy(plain)
+                        | {table.name: [*plain[table.name][:index], row | {column.name: wrong}]},
+                        place,
+                    )
                 if column.name in row:
                     less = {name: value for name, value in row.items() if name != column.name}
-                    fails(kind.schema, plain | {table.name: [*plain[table.name][:index], less]}, f"{table.name}[{index}].", "must be")
+                    fails(
+                        kind.schema,
+                        plain | {table.name: [*plain[table.name][:index], less]},
+                        f"{table.name}[{index}].",
+                        "must be",
+                    )
             fails(
                 kind.schema,
                 plain | {table.name: [*plain[table.name][:index], row | {"zzz": 1}]},
                 f"{table.name}[{index}].zzz: no such column",
             )
         fails(kind.schema, plain | {table.name: 3}, f"{table.name}: must be an array of tables")
-        fails(kind.schema, plain | {table.name: plain[table.name][:1] * (table.most + 1)}, f"{table.name}: ")
+        fails(
+            kind.schema,
+            plain | {table.name: plain[table.name][:1] * (table.most + 1)},
+            f"{table.name}: ",
+        )
     fails(kind.schema, plain | {"zzz": []}, "zzz: no such table")
     fails(kind.schema, [], "must be a table of gene tables")
 
 
 def test_errors_say_what_would_be_right() -> None:
     cell = NASNET.plain(GENOTYPES[2].sample(0))
-    fails(NASNET, cell | {"normal": [cell["normal"][0] | {"left": 2}]}, "normal[0].left: 2: must be a row in 0..1")
     fails(
-        NASNET, cell | {"normal": [cell["normal"][0] | {"left_op": "conv"}]}, "normal[0].left_op: 'conv': must be one of identity, conv_1x1"
+        NASNET,
+        cell | {"normal": [cell["normal"][0] | {"left": 2}]},
+        "normal[0].left: 2: must be a row in 0..1",
+    )
+    fails(
+        NASNET,
+        cell | {"normal": [cell["normal"][0] | {"left_op": "conv"}]},
+        "normal[0].left_op: 'conv': must be one of identity, conv_1x1",
     )
     fails(NASNET, cell | {"reduction": []}, "reduction: 0 rows, not in 1..5")
-    graph = {"node": [{"kind": "input"}, {"kind": "output", "activation": "tanh"}], "connection": []}
+    graph = {
+        "node": [{"kind": "input"}, {"kind": "output", "activation": "tanh"}],
+        "connection": [],
+    }
     edge = {"innovation": 0, "source": 0, "target": 2, "weight": 1.0, "enabled": "yes"}
-    fails(NEAT, graph | {"connection": [edge]}, "connection[0].target: 2: must be a row in 0..1 of node")
-    fails(NEAT, graph | {"connection": [edge | {"target": 1, "weight": 9}]}, "connection[0].weight: 9: must be a number in -8..8")
+    fails(
+        NEAT,
+        graph | {"connection": [edge]},
+        "connection[0].target: 2: must be a row in 0..1 of node",
+    )
+    fails(
+        NEAT,
+        graph | {"connection": [edge | {"target": 1, "weight": 9}]},
+        "connection[0].weight: 9: must be a number in -8..8",
+    )
     fails(
         NEAT,
         graph | {"node": [{"kind": "input", "activation": "tanh"}, graph["node"][1]]},
@@ -215,7 +303,17 @@ def test_errors_say_what_would_be_right() -> None:
     fails(HIERARCHY, {"edge": [motif]}, "edge[0].op: 'motif_1': must be one of none, identity")
 
 
-@pytest.mark.parametrize("text", ["a = [", "a = " + "[" * 5000, "a = " + "9" * 5000, "\0", "normal = 1\nnormal = 2", "import os"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = [",
+        "a = " + "[" * 5000,
+        "a = " + "9" * 5000,
+        "\0",
+        "normal = 1\nnormal = 2",
+        "import os",
+    ],
+)
 def test_text_that_is_no_toml(text: str) -> None:
     with pytest.raises(InputError) as error:
         NASNET.parse(text, "cell.toml")
@@ -240,12 +338,21 @@ def renamed(schema: Schema, change) -> Schema:
 
     def domain(old):
         if isinstance(old, Conditional):
-            return Conditional(old.column, {code: domain(case) for code, case in old.cases.items()}, old.otherwise)
+            return Conditional(
+                old.column, {code: domain(case) for code, case in old.cases.items()}, old.otherwise
+            )
         return Choice(tuple(change(old.names))) if isinstance(old, Choice) else old
 
     keyed = {"kind"}  # `cases` go by the codes of this one
     tables = [
-        Table(t.name, tuple(c if c.name in keyed else Column(c.name, domain(c.domain), c.key) for c in t.columns), t.least, t.most)
+        Table(
+            t.name,
+            tuple(
+                c if c.name in keyed else Column(c.name, domain(c.domain), c.key) for c in t.columns
+            ),
+            t.least,
+            t.most,
+        )
         for t in schema.tables
     ]
     return Schema(tuple(tables))
@@ -257,7 +364,9 @@ def test_names_not_codes_are_stored(kind: Kind) -> None:
     stored = parquet(kind.schema, Population.of(kind.schema, genotypes))
     later = renamed(kind.schema, lambda names: ("brand_new", *reversed(names)))
     read = later.from_arrow(stored, "part.parquet")
-    assert [later.plain(genotype) for genotype in read] == [kind.schema.plain(genotype) for genotype in genotypes]
+    assert [later.plain(genotype) for genotype in read] == [
+        kind.schema.plain(genotype) for genotype in genotypes
+    ]
     assert read != genotypes
 
 
@@ -278,9 +387,19 @@ def test_parquet_with_other_content_is_refused_with_its_place() -> None:
         return row | {"normal": [gene | genes for gene in row["normal"]]}
 
     refused(renamed(NASNET, lambda names: names[:1]), stored, "must be one of")
-    refused(NASNET, changed(lambda row: rows(row, left_op="conv_9x9")), "row 0: normal[0].left_op: 'conv_9x9': must be one of")
-    refused(NASNET, changed(lambda row: rows(row, left=7)), "row 0: normal[0].left: 7: must be a row in 0..1")
-    refused(NASNET, changed(lambda row: rows(row, left=None)), "row 0: normal[0].left: missing; must be")
+    refused(
+        NASNET,
+        changed(lambda row: rows(row, left_op="conv_9x9")),
+        "row 0: normal[0].left_op: 'conv_9x9': must be one of",
+    )
+    refused(
+        NASNET,
+        changed(lambda row: rows(row, left=7)),
+        "row 0: normal[0].left: 7: must be a row in 0..1",
+    )
+    refused(
+        NASNET, changed(lambda row: rows(row, left=None)), "row 0: normal[0].left: missing; must be"
+    )
     refused(NASNET, changed(lambda row: rows(row, left="0")), "row 0: normal[0].left: '0': must be")
     refused(NASNET, changed(lambda row: rows(row, more=1)), "row 0: normal[0].more: no such column")
     refused(NASNET, changed(lambda row: {"normal": row["normal"]}), "row 0: reduction: 0 rows")
@@ -307,8 +426,12 @@ def test_population_is_a_sequence_of_individuals(kind: Kind, start: int, count: 
     population = evaluated(kind, count, start)
     members = list(population)
     assert len(population) == count == len(members)
-    assert [member.genotype for member in members] == [kind.sample(start + index) for index in range(count)]
-    assert population[-1] == members[-1] and [m.fitness.values for m in population[1:]] == [m.fitness.values for m in members[1:]]
+    assert [member.genotype for member in members] == [
+        kind.sample(start + index) for index in range(count)
+    ]
+    assert population[-1] == members[-1] and [m.fitness.values for m in population[1:]] == [
+        m.fitness.values for m in members[1:]
+    ]
     assert members[0].id == members[0].birth == start and members[0].status == OK
     assert members[0].parents == ((start - 1,) if start else ())
     with pytest.raises(IndexError):
@@ -340,7 +463,10 @@ def test_population_state_round_trip(kind: Kind, start: int, count: int) -> None
     file.seek(0)
     restored = Population.from_state(kind.schema, dict(np.load(file, allow_pickle=False)))
     assert [m.genotype for m in restored] == [m.genotype for m in population]
-    assert all(np.array_equal(a, b) for a, b in zip(restored._arrays()[-6:], population._arrays()[-6:], strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(restored._arrays()[-6:], population._arrays()[-6:], strict=True)
+    )
 
 
 def test_a_column_that_holds_nothing_anywhere_can_be_stored() -> None:
@@ -361,7 +487,9 @@ def test_fitness_refuses_nan(weights: tuple[float, ...]) -> None:
     fitness.values = (-math.inf,) * len(weights)
     clone = deepcopy(Individual(GENOTYPES[2].sample(0), fitness, 3, 4, (1,)))
     assert (
-        clone.fitness.values == fitness.values and clone.fitness is not fitness and (clone.id, clone.birth, clone.parents) == (3, 4, (1,))
+        clone.fitness.values == fitness.values
+        and clone.fitness is not fitness
+        and (clone.id, clone.birth, clone.parents) == (3, 4, (1,))
     )
     del clone.fitness.values
     assert fitness.valid and not clone.fitness.valid
@@ -369,30 +497,47 @@ def test_fitness_refuses_nan(weights: tuple[float, ...]) -> None:
 
 @some
 @given(kind=kinds, start=seeds, counts=st.lists(st.integers(0, 4), min_size=1, max_size=3))
-def test_joined_populations_are_their_parts_one_after_the_other(kind: Kind, start: int, counts: list[int]) -> None:
+def test_joined_populations_are_their_parts_one_after_the_other(
+    kind: Kind, start: int, counts: list[int]
+) -> None:
     parts = [evaluated(kind, count, start + 10 * number) for number, count in enumerate(counts)]
     joined = Population.joined(parts)
-    assert [member.genotype for member in joined] == [member.genotype for part in parts for member in part]
-    for mine, theirs in zip(joined._arrays()[-6:], zip(*(part._arrays()[-6:] for part in parts), strict=True), strict=True):
+    assert [member.genotype for member in joined] == [
+        member.genotype for part in parts for member in part
+    ]
+    for mine, theirs in zip(
+        joined._arrays()[-6:],
+        zip(*(part._arrays()[-6:] for part in parts), strict=True),
+        strict=True,
+    ):
         assert np.array_equal(mine, np.concatenate(theirs))
 
 
 def test_soundness_by_columns_is_soundness_gene_by_gene() -> None:
-    """Whatever bytes there are: nothing that is wrong passes, and where every column can be judged nothing right is refused."""
+    """Whatever bytes there are: nothing that is wrong passes, and where every column can be judged
+    nothing right is refused.
+    """
     space = neat.NEATSpace(neat.Settings(inputs=2, outputs=1, activations=("sigmoid", "tanh")))
     population = space.random(np.arange(400, dtype=np.uint64))
     for number in range(6):
-        population = space.mutate(population, np.arange(400), np.arange(400, dtype=np.uint64) + 1000 * number)
+        population = space.mutate(
+            population, np.arange(400), np.arange(400, dtype=np.uint64) + 1000 * number
+        )
     assert space.schema.valid_mask(population.tables, population.sizes).all()
     rng = np.random.default_rng(0)
     for member in range(0, 400, 2):
         table = population.tables[rng.integers(2)]
-        table.view(np.uint8).reshape(400, -1)[member, rng.integers(table.shape[1] * table.dtype.itemsize)] = rng.integers(256)
+        table.view(np.uint8).reshape(400, -1)[
+            member, rng.integers(table.shape[1] * table.dtype.itemsize)
+        ] = rng.integers(256)
     sound = space.schema.valid_mask(population.tables, population.sizes)
-    assert sound.tolist() == [space.schema.violation(population.genotype(member)) is None for member in range(400)]
+    assert sound.tolist() == [
+        space.schema.violation(population.genotype(member)) is None for member in range(400)
+    ]
     assert 10 < (~sound).sum() < 200
     for kind in GENOTYPES:
         others = evaluated(kind, 20)
         assert all(
-            kind.schema.violation(others.genotype(at)) is None for at in np.flatnonzero(kind.schema.valid_mask(others.tables, others.sizes))
+            kind.schema.violation(others.genotype(at)) is None
+            for at in np.flatnonzero(kind.schema.valid_mask(others.tables, others.sizes))
         )

@@ -1,4 +1,6 @@
-"""Networks of neurons as Python, torch, pictures and formulas: what leaves computes what the reference backend computes; and the picture of species."""
+"""Networks of neurons as Python, torch, pictures and formulas: what leaves computes what the
+reference backend computes; and the picture of species.
+"""
 
 import ast
 import json
@@ -31,7 +33,12 @@ from evoml.export import species
 from evoml.export._neurons import formula, neurons, sizes
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
-from evoml.phenotypes.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
+from evoml.phenotypes.activations import (
+    ACTIVATION_NAMES,
+    ACTIVATIONS,
+    AGGREGATION_NAMES,
+    AGGREGATIONS,
+)
 from evoml.report import neurons as report
 from evoml.search.problem import open_file
 from evoml.spaces.neat import SCHEMA, NEATSpace, Settings
@@ -59,10 +66,16 @@ def evolved(seed: int, steps: int = 25, **given: Any) -> tuple[NEATSpace, Genoty
     """A network of 3 inputs and 2 outputs after so many mutations."""
     space = NEATSpace(Settings(**({"inputs": 3, "outputs": 2} | given)))
     population = space.random(streams(seed, VARY, np.arange(1)))
-    counters, rates, no = space.begin(population), space.rates(dict.fromkeys(RATES, 0.0) | LIVELY), np.zeros(1, np.uint8)
+    counters, rates, no = (
+        space.begin(population),
+        space.rates(dict.fromkeys(RATES, 0.0) | LIVELY),
+        np.zeros(1, np.uint8),
+    )
     for step in range(1, steps + 1):
         drawn = streams(seed, VARY, np.array([step]))
-        population = space.breed(population, np.array([0]), np.array([-1]), no, no, drawn, rates, counters)
+        population = space.breed(
+            population, np.array([0]), np.array([-1]), no, no, drawn, rates, counters
+        )
     return space, population.genotype(0)
 
 
@@ -82,7 +95,9 @@ def by_reference(space: NEATSpace, genotype: Genotype, inputs: np.ndarray) -> np
 def by_module(space: NEATSpace, genotype: Genotype, inputs: np.ndarray) -> np.ndarray:
     """The same of the exported Python module."""
     code = graph.source(space, genotype, "test")
-    assert {each.names[0].name for each in ast.walk(ast.parse(code)) if isinstance(each, ast.Import)} <= {"math"}
+    assert {
+        each.names[0].name for each in ast.walk(ast.parse(code)) if isinstance(each, ast.Import)
+    } <= {"math"}
     names: dict[str, Any] = {"__name__": "exported"}
     exec(compile(code, "exported.py", "exec"), names)
     call = names["Network"]().step if "Network" in names else names["network"]
@@ -101,12 +116,14 @@ def altered(genotype: Genotype, **columns: Any) -> Genotype:
     return Genotype(SCHEMA, tables)
 
 
-# -- Python ----------------------------------------------------------------------------------------------------------------------
+# -- Python ----------------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.integers(0, 40), st.booleans(), st.sampled_from([0.0, 0.5, 1.0]))
-def test_a_module_computes_what_the_reference_does(seed: int, steps: int, recurrent: bool, bias: float) -> None:
+def test_a_module_computes_what_the_reference_does(
+    seed: int, steps: int, recurrent: bool, bias: float
+) -> None:
     space, genotype = evolved(seed, steps, recurrent=recurrent, bias=bias, **EVERYTHING)
     expected, found = by_reference(space, genotype, INPUTS), by_module(space, genotype, INPUTS)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
@@ -115,19 +132,42 @@ def test_a_module_computes_what_the_reference_does(seed: int, steps: int, recurr
 @pytest.mark.parametrize("row", range(len(ACTIVATIONS)), ids=ACTIVATION_NAMES)
 @pytest.mark.parametrize("weight", [1.0, -1e6, 1e200, -1e308])
 def test_every_function_is_safe_where_it_overflows(row: int, weight: float) -> None:
-    """Where the reference gives a value, infinite or none, so does the module, which raises nothing."""
+    """Where the reference gives a value, infinite or none, so does the module, which raises
+    nothing.
+    """
     space, genotype = evolved(3, 0)
     genotype = altered(genotype, activation=row, weight=weight)
-    inputs = np.array([[0.5, 2.0, -0.25], [-4e5, 1.0, 3.0], [0.0, 0.0, 0.0], [1e10, -1e10, 1.0], [np.inf, 0.0, 1.0], [np.nan, 0.0, 1.0]])
-    np.testing.assert_allclose(by_module(space, genotype, inputs), by_reference(space, genotype, inputs), rtol=1e-12, atol=1e-12)
+    inputs = np.array(
+        [
+            [0.5, 2.0, -0.25],
+            [-4e5, 1.0, 3.0],
+            [0.0, 0.0, 0.0],
+            [1e10, -1e10, 1.0],
+            [np.inf, 0.0, 1.0],
+            [np.nan, 0.0, 1.0],
+        ]
+    )
+    np.testing.assert_allclose(
+        by_module(space, genotype, inputs),
+        by_reference(space, genotype, inputs),
+        rtol=1e-12,
+        atol=1e-12,
+    )
 
 
 @pytest.mark.parametrize("row", range(len(AGGREGATIONS)), ids=AGGREGATION_NAMES)
 def test_every_aggregation_keeps_what_is_no_number(row: int) -> None:
     space, genotype = evolved(3, 0)
     genotype = altered(genotype, aggregation=row, activation=ACTIVATION_NAMES.index("identity"))
-    inputs = np.vstack([INPUTS, *(np.where(np.eye(3) == 1, value, 0.5) for value in (np.nan, np.inf, -np.inf))])
-    np.testing.assert_allclose(by_module(space, genotype, inputs), by_reference(space, genotype, inputs), rtol=1e-12, atol=1e-12)
+    inputs = np.vstack(
+        [INPUTS, *(np.where(np.eye(3) == 1, value, 0.5) for value in (np.nan, np.inf, -np.inf))]
+    )
+    np.testing.assert_allclose(
+        by_module(space, genotype, inputs),
+        by_reference(space, genotype, inputs),
+        rtol=1e-12,
+        atol=1e-12,
+    )
 
 
 def test_very_long_sums_compile_and_keep_their_order() -> None:
@@ -173,9 +213,10 @@ def test_nodes_that_reach_no_output_are_left_out() -> None:
     assert formula(space, Genotype(SCHEMA, tables)) == "y0 = 0\ny1 = 0"
 
 
-# -- torch -----------------------------------------------------------------------------------------------------------------------
+# -- torch -----------------------------------------------------------------------------------------
 
-# Imports the exported file where there is neither evoml nor safetensors, and prints the outputs of what is in a file.
+# Imports the exported file where there is neither evoml nor safetensors, and prints the outputs of
+# what is in a file.
 ALONE = """
 import json, sys
 class Hidden:
@@ -213,7 +254,9 @@ def test_a_torch_module_computes_what_the_reference_does(
     inputs = torch.from_numpy(INPUTS)
     with torch.no_grad():
         outputs = found.sequence(inputs) if recurrent else found(inputs)
-    np.testing.assert_allclose(outputs.numpy(), by_reference(space, genotype, INPUTS), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(
+        outputs.numpy(), by_reference(space, genotype, INPUTS), rtol=1e-10, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
@@ -223,7 +266,9 @@ def test_an_exported_folder_needs_torch_alone(recurrent: bool, tmp_path: Path) -
     call = [sys.executable, "-c", ALONE, str(tmp_path / "net"), json.dumps(INPUTS.tolist())]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(json.loads(done.stdout), by_reference(space, genotype, INPUTS), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(
+        json.loads(done.stdout), by_reference(space, genotype, INPUTS), rtol=1e-10, atol=1e-10
+    )
 
 
 def test_a_state_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -241,7 +286,9 @@ def test_a_state_goes_on_where_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_gradient_descent_trains_the_links(recurrent: bool, tmp_path: Path) -> None:
-    space, genotype = evolved(11, 25, recurrent=recurrent, activations=("tanh", "sigmoid"), aggregations=AGGREGATION_NAMES)
+    space, genotype = evolved(
+        11, 25, recurrent=recurrent, activations=("tanh", "sigmoid"), aggregations=AGGREGATION_NAMES
+    )
     found = module(space, genotype, tmp_path / "net")["load"]()
     assert sum(each.numel() for each in found.parameters()) == neurons(space, genotype).links
     inputs = torch.tensor(INPUTS, dtype=torch.float32)
@@ -266,7 +313,9 @@ def test_gradient_descent_trains_the_links(recurrent: bool, tmp_path: Path) -> N
 def test_gradients_stay_numbers_where_functions_are_flat(name: str, tmp_path: Path) -> None:
     space, genotype = evolved(3, 0)
     genotype = altered(
-        genotype, activation=ACTIVATION_NAMES.index(name), weight=np.resize([1.0, -1.0, 1.0, 1.0], len(genotype.tables["links"]))
+        genotype,
+        activation=ACTIVATION_NAMES.index(name),
+        weight=np.resize([1.0, -1.0, 1.0, 1.0], len(genotype.tables["links"])),
     )
     found = module(space, genotype, tmp_path / "net")["load"]()
     found(torch.tensor([[900.0, -40.0, 3.0], [-900.0, 40.0, 3.0]])).sum().backward()
@@ -277,7 +326,9 @@ def test_whole_numbers_are_inputs_too(tmp_path: Path) -> None:
     space, genotype = evolved(4, 10, bias=0.5)
     found = module(space, genotype, tmp_path / "net")["load"](dtype=torch.float64)
     rows = np.array([[0, 1, 1], [1, 0, -2]])
-    np.testing.assert_allclose(found(torch.tensor(rows)).detach().numpy(), by_reference(space, genotype, rows), rtol=1e-10)
+    np.testing.assert_allclose(
+        found(torch.tensor(rows)).detach().numpy(), by_reference(space, genotype, rows), rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
@@ -285,51 +336,88 @@ def test_another_number_of_columns_is_refused(recurrent: bool, tmp_path: Path) -
     space, genotype = evolved(4, 10, recurrent=recurrent)
     found = module(space, genotype, tmp_path / "net")["load"]()
     for columns in (2, 4):
-        with pytest.raises(ValueError, match=rf"^inputs \[\.\.\., {columns}\]; the last axis must be 3$"):
+        with pytest.raises(
+            ValueError, match=rf"^inputs \[\.\.\., {columns}\]; the last axis must be 3$"
+        ):
             found(torch.zeros(5, columns))
 
 
-# -- of a table ------------------------------------------------------------------------------------------------------------------
+# -- of a table ------------------------------------------------------------------------------------
 
 ODD = "b \"'\\ {x} $y é"  # a column's name
 
 
-def of_table(folder: Path, recurrent: bool, target: str, **settings: Any) -> tuple[examples.ExamplesTask, NEATSpace, Genotype]:
+def of_table(
+    folder: Path, recurrent: bool, target: str, **settings: Any
+) -> tuple[examples.ExamplesTask, NEATSpace, Genotype]:
     """A task of three columns, and a network for it."""
     rng = np.random.default_rng(1)
     a, b, c = rng.normal(50, 9, 80), rng.normal(-3, 0.01, 80), rng.integers(0, 5, 80)
-    targets = {"number": 1e3 * a - b, "word": np.where(a > 50, "up\"'\\", "down{}"), "three": np.where(a > 55, 9, np.where(a > 45, -4, 7))}
-    pq.write_table(pa.table({"a": a, ODD: b, "c": c, "t": targets[target]}), folder / "table.parquet")
-    task = examples.ExamplesTask(examples.Settings.read(settings, "task"), folder / "table.parquet", 0)
+    targets = {
+        "number": 1e3 * a - b,
+        "word": np.where(a > 50, "up\"'\\", "down{}"),
+        "three": np.where(a > 55, 9, np.where(a > 45, -4, 7)),
+    }
+    pq.write_table(
+        pa.table({"a": a, ODD: b, "c": c, "t": targets[target]}), folder / "table.parquet"
+    )
+    task = examples.ExamplesTask(
+        examples.Settings.read(settings, "task"), folder / "table.parquet", 0
+    )
     space = NEATSpace(Settings(recurrent=recurrent)).for_task(task)
     population = space.random(streams(1, VARY, np.arange(1)))
-    counters, rates, no = space.begin(population), space.rates(dict.fromkeys(RATES, 0.0) | LIVELY), np.zeros(1, np.uint8)
+    counters, rates, no = (
+        space.begin(population),
+        space.rates(dict.fromkeys(RATES, 0.0) | LIVELY),
+        np.zeros(1, np.uint8),
+    )
     for step in range(1, 12):
-        population = space.breed(population, np.array([0]), np.array([-1]), no, no, streams(5, VARY, np.array([step])), rates, counters)
+        population = space.breed(
+            population,
+            np.array([0]),
+            np.array([-1]),
+            no,
+            no,
+            streams(5, VARY, np.array([step])),
+            rates,
+            counters,
+        )
     return task, space, population.genotype(0)
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("scaling", ["standard", "range"])
-def test_exports_of_a_regression_repeat_the_reported_error_on_raw_rows(recurrent: bool, scaling: str, tmp_path: Path) -> None:
+def test_exports_of_a_regression_repeat_the_reported_error_on_raw_rows(
+    recurrent: bool, scaling: str, tmp_path: Path
+) -> None:
     task, space, genotype = of_table(tmp_path, recurrent, "number", scaling=scaling)
     trials = task.test()
-    reported = dict(zip(trials.names, trials.run(phenotype(space, genotype), "reference").scores[0], strict=True))
+    reported = dict(
+        zip(
+            trials.names, trials.run(phenotype(space, genotype), "reference").scores[0], strict=True
+        )
+    )
     table = pq.read_table(tmp_path / "table.parquet")
-    raw = np.stack([table[name].to_numpy() for name in ("a", ODD, "c")], 1).astype(float)[task._parts[2]]
+    raw = np.stack([table[name].to_numpy() for name in ("a", ODD, "c")], 1).astype(float)[
+        task._parts[2]
+    ]
     targets = table["t"].to_numpy()[task._parts[2]]
     names: dict[str, Any] = {}
     exec(graph.source(space, genotype, "test", task.units), names)
     assert names["COLUMNS"] == ("a", ODD, "c") and names["TARGETS"] == ("t",)
     answers = np.array([names["network"](row)[0] for row in raw.tolist()])
-    np.testing.assert_allclose(((answers - targets) ** 2).mean(), reported["mean_squared_error"], rtol=1e-9)
+    np.testing.assert_allclose(
+        ((answers - targets) ** 2).mean(), reported["mean_squared_error"], rtol=1e-9
+    )
     with pytest.raises(ValueError, match=r"^2 values in a row; there must be 3: a, b"):
         names["network"]([1.0, 2.0])
     graph_torch.write(space, genotype, tmp_path / "net", "test", task.units)
     found = imported(tmp_path / "net")["load"](dtype=torch.float64)
     with torch.no_grad():
         np.testing.assert_allclose(found(torch.from_numpy(raw))[:, 0].numpy(), answers, rtol=1e-9)
-        np.testing.assert_allclose(found(torch.from_numpy(raw).reshape(4, 4, 3)).reshape(-1).numpy(), answers, rtol=1e-9)
+        np.testing.assert_allclose(
+            found(torch.from_numpy(raw).reshape(4, 4, 3)).reshape(-1).numpy(), answers, rtol=1e-9
+        )
     assert {name for name, _ in found.named_buffers()} == {"mean", "deviation", "offset", "scale"}
     with pytest.raises(ValueError, match=r"^rows of 2 values; there must be 3, those of COLUMNS$"):
         found(torch.zeros(1, 2))
@@ -337,21 +425,28 @@ def test_exports_of_a_regression_repeat_the_reported_error_on_raw_rows(recurrent
 
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("target", ["word", "three"])
-def test_exports_of_a_classification_give_the_class_of_raw_rows(recurrent: bool, target: str, tmp_path: Path) -> None:
+def test_exports_of_a_classification_give_the_class_of_raw_rows(
+    recurrent: bool, target: str, tmp_path: Path
+) -> None:
     task, space, genotype = of_table(tmp_path, recurrent, target)
     trials = task.test()
     accuracy = trials.run(phenotype(space, genotype), "reference").scores[0, 0]
     table = pq.read_table(tmp_path / "table.parquet")
-    raw = np.stack([table[name].to_numpy() for name in ("a", ODD, "c")], 1).astype(float)[task._parts[2]]
+    raw = np.stack([table[name].to_numpy() for name in ("a", ODD, "c")], 1).astype(float)[
+        task._parts[2]
+    ]
     targets = [table["t"].to_pylist()[at] for at in task._parts[2]]
     names: dict[str, Any] = {}
     exec(graph.source(space, genotype, "test", task.units), names)
     answers = [names["network"](row) for row in raw.tolist()]
-    assert set(answers) <= set(targets) and np.mean([one == other for one, other in zip(answers, targets, strict=True)]) == pytest.approx(
-        accuracy
-    )
+    assert set(answers) <= set(targets) and np.mean(
+        [one == other for one, other in zip(answers, targets, strict=True)]
+    ) == pytest.approx(accuracy)
     graph_torch.write(space, genotype, tmp_path / "net", "test", task.units)
-    assert imported(tmp_path / "net")["load"](dtype=torch.float64).classes(torch.from_numpy(raw)) == answers
+    assert (
+        imported(tmp_path / "net")["load"](dtype=torch.float64).classes(torch.from_numpy(raw))
+        == answers
+    )
 
 
 def test_a_run_of_a_table_exports_and_shows_what_columns_are(tmp_path: Path) -> None:
@@ -359,18 +454,39 @@ def test_a_run_of_a_table_exports_and_shows_what_columns_are(tmp_path: Path) -> 
     a, b = rng.uniform(-10, 30, 100), rng.normal(100, 20, 100)
     lines = [f"{x!r},{y!r},{2 * x - y!r}" for x, y in zip(a.tolist(), b.tolist(), strict=True)]
     (tmp_path / "t.csv").write_text("\n".join(["a,b,price", *lines]))
-    done = evoml("search", "neat", "--task", "examples", "--data", "t.csv", "--budget", 1500, "--run", "run", "--json", cwd=tmp_path)
+    done = evoml(
+        "search",
+        "neat",
+        "--task",
+        "examples",
+        "--data",
+        "t.csv",
+        "--budget",
+        1500,
+        "--run",
+        "run",
+        "--json",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     text = evoml("show", "run", cwd=tmp_path).stdout
     assert "x0 = (a - " in text and re.search(r"^price = \S+ \+ \S+ y0$", text, re.M)
     names: dict[str, Any] = {}
     exec(evoml("export", "run", "--to", "python", cwd=tmp_path).stdout, names)
     task = examples.ExamplesTask(examples.Settings(), tmp_path / "t.csv", 0)
-    errors = [(names["network"]([a[at], b[at]])[0] - (2 * a[at] - b[at])) ** 2 for at in task._parts[2]]
-    assert np.mean(errors) == pytest.approx(json.loads(done.stdout)["tasks"]["mean_squared_error"], rel=1e-6)
+    errors = [
+        (names["network"]([a[at], b[at]])[0] - (2 * a[at] - b[at])) ** 2 for at in task._parts[2]
+    ]
+    assert np.mean(errors) == pytest.approx(
+        json.loads(done.stdout)["tasks"]["mean_squared_error"], rel=1e-6
+    )
     (tmp_path / "t.csv").write_text("\n".join(["a,b,price", *lines[:50]]))
     refused = evoml("export", "run", "--to", "python", cwd=tmp_path)
-    assert refused.returncode == 2 and "not the data that the run was made with" in refused.stderr and refused.stderr.count("\n") == 1
+    assert (
+        refused.returncode == 2
+        and "not the data that the run was made with" in refused.stderr
+        and refused.stderr.count("\n") == 1
+    )
 
 
 def imported(folder: Path) -> dict[str, Any]:
@@ -387,7 +503,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-# -- formulas and sizes ----------------------------------------------------------------------------------------------------------
+# -- formulas and sizes ----------------------------------------------------------------------------
 
 
 def test_a_formula_has_a_line_a_node() -> None:
@@ -396,17 +512,21 @@ def test_a_formula_has_a_line_a_node() -> None:
     assert sizes(genotype) == {"nodes": 4, "hidden": 0, "links": 3, "enabled": 3}
     space, genotype = evolved(2, 30, **EVERYTHING)
     lines = formula(space, genotype).splitlines()
-    assert [line.split(" = ")[0] for line in lines] == [row.name for row in neurons(space, genotype).rows]
+    assert [line.split(" = ")[0] for line in lines] == [
+        row.name for row in neurons(space, genotype).rows
+    ]
 
 
-# -- pictures --------------------------------------------------------------------------------------------------------------------
+# -- pictures --------------------------------------------------------------------------------------
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def rectangles(root: ElementTree.Element) -> list[tuple[float, ...]]:
     return [
-        tuple(float(each.attrib[name]) for name in ("x", "y", "width", "height")) for each in root.iter(f"{SVG}rect") if "x" in each.attrib
+        tuple(float(each.attrib[name]) for name in ("x", "y", "width", "height"))
+        for each in root.iter(f"{SVG}rect")
+        if "x" in each.attrib
     ]
 
 
@@ -425,7 +545,12 @@ def test_a_picture_has_every_node_and_link(seed: int, steps: int, recurrent: boo
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     boxes = rectangles(root)
     for one, other in combinations(boxes, 2):
-        apart = one[0] + one[2] <= other[0] or other[0] + other[2] <= one[0] or one[1] + one[3] <= other[1] or other[1] + other[3] <= one[1]
+        apart = (
+            one[0] + one[2] <= other[0]
+            or other[0] + other[2] <= one[0]
+            or one[1] + one[3] <= other[1]
+            or other[1] + other[3] <= one[1]
+        )
         assert apart
     assert all(x >= 0 and x + w <= width and y + h <= height for x, y, w, h in boxes)
     middle = {name: box[0] + box[2] / 2 for name, box in zip(names, boxes, strict=True)}
@@ -435,13 +560,21 @@ def test_a_picture_has_every_node_and_link(seed: int, steps: int, recurrent: boo
 
 def test_arcs_are_the_links_that_close_a_cycle() -> None:
     space, genotype = open_file(PROGRAMS / "xor.toml")
-    assert "arc" not in graph_svg.svg(space, genotype, "xor") and "step before" not in graph_svg.svg(space, genotype, "xor")
+    assert "arc" not in graph_svg.svg(
+        space, genotype, "xor"
+    ) and "step before" not in graph_svg.svg(space, genotype, "xor")
     text = space.format(genotype).replace("recurrent = false", "recurrent = true")
-    more = "    { innovation = 90, source = 3, target = 5, enabled = true, weight = -1.0 },\n    { innovation = 91, source = 5, target = 5, enabled = true, weight = 2.0 },\n]\n"
+    more = (
+        "    { innovation = 90, source = 3, target = 5, enabled = true, weight = -1.0 },\n    { "
+        "innovation = 91, source = 5, target = 5, enabled = true, weight = 2.0 },\n]\n"
+    )
     space = NEATSpace(Settings(recurrent=True, inputs=2, outputs=1))
     genotype = space.parse(text.rstrip().removesuffix("]") + more, "test")
     picture = graph_svg.svg(space, genotype, "xor")
-    assert re.findall(r'class="arc".*?<title>(.*?)</title>', picture) == ["y0 to h5, a step later: -1", "h5 to h5, a step later: 2"]
+    assert re.findall(r'class="arc".*?<title>(.*?)</title>', picture) == [
+        "y0 to h5, a step later: -1",
+        "h5 to h5, a step later: 2",
+    ]
     assert "value of the step before" in picture
     tops = [float(each) for each in re.findall(r'class="arc" d="M[^C]*C[-\d.]+,([-\d.]+)', picture)]
     shift = float(re.findall(r'<g transform="translate\([\d.]+ ([\d.]+)\)"', picture)[0])
@@ -451,14 +584,25 @@ def test_arcs_are_the_links_that_close_a_cycle() -> None:
 def test_colour_is_the_sign_and_width_the_size() -> None:
     space, genotype = open_file(PROGRAMS / "minimal.toml")
     drawn = re.findall(
-        r'class="link".*?stroke="(#\w+)" stroke-width="([\d.]+)".*?<title>(.*?)</title>', graph_svg.svg(space, genotype, "or")
+        r'class="link".*?stroke="(#\w+)" stroke-width="([\d.]+)".*?<title>(.*?)</title>',
+        graph_svg.svg(space, genotype, "or"),
     )
-    assert [colour for colour, _, _ in drawn] == [graph_svg.POSITIVE, graph_svg.POSITIVE, graph_svg.NEGATIVE]
-    assert float(drawn[0][1]) == float(drawn[1][1]) == graph_svg.THICK and graph_svg.THIN < float(drawn[2][1]) < graph_svg.THICK
+    assert [colour for colour, _, _ in drawn] == [
+        graph_svg.POSITIVE,
+        graph_svg.POSITIVE,
+        graph_svg.NEGATIVE,
+    ]
+    assert (
+        float(drawn[0][1]) == float(drawn[1][1]) == graph_svg.THICK
+        and graph_svg.THIN < float(drawn[2][1]) < graph_svg.THICK
+    )
 
 
 def test_functions_stand_in_nodes_where_there_are_several() -> None:
-    for choice, inside in (({"activations": ("tanh",)}, False), ({"activations": ("tanh", "gauss")}, True)):
+    for choice, inside in (
+        ({"activations": ("tanh",)}, False),
+        ({"activations": ("tanh", "gauss")}, True),
+    ):
         space, genotype = evolved(7, 30, **choice)
         picture = graph_svg.svg(space, genotype, "functions")
         assert bool(re.search(r'class="label"[^>]*>h\d+ (tanh|gauss)<', picture)) == inside
@@ -471,7 +615,7 @@ def test_large_networks_are_drawn() -> None:
     assert len(re.findall('class="link"', text)) == neurons(space, genotype).links > graph_svg.FEW
 
 
-# -- species ---------------------------------------------------------------------------------------------------------------------
+# -- species ---------------------------------------------------------------------------------------
 
 
 def run_of(folder: Path, sizes: list[dict[int, int]]) -> Path:
@@ -479,34 +623,56 @@ def run_of(folder: Path, sizes: list[dict[int, int]]) -> Path:
     with (folder / "events.jsonl").open("w") as file:
         for number, group in enumerate(sizes, 1):
             rows = [
-                {"id": id, "size": size, "now": 1.0 * number, "best": 2.0 * number, "since": 1, "improved": number}
+                {
+                    "id": id,
+                    "size": size,
+                    "now": 1.0 * number,
+                    "best": 2.0 * number,
+                    "since": 1,
+                    "improved": number,
+                }
                 for id, size in group.items()
             ]
-            file.write(json.dumps({"event": "generation", "generation": number, "species": rows}) + "\n")
+            file.write(
+                json.dumps({"event": "generation", "generation": number, "species": rows}) + "\n"
+            )
             file.write(json.dumps({"event": "selected", "id": 1}) + "\n")
     return folder
 
 
 def bands(text: str) -> list[list[tuple[float, float]]]:
-    polygons = [each.attrib["points"] for each in ElementTree.fromstring(text).iter(f"{SVG}polygon")]
+    polygons = [
+        each.attrib["points"] for each in ElementTree.fromstring(text).iter(f"{SVG}polygon")
+    ]
     return [[tuple(map(float, pair.split(","))) for pair in points.split()] for points in polygons]  # type: ignore[misc]
 
 
 def test_bands_are_as_high_as_species_are_large(tmp_path: Path) -> None:
-    text = species.svg(run_of(tmp_path, [{0: 60, 1: 40}, {0: 30, 1: 60, 2: 10}, {1: 70, 2: 30}]), "three")
+    text = species.svg(
+        run_of(tmp_path, [{0: 60, 1: 40}, {0: 30, 1: 60, 2: 10}, {1: 70, 2: 30}]), "three"
+    )
     first, second, third = bands(text)
     assert first == [(0, 340), (400, 340), (800, 340), (800, 340), (400, 238), (0, 136)]
     assert second[:3] == first[:2:-1] and second[3:] == [(800, 102), (400, 34), (0, 0)]
     assert third[-1] == (0, 0) and third[3:5] == [(800, 0), (400, 0)]
-    assert "species 1: generations 1 to 3, at most 70 members, best 6" in text and "3 species" in text
+    assert (
+        "species 1: generations 1 to 3, at most 70 members, best 6" in text and "3 species" in text
+    )
 
 
 def test_thousands_of_generations_and_species_are_a_small_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    sizes = [{start + each: int(rng.integers(1, 30)) for each in range(300)} for start in range(0, 3000, 3)]
+    sizes = [
+        {start + each: int(rng.integers(1, 30)) for each in range(300)}
+        for start in range(0, 3000, 3)
+    ]
     text = species.svg(run_of(tmp_path, sizes), "long")
     assert len(text) < 2_000_000
-    assert len(bands(text)) == species.MOST + 1 and "3,297 species" in text and f"grey: {3297 - species.MOST:,} smaller ones" in text
+    assert (
+        len(bands(text)) == species.MOST + 1
+        and "3,297 species" in text
+        and f"grey: {3297 - species.MOST:,} smaller ones" in text
+    )
 
 
 def test_one_generation_is_a_picture(tmp_path: Path) -> None:
@@ -521,7 +687,9 @@ def test_a_run_without_species_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no generation with species"):
         species.svg(tmp_path, "none")
     (tmp_path / "events.jsonl").write_text('{"event": "generation", "spec')
-    with pytest.raises(InputError, match=r"events\.jsonl: damaged: cut off before its first generation was whole"):
+    with pytest.raises(
+        InputError, match=r"events\.jsonl: damaged: cut off before its first generation was whole"
+    ):
         species.svg(tmp_path, "none")
     (tmp_path / "events.jsonl").write_text('{"event": "generation", "species": 3}\n')
     with pytest.raises(InputError, match=r"events\.jsonl:1: not a line that evoml wrote"):
@@ -537,12 +705,16 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path: Path) -> None:
 
 def test_the_best_fitness_may_be_unknown(tmp_path: Path) -> None:
     rows = [{"id": 0, "size": 3, "now": -math.inf, "best": -math.inf, "since": 1, "improved": 1}]
-    (tmp_path / "events.jsonl").write_text(json.dumps({"event": "generation", "generation": 1, "species": rows}) + "\n")
-    assert "nan" not in species.svg(tmp_path, "failed") and "best -inf" in species.svg(tmp_path, "failed")
+    (tmp_path / "events.jsonl").write_text(
+        json.dumps({"event": "generation", "generation": 1, "species": rows}) + "\n"
+    )
+    assert "nan" not in species.svg(tmp_path, "failed") and "best -inf" in species.svg(
+        tmp_path, "failed"
+    )
     assert report.species_rows(next(species.generations(tmp_path)))[0]["members"] == 3
 
 
-# -- the files in programs/neat --------------------------------------------------------------------------------------------------
+# -- the files in programs/neat --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -555,8 +727,13 @@ def test_a_stored_network_is_one_of_its_space(path: Path) -> None:
 
 def test_the_minimal_network_is_a_first_network() -> None:
     _, genotype = open_file(PROGRAMS / "minimal.toml")
-    first = NEATSpace(Settings(inputs=2, outputs=1)).random(streams(1, VARY, np.arange(1))).genotype(0)
-    for name, columns in (("nodes", ["id", "kind"]), ("links", ["innovation", "source", "target", "enabled"])):
+    first = (
+        NEATSpace(Settings(inputs=2, outputs=1)).random(streams(1, VARY, np.arange(1))).genotype(0)
+    )
+    for name, columns in (
+        ("nodes", ["id", "kind"]),
+        ("links", ["innovation", "source", "target", "enabled"]),
+    ):
         assert genotype.tables[name][columns].tolist() == first.tables[name][columns].tolist()
 
 
@@ -569,11 +746,15 @@ def test_the_stored_network_solves_exclusive_or() -> None:
 
 def test_the_stored_network_balances_two_poles() -> None:
     space, genotype = open_file(PROGRAMS / "double_pole.toml")
-    tried = double_pole.DoublePoleTask(double_pole.Settings(), None, 0).test().run(phenotype(space, genotype), "numba")
+    tried = (
+        double_pole.DoublePoleTask(double_pole.Settings(), None, 0)
+        .test()
+        .run(phenotype(space, genotype), "numba")
+    )
     assert tried.scores[0, 0] == 100_000
 
 
-# -- commands --------------------------------------------------------------------------------------------------------------------
+# -- commands --------------------------------------------------------------------------------------
 
 
 def evoml(*arguments: Any, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -613,10 +794,19 @@ def test_show_has_formula_size_and_species(run: Path) -> None:
     shown = json.loads(evoml("show", run, "--json", cwd=run.parent).stdout)
     best = shown["best"][0]
     assert best["formula"].splitlines()[-1].startswith("y0 = ") and best["size"]["nodes"] >= 4
-    assert best["scores"]["selection"] == best["objectives"]["fitness"] <= 1.0 < best["scores"]["search"]
+    assert (
+        best["scores"]["selection"]
+        == best["objectives"]["fitness"]
+        <= 1.0
+        < best["scores"]["search"]
+    )
     assert shown["generation"] == 10 and sum(each["members"] for each in shown["species"]) == 150
     text = evoml("show", run, cwd=run.parent).stdout
-    assert best["formula"] in text and "since its last gain" in text and f"{len(shown['species'])} species" in text
+    assert (
+        best["formula"] in text
+        and "since its last gain" in text
+        and f"{len(shown['species'])} species" in text
+    )
 
 
 def test_a_cppn_and_the_network_that_it_draws_are_told_apart(tmp_path: Path) -> None:
@@ -625,24 +815,44 @@ def test_a_cppn_and_the_network_that_it_draws_are_told_apart(tmp_path: Path) -> 
     space, genotype = open_file(file)
     assert row["network"] == neurons(space, genotype).size and row["size"] == sizes(genotype)
     text = evoml("show", file, cwd=tmp_path).stdout
-    assert text.startswith(f"CPPN: {row['size']['nodes']} nodes of which ") and f"; the network that it draws: {row['network']}\n" in text
+    assert (
+        text.startswith(f"CPPN: {row['size']['nodes']} nodes of which ")
+        and f"; the network that it draws: {row['network']}\n" in text
+    )
 
 
 def test_an_evaluation_names_the_scores_of_the_test(run: Path) -> None:
     scored = json.loads(evoml("evaluate", run, "--json", cwd=run.parent).stdout)
-    assert set(scored) == {"objectives", "tasks", "key"} and set(scored["tasks"]) == {"right", "fitness"}
-    scored = json.loads(evoml("evaluate", PROGRAMS / "xor.toml", "--task", "xor", "--json", cwd=run.parent).stdout)
+    assert set(scored) == {"objectives", "tasks", "key"} and set(scored["tasks"]) == {
+        "right",
+        "fitness",
+    }
+    scored = json.loads(
+        evoml("evaluate", PROGRAMS / "xor.toml", "--task", "xor", "--json", cwd=run.parent).stdout
+    )
     assert scored["tasks"]["right"] == 1.0
     wrong = evoml("evaluate", run, "--task", "double_pole", cwd=run.parent)
-    assert wrong.returncode == 2 and "the task 6 inputs and 1 output" in wrong.stderr and wrong.stderr.count("\n") == 1
+    assert (
+        wrong.returncode == 2
+        and "the task 6 inputs and 1 output" in wrong.stderr
+        and wrong.stderr.count("\n") == 1
+    )
 
 
 def test_every_target_is_written(run: Path, tmp_path: Path) -> None:
-    for target, start in (("text", "space.name"), ("python", '"""'), ("svg", "<svg"), ("species", "<svg")):
+    for target, start in (
+        ("text", "space.name"),
+        ("python", '"""'),
+        ("svg", "<svg"),
+        ("species", "<svg"),
+    ):
         done = evoml("export", run, "--to", target, cwd=tmp_path)
         assert done.returncode == 0 and done.stdout.startswith(start), done.stderr
     assert evoml("export", run, "--to", "torch", "-o", "net", cwd=tmp_path).returncode == 0
-    assert sorted(path.name for path in (tmp_path / "net").iterdir()) == ["network.py", "weights.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "net").iterdir()) == [
+        "network.py",
+        "weights.safetensors",
+    ]
     for arguments, says in (
         ((run, "--to", "onnx"), "--to onnx needs an architecture"),
         ((run, "--to", "torch"), "needs --output"),
@@ -657,7 +867,9 @@ def test_a_terminal_gets_a_panel_and_the_search_ends(tmp_path: Path) -> None:
     """Standard error is a terminal, which the display writes to and must not be caught in."""
     ours, theirs = pty.openpty()
     call = [sys.executable, "-m", "evoml", "search", "neat", "--budget", "1500", "--run", "run"]
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL, cwd=tmp_path) as process:
+    with subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL, cwd=tmp_path
+    ) as process:
         os.close(theirs)
         seen = b""
         try:
@@ -671,4 +883,9 @@ def test_a_terminal_gets_a_panel_and_the_search_ends(tmp_path: Path) -> None:
             os.close(ours)
         assert process.wait() == 0
     text = seen.decode(errors="replace")
-    assert "neat on xor" in text and "species" in text and "experiment" not in text and "[bold" not in text
+    assert (
+        "neat on xor" in text
+        and "species" in text
+        and "experiment" not in text
+        and "[bold" not in text
+    )

@@ -1,4 +1,6 @@
-"""Networks of single neurons: every backend against the definition, function by function and on random graphs."""
+"""Networks of single neurons: every backend against the definition, function by function and on
+random graphs.
+"""
 
 import re
 from collections.abc import Iterator
@@ -15,11 +17,18 @@ from hypothesis import strategies as st
 from evoml.backends import _graphs, cuda, numba, reference
 from evoml.backends._cuda_graphs import graph_source
 from evoml.core.errors import InputError
-from evoml.phenotypes.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
+from evoml.phenotypes.activations import (
+    ACTIVATION_NAMES,
+    ACTIVATIONS,
+    AGGREGATION_NAMES,
+    AGGREGATIONS,
+)
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 
-ROUNDED = ("relu", "identity", "clamped", "step", "abs", "square", "softsign")  # made of operations that IEEE 754 rounds exactly
-SMOOTH = ("sigmoid", "logistic", "tanh", "gauss", "sin", "cos", "softsign", "bipolar", "clamped")  # bounded and without steps
+# made of operations that IEEE 754 rounds exactly
+ROUNDED = ("relu", "identity", "clamped", "step", "abs", "square", "softsign")
+# bounded and without steps
+SMOOTH = ("sigmoid", "logistic", "tanh", "gauss", "sin", "cos", "softsign", "bipolar", "clamped")
 
 
 @pytest.fixture(params=["numba", "cuda"])
@@ -36,30 +45,42 @@ def backend(request: pytest.FixtureRequest) -> Iterator:
 
 
 def graphs(
-    networks: list[list[tuple[int, str, str, list[tuple[int, float]]]]], inputs: int, outputs: int, recurrent: bool = False
+    networks: list[list[tuple[int, str, str, list[tuple[int, float]]]]],
+    inputs: int,
+    outputs: int,
+    recurrent: bool = False,
 ) -> NeuronGraphs:
     """Networks of (slot, activation, aggregation, [(source, weight)]) rows."""
     rows = [row for network in networks for row in network]
     links = [link for *_, own in rows for link in own]
     sizes = [max([inputs + outputs, *(slot for slot, *_ in network)]) + 1 for network in networks]
     return NeuronGraphs(
-        inputs, outputs, 0.5, recurrent, np.array(sizes, np.int64), np.cumsum([0, *map(len, networks)]),
-        np.array([slot for slot, *_ in rows], np.int32), np.array([ACTIVATION_NAMES.index(row[1]) for row in rows], np.uint8),
-        np.array([AGGREGATION_NAMES.index(row[2]) for row in rows], np.uint8), np.cumsum([0, *(len(row[3]) for row in rows)]),
-        np.array([source for source, _ in links], np.int32), np.array([weight for _, weight in links], np.float64),
+        inputs, outputs, 0.5, recurrent, np.array(sizes, np.int64),
+        np.cumsum([0, *map(len, networks)]), np.array([slot for slot, *_ in rows], np.int32),
+        np.array([ACTIVATION_NAMES.index(row[1]) for row in rows], np.uint8),
+        np.array([AGGREGATION_NAMES.index(row[2]) for row in rows], np.uint8),
+        np.cumsum([0, *(len(row[3]) for row in rows)]),
+        np.array([source for source, _ in links], np.int32),
+        np.array([weight for _, weight in links], np.float64),
     )  # fmt: skip
 
 
 def random_graphs(
-    seed: int, count: int = 12, recurrent: bool = False, functions: tuple[str, ...] = ROUNDED, folds: tuple[str, ...] = AGGREGATION_NAMES,
-    scale: float = 1.0, hidden: int = 12,
+    seed: int, count: int = 12, recurrent: bool = False, functions: tuple[str, ...] = ROUNDED,
+    folds: tuple[str, ...] = AGGREGATION_NAMES, scale: float = 1.0, hidden: int = 12,
 ) -> NeuronGraphs:  # fmt: skip
-    """Networks with and without hidden nodes, of which some are inactive; recurrent ones may read any node, themselves too."""
+    """Networks with and without hidden nodes, of which some are inactive; recurrent ones may read
+    any node, themselves too.
+    """
     rng = np.random.default_rng(seed)
     inputs, outputs = int(rng.integers(1, 5)), int(rng.integers(1, 4))
     networks = []
     for _ in range(count):
-        slots = inputs + 1 + rng.permutation(outputs + int(rng.integers(0, hidden + 1)) * int(rng.integers(0, 2)))
+        slots = (
+            inputs
+            + 1
+            + rng.permutation(outputs + int(rng.integers(0, hidden + 1)) * int(rng.integers(0, 2)))
+        )
         rows = []
         for at, slot in enumerate(slots):
             sources = np.concatenate([np.arange(inputs + 1), slots if recurrent else slots[:at]])
@@ -111,7 +132,9 @@ def test_every_activation_is_the_definition(row, backend) -> None:
     got = backend.forward(what, POINTS[:, None])[0, :, 0]
     if row.name in ROUNDED:
         assert np.array_equal(got, wanted, equal_nan=True)
-    np.testing.assert_allclose(got, wanted, rtol=2e-15 if row.name not in ("bipolar", "sin", "cos") else 0, atol=1e-15)
+    np.testing.assert_allclose(
+        got, wanted, rtol=2e-15 if row.name not in ("bipolar", "sin", "cos") else 0, atol=1e-15
+    )
     got = backend.forward(what, POINTS[:, None], dtype="float32")[0, :, 0]
     with np.errstate(invalid="ignore"):
         size = np.abs(POINTS) if row.name in ("sin", "cos") else np.abs(wanted)
@@ -132,20 +155,31 @@ def test_every_aggregation_is_the_definition(row, links: int, backend) -> None:
         wanted = row.numpy(weights[:, None] * inputs.T)
     assert np.array_equal(reference.forward(what, inputs)[0, :, 0], wanted, equal_nan=True)
     assert np.array_equal(backend.forward(what, inputs)[0, :, 0], wanted, equal_nan=True)
-    np.testing.assert_allclose(backend.forward(what, inputs[60:], dtype="float32")[0, :, 0], wanted[60:], rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(
+        backend.forward(what, inputs[60:], dtype="float32")[0, :, 0],
+        wanted[60:],
+        rtol=2e-6,
+        atol=2e-6,
+    )
 
 
 def test_the_text_of_every_function_is_its_numpy() -> None:
-    names = {each: getattr(np, each) for each in ("abs", "cos", "exp", "sin", "tanh", "sqrt", "where")}
+    names = {
+        each: getattr(np, each) for each in ("abs", "cos", "exp", "sin", "tanh", "sqrt", "where")
+    }
     with np.errstate(all="ignore"):
         for row in ACTIVATIONS:
-            assert np.array_equal(eval(row.text, names | {"a": POINTS}), row.numpy(POINTS), equal_nan=True), row.name
+            assert np.array_equal(
+                eval(row.text, names | {"a": POINTS}), row.numpy(POINTS), equal_nan=True
+            ), row.name
         for row in AGGREGATIONS:
             out = np.full(len(POINTS), row.start)
             values = np.stack([POINTS, np.roll(POINTS, 1), np.roll(POINTS, 30)])
             for a in values:
                 out = eval(row.step, names | {"out": out, "a": a})
-            assert np.array_equal(out / len(values) if row.mean else out, row.numpy(values), equal_nan=True), row.name
+            assert np.array_equal(
+                out / len(values) if row.mean else out, row.numpy(values), equal_nan=True
+            ), row.name
 
 
 # Whole networks
@@ -154,7 +188,15 @@ def test_the_text_of_every_function_is_its_numpy() -> None:
 def test_a_network_by_hand(backend) -> None:
     """XOR of two inputs: |a - b| through a hidden node, and an output that nothing leads to."""
     what = graphs(
-        [[(5, "abs", "sum", [(0, 1.0), (1, -1.0)]), (3, "identity", "sum", [(5, 2.0), (2, 3.0)]), (4, "sigmoid", "sum", [])]], 2, 2
+        [
+            [
+                (5, "abs", "sum", [(0, 1.0), (1, -1.0)]),
+                (3, "identity", "sum", [(5, 2.0), (2, 3.0)]),
+                (4, "sigmoid", "sum", []),
+            ]
+        ],
+        2,
+        2,
     )
     for module in (reference, backend):
         got = module.forward(what, np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]]))
@@ -163,17 +205,34 @@ def test_a_network_by_hand(backend) -> None:
 
 def test_a_recurrent_network_by_hand(backend) -> None:
     """A chain delays by one sweep a link, a loop onto itself counts."""
-    rows = [(5, "identity", "sum", [(0, 1.0)]), (2, "identity", "sum", [(5, 1.0)]), (3, "identity", "sum", [(3, 1.0), (1, 2.0)])]
+    rows = [
+        (5, "identity", "sum", [(0, 1.0)]),
+        (2, "identity", "sum", [(5, 1.0)]),
+        (3, "identity", "sum", [(3, 1.0), (1, 2.0)]),
+    ]
     what = graphs([rows], 1, 3, recurrent=True)
     for module in (reference, backend):
-        assert [module.forward(what, np.array([[7.0]]), sweeps=n)[0, 0].tolist() for n in (1, 2, 3)] == [[0, 1, 0], [7, 2, 0], [7, 3, 0]]
+        assert [
+            module.forward(what, np.array([[7.0]]), sweeps=n)[0, 0].tolist() for n in (1, 2, 3)
+        ] == [[0, 1, 0], [7, 2, 0], [7, 3, 0]]
         stepper = module.Stepper(what, 1)
-        assert [stepper.step(np.full((1, 1, 1), x))[0, 0].tolist() for x in (7.0, 8.0, 9.0)] == [[0, 1, 0], [7, 2, 0], [8, 3, 0]]
+        assert [stepper.step(np.full((1, 1, 1), x))[0, 0].tolist() for x in (7.0, 8.0, 9.0)] == [
+            [0, 1, 0],
+            [7, 2, 0],
+            [8, 3, 0],
+        ]
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 2**32), st.booleans(), st.sampled_from([1.0, 3.0, 1e200]), st.sampled_from([0, 1, 4, 37, 300]))
-def test_exactly_rounded_networks_are_the_same_in_every_bit(seed: int, recurrent: bool, scale: float, count: int) -> None:
+@given(
+    st.integers(0, 2**32),
+    st.booleans(),
+    st.sampled_from([1.0, 3.0, 1e200]),
+    st.sampled_from([0, 1, 4, 37, 300]),
+)
+def test_exactly_rounded_networks_are_the_same_in_every_bit(
+    seed: int, recurrent: bool, scale: float, count: int
+) -> None:
     what = random_graphs(seed, recurrent=recurrent, scale=scale)
     inputs = examples(what, count, seed)
     wanted = reference.forward(what, inputs, sweeps=3)
@@ -197,8 +256,12 @@ def test_networks_of_every_function_agree(recurrent: bool, backend) -> None:
     what = random_graphs(6, count=80, recurrent=recurrent, functions=SMOOTH, folds=folds)
     inputs = examples(what, 150)
     wanted = reference.forward(what, inputs, sweeps=3)
-    np.testing.assert_allclose(backend.forward(what, inputs, sweeps=3), wanted, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(backend.forward(what, inputs, sweeps=3, dtype="float32"), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        backend.forward(what, inputs, sweeps=3), wanted, rtol=1e-12, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        backend.forward(what, inputs, sweeps=3, dtype="float32"), wanted, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -247,7 +310,15 @@ def test_one_network_at_a_time_is_the_same(recurrent: bool) -> None:
         stepper, rng = reference.Stepper(what, 1), np.random.default_rng(2)
         values = [np.zeros(slots) for slots in what.slots]
         scratch = np.full(what.slots.max(), np.nan)
-        columns = (what.nodes, what.slot, what.activation, what.aggregation, what.links, what.source, what.weight)
+        columns = (
+            what.nodes,
+            what.slot,
+            what.activation,
+            what.aggregation,
+            what.links,
+            what.source,
+            what.weight,
+        )
         for _ in range(5):
             inputs = rng.normal(size=(30, 1, what.inputs))
             wanted = stepper.step(inputs)[:, 0]
@@ -256,7 +327,10 @@ def test_one_network_at_a_time_is_the_same(recurrent: bool) -> None:
                 _graphs.activate(*columns, what.recurrent, network, own, scratch)
                 got = own[what.inputs + 1 : what.inputs + 1 + what.outputs]
                 np.testing.assert_allclose(
-                    got, wanted[network], rtol=0 if functions == ROUNDED else 1e-11, atol=0 if functions == ROUNDED else 1e-11
+                    got,
+                    wanted[network],
+                    rtol=0 if functions == ROUNDED else 1e-11,
+                    atol=0 if functions == ROUNDED else 1e-11,
                 )
 
 
@@ -281,7 +355,11 @@ def test_threads_share_networks() -> None:
     inputs = examples(what, 200)
     wanted = numba.forward(what, inputs, sweeps=5)
     with ThreadPoolExecutor(4) as pool:
-        parts = list(pool.map(lambda at: numba.forward(what, inputs, np.arange(at, 60, 4), sweeps=5), range(4)))
+        parts = list(
+            pool.map(
+                lambda at: numba.forward(what, inputs, np.arange(at, 60, 4), sweeps=5), range(4)
+            )
+        )
     for at, part in enumerate(parts):
         assert np.array_equal(part, wanted[at::4])
 
@@ -290,21 +368,34 @@ def test_networks_larger_than_the_cache(backend) -> None:
     what = random_graphs(12, count=3, hidden=900)
     assert what.slots.max() > 400
     inputs = examples(what, 33)
-    assert np.array_equal(backend.forward(what, inputs), reference.forward(what, inputs), equal_nan=True)
+    assert np.array_equal(
+        backend.forward(what, inputs), reference.forward(what, inputs), equal_nan=True
+    )
 
 
 def test_taken_networks_are_theirs() -> None:
     what = random_graphs(13, count=9)
     at = np.array([4, 0, 4, 8])
     some = what.take(at)
-    assert (some.inputs, some.outputs, some.bias, some.recurrent, len(some)) == (what.inputs, what.outputs, 0.5, False, 4)
+    assert (some.inputs, some.outputs, some.bias, some.recurrent, len(some)) == (
+        what.inputs,
+        what.outputs,
+        0.5,
+        False,
+        4,
+    )
     for index, network in enumerate(at):
         rows, own = slice(*what.nodes[network : network + 2]), slice(*some.nodes[index : index + 2])
         assert some.slots[index] == what.slots[network]
         for name in ("slot", "activation", "aggregation"):
             assert np.array_equal(getattr(some, name)[own], getattr(what, name)[rows])
-        links, mine = slice(what.links[rows.start], what.links[rows.stop]), slice(some.links[own.start], some.links[own.stop])
-        assert np.array_equal(some.source[mine], what.source[links]) and np.array_equal(some.weight[mine], what.weight[links])
+        links, mine = (
+            slice(what.links[rows.start], what.links[rows.stop]),
+            slice(some.links[own.start], some.links[own.stop]),
+        )
+        assert np.array_equal(some.source[mine], what.source[links]) and np.array_equal(
+            some.weight[mine], what.weight[links]
+        )
     assert len(what.take(np.array([], np.int64))) == 0
 
 
@@ -313,7 +404,9 @@ def test_taken_networks_are_theirs() -> None:
 
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("room", [1, 3, 40, 700])
-def test_a_small_workspace_changes_nothing(room: int, recurrent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_workspace_changes_nothing(
+    room: int, recurrent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if found("g++") is None:
         pytest.skip("no g++: the backend's source cannot be compiled for the host")
     monkeypatch.setattr(cuda, "Device", HostDevice)
@@ -325,7 +418,9 @@ def test_a_small_workspace_changes_nothing(room: int, recurrent: bool, monkeypat
     assert np.array_equal(cuda.forward(what, inputs, sweeps=2), wanted, equal_nan=True)
     monkeypatch.setattr(HostDevice, "workspace", values - 1)
     with pytest.raises(
-        InputError, match=rf"backend cuda: a network of \d+ values takes {values:,} bytes and there is room for {values - 1:,}"
+        InputError,
+        match=rf"backend cuda: a network of \d+ values takes {values:,} bytes and there is room "
+        rf"for {values - 1:,}",
     ):
         cuda.forward(what, inputs)
 
@@ -339,7 +434,8 @@ def test_the_source_compiles_to_ptx(dtype: str, capability: str) -> None:
     ]
     ptx = test_cuda.compiled(text, capability)
     assert f".target sm_{capability}" in ptx
-    assert not re.search(r"\b(add|sub|mul)\.f(32|64)", ptx)  # without .rn the assembler may contract them
+    # without .rn the assembler may contract them
+    assert not re.search(r"\b(add|sub|mul)\.f(32|64)", ptx)
     assert not re.search(r"\b(div|sqrt)\.(full|approx)", ptx)
     parameters = test_cuda.parameters(ptx)
     assert parameters == ["u64"] * 8 + ["u32"] * 8 + ["u64", "f64"] + ["u64"] * 4

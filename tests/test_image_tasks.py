@@ -23,12 +23,19 @@ FAMILIES = [name for name in names("tasks") if class_of(load("tasks", name)).kin
 ARRAYS = ("train_x", "train_y", "valid_x", "valid_y", "mean", "deviation")
 
 
-def picture_set(counts: tuple[int, ...] = (12, 9, 15), shape: tuple[int, ...] = (6, 5, 3), first: int = 0) -> dict[str, np.ndarray]:
-    """Bytes in which the first two pixels are the image's number, so that an image can be recognised."""
+def picture_set(
+    counts: tuple[int, ...] = (12, 9, 15), shape: tuple[int, ...] = (6, 5, 3), first: int = 0
+) -> dict[str, np.ndarray]:
+    """Bytes in which the first two pixels are the image's number, so that an image can be
+    recognised.
+    """
     labels = np.repeat(np.arange(len(counts)), counts)
     pixels = np.random.default_rng(first).integers(0, 256, (len(labels), *shape), dtype=np.uint8)
     numbers = np.arange(first, first + len(labels))
-    pixels.reshape(len(labels), -1)[:, 0], pixels.reshape(len(labels), -1)[:, 1] = numbers % 256, numbers // 256
+    pixels.reshape(len(labels), -1)[:, 0], pixels.reshape(len(labels), -1)[:, 1] = (
+        numbers % 256,
+        numbers // 256,
+    )
     order = np.random.default_rng(1).permutation(len(labels))
     return {"images": pixels[order], "labels": labels[order]}
 
@@ -53,7 +60,9 @@ def rows(data: ImageSet, x: np.ndarray) -> list[bytes]:
 
 
 def same(one: ImageSet, other: ImageSet) -> bool:
-    return one.classes == other.classes and all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in ARRAYS)
+    return one.classes == other.classes and all(
+        getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in ARRAYS
+    )
 
 
 def refused(message: str, data: Path | None, **values: object) -> None:
@@ -83,8 +92,17 @@ def test_types_shapes_and_normalisation(task: _image_splits.ImageTask) -> None:
     assert task.select() is search and task.search(3) is search
     for data in (search, test):
         for x, y in ((data.train_x, data.train_y), (data.valid_x, data.valid_y)):
-            assert x.dtype == np.float32 and x.flags.c_contiguous and x.shape[1:] == data.size and np.isfinite(x).all()
-            assert y.dtype == np.int64 and y.shape == x.shape[:1] and set(y) == set(range(len(data.classes)))
+            assert (
+                x.dtype == np.float32
+                and x.flags.c_contiguous
+                and x.shape[1:] == data.size
+                and np.isfinite(x).all()
+            )
+            assert (
+                y.dtype == np.int64
+                and y.shape == x.shape[:1]
+                and set(y) == set(range(len(data.classes)))
+            )
         assert data.mean.shape == data.deviation.shape == data.size[:1]
     np.testing.assert_allclose(search.train_x.mean(axis=(0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(search.train_x.std(axis=(0, 2, 3)), 1, atol=1e-5)
@@ -99,7 +117,15 @@ def test_settings_are_described(task: _image_splits.ImageTask) -> None:
     model = type(task.settings)
     assert all(field.description for field in model.model_fields.values())
     assert model.read(task.settings.model_dump(), "") == task.settings
-    for values in ({"valid": 1}, {"valid": 0}, {"test": 1.5}, {"examples": -1}, {"size": -1}, {"split_seed": -1}, {"test_size": 1}):
+    for values in (
+        {"valid": 1},
+        {"valid": 0},
+        {"test": 1.5},
+        {"examples": -1},
+        {"size": -1},
+        {"split_seed": -1},
+        {"test_size": 1},
+    ):
         with pytest.raises(InputError, match=f"^task.{next(iter(values))}: "):
             model.read(values, "task")
 
@@ -113,18 +139,27 @@ def test_digits() -> None:
     assert len(search.train_x) == 1151 and len(search.valid_x) == 287
     with pytest.raises(InputError, match=r"^data: x.npz: this task has its images; leave it out"):
         digits.DigitsTask(digits.Settings(), Path("x.npz"), 0)
-    with pytest.raises(InputError, match=r"^size: 9: digits has images of 8 x 8, 1 channel; give at most 8"):
+    with pytest.raises(
+        InputError, match=r"^size: 9: digits has images of 8 x 8, 1 channel; give at most 8"
+    ):
         digits.DigitsTask(digits.Settings(size=9), None, 0)
 
 
 def test_baselines() -> None:
     scores = baseline_scores(digits.DigitsTask(digits.Settings(), None, 0).test())
-    assert set(scores) == {"logistic regression", "5 nearest neighbours"} and min(scores.values()) > 0.94
+    assert (
+        set(scores) == {"logistic regression", "5 nearest neighbours"}
+        and min(scores.values()) > 0.94
+    )
 
 
 def test_baselines_with_few_images(tmp_path: Path) -> None:
     task = make(saved(tmp_path / "a.npz", **picture_set((3, 3))))
-    assert all(0 <= score <= 1 for data in (task.search(), task.test()) for score in baseline_scores(data).values())
+    assert all(
+        0 <= score <= 1
+        for data in (task.search(), task.test())
+        for score in baseline_scores(data).values()
+    )
 
 
 # parts
@@ -139,26 +174,49 @@ def test_baselines_with_few_images(tmp_path: Path) -> None:
     split_seed=st.integers(0, 2**62),
     tested=st.booleans(),
 )
-def test_parts_of_any_images(counts: list[int], valid: float, test: float, examples: int, split_seed: int, tested: bool) -> None:
+def test_parts_of_any_images(
+    counts: list[int], valid: float, test: float, examples: int, split_seed: int, tested: bool
+) -> None:
     examples = examples and max(examples, 2 * len(counts))
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    made = _image_files.Pictures("", np.zeros((len(labels), 1, 1, 1), np.uint8), labels, tuple(map(str, range(len(counts)))), True)
-    chosen = _image_splits.ImageSettings(valid=valid, test=test, examples=examples, split_seed=split_seed)
+    made = _image_files.Pictures(
+        "",
+        np.zeros((len(labels), 1, 1, 1), np.uint8),
+        labels,
+        tuple(map(str, range(len(counts)))),
+        True,
+    )
+    chosen = _image_splits.ImageSettings(
+        valid=valid, test=test, examples=examples, split_seed=split_seed
+    )
     parts = _image_splits.divide(made, chosen, tested)
-    again, whole = _image_splits.divide(made, chosen, tested), _image_splits.divide(made, chosen.model_copy(update={"examples": 0}), tested)
+    again, whole = (
+        _image_splits.divide(made, chosen, tested),
+        _image_splits.divide(made, chosen.model_copy(update={"examples": 0}), tested),
+    )
     together = np.concatenate([parts.train, parts.valid, parts.test])
     assert len(set(together)) == len(together) and np.array_equal(whole.test, parts.test)
-    assert all(np.array_equal(getattr(parts, name), getattr(again, name)) for name in ("train", "valid", "test"))
+    assert all(
+        np.array_equal(getattr(parts, name), getattr(again, name))
+        for name in ("train", "valid", "test")
+    )
     for name, share in (("train", 0.0), ("valid", valid), ("test", test)):
         own = np.bincount(labels[getattr(parts, name)], minlength=len(counts))
         assert own.sum() == 0 if name == "test" and tested else own.min() >= 1
         if name == "test" and not tested:
-            assert all(abs(n - share * count) <= 1 or n in (1, count - 2) for n, count in zip(own, counts, strict=True))
+            assert all(
+                abs(n - share * count) <= 1 or n in (1, count - 2)
+                for n, count in zip(own, counts, strict=True)
+            )
     used = len(parts.train) + len(parts.valid)
     assert used == min(examples or len(labels), len(labels) - len(parts.test))
 
 
-@given(counts=st.lists(st.integers(1, 1000), min_size=1, max_size=12), total=st.integers(1, 5000), least=st.integers(0, 4))
+@given(
+    counts=st.lists(st.integers(1, 1000), min_size=1, max_size=12),
+    total=st.integers(1, 5000),
+    least=st.integers(0, 4),
+)
 def test_quotas(counts: list[int], total: int, least: int) -> None:
     have = np.array(counts)
     out = _image_splits.quotas(have, total, least)
@@ -173,7 +231,9 @@ def test_parts_depend_on_the_split_seed_alone(file: Path) -> None:
     base, other, moved = make(file), make(file, seed=5), make(file, split_seed=1)
     assert same(base.search(), other.search()) and same(base.test(), other.test())
     assert base.fingerprint == other.fingerprint == moved.fingerprint
-    assert set(rows(base.test(), base.test().valid_x)) != set(rows(moved.test(), moved.test().valid_x))
+    assert set(rows(base.test(), base.test().valid_x)) != set(
+        rows(moved.test(), moved.test().valid_x)
+    )
     fewer = make(file, examples=12)
     assert rows(fewer.test(), fewer.test().valid_x) == rows(base.test(), base.test().valid_x)
     assert len(fewer.search().train_x) + len(fewer.search().valid_x) == 12
@@ -181,7 +241,10 @@ def test_parts_depend_on_the_split_seed_alone(file: Path) -> None:
 
 def test_pixels_and_labels_stay_together(file: Path) -> None:
     arrays = picture_set()
-    label = {image.tobytes(): place for image, place in zip(arrays["images"], arrays["labels"], strict=True)}
+    label = {
+        image.tobytes(): place
+        for image, place in zip(arrays["images"], arrays["labels"], strict=True)
+    }
     for data in (make(file).search(), make(file).test()):
         for x, y in ((data.train_x, data.train_y), (data.valid_x, data.valid_y)):
             assert [label[row] for row in rows(data, x)] == y.tolist()
@@ -189,10 +252,16 @@ def test_pixels_and_labels_stay_together(file: Path) -> None:
 
 def test_a_given_test_part_is_whole_and_in_order(tmp_path: Path) -> None:
     train, test = picture_set(), picture_set((2, 1, 3), first=1000)
-    inside = saved(tmp_path / "both.npz", **train, test_images=test["images"], test_labels=test["labels"])
+    inside = saved(
+        tmp_path / "both.npz", **train, test_images=test["images"], test_labels=test["labels"]
+    )
     alone, beside = saved(tmp_path / "train.npz", **train), saved(tmp_path / "test.npz", **test)
     one, other = make(inside, test=0.9), make(alone, test_data=str(beside))
-    assert same(one.search(), other.search()) and same(one.test(), other.test()) and one.fingerprint == other.fingerprint
+    assert (
+        same(one.search(), other.search())
+        and same(one.test(), other.test())
+        and one.fingerprint == other.fingerprint
+    )
     assert len(one.search().train_x) + len(one.search().valid_x) == 36
     np.testing.assert_array_equal(raw(one.test(), one.test().valid_x), test["images"])
     np.testing.assert_array_equal(one.test().valid_y, test["labels"])
@@ -203,7 +272,13 @@ def test_a_given_test_part_is_whole_and_in_order(tmp_path: Path) -> None:
 
 def test_labels_are_the_names_of_classes(tmp_path: Path) -> None:
     arrays = picture_set()
-    data = make(saved(tmp_path / "a.npz", images=arrays["images"], labels=np.array([10, 9, 200], np.uint8)[arrays["labels"]])).search()
+    data = make(
+        saved(
+            tmp_path / "a.npz",
+            images=arrays["images"],
+            labels=np.array([10, 9, 200], np.uint8)[arrays["labels"]],
+        )
+    ).search()
     assert data.classes == ("9", "10", "200") and set(data.train_y) == {0, 1, 2}
 
 
@@ -213,13 +288,18 @@ def test_a_constant_channel_has_deviation_one(tmp_path: Path) -> None:
     data = make(saved(tmp_path / "a.npz", **arrays)).search()
     assert data.deviation[2] == 1 and np.abs(data.train_x[:, 2]).max() < 1e-6
     floats = arrays["images"].astype(np.float64) * 0 + 0.1
-    assert (make(saved(tmp_path / "b.npz", images=floats, labels=arrays["labels"])).search().deviation == 1).all()
+    assert (
+        make(saved(tmp_path / "b.npz", images=floats, labels=arrays["labels"])).search().deviation
+        == 1
+    ).all()
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint16, np.float32, np.float64, bool])
 def test_types_of_pixels(tmp_path: Path, kind: type) -> None:
     arrays = picture_set(shape=(6, 5))
-    data = make(saved(tmp_path / "a.npz", images=arrays["images"].astype(kind), labels=arrays["labels"])).search()
+    data = make(
+        saved(tmp_path / "a.npz", images=arrays["images"].astype(kind), labels=arrays["labels"])
+    ).search()
     coded = make(saved(tmp_path / "b.npz", **arrays)).search()
     assert data.size == (1, 6, 5)
     if kind is not bool:
@@ -234,7 +314,8 @@ def test_area_averaging(length: int, size: int) -> None:
     size = min(size, length)
     pixels = np.random.default_rng(0).random((2, length, length, 1), dtype=np.float32)
     out = _image_files.resized(pixels, size, "")
-    fine = np.repeat(np.repeat(pixels.astype(float), size, axis=1), size, axis=2)  # every pixel as size x size equal ones
+    # every pixel as size x size equal ones
+    fine = np.repeat(np.repeat(pixels.astype(float), size, axis=1), size, axis=2)
     expected = fine.reshape(2, size, length, size, length, 1).mean(axis=(2, 4))
     assert out.shape == (2, size, size, 1) and out.dtype == np.float32
     np.testing.assert_allclose(out, expected, atol=1e-6)
@@ -243,7 +324,10 @@ def test_area_averaging(length: int, size: int) -> None:
 def test_smaller_images(tmp_path: Path, file: Path) -> None:
     task = make(file, size=4)
     assert task.search().size == (3, 4, 4) and task.test().size == (3, 4, 4)
-    assert same(make(saved(tmp_path / "b.npz", **picture_set(shape=(5, 5, 3))), size=5).search(), make(tmp_path / "b.npz").search())
+    assert same(
+        make(saved(tmp_path / "b.npz", **picture_set(shape=(5, 5, 3))), size=5).search(),
+        make(tmp_path / "b.npz").search(),
+    )
     refused("size: 6: ", file, size=6)
 
 
@@ -256,32 +340,77 @@ GOOD = picture_set()
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": GOOD["images"][:-1]}, "labels: int64 of shape [36]; they must be integers of shape [35], one an image"),
-        ({"labels": GOOD["labels"][:-1]}, "labels: int64 of shape [35]; they must be integers of shape [36]"),
-        ({"labels": GOOD["labels"].astype(float)}, "labels: float64 of shape [36]; they must be integers"),
+        (
+            {"images": GOOD["images"][:-1]},
+            "labels: int64 of shape [36]; they must be integers of shape [35], one an image",
+        ),
+        (
+            {"labels": GOOD["labels"][:-1]},
+            "labels: int64 of shape [35]; they must be integers of shape [36]",
+        ),
+        (
+            {"labels": GOOD["labels"].astype(float)},
+            "labels: float64 of shape [36]; they must be integers",
+        ),
         ({"labels": GOOD["labels"] - 1}, "labels: -1 at image "),
         ({"labels": GOOD["labels"] + 65534}, "they must be in 0..65535"),
-        ({"labels": GOOD["labels"].astype(np.uint64) + np.uint64(2**63)}, "they must be in 0..65535"),
+        (
+            {"labels": GOOD["labels"].astype(np.uint64) + np.uint64(2**63)},
+            "they must be in 0..65535",
+        ),
         ({"labels": GOOD["labels"] * 0}, "one class only (0); there must be 2 or more"),
-        ({"labels": np.where(np.arange(36) == 3, 9, 0)}, "class 9 has 1 image; 3 are needed, to train, validate and test"),
-        ({"images": np.zeros((36, 4))}, "images: float64 of shape [36, 4]; they must be bytes or floats of shape [n, h, w]"),
+        (
+            {"labels": np.where(np.arange(36) == 3, 9, 0)},
+            "class 9 has 1 image; 3 are needed, to train, validate and test",
+        ),
+        (
+            {"images": np.zeros((36, 4))},
+            "images: float64 of shape [36, 4]; they must be bytes or floats of shape [n, h, w]",
+        ),
         ({"images": np.zeros((36, 0, 4, 3))}, "images: float64 of shape [36, 0, 4, 3]"),
         ({"images": np.zeros((36, 3, 32, 32))}, "channels first"),
         ({"images": np.zeros((36, 4, 4), complex)}, "images: complex128 of shape"),
         ({"images": np.full((36, 4, 4), "a")}, "images: <U1 of shape"),
-        ({"images": np.where(np.arange(36)[:, None, None] == 5, np.nan, np.zeros((36, 4, 4)))}, "images: NaN, infinity or a value beyond"),
+        (
+            {"images": np.where(np.arange(36)[:, None, None] == 5, np.nan, np.zeros((36, 4, 4)))},
+            "images: NaN, infinity or a value beyond",
+        ),
         ({"images": np.full((36, 4, 4), 1e20)}, "images: NaN, infinity or a value beyond 1e+15"),
         ({"images": np.full((36, 4, 4), 256)}, "with values 256..256; integers must be in 0..255"),
-        ({"images": np.full((36, 4, 4), None)}, "damaged, or not an .npz of plain arrays; there must be images and labels"),
+        (
+            {"images": np.full((36, 4, 4), None)},
+            "damaged, or not an .npz of plain arrays; there must be images and labels",
+        ),
         ({"labels": None}, "no array labels; there must be images, labels"),
-        ({"images": None, "labels": None, "x": np.zeros(3)}, "no array images, labels; there must be images, labels"),
-        ({"test_images": GOOD["images"]}, "no array test_labels; there must be images, labels, test_images, test_labels"),
-        ({"test_images": GOOD["images"][..., :1], "test_labels": GOOD["labels"]}, "images of 5 x 6, 1 channel, and "),
-        ({"test_images": GOOD["images"][:, :4], "test_labels": GOOD["labels"]}, "images of 5 x 4, 3 channels, and "),
-        ({"test_images": GOOD["images"] / 255, "test_labels": GOOD["labels"]}, "pixels are floats, and those of "),
+        (
+            {"images": None, "labels": None, "x": np.zeros(3)},
+            "no array images, labels; there must be images, labels",
+        ),
+        (
+            {"test_images": GOOD["images"]},
+            "no array test_labels; there must be images, labels, test_images, test_labels",
+        ),
+        (
+            {"test_images": GOOD["images"][..., :1], "test_labels": GOOD["labels"]},
+            "images of 5 x 6, 1 channel, and ",
+        ),
+        (
+            {"test_images": GOOD["images"][:, :4], "test_labels": GOOD["labels"]},
+            "images of 5 x 4, 3 channels, and ",
+        ),
+        (
+            {"test_images": GOOD["images"] / 255, "test_labels": GOOD["labels"]},
+            "pixels are floats, and those of ",
+        ),
         ({"test_images": GOOD["images"], "test_labels": GOOD["labels"] + 1}, "class 3 is not in "),
-        ({"test_images": GOOD["images"], "test_labels": GOOD["labels"] // 2}, "class 2 has 0 images; 1 or more are needed, to test"),
-        ({"test_images": GOOD["images"], "test_labels": GOOD["labels"] - 1}, "test_labels: -1 at image "),
+        (
+            {"test_images": GOOD["images"], "test_labels": GOOD["labels"] // 2},
+            "class 2 has 0 images; 1 or more are needed, to test",
+        ),
+        (
+            {"test_images": GOOD["images"], "test_labels": GOOD["labels"] - 1},
+            "test_labels: -1 at image ",
+        ),
     ],
 )
 def test_bad_arrays(tmp_path: Path, changes: dict[str, np.ndarray | None], message: str) -> None:
@@ -293,9 +422,19 @@ def test_bad_arrays(tmp_path: Path, changes: dict[str, np.ndarray | None], messa
 
 def test_too_few_for_the_parts(tmp_path: Path) -> None:
     two = picture_set((2, 5, 5))
-    refused("class 0 has 2 images; 3 are needed, to train, validate and test", saved(tmp_path / "a.npz", **two))
-    assert make(tmp_path / "a.npz", test_data=str(saved(tmp_path / "t.npz", **picture_set((1, 1, 1), first=99)))).search()
-    refused("examples: 5: there are 3 classes; give 6 or more, 2 a class, or 0 for all", saved(tmp_path / "b.npz", **GOOD), examples=5)
+    refused(
+        "class 0 has 2 images; 3 are needed, to train, validate and test",
+        saved(tmp_path / "a.npz", **two),
+    )
+    assert make(
+        tmp_path / "a.npz",
+        test_data=str(saved(tmp_path / "t.npz", **picture_set((1, 1, 1), first=99))),
+    ).search()
+    refused(
+        "examples: 5: there are 3 classes; give 6 or more, 2 a class, or 0 for all",
+        saved(tmp_path / "b.npz", **GOOD),
+        examples=5,
+    )
 
 
 def test_too_large(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,15 +449,27 @@ class Bomb:
 
 def test_bad_files(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVOML_BOMB", str(tmp_path / "executed"))
-    pickled = saved(tmp_path / "pickled.npz", images=np.array([Bomb()] * 3, dtype=object), labels=np.zeros(3, int))
+    pickled = saved(
+        tmp_path / "pickled.npz",
+        images=np.array([Bomb()] * 3, dtype=object),
+        labels=np.zeros(3, int),
+    )
     refused("damaged, or not an .npz of plain arrays", pickled)
     assert not (tmp_path / "executed").exists()
     content = file.read_bytes()
-    for name, part in {"half": content[: len(content) // 2], "short": content[:-40], "none": b"", "text": b"hello"}.items():
+    for name, part in {
+        "half": content[: len(content) // 2],
+        "short": content[:-40],
+        "none": b"",
+        "text": b"hello",
+    }.items():
         (tmp_path / f"{name}.npz").write_bytes(part)
         refused("damaged, or not an .npz of plain arrays", tmp_path / f"{name}.npz")
     with zipfile.ZipFile(tmp_path / "zip.npz", "w") as archive:
-        archive.writestr("images.npy", b"\x93NUMPY\x01\x00garbage"), archive.writestr("labels.npy", b"")
+        (
+            archive.writestr("images.npy", b"\x93NUMPY\x01\x00garbage"),
+            archive.writestr("labels.npy", b""),
+        )
     refused("damaged, or not an .npz of plain arrays", tmp_path / "zip.npz")
     np.save(tmp_path / "a.npy", GOOD["images"])
     refused("damaged, or not an .npz of plain arrays", tmp_path / "a.npy")
@@ -329,13 +480,19 @@ def test_bad_files(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) 
     os.mkfifo(tmp_path / "pipe")
     refused("neither a file nor a folder", tmp_path / "pipe")
     refused("no such file or folder", file, test_data=str(tmp_path / "gone.npz"))
-    refused("data: task images has none of its own; give an .npz with images and labels, a folder by class, or torchvision:cifar10", None)
+    refused(
+        "data: task images has none of its own; give an .npz with images and labels, a folder by "
+        "class, or torchvision:cifar10",
+        None,
+    )
 
 
 # folders
 
 
-def colour(path: Path, value: int = 0, size: tuple[int, int] = (5, 6), mode: str = "RGB", **options: object) -> Path:
+def colour(
+    path: Path, value: int = 0, size: tuple[int, int] = (5, 6), mode: str = "RGB", **options: object
+) -> Path:
     """An image file of noise: size is width, height."""
     image_module = pytest.importorskip("PIL.Image")
     noise = np.random.default_rng(value).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -346,10 +503,14 @@ def colour(path: Path, value: int = 0, size: tuple[int, int] = (5, 6), mode: str
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten images each of birds, cats and dogs, with hidden files and others that are no images among them."""
+    """Ten images each of birds, cats and dogs, with hidden files and others that are no images
+    among them.
+    """
     for place, name in enumerate(("dogs", "birds", "cats")):
         for each in range(10):
-            colour(tmp_path / "set" / name / f"{each}.{('png', 'bmp')[each % 2]}", 100 * place + each)
+            colour(
+                tmp_path / "set" / name / f"{each}.{('png', 'bmp')[each % 2]}", 100 * place + each
+            )
     for hidden in (
         "set/.DS_Store",
         "set/cats/.hidden.png",
@@ -366,13 +527,20 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_is_the_same_as_arrays(tmp_path: Path, folder: Path) -> None:
     image_module = pytest.importorskip("PIL.Image")
-    files = [path for name in ("birds", "cats", "dogs") for path in sorted((folder / name).glob("[0-9]*"))]
+    files = [
+        path
+        for name in ("birds", "cats", "dogs")
+        for path in sorted((folder / name).glob("[0-9]*"))
+    ]
     pixels = np.stack([np.asarray(image_module.open(path)) for path in files])
     path = saved(tmp_path / "a.npz", images=pixels, labels=np.repeat(np.arange(3), 10))
     for values in ({}, {"size": 3}):
         one, other = make(folder, **values), make(path, **values)
         assert one.search().classes == ("birds", "cats", "dogs")
-        assert all(getattr(one.test(), name).tobytes() == getattr(other.test(), name).tobytes() for name in ARRAYS)
+        assert all(
+            getattr(one.test(), name).tobytes() == getattr(other.test(), name).tobytes()
+            for name in ARRAYS
+        )
     refused("give at most 5", folder, size=6)
 
 
@@ -380,10 +548,18 @@ def test_train_and_test_folders(tmp_path: Path) -> None:
     for part, count in (("train", 4), ("test", 2)):
         for place, name in enumerate(("b", "a")):
             for each in range(count):
-                colour(tmp_path / "set" / part / name / f"{each}.png", 100 * place + 10 * count + each)
+                colour(
+                    tmp_path / "set" / part / name / f"{each}.png", 100 * place + 10 * count + each
+                )
     data = make(tmp_path / "set").test()
-    assert data.classes == ("a", "b") and len(data.train_x) == 8 and data.valid_y.tolist() == [0, 0, 1, 1]
-    assert same(data, make(tmp_path / "set" / "train", test_data=str(tmp_path / "set" / "test")).test())
+    assert (
+        data.classes == ("a", "b")
+        and len(data.train_x) == 8
+        and data.valid_y.tolist() == [0, 0, 1, 1]
+    )
+    assert same(
+        data, make(tmp_path / "set" / "train", test_data=str(tmp_path / "set" / "test")).test()
+    )
     (tmp_path / "set" / "val" / "a").mkdir(parents=True)
     refused("val: beside train and test; there must be no third folder", tmp_path / "set")
 
@@ -399,7 +575,9 @@ def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
 def test_modes(tmp_path: Path, mode: str) -> None:
     for name in "ab":
         for each in range(3):
-            colour(tmp_path / name / f"{each}.{'tif' if mode == 'CMYK' else 'png'}", each, mode=mode)
+            colour(
+                tmp_path / name / f"{each}.{'tif' if mode == 'CMYK' else 'png'}", each, mode=mode
+            )
     assert make(tmp_path).search().size == (3 if mode in ("P", "CMYK") else 1, 6, 5)
 
 
@@ -427,10 +605,16 @@ def test_bad_folders(tmp_path: Path, folder: Path) -> None:
     frames = [image_module.new("RGB", (5, 6), (shade, 0, 0)) for shade in (0, 99)]
     frames[0].save(folder / "dogs" / "99.gif", save_all=True, append_images=frames[1:])
     bad(folder / "dogs" / "99.gif", "2 frames; there must be one image in a file")
-    for content in (b"", b"text", (folder / "cats" / "0.png").read_bytes()[:60], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n"):
+    for content in (
+        b"",
+        b"text",
+        (folder / "cats" / "0.png").read_bytes()[:60],
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n",
+    ):
         (folder / "cats" / "99.png").write_bytes(content)
         bad(folder / "cats" / "99.png", "damaged, or not an image; it must be one of PNG, JPEG")
-    for name in ("99.heic", "99", "99.jpg.part"):  # these may be images, so they are not passed over
+    # these may be images, so they are not passed over
+    for name in ("99.heic", "99", "99.jpg.part"):
         (folder / "cats" / name).write_bytes(b"text")
         bad(folder / "cats" / name, "damaged, or not an image")
     (folder / "cats" / "99.png").symlink_to(tmp_path / "gone.png")
@@ -453,7 +637,9 @@ def test_bad_folders(tmp_path: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("limit", [20, 10])
 def test_decompression_bombs(folder: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    """Pillow warns of more than the limit and raises at twice that; images of 30 pixels meet both."""
+    """Pillow warns of more than the limit and raises at twice that; images of 30 pixels meet
+    both.
+    """
     monkeypatch.setattr(pytest.importorskip("PIL.Image"), "MAX_IMAGE_PIXELS", limit)
     refused(f"birds/0.png: more than {limit} pixels; images must be smaller", folder)
 
@@ -485,7 +671,11 @@ def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     without(monkeypatch, "PIL")
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"x")
-    refused("data: a folder of images needs Pillow, which is not installed (pip install pillow); or give an .npz", tmp_path)
+    refused(
+        "data: a folder of images needs Pillow, which is not installed (pip install pillow); or "
+        "give an .npz",
+        tmp_path,
+    )
 
 
 # torchvision
@@ -494,8 +684,15 @@ def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("data", ["cifar10", "torchvision:SVHN"])
 def test_without_torchvision(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torchvision")
-    refused("needs torchvision, which is not installed (pip install torchvision); or give an .npz, or a folder by class", Path(data))
-    refused("data: torchvision:imagenet: no such set; there are cifar10, cifar100", Path("torchvision:imagenet"))
+    refused(
+        "needs torchvision, which is not installed (pip install torchvision); or give an .npz, or "
+        "a folder by class",
+        Path(data),
+    )
+    refused(
+        "data: torchvision:imagenet: no such set; there are cifar10, cifar100",
+        Path("torchvision:imagenet"),
+    )
 
 
 def test_torchvision_sets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -503,7 +700,11 @@ def test_torchvision_sets(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def cifar(root: Path, train: bool, download: bool) -> SimpleNamespace:
         arrays = picture_set((9, 9, 9) if train else (2, 2, 2), first=0 if train else 500)
-        return SimpleNamespace(data=arrays["images"], targets=arrays["labels"].tolist(), classes=["plane", "car", "bird"])
+        return SimpleNamespace(
+            data=arrays["images"],
+            targets=arrays["labels"].tolist(),
+            classes=["plane", "car", "bird"],
+        )
 
     def svhn(root: Path, split: str, download: bool) -> SimpleNamespace:
         arrays = picture_set(first={"train": 0, "test": 500}[split])
@@ -517,7 +718,11 @@ def test_torchvision_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
     data = make(Path("cifar10")).test()
-    assert data.classes == ("plane", "car", "bird") and len(data.train_x) == 27 and len(data.valid_x) == 6
+    assert (
+        data.classes == ("plane", "car", "bird")
+        and len(data.train_x) == 27
+        and len(data.valid_x) == 6
+    )
     assert make(Path("torchvision:svhn")).search().classes == ("0", "1", "2")
     assert make(Path("torchvision:svhn")).search().size == (3, 6, 5)
     refused("data: torchvision:mnist: cannot be loaded to ", Path("mnist"))
@@ -539,12 +744,23 @@ def test_reading_images_imports_no_torch(file: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "test", "size", "mean", "deviation"),
     [
-        ("cifar10_train10k", "cifar10_test1k", (3, 32, 32), (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        (
+            "cifar10_train10k",
+            "cifar10_test1k",
+            (3, 32, 32),
+            (0.4914, 0.4822, 0.4465),
+            (0.2470, 0.2435, 0.2616),
+        ),
         ("mnist_train20k", "mnist_test10k", (1, 28, 28), (0.1307,), (0.3081,)),
     ],
 )
 def test_real_images(
-    data_folder: Path, train: str, test: str, size: tuple[int, ...], mean: tuple[float, ...], deviation: tuple[float, ...]
+    data_folder: Path,
+    train: str,
+    test: str,
+    size: tuple[int, ...],
+    mean: tuple[float, ...],
+    deviation: tuple[float, ...],
 ) -> None:
     """The moments are those that are published for the whole training sets."""
     task = make(data_folder / f"{train}.npz", test_data=str(data_folder / f"{test}.npz"))
@@ -553,9 +769,19 @@ def test_real_images(
     np.testing.assert_allclose(search.mean, mean, atol=0.005)
     np.testing.assert_allclose(search.deviation, deviation, atol=0.005)
     with np.load(data_folder / f"{test}.npz") as stored:
-        np.testing.assert_array_equal(raw(final, final.valid_x).reshape(stored["images"].shape), stored["images"])
+        np.testing.assert_array_equal(
+            raw(final, final.valid_x).reshape(stored["images"].shape), stored["images"]
+        )
         np.testing.assert_array_equal(final.valid_y, stored["labels"])
-    small = make(data_folder / f"{train}.npz", test_data=str(data_folder / f"{test}.npz"), examples=1000, size=8)
-    assert small.search().size == (size[0], 8, 8) and len(small.search().train_x) + len(small.search().valid_x) == 1000
+    small = make(
+        data_folder / f"{train}.npz",
+        test_data=str(data_folder / f"{test}.npz"),
+        examples=1000,
+        size=8,
+    )
+    assert (
+        small.search().size == (size[0], 8, 8)
+        and len(small.search().train_x) + len(small.search().valid_x) == 1000
+    )
     if size[0] == 1:
         assert min(baseline_scores(small.test()).values()) > 0.8

@@ -4,7 +4,10 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "evoml"
-SOURCES = {path.relative_to(PACKAGE.parent).with_suffix("").as_posix().replace("/", "."): path for path in PACKAGE.rglob("*.py")}
+SOURCES = {
+    path.relative_to(PACKAGE.parent).with_suffix("").as_posix().replace("/", "."): path
+    for path in PACKAGE.rglob("*.py")
+}
 
 
 def imports(path: Path, top_level: bool = False) -> set[str]:
@@ -49,13 +52,27 @@ def test_imports_run_one_way() -> None:
 def test_only_networks_and_export_import_torch() -> None:
     for module, path in SOURCES.items():
         if any(each.split(".")[0] == "torch" for each in imports(path)):
-            assert room(module) in {"evoml.networks", "evoml.export", "evoml.phenotypes", "evoml.evaluators", "evoml.search"}, module
+            assert room(module) in {
+                "evoml.networks",
+                "evoml.export",
+                "evoml.phenotypes",
+                "evoml.evaluators",
+                "evoml.search",
+            }, module
 
 
 def test_nothing_on_disk_is_a_pickle() -> None:
-    """Numba's cache of kernels is one, for this machine alone; see `evoml.compilation.numba_cache`."""
+    """Numba's cache of kernels is one, for this machine alone; see
+    `evoml.compilation.numba_cache`.
+    """
     for module, path in SOURCES.items():
-        assert not {each.split(".")[0] for each in imports(path)} & {"pickle", "dill", "cloudpickle", "marshal", "shelve"}, module
+        assert not {each.split(".")[0] for each in imports(path)} & {
+            "pickle",
+            "dill",
+            "cloudpickle",
+            "marshal",
+            "shelve",
+        }, module
         assert "allow_pickle=True" not in path.read_text(), module
 
 

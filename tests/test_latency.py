@@ -1,4 +1,8 @@
-"""Tables of latencies: what networks are made of, files, measuring, the command, and searches that read them. Rank correlation against known values."""
+"""Tables of latencies: what networks are made of, files, measuring, the command, and searches that
+read them.
+
+Rank correlation against known values.
+"""
 
 import json
 from itertools import permutations
@@ -17,7 +21,19 @@ from evoml.core.errors import InputError
 from evoml.core.rank_correlation import kendall, spearman
 from evoml.evaluators import training
 from evoml.genotypes.schema import Genotype
-from evoml.networks.latency import ADD, CONCAT, HEAD, SCHEMA, Key, Table, drawn, known, linear, multiply_adds, parts
+from evoml.networks.latency import (
+    ADD,
+    CONCAT,
+    HEAD,
+    SCHEMA,
+    Key,
+    Table,
+    drawn,
+    known,
+    linear,
+    multiply_adds,
+    parts,
+)
 from evoml.search.problem import Problem
 from evoml.spaces import cell, chain, mobile, nasbench201
 from evoml.tasks import digits
@@ -25,9 +41,18 @@ from evoml.tasks import digits
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZE, CLASSES = (1, 8, 8), 10
-MOBILE = mobile.MobileSpace(mobile.Settings(widths=(6, 8), blocks=(2, 2), strides=(1, 2), skeleton={"stem": 4, "first": 6, "last": 10}))  # type: ignore[arg-type]
+MOBILE = mobile.MobileSpace(
+    mobile.Settings(
+        widths=(6, 8), blocks=(2, 2), strides=(1, 2), skeleton={"stem": 4, "first": 6, "last": 10}
+    )
+)  # type: ignore[arg-type]
 DARTS = cell.CellSpace(
-    cell.Settings(blocks=2, operations="darts", output="all", skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1))
+    cell.Settings(
+        blocks=2,
+        operations="darts",
+        output="all",
+        skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1),
+    )
 )
 NB201 = nasbench201.NASBench201Space(nasbench201.Settings())
 SPACES = {
@@ -59,7 +84,9 @@ def test_known_values_of_rank_correlation() -> None:
     a = np.array([1, 2, 3, 4, 5.0])
     assert kendall(a, a**3) == spearman(a, a**3) == 1 and kendall(a, -a) == spearman(a, -a) == -1
     b = np.array([2, 1, 4, 3, 5.0])
-    assert kendall(a, b) == pytest.approx(6 / 10) and spearman(a, b) == pytest.approx(1 - 6 * 4 / (5 * 24))
+    assert kendall(a, b) == pytest.approx(6 / 10) and spearman(a, b) == pytest.approx(
+        1 - 6 * 4 / (5 * 24)
+    )
     # ties: 4 pairs agree, none does not, of 5 and 5 that are untied
     assert kendall(np.array([1, 2, 2, 3.0]), np.array([1, 1, 2, 3.0])) == pytest.approx(4 / 5)
     assert spearman(np.array([1, 2, 2, 3.0]), np.array([1, 1, 2, 3.0])) == pytest.approx(
@@ -78,11 +105,25 @@ def test_rank_correlations_are_scipys() -> None:
 
 def test_where_nothing_is_known_of_an_order_there_is_no_correlation() -> None:
     for function in (kendall, spearman):
-        assert function(np.ones(4), np.arange(4)) == function(np.arange(4), np.ones(4)) == function(np.array([]), np.array([])) == 0
+        assert (
+            function(np.ones(4), np.arange(4))
+            == function(np.arange(4), np.ones(4))
+            == function(np.array([]), np.array([]))
+            == 0
+        )
         assert function(np.array([1.0]), np.array([2.0])) == 0
         assert function(np.array([1, np.nan, 2, 3]), np.array([1, 9, 2, np.nan])) == 1
-        assert function(np.array([1, np.inf, 2]), np.array([1, 3, 2])) == 1, "infinity is the largest"
-        assert abs(np.mean([function(np.arange(4), np.array(order)) for order in permutations(range(4))])) < 1e-12
+        assert function(np.array([1, np.inf, 2]), np.array([1, 3, 2])) == 1, (
+            "infinity is the largest"
+        )
+        assert (
+            abs(
+                np.mean(
+                    [function(np.arange(4), np.array(order)) for order in permutations(range(4))]
+                )
+            )
+            < 1e-12
+        )
         with pytest.raises(ValueError, match="equal length"):
             function(np.arange(3), np.arange(4))
 
@@ -115,33 +156,57 @@ def test_what_options_cost_sums_to_what_a_network_costs(space: Any) -> None:
         network = space.network(genotype, SIZE, CLASSES)
         if all(edge.layer != "none" for node in network.nodes for edge in node.edges):
             compared += 1
-            assert fixed + (options * space.paths(genotype)).sum() == pytest.approx(prices.network(network), rel=1e-12)
+            assert fixed + (options * space.paths(genotype)).sum() == pytest.approx(
+                prices.network(network), rel=1e-12
+            )
     assert compared > 5
 
 
 def test_a_cells_options_cost_what_they_do_in_a_network() -> None:
     """By multiply-adds, which pooling with and without a normalisation have alike."""
     fixed, options = linear(DARTS.supernet(SIZE, CLASSES), multiply_adds)
-    reads = [(each, [set(rows["input_a"]) | set(rows["input_b"]) for rows in each.tables.values()]) for each in some(DARTS, 40)]
-    both = [genotype for genotype, cells in reads if all({0, 1} <= states for states in cells)]  # else what makes the other is left out
+    reads = [
+        (each, [set(rows["input_a"]) | set(rows["input_b"]) for rows in each.tables.values()])
+        for each in some(DARTS, 40)
+    ]
+    # else what makes the other is left out
+    both = [genotype for genotype, cells in reads if all({0, 1} <= states for states in cells)]
     assert len(both) > 5
     for genotype in both:
-        assert fixed + (options * DARTS.paths(genotype)).sum() == DARTS.network(genotype, SIZE, CLASSES).multiply_adds
+        assert (
+            fixed + (options * DARTS.paths(genotype)).sum()
+            == DARTS.network(genotype, SIZE, CLASSES).multiply_adds
+        )
 
 
 def test_sums_and_concatenations_are_counted() -> None:
     network = next(drawn(DARTS, SIZE, CLASSES, 1))
     rows = list(parts(network))
     assert sum(key[0] == HEAD for key in rows) == 1
-    assert sum(key[0] == ADD for key in rows) == sum(len(node.edges) - 1 for node in network.nodes[1:] if node.merge == "add") > 0
-    assert sum(key[0] == CONCAT for key in rows) == sum(node.merge == "concat" for node in network.nodes) > 0
+    assert (
+        sum(key[0] == ADD for key in rows)
+        == sum(len(node.edges) - 1 for node in network.nodes[1:] if node.merge == "add")
+        > 0
+    )
+    assert (
+        sum(key[0] == CONCAT for key in rows)
+        == sum(node.merge == "concat" for node in network.nodes)
+        > 0
+    )
     assert not any(key[0] == "identity" and key[1] == key[2] and key[3] == 1 for key in rows)
 
 
 def test_a_layer_that_is_not_in_the_table_is_named() -> None:
     prices = table(MOBILE)
-    short = Table({key: value for key, value in prices.rows.items() if key[0] != "mbconv_7x7_e6"}, where="short.parquet")
-    with pytest.raises(InputError, match=r"short\.parquet: no row for mbconv_7x7_e6, \d+ to \d+ channels, stride \d, on 8x8; .*latency"):
+    short = Table(
+        {key: value for key, value in prices.rows.items() if key[0] != "mbconv_7x7_e6"},
+        where="short.parquet",
+    )
+    with pytest.raises(
+        InputError,
+        match=r"short\.parquet: no row for mbconv_7x7_e6, \d+ to \d+ channels, stride \d, on 8x8; "
+        r".*latency",
+    ):
         short.options(MOBILE.supernet(SIZE, CLASSES))
 
 
@@ -163,7 +228,15 @@ def test_a_file_gives_the_table_back(tmp_path: Path) -> None:
 def spoilt(path: Path, how: str) -> None:
     """A bad file of this kind."""
     meta = {"evoml": json.dumps({"format": "latency 1"})}
-    row: dict[str, Any] = {"layer": "bn", "inputs": 1, "outputs": 1, "stride": 1, "height": 1, "width": 1, "seconds": 1.0}
+    row: dict[str, Any] = {
+        "layer": "bn",
+        "inputs": 1,
+        "outputs": 1,
+        "stride": 1,
+        "height": 1,
+        "width": 1,
+        "seconds": 1.0,
+    }
     rows, schema = [row], SCHEMA
     match how:
         case "text":
@@ -193,15 +266,19 @@ def spoilt(path: Path, how: str) -> None:
         case "nothing":
             return
     pq.write_table(
-        pa.Table.from_pylist([{k: v for k, v in each.items() if k in schema.names} for each in rows], schema.with_metadata(meta)), path
+        pa.Table.from_pylist(
+            [{k: v for k, v in each.items() if k in schema.names} for each in rows],
+            schema.with_metadata(meta),
+        ),
+        path,
     )
 
 
 @pytest.mark.parametrize(
     "how",
     [
-        "text", "folder", "no format", "strange format", "not JSON", "a list", "columns", "types", "negative", "nan", "null", "twice", "size",
-        "nothing",
+        "text", "folder", "no format", "strange format", "not JSON", "a list", "columns", "types",
+        "negative", "nan", "null", "twice", "size", "nothing",
     ],
 )  # fmt: skip
 def test_bad_files_are_refused_in_one_line(how: str, tmp_path: Path) -> None:
@@ -209,7 +286,11 @@ def test_bad_files_are_refused_in_one_line(how: str, tmp_path: Path) -> None:
     spoilt(path, how)
     with pytest.raises(InputError) as error:
         Table.read(path)
-    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value) and len(str(error.value)) < 400
+    assert (
+        str(error.value).startswith(f"{path}: ")
+        and "\n" not in str(error.value)
+        and len(str(error.value)) < 400
+    )
 
 
 # measuring
@@ -223,8 +304,15 @@ def test_measuring_gives_every_row_and_says_of_what() -> None:
     before = torch.get_num_threads()
     made = measure(rows, repeats=3)
     assert set(made.rows) == rows and torch.get_num_threads() == before
-    assert all(0 <= seconds < 10 for seconds in made.rows.values()) and made.rows[next(key for key in rows if key[0] == HEAD)] > 0
-    assert made.about["threads"] == 1 and made.about["torch"] == torch.__version__ and made.about["machine"]
+    assert (
+        all(0 <= seconds < 10 for seconds in made.rows.values())
+        and made.rows[next(key for key in rows if key[0] == HEAD)] > 0
+    )
+    assert (
+        made.about["threads"] == 1
+        and made.about["torch"] == torch.__version__
+        and made.about["machine"]
+    )
     times = whole(list(drawn(MOBILE, SIZE, CLASSES, 2)), 4)
     assert times.shape == (2, 4) and (times > 0).all() and whole([], 4).shape == (0, 4)
     with pytest.raises(InputError, match="nonsense, 1 to 1 channels.*no such layer"):
@@ -240,7 +328,10 @@ def test_a_table_ranks_networks_of_very_different_sizes() -> None:
         space = chain.ChainSpace(chain.Settings(least=3, most=3, filters=(width,), kernels=(5,)))
         networks.append(next(drawn(space, (3, 16, 16), 10, 1)))
     made = measure({key for network in networks for key in parts(network)}, repeats=5)
-    predicted, measured = [made.network(network) for network in networks], np.median(whole(networks, 5), 1)
+    predicted, measured = (
+        [made.network(network) for network in networks],
+        np.median(whole(networks, 5), 1),
+    )
     assert kendall(np.array(predicted), measured) == 1
 
 
@@ -252,12 +343,21 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_the_command_writes_a_table_and_checks_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, blocks = tmp_path / "t.parquet", ("--set", "space.widths=[6]", "--set", "space.blocks=[2]", "--set", "space.strides=[2]")
+def test_the_command_writes_a_table_and_checks_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, blocks = (
+        tmp_path / "t.parquet",
+        ("--set", "space.widths=[6]", "--set", "space.blocks=[2]", "--set", "space.strides=[2]"),
+    )
     report = json.loads(command(capsys, "-o", str(path), "--check", "4", "--json", *blocks))
     assert report["rows"] == len(Table.read(path).rows) > 15 and report["table"] == str(path)
-    assert report["check"]["networks"] == 4 and all(-1 <= report["check"][name] <= 1 for name in ("spearman", "kendall"))
-    text = command(capsys, "--check", "3", "--space", "nasbench201", "--set", "space.skeleton.cells=1")
+    assert report["check"]["networks"] == 4 and all(
+        -1 <= report["check"][name] <= 1 for name in ("spearman", "kendall")
+    )
+    text = command(
+        capsys, "--check", "3", "--space", "nasbench201", "--set", "space.skeleton.cells=1"
+    )
     assert "Spearman" in text and "Kendall" in text and "not kept" in text
     assert f"rows on {Table.read(path).about['machine']}" in text
 
@@ -265,26 +365,39 @@ def test_the_command_writes_a_table_and_checks_it(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), ("-o", "--check")), (("-o", "/none/at/all.parquet"), ("/none/at/all.parquet", "cannot write")),
-        (("--check", "2", "--space", "neat"), ("neat", "mobile")), (("--check", "2", "--space", "mobil"), ("mobile",)),
-        (("--check", "2", "--set", "space.widths=[0]"), ("space.widths",)), (("--check", "-1"), ("--check",)),
+        ((), ("-o", "--check")),
+        (("-o", "/none/at/all.parquet"), ("/none/at/all.parquet", "cannot write")),
+        (("--check", "2", "--space", "neat"), ("neat", "mobile")),
+        (("--check", "2", "--space", "mobil"), ("mobile",)),
+        (("--check", "2", "--set", "space.widths=[0]"), ("space.widths",)),
+        (("--check", "-1"), ("--check",)),
         (("--check", "2", "--task", "xor"), ("xor",)),
     ],
     ids=str,
-)  # fmt: skip
-def test_the_command_refuses_bad_input_in_one_line(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+)
+def test_the_command_refuses_bad_input_in_one_line(
+    arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
     with pytest.raises(InputError) as error:
         cli.run(["latency", *arguments])
-    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(error.value)
+    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(
+        error.value
+    )
 
 
 # searches that read a table
 
 
 def evaluator(path: Path, space: Any = MOBILE, **settings: Any) -> training.TrainingEvaluator:
-    given = {"objectives": ["accuracy", "predicted_latency"], "latency_table": str(path), "epochs": 1}
+    given = {
+        "objectives": ["accuracy", "predicted_latency"],
+        "latency_table": str(path),
+        "epochs": 1,
+    }
     return training.TrainingEvaluator(
-        training.Settings.read(given | settings, "evaluator"), digits.DigitsTask(digits.Settings(examples=60), None, 0).search(0), space
+        training.Settings.read(given | settings, "evaluator"),
+        digits.DigitsTask(digits.Settings(examples=60), None, 0).search(0),
+        space,
     )
 
 
@@ -295,7 +408,9 @@ def test_the_predicted_latency_is_an_objective(tmp_path: Path) -> None:
     assert judge.weights == (1.0, -1.0)
     for genotype in some(MOBILE, 2):
         accuracy, seconds = judge.evaluate(genotype, 1).objectives
-        assert 0 <= accuracy <= 1 and seconds == made.network(MOBILE.network(genotype, SIZE, CLASSES))
+        assert 0 <= accuracy <= 1 and seconds == made.network(
+            MOBILE.network(genotype, SIZE, CLASSES)
+        )
 
 
 def test_a_table_that_is_none_or_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -309,7 +424,9 @@ def test_a_table_that_is_none_or_of_something_else_is_refused(tmp_path: Path) ->
 
 
 def test_the_winners_training_needs_no_table() -> None:
-    given = training.Settings(objectives=("accuracy", "predicted_latency"), latency_table="gone.parquet")
+    given = training.Settings(
+        objectives=("accuracy", "predicted_latency"), latency_table="gone.parquet"
+    )
     assert training.TrainingEvaluator.exact(given).objectives == ("accuracy",)
 
 
@@ -320,10 +437,11 @@ def test_the_pareto_search_reads_a_table(tmp_path: Path) -> None:
     made = table(MOBILE)
     made.write(path)
     sets = [
-        "space.name=mobile", "space.widths=[6, 8]", "space.blocks=[2, 2]", "space.strides=[1, 2]", "space.skeleton={stem=4, first=6, last=10}",
-        "strategy.name=nsga2", "strategy.population=4", "evaluator.name=training", "evaluator.epochs=1",
-        'evaluator.objectives=["accuracy", "predicted_latency"]', f"evaluator.latency_table={path}", "task.name=digits", "task.examples=60",
-        "search.budget=6", "workers=1",
+        "space.name=mobile", "space.widths=[6, 8]", "space.blocks=[2, 2]", "space.strides=[1, 2]",
+        "space.skeleton={stem=4, first=6, last=10}", "strategy.name=nsga2", "strategy.population=4",
+        "evaluator.name=training", "evaluator.epochs=1",
+        'evaluator.objectives=["accuracy", "predicted_latency"]', f"evaluator.latency_table={path}",
+        "task.name=digits", "task.examples=60", "search.budget=6", "workers=1",
     ]  # fmt: skip
     search = open_search(build(*(("--set", assign(text)) for text in sets)), tmp_path / "run")
     search.create()

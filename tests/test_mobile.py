@@ -1,4 +1,6 @@
-"""The space of mobile networks: as published where the paper says so, and what is read off its supernet."""
+"""The space of mobile networks: as published where the paper says so, and what is read off its
+supernet.
+"""
 
 from pathlib import Path
 from random import Random
@@ -16,19 +18,30 @@ from evoml.spaces import mobile
 from evoml.spaces.mobile import NONE, MobileSpace, Settings
 
 PAPER: dict[str, Any] = {
-    "widths": (24, 40, 80, 96, 192, 320), "blocks": (4, 4, 4, 4, 4, 1), "strides": (2, 2, 2, 1, 2, 1),
+    "widths": (24, 40, 80, 96, 192, 320),
+    "blocks": (4, 4, 4, 4, 4, 1),
+    "strides": (2, 2, 2, 1, 2, 1),
     "skeleton": {"stem": 32, "stem_stride": 2, "first": 16, "last": 1280},
-}  # fmt: skip
-SMALL = MobileSpace(Settings(widths=(6, 8), blocks=(2, 2), strides=(1, 2), skeleton={"stem": 4, "first": 6, "last": 10}))  # type: ignore[arg-type]
-PUBLISHED = {  # what the release's networks are: widths, stem, first, last, and kernel, expansion of every block; then their parameters
+}
+SMALL = MobileSpace(
+    Settings(
+        widths=(6, 8), blocks=(2, 2), strides=(1, 2), skeleton={"stem": 4, "first": 6, "last": 10}
+    )
+)  # type: ignore[arg-type]
+# what the release's networks are: widths, stem, first, last, and kernel, expansion of every block;
+# then their parameters
+PUBLISHED = {
     "cpu": (
-        (32, 48, 88, 104, 216, 360), (40, 24, 1432), "36 33 33 33  36 33 33 53  36 0 0 33  56 33 33 33  56 53 53 33  56", 4_361_648,
+        (32, 48, 88, 104, 216, 360), (40, 24, 1432),
+        "36 33 33 33  36 33 33 53  36 0 0 33  56 33 33 33  56 53 53 33  56", 4_361_648,
     ),
     "gpu": (
-        (32, 56, 112, 128, 256, 432), (40, 24, 1728), "53 0 0 0  73 0 0 33  76 0 0 53  56 0 33 53  76 76 76 56  76", 7_119_848,
+        (32, 56, 112, 128, 256, 432), (40, 24, 1728),
+        "53 0 0 0  73 0 0 33  76 0 0 53  56 0 33 53  76 76 76 56  76", 7_119_848,
     ),
     "mobile": (
-        (32, 40, 80, 96, 192, 320), (32, 16, 1280), "53 33 0 0  73 33 53 53  76 53 53 53  56 53 53 53  76 76 73 73  76", 4_080_512,
+        (32, 40, 80, 96, 192, 320), (32, 16, 1280),
+        "53 33 0 0  73 33 53 53  76 53 53 53  56 53 53 53  76 76 73 73  76", 4_080_512,
     ),
 }  # fmt: skip
 
@@ -36,7 +49,12 @@ PUBLISHED = {  # what the release's networks are: widths, stem, first, last, and
 def of(space: MobileSpace, *layers: str) -> Genotype:
     rows = space.frame(0)["blocks"]
     return space.from_plain(
-        {"blocks": [{"stage": r["stage"], "residual": bool(r["residual"]), "layer": layer} for r, layer in zip(rows, layers, strict=True)]},
+        {
+            "blocks": [
+                {"stage": r["stage"], "residual": bool(r["residual"]), "layer": layer}
+                for r, layer in zip(rows, layers, strict=True)
+            ]
+        },
         "test",
     )
 
@@ -50,17 +68,30 @@ def some(space: MobileSpace, count: int = 20) -> list[Genotype]:
 
 
 def kinds(layer: str, *channels: int) -> list[tuple[str, int, int, tuple[int, int]]]:
-    return [(step.kind, step.inputs, step.outputs, step.kernel) for step in primitives(layer, *channels)]
+    return [
+        (step.kind, step.inputs, step.outputs, step.kernel) for step in primitives(layer, *channels)
+    ]
 
 
 def test_a_block_is_mobilenets() -> None:
     assert kinds("mbconv_5x5_e6", 10, 16) == [
         ("conv", 10, 60, (1, 1)), ("bn", 60, 60, (1, 1)), ("relu6", 60, 60, (1, 1)),
-        ("dw", 60, 60, (5, 5)), ("bn", 60, 60, (1, 1)), ("relu6", 60, 60, (1, 1)), ("conv", 60, 16, (1, 1)), ("bn", 16, 16, (1, 1)),
+        ("dw", 60, 60, (5, 5)), ("bn", 60, 60, (1, 1)), ("relu6", 60, 60, (1, 1)),
+        ("conv", 60, 16, (1, 1)), ("bn", 16, 16, (1, 1)),
     ]  # fmt: skip
-    assert [kind for kind, *_ in kinds("mbconv_3x3_e1", 10, 16)] == ["dw", "bn", "relu6", "conv", "bn"]
-    assert [step.stride for step in primitives("mbconv_7x7_e3", 8, 8, 2) if step.stride != (1, 1)] == [(2, 2)]
-    assert next(step for step in primitives("mbconv_7x7_e3", 8, 8, 2) if step.kind == "dw").stride == (2, 2)
+    assert [kind for kind, *_ in kinds("mbconv_3x3_e1", 10, 16)] == [
+        "dw",
+        "bn",
+        "relu6",
+        "conv",
+        "bn",
+    ]
+    assert [
+        step.stride for step in primitives("mbconv_7x7_e3", 8, 8, 2) if step.stride != (1, 1)
+    ] == [(2, 2)]
+    assert next(
+        step for step in primitives("mbconv_7x7_e3", 8, 8, 2) if step.kind == "dw"
+    ).stride == (2, 2)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -79,13 +110,22 @@ def test_relu6_ends_at_six_forward_and_back() -> None:
     reference.load_state_dict(module.state_dict(), strict=False)
     x = torch.randn(6, 2, 5, 5, generator=torch.Generator().manual_seed(0))
     values = reference.nodes[1][0](x)
-    assert values.max() == 6 and (values == 6).float().mean() > 0.1 and (values == 0).float().mean() > 0.1
+    assert (
+        values.max() == 6
+        and (values == 6).float().mean() > 0.1
+        and (values == 0).float().mean() > 0.1
+    )
     one, other = module.train()(x)[0], reference.train()(x)
     assert torch.allclose(one, other, atol=1e-5)
     for scores in (one, other):
         scores.square().sum().backward()
     conv = reference.nodes[1][0][0].weight.grad
-    assert torch.allclose(module._places["1.0.0"].view(module.weights.grad), conv, rtol=1e-4, atol=1e-4) and conv.abs().max() > 0
+    assert (
+        torch.allclose(
+            module._places["1.0.0"].view(module.weights.grad), conv, rtol=1e-4, atol=1e-4
+        )
+        and conv.abs().max() > 0
+    )
     module.eval(), reference.eval()
     reference.load_state_dict(module.state_dict(), strict=False)
     assert torch.allclose(module(x)[0], reference(x), atol=1e-5)
@@ -100,12 +140,15 @@ def test_the_papers_space() -> None:
     options = [group.options for group in supernet.groups]
     assert len(options) == 21 and {len(each) for each in options} == {6, 7}
     without = [index for index, each in enumerate(options) if NONE not in each]
-    assert without == [0, 4, 8, 12, 16, 20], "only the first block of a stage changes size or channels"
+    assert without == [0, 4, 8, 12, 16, 20], (
+        "only the first block of a stage changes size or channels"
+    )
     assert options[0] == tuple(f"mbconv_{k}x{k}_e{e}" for k in (3, 5, 7) for e in (3, 6))
     assert supernet.available.sum() == 6 * 6 + 15 * 7
     sizes = [supernet.network.sizes[number] for number in (1, 2, 3, 7, 11, 15, 19, 23, 24)]
     assert sizes == [
-        (32, 112, 112), (16, 112, 112), (24, 56, 56), (40, 28, 28), (80, 14, 14), (96, 14, 14), (192, 7, 7), (320, 7, 7), (1280, 7, 7),
+        (32, 112, 112), (16, 112, 112), (24, 56, 56), (40, 28, 28), (80, 14, 14), (96, 14, 14),
+        (192, 7, 7), (320, 7, 7), (1280, 7, 7),
     ]  # fmt: skip
 
 
@@ -114,7 +157,10 @@ def test_published_networks_have_their_sizes(name: str) -> None:
     widths, (stem, first, last), blocks, parameters = PUBLISHED[name]
     skeleton = {"stem": stem, "stem_stride": 2, "first": first, "last": last}
     space = MobileSpace(Settings.model_validate(PAPER | {"widths": widths, "skeleton": skeleton}))
-    layers = [NONE if block == "0" else f"mbconv_{block[0]}x{block[0]}_e{block[1]}" for block in blocks.split()]
+    layers = [
+        NONE if block == "0" else f"mbconv_{block[0]}x{block[0]}_e{block[1]}"
+        for block in blocks.split()
+    ]
     network = space.network(of(space, *layers), (3, 224, 224), 1000)
     assert network.parameters == parameters
 
@@ -124,10 +170,18 @@ def test_parameters_and_multiply_adds_of_a_block_by_hand() -> None:
         return SMALL.network(of(SMALL, *layers), (1, 8, 8), 10)
 
     rest = ("mbconv_3x3_e3", "mbconv_3x3_e3", NONE)
-    with_it, without = network(rest[0], "mbconv_5x5_e6", *rest[1:]), network(rest[0], NONE, *rest[1:])
+    with_it, without = (
+        network(rest[0], "mbconv_5x5_e6", *rest[1:]),
+        network(rest[0], NONE, *rest[1:]),
+    )
     inner = 6 * 6
-    assert with_it.parameters - without.parameters == 6 * inner + inner * 25 + inner * 6 + 2 * inner + 2 * inner + 2 * 6
-    assert with_it.multiply_adds - without.multiply_adds == 64 * (6 * inner + inner * 25 + inner * 6)
+    assert (
+        with_it.parameters - without.parameters
+        == 6 * inner + inner * 25 + inner * 6 + 2 * inner + 2 * inner + 2 * 6
+    )
+    assert with_it.multiply_adds - without.multiply_adds == 64 * (
+        6 * inner + inner * 25 + inner * 6
+    )
 
 
 # genotypes
@@ -150,7 +204,11 @@ def test_a_mutation_gives_one_block_another_layer() -> None:
     parent, rng, blocks = some(space, 1)[0], Random(0), []
     for _ in range(600):
         child = space.vary(rng, parent)
-        changed = [at for at, (a, b) in enumerate(zip(space.chosen(parent), space.chosen(child), strict=True)) if a != b]
+        changed = [
+            at
+            for at, (a, b) in enumerate(zip(space.chosen(parent), space.chosen(child), strict=True))
+            if a != b
+        ]
         assert len(changed) == 1
         blocks += changed
     shares = np.bincount(blocks, minlength=6) / 600
@@ -162,33 +220,48 @@ def test_a_mutation_gives_one_block_another_layer() -> None:
 def test_which_of_a_stages_blocks_is_left_out_does_not_matter() -> None:
     space = MobileSpace(Settings(widths=(8,), blocks=(3,), strides=(2,)))
     a, b = "mbconv_3x3_e3", "mbconv_5x5_e6"
-    assert space.key(of(space, a, NONE, b)) == space.key(of(space, a, b, NONE)) != space.key(of(space, a, b, b))
+    assert (
+        space.key(of(space, a, NONE, b))
+        == space.key(of(space, a, b, NONE))
+        != space.key(of(space, a, b, b))
+    )
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"kernels": [4]}, ("kernels",)), ({"kernels": [3, 3]}, ("kernels", "twice")), ({"expansions": []}, ("expansions",)),
-        ({"blocks": [1, 2]}, ("blocks", "stages")), ({"strides": [1]}, ("strides", "stages")), ({"widths": [0, 1, 2]}, ("widths",)),
-        ({"widths": [4] * 5, "blocks": [60] * 5, "strides": [1] * 5}, ("255",)), ({"skeleton": {"stem": 0}}, ("skeleton.stem",)),
+        ({"kernels": [4]}, ("kernels",)), ({"kernels": [3, 3]}, ("kernels", "twice")),
+        ({"expansions": []}, ("expansions",)), ({"blocks": [1, 2]}, ("blocks", "stages")),
+        ({"strides": [1]}, ("strides", "stages")), ({"widths": [0, 1, 2]}, ("widths",)),
+        ({"widths": [4] * 5, "blocks": [60] * 5, "strides": [1] * 5}, ("255",)),
+        ({"skeleton": {"stem": 0}}, ("skeleton.stem",)),
     ],
     ids=str,
 )  # fmt: skip
-def test_bad_settings_are_refused_in_one_line(settings: dict[str, Any], words: tuple[str, ...]) -> None:
+def test_bad_settings_are_refused_in_one_line(
+    settings: dict[str, Any], words: tuple[str, ...]
+) -> None:
     with pytest.raises(InputError) as error:
         Settings.read(settings, "space")
-    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(error.value)
+    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(
+        error.value
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("residual = true", "residual = false"), ("residual = false", "residual = true"), ("stage = 1", "stage = 0"),
-        ("mbconv", "conv"), ("space.blocks = [2, 2]", "space.blocks = [2, 3]"),
+        ("residual = true", "residual = false"),
+        ("residual = false", "residual = true"),
+        ("stage = 1", "stage = 0"),
+        ("mbconv", "conv"),
+        ("space.blocks = [2, 2]", "space.blocks = [2, 3]"),
     ],
-)  # fmt: skip
+)
 def test_bad_files_are_refused_in_one_line(old: str, new: str) -> None:
-    text = SMALL.format(of(SMALL, "mbconv_3x3_e3", "mbconv_3x3_e6", "mbconv_7x7_e3", "mbconv_3x3_e3"))
+    text = SMALL.format(
+        of(SMALL, "mbconv_3x3_e3", "mbconv_3x3_e6", "mbconv_7x7_e3", "mbconv_3x3_e3")
+    )
     assert old in text
     with pytest.raises(InputError) as error:
         class_of(mobile).open_text(text.replace(old, new, 1), "here.toml")
@@ -205,7 +278,9 @@ def test_deriving_from_paths_gives_the_genotype_back() -> None:
         assert paths.shape == there.shape and (paths.sum(1) == 1).all() and not paths[~there].any()
         assert SMALL.derive(paths) == genotype
     misleading = np.where(there, 0.1, 9.0)
-    assert all(layer != NONE for layer in SMALL.chosen(SMALL.derive(misleading))[::2]), "an option that is not there is never derived"
+    assert all(layer != NONE for layer in SMALL.chosen(SMALL.derive(misleading))[::2]), (
+        "an option that is not there is never derived"
+    )
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -215,8 +290,13 @@ def test_a_network_of_its_own_computes_what_the_supernet_does() -> None:
     from evoml.networks.module import Module
 
     net = SharedWeights(SMALL.supernet((1, 8, 8), 10), 0, affine=True)
-    net.weights += np.random.default_rng(0).normal(0, 0.05, len(net.weights)).astype(net.weights.dtype)
-    x, y = np.random.default_rng(1).normal(size=(12, 8, 8, 1)).astype(np.float32), np.arange(12) % 10
+    net.weights += (
+        np.random.default_rng(0).normal(0, 0.05, len(net.weights)).astype(net.weights.dtype)
+    )
+    x, y = (
+        np.random.default_rng(1).normal(size=(12, 8, 8, 1)).astype(np.float32),
+        np.arange(12) % 10,
+    )
     for genotype in some(SMALL, 6):
         network = SMALL.network(genotype, (1, 8, 8), 10)
         module = Module(network)

@@ -1,4 +1,6 @@
-"""One-Shot: which paths a step goes without, what of the shared weights it moves, how candidates are scored, and that any strategy searches with it."""
+"""One-Shot: which paths a step goes without, what of the shared weights it moves, how candidates
+are scored, and that any strategy searches with it.
+"""
 
 import json
 import threading
@@ -36,25 +38,36 @@ CELL = {
     "skeleton": {"cells": 1, "filters": 2, "reductions": 1, "stem": 1},
 }  # fmt: skip
 SMALL = [
-    "space.name=cell", "space.blocks=2", "space.operations=enas", "space.output=all", "space.skeleton.cells=0", "space.skeleton.filters=2",
-    "task.name=digits", "task.examples=200", "evaluator.name=one_shot", "evaluator.epochs=2", "evaluator.batch=32", "evaluator.stand_alone.epochs=1",
-    "search.budget=12", "search.audit=2", "search.audit_most=2", "search.audit_best=2", "workers=1",
+    "space.name=cell", "space.blocks=2", "space.operations=enas", "space.output=all",
+    "space.skeleton.cells=0", "space.skeleton.filters=2", "task.name=digits", "task.examples=200",
+    "evaluator.name=one_shot", "evaluator.epochs=2", "evaluator.batch=32",
+    "evaluator.stand_alone.epochs=1", "search.budget=12", "search.audit=2", "search.audit_most=2",
+    "search.audit_best=2", "workers=1",
 ]  # fmt: skip
 
 
 def images(train: int = 24, valid: int = 10, size: int = 6) -> ImageSet:
     rng = np.random.default_rng(3)
-    x, y = rng.normal(size=(train + valid, 1, size, size)).astype(np.float32), np.arange(train + valid) % 3
-    return ImageSet(x[:train], y[:train], x[train:], y[train:], ("a", "b", "c"), np.zeros(1), np.ones(1))
+    x, y = (
+        rng.normal(size=(train + valid, 1, size, size)).astype(np.float32),
+        np.arange(train + valid) % 3,
+    )
+    return ImageSet(
+        x[:train], y[:train], x[train:], y[train:], ("a", "b", "c"), np.zeros(1), np.ones(1)
+    )
 
 
 def problem(**space: Any) -> Problem:
     return Problem(build(("test", {"space": CELL | space, "evaluator": {"name": "one_shot"}})))
 
 
-def evaluator(data: ImageSet | None = None, space: dict[str, Any] | None = None, **given: Any) -> OneShotEvaluator:
+def evaluator(
+    data: ImageSet | None = None, space: dict[str, Any] | None = None, **given: Any
+) -> OneShotEvaluator:
     values = {"epochs": 2, "batch": 8, "ghosts": 2} | given
-    return OneShotEvaluator(Settings.read(values, "evaluator"), data or images(), problem(**(space or {})).space)
+    return OneShotEvaluator(
+        Settings.read(values, "evaluator"), data or images(), problem(**(space or {})).space
+    )
 
 
 def drawn(evaluator: OneShotEvaluator, number: int) -> Genotype:
@@ -77,12 +90,18 @@ def fan(*paths: int, always: bool = False) -> Supernet:
     last = build.layer(0, "conv_1x1", 2, name="stem")
     for group, count in enumerate(paths):
         beside = [Edge(last, "identity", 2)] if always else []
-        last = build.node([*beside, *(Edge(last, "conv_1x1", 2, option=(group, option)) for option in range(count))], name=str(group))
+        last = build.node(
+            [
+                *beside,
+                *(Edge(last, "conv_1x1", 2, option=(group, option)) for option in range(count)),
+            ],
+            name=str(group),
+        )
     groups = tuple(Group(str(group), ("conv_1x1",) * count) for group, count in enumerate(paths))
     return Supernet(build.network(last, 2), groups)
 
 
-# -- path dropout ----------------------------------------------------------------------------------------------------------
+# -- path dropout ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("r", [0.05, 0.5])
@@ -98,23 +117,34 @@ def test_every_node_would_lose_all_of_its_paths_as_often(r: float) -> None:
 def test_fan_in_is_of_a_node_over_all_edges_of_a_cell_and_none_is_no_path() -> None:
     for operations, count in (("enas", 5), ("darts", 7)):
         supernet = problem(operations=operations).space.supernet((1, 6, 6), 3)
-        assert [len(paths) for paths, _ in junctions(supernet)] == [
-            2 * count,
-            3 * count,
-        ] * 2  # nodes of two kinds of cell, however many cells
+        # nodes of two kinds of cell, however many cells
+        assert [len(paths) for paths, _ in junctions(supernet)] == [2 * count, 3 * count] * 2
         dropout = PathDropout(supernet, 0.05)
         assert dropout.there.sum() == 2 * 5 * count
-        assert np.unique(dropout.rates[dropout.there]) == pytest.approx(sorted((0.05 ** (1 / (2 * count)), 0.05 ** (1 / (3 * count)))))
+        assert np.unique(dropout.rates[dropout.there]) == pytest.approx(
+            sorted((0.05 ** (1 / (2 * count)), 0.05 ** (1 / (3 * count))))
+        )
         assert not dropout.mask(np.random.default_rng(0), 0.0)[~dropout.there].any()
 
 
 @hypothesis_settings(deadline=None, max_examples=30)
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.floats(0, 0.999), st.floats(0, 1), st.integers(0, 2**32))
-def test_a_node_never_loses_all_of_its_paths(paths: list[int], r: float, share: float, seed: int) -> None:
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    st.floats(0, 0.999),
+    st.floats(0, 1),
+    st.integers(0, 2**32),
+)
+def test_a_node_never_loses_all_of_its_paths(
+    paths: list[int], r: float, share: float, seed: int
+) -> None:
     dropout, rng = PathDropout(fan(*paths), r), np.random.default_rng(seed)
     for _ in range(20):
         mask = dropout.mask(rng, share)
-        assert (mask.sum(1) >= 1).all() and not mask[~dropout.there].any() and set(np.unique(mask)) <= {0.0, 1.0}
+        assert (
+            (mask.sum(1) >= 1).all()
+            and not mask[~dropout.there].any()
+            and set(np.unique(mask)) <= {0.0, 1.0}
+        )
         assert share > 0 or mask.sum() == sum(paths)
 
 
@@ -134,50 +164,71 @@ def test_masks_are_distributed_as_they_should_be(share: float) -> None:
     for number in range(1, 2**count):
         kept = tuple(number >> bit & 1 for bit in range(count))
         chance = (1 - rate) ** sum(kept) * rate ** (count - sum(kept))
-        wanted[kept] = draws * (chance + (rate**count / count if sum(kept) == 1 else 0))  # where all were dropped, any one stays
+        # where all were dropped, any one stays
+        wanted[kept] = draws * (chance + (rate**count / count if sum(kept) == 1 else 0))
     assert sum(wanted.values()) == pytest.approx(draws)
     assert chisquare([found[kept] for kept in wanted], list(wanted.values())).pvalue > 1e-4
 
 
-def test_the_rate_grows_linearly_from_nothing_and_every_ghost_has_its_own_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_grows_linearly_from_nothing_and_every_ghost_has_its_own_paths(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     mine, shares = evaluator(ghosts=4), []
     original = PathDropout.mask
-    monkeypatch.setattr(PathDropout, "mask", lambda self, rng, share: (shares.append(share), original(self, rng, share))[1])
+    monkeypatch.setattr(
+        PathDropout,
+        "mask",
+        lambda self, rng, share: (shares.append(share), original(self, rng, share))[1],
+    )
     assert mine.total == 6
     masks = [mine.masks(step) for step in range(mine.total)]
     assert shares[::4] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
     assert all(mask.shape == (4, *mine.supernet.available.shape) for mask in masks)
-    assert len({ghost.tobytes() for ghost in masks[0]}) == 1 and len({ghost.tobytes() for ghost in masks[-1]}) > 1
+    assert (
+        len({ghost.tobytes() for ghost in masks[0]}) == 1
+        and len({ghost.tobytes() for ghost in masks[-1]}) > 1
+    )
     assert np.array_equal(masks[3], evaluator(ghosts=4).masks(3))
     other = evaluator(ghosts=4)
     other.seed = 1
     assert not np.array_equal(masks[-1], other.masks(5))
 
 
-# -- steps -----------------------------------------------------------------------------------------------------------------
+# -- steps -----------------------------------------------------------------------------------------
 
 
 def test_only_weights_that_a_step_uses_move() -> None:
     mine = evaluator(ghosts=1, weight_decay=0.1, drop=0.5)
     dropped = 0
     for step in range(mine.total):
-        active, before = mine.shared_weights.active(mine.masks(step)), mine.shared_weights.weights.copy()
+        active, before = (
+            mine.shared_weights.active(mine.masks(step)),
+            mine.shared_weights.weights.copy(),
+        )
         mine.descent.velocity[:] = 0  # what earlier steps gave is no part of this one
         mine.learn()
         assert np.array_equal(mine.shared_weights.weights[~active], before[~active])
-        assert (mine.shared_weights.weights[active & (before != 0)] != before[active & (before != 0)]).mean() > 0.9
+        assert (
+            mine.shared_weights.weights[active & (before != 0)] != before[active & (before != 0)]
+        ).mean() > 0.9
         dropped += int((~active).sum())
     assert dropped > 100
 
 
 def test_a_step_is_sgd_with_the_penalty_on_the_union_of_what_ghosts_use() -> None:
-    mine, twin = (evaluator(weight_decay=0.1, clip=0.0, lr=0.2, lr_least=0.2, momentum=0.5, drop=0.5) for _ in range(2))
+    mine, twin = (
+        evaluator(weight_decay=0.1, clip=0.0, lr=0.2, lr_least=0.2, momentum=0.5, drop=0.5)
+        for _ in range(2)
+    )
     learnt(mine, 4), learnt(twin, 4)
     masks, (x, y) = mine.masks(4), mine.batches.at(4)
     before, velocity = mine.shared_weights.weights.copy(), mine.descent.velocity.copy()
     gradient = twin.shared_weights.gradients(x, y, masks, of_mix=False).weights
     either = twin.shared_weights.active(masks[0]) | twin.shared_weights.active(masks[1])
-    assert not either.all() and (twin.shared_weights.active(masks[0]) != twin.shared_weights.active(masks[1])).any()
+    assert (
+        not either.all()
+        and (twin.shared_weights.active(masks[0]) != twin.shared_weights.active(masks[1])).any()
+    )
     assert gradient is not None
     wanted = before - 0.2 * (0.5 * velocity + gradient + 0.1 * np.where(either, before, 0))
     mine.learn()
@@ -185,13 +236,18 @@ def test_a_step_is_sgd_with_the_penalty_on_the_union_of_what_ghosts_use() -> Non
 
 
 def test_ghosts_are_normalised_by_themselves() -> None:
-    """The loss of a batch in two ghosts is the mean of what each half has alone, and not that of the whole."""
+    """The loss of a batch in two ghosts is the mean of what each half has alone, and not that of
+    the whole.
+    """
     mine = evaluator()
     x, y = mine.batches.at(0)
     x = x * np.linspace(0.2, 3, len(x), dtype=np.float32)[:, None, None, None]
     masks = mine.masks(0)
     both = mine.shared_weights.gradients(x, y, masks).loss
-    halves = [mine.shared_weights.gradients(x[half], y[half], masks[0]).loss for half in (slice(0, 4), slice(4, 8))]
+    halves = [
+        mine.shared_weights.gradients(x[half], y[half], masks[0]).loss
+        for half in (slice(0, 4), slice(4, 8))
+    ]
     assert both == pytest.approx(np.mean(halves), rel=1e-5)
     assert abs(both - mine.shared_weights.gradients(x, y, masks[0]).loss) > 1e-3
 
@@ -199,18 +255,32 @@ def test_ghosts_are_normalised_by_themselves() -> None:
 def test_reports_say_what_an_epoch_came_to() -> None:
     mine = evaluator(epochs=3)
     reports = learnt(mine)
-    assert [(report["search"], report["epoch"], report["epochs"]) for report in reports] == [(0, 1, 3), (0, 2, 3), (0, 3, 3)]
+    assert [(report["search"], report["epoch"], report["epochs"]) for report in reports] == [
+        (0, 1, 3),
+        (0, 2, 3),
+        (0, 3, 3),
+    ]
     assert all(0 < report["loss"] < 10 and 0 <= report["accuracy"] <= 1 for report in reports)
-    assert [report["spent"] for report in reports] == sorted({report["spent"] for report in reports}) and reports[-1]["spent"] == mine.spent
+    assert [report["spent"] for report in reports] == sorted(
+        {report["spent"] for report in reports}
+    ) and reports[-1]["spent"] == mine.spent
     assert json.loads(json.dumps(reports)) == reports
-    assert mine.counts == {"candidates": 0, "crashed": 0, "diverged": 0, "steps": 9} and not mine.learning
+    assert (
+        mine.counts == {"candidates": 0, "crashed": 0, "diverged": 0, "steps": 9}
+        and not mine.learning
+    )
 
 
 def test_what_a_supernet_learns_it_keeps_for_candidates() -> None:
-    """Images that one pixel tells apart: candidates score far above chance, which an untrained supernet does not."""
+    """Images that one pixel tells apart: candidates score far above chance, which an untrained
+    supernet does not.
+    """
     rng = np.random.default_rng(0)
     y = np.arange(160) % 2
-    x = rng.normal(size=(160, 1, 6, 6)).astype(np.float32) + y[:, None, None, None].astype(np.float32) * 2
+    x = (
+        rng.normal(size=(160, 1, 6, 6)).astype(np.float32)
+        + y[:, None, None, None].astype(np.float32) * 2
+    )
     data = ImageSet(x[:120], y[:120], x[120:], y[120:], ("a", "b"), np.zeros(1), np.ones(1))
     mine = evaluator(data, epochs=6, batch=20)
     scores = [mine.score(drawn(mine, number)) for number in range(12)]  # which trains it first
@@ -224,7 +294,7 @@ def test_a_batch_is_divided_evenly_where_there_are_fewer_images() -> None:
     assert mine.batches.batch == 8
 
 
-# -- candidates ------------------------------------------------------------------------------------------------------------
+# -- candidates ------------------------------------------------------------------------------------
 
 
 def test_a_score_is_that_of_the_candidates_own_network_with_the_same_weights() -> None:
@@ -242,10 +312,14 @@ def test_a_score_is_that_of_the_candidates_own_network_with_the_same_weights() -
             out = module.train()(torch.from_numpy(mine.tasks.valid_x))
         logits, y = out[0] if isinstance(out, tuple) else out, torch.from_numpy(mine.tasks.valid_y)
         outcome = mine.evaluate(genotype)
-        assert outcome.objectives[0] == mine.score(genotype) == pytest.approx(float((logits.argmax(1) == y).float().mean()))
-        assert mine.shared_weights.score(mine._valid, mine.tasks.valid_y, mine.space.paths(genotype))[1] == pytest.approx(
-            float(torch.nn.functional.cross_entropy(logits, y)), rel=1e-4
+        assert (
+            outcome.objectives[0]
+            == mine.score(genotype)
+            == pytest.approx(float((logits.argmax(1) == y).float().mean()))
         )
+        assert mine.shared_weights.score(
+            mine._valid, mine.tasks.valid_y, mine.space.paths(genotype)
+        )[1] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, y)), rel=1e-4)
         found = mine.shared_weights.probabilities(mine._valid, mine.space.paths(genotype))
         assert found == pytest.approx(logits.double().softmax(1).numpy(), rel=1e-4, abs=1e-6)
         compared += 1
@@ -275,12 +349,18 @@ def test_objectives_are_those_of_shared_weights_and_of_the_candidates_own_networ
     for number, outcome in enumerate(outcomes):
         network = mine.space.network(drawn(mine, number), mine.tasks.size, 3)
         accuracy, loss, parameters, multiply_adds = outcome.objectives
-        assert outcome.status == OK and accuracy == mine.score(drawn(mine, number)) and 0 < loss < 100
+        assert (
+            outcome.status == OK and accuracy == mine.score(drawn(mine, number)) and 0 < loss < 100
+        )
         assert (parameters, multiply_adds) == (network.parameters, network.multiply_adds)
     after = mine.spent
-    assert after > before and mine.score(drawn(mine, 0)) >= 0 and mine.spent == after  # what a check scores is no part of the search
+    # what a check scores is no part of the search
+    assert after > before and mine.score(drawn(mine, 0)) >= 0 and mine.spent == after
     whole = mine([drawn(mine, number) for number in range(3)])
-    assert np.array_equal(whole.objectives, [outcome.objectives for outcome in outcomes]) and whole.steps == 0
+    assert (
+        np.array_equal(whole.objectives, [outcome.objectives for outcome in outcomes])
+        and whole.steps == 0
+    )
     assert mine.counts["candidates"] == 6
 
 
@@ -288,12 +368,18 @@ def test_a_candidate_with_nothing_on_a_node_is_scored_as_one_whose_paths_give_no
     mine = evaluator(space={"operations": "darts"})
     learnt(mine)
     genotypes = [genotype for number in range(300) if _bare(genotype := drawn(mine, number))]
-    assert len(genotypes) > 3 and all(mine.evaluate(genotype).status == OK for genotype in genotypes)
+    assert len(genotypes) > 3 and all(
+        mine.evaluate(genotype).status == OK for genotype in genotypes
+    )
 
 
 def _bare(genotype: Genotype) -> bool:
     """Whether a block has `none` on both of its edges."""
-    none = [row[1] == row[3] == NAMES.index("none") for table in genotype.tables.values() for row in table.tolist()]
+    none = [
+        row[1] == row[3] == NAMES.index("none")
+        for table in genotype.tables.values()
+        for row in table.tolist()
+    ]
     return any(none)
 
 
@@ -308,7 +394,9 @@ def test_a_candidate_that_cannot_be_scored_has_a_status() -> None:
         raise ValueError("node 3 adds different numbers of channels")
 
     mine.space.network = impossible
-    assert mine.evaluate(genotype).status == CRASHED and mine.evaluate(genotype).objectives == (0.0,)
+    assert mine.evaluate(genotype).status == CRASHED and mine.evaluate(genotype).objectives == (
+        0.0,
+    )
     assert mine.counts["crashed"] == 2 and mine.counts["diverged"] == 1
 
 
@@ -322,13 +410,15 @@ def test_a_supernet_that_nobody_trained_is_trained_for_the_first_candidate() -> 
 @pytest.mark.parametrize("space", ["nasbench201", "mobile"])
 def test_other_spaces_with_a_supernet_are_searched_too(space: str) -> None:
     about = Problem(build(("test", {"space": {"name": space}, "evaluator": {"name": "one_shot"}})))
-    mine = OneShotEvaluator(Settings.read({"epochs": 1, "batch": 8}, "evaluator"), images(train=16, size=8), about.space)
+    mine = OneShotEvaluator(
+        Settings.read({"epochs": 1, "batch": 8}, "evaluator"), images(train=16, size=8), about.space
+    )
     learnt(mine)
     outcome = mine.evaluate(drawn(mine, 1))
     assert outcome.status == OK and 0 <= outcome.objectives[0] <= 1
 
 
-# -- state -----------------------------------------------------------------------------------------------------------------
+# -- state -----------------------------------------------------------------------------------------
 
 
 def test_a_state_in_the_middle_of_training_goes_on_to_the_same_weights() -> None:
@@ -346,7 +436,9 @@ def test_a_state_in_the_middle_of_training_goes_on_to_the_same_weights() -> None
     assert whole.descent.velocity.tobytes() == second.descent.velocity.tobytes()
     for each in (whole, second):
         evaluate(each, [drawn(each, 1)], [0])
-    assert whole.spent == second.spent and whole.counts == second.counts and whole.step == second.step
+    assert (
+        whole.spent == second.spent and whole.counts == second.counts and whole.step == second.step
+    )
 
 
 def test_a_state_is_a_copy_and_an_untrained_one_is_small() -> None:
@@ -362,8 +454,13 @@ def test_a_state_is_a_copy_and_an_untrained_one_is_small() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"step": 7}, {"step": -1}, {"spent": -1}, {"sums": np.zeros(3)}, {"counts": {}}, {"learnt": {}},
-        {"learnt": {"net": {"weights": np.zeros(3), "spent": 0}, "descent": {"velocity": np.zeros(3)}}},
+        {"step": 7}, {"step": -1}, {"spent": -1}, {"sums": np.zeros(3)}, {"counts": {}},
+        {"learnt": {}},
+        {
+            "learnt": {
+                "net": {"weights": np.zeros(3), "spent": 0}, "descent": {"velocity": np.zeros(3)},
+            }
+        },
     ],
     ids=str,
 )  # fmt: skip
@@ -374,7 +471,7 @@ def test_a_state_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
         evaluator().load_state_dict(mine.state_dict() | change)
 
 
-# -- bad input -------------------------------------------------------------------------------------------------------------
+# -- bad input -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -398,24 +495,36 @@ def test_bad_settings_are_refused_in_a_line(given: dict[str, Any], line: str) ->
     assert "\n" not in str(error.value)
 
 
-def test_spaces_and_tasks_without_a_supernet_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spaces_and_tasks_without_a_supernet_are_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     chain = Problem(build(("test", {"space": {"name": "chain"}}))).space
-    with pytest.raises(InputError, match="evaluator: one_shot trains a supernet, which space chain does not have; cell, "):
+    with pytest.raises(
+        InputError,
+        match="evaluator: one_shot trains a supernet, which space chain does not have; cell, ",
+    ):
         OneShotEvaluator(Settings(), images(), chain)
     with pytest.raises(InputError, match="which this task does not give; digits does"):
         OneShotEvaluator(Settings(), SimpleNamespace(), problem().space)
     monkeypatch.setattr(memory, "available", lambda: 1000)
-    with pytest.raises(InputError, match=r"the supernet needs about .* GiB for a step of 4 images.*make evaluator.batch"):
+    with pytest.raises(
+        InputError,
+        match=r"the supernet needs about .* GiB for a step of 4 images.*make evaluator.batch",
+    ):
         evaluator()
 
 
 def test_a_training_that_diverges_is_said_in_a_line() -> None:
     mine = evaluator(lr=1000.0, clip=0.0, momentum=0.99, weight_decay=10.0, epochs=60)
-    with pytest.raises(InputError, match=r"evaluator.lr: 1000: the supernet's training diverged in step \d+ of 180; make it smaller"):
+    with pytest.raises(
+        InputError,
+        match=r"evaluator.lr: 1000: the supernet's training diverged in step \d+ of 180; make it "
+        r"smaller",
+    ):
         learnt(mine)
 
 
-# -- the loop --------------------------------------------------------------------------------------------------------------
+# -- the loop --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("strategy", ["random_search", "aging_evolution", "nsga2", "local_search"])
@@ -432,8 +541,13 @@ def test_any_strategy_searches_with_it(strategy: str, tmp_path: Path) -> None:
     assert result.reason == "budget" and result.best is not None
     found = rows(tmp_path / "run")
     candidates = [row for row in found if row["event"] == "candidate"]
-    assert [row["id"] for row in candidates] == list(range(12)) and {row["status"] for row in candidates} == {"ok"}
-    assert search.evaluator.step == search.evaluator.total and search.evaluator.counts["candidates"] == 12
+    assert [row["id"] for row in candidates] == list(range(12)) and {
+        row["status"] for row in candidates
+    } == {"ok"}
+    assert (
+        search.evaluator.step == search.evaluator.total
+        and search.evaluator.counts["candidates"] == 12
+    )
     for row in candidates:
         individual = search.halloffame[0]
         if row["id"] == individual.id:
@@ -446,25 +560,40 @@ def test_a_search_that_is_interrupted_in_training_ends_as_one_that_was_not(tmp_p
     one = whole.run()
     search, stop = started(tmp_path / "run", *sets), threading.Event()
     learn = search.evaluator.learn
-    search.evaluator.learn = lambda: (stop.set() if search.evaluator.step == 4 else None, learn())[1]
+    search.evaluator.learn = lambda: (stop.set() if search.evaluator.step == 4 else None, learn())[
+        1
+    ]
     assert search.run(stop=stop).reason == "interrupted" and search.evaluator.step == 5
     again = resumed(tmp_path / "run")
     assert again.evaluator.step == 5 and again.evaluator.seed == 3
     other = again.run()
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
-    assert one.best == other.best and again.evaluator.shared_weights.weights.tobytes() == whole.evaluator.shared_weights.weights.tobytes()
+    assert (
+        one.best == other.best
+        and again.evaluator.shared_weights.weights.tobytes()
+        == whole.evaluator.shared_weights.weights.tobytes()
+    )
     assert again.evaluator.spent == whole.evaluator.spent
     assert one.audit is not None and one.audit == other.audit
 
 
 def test_a_winner_is_trained_as_the_setting_stand_alone_says() -> None:
-    run = Problem(build(("test", {"system": "one-shot", "evaluator": {"stand_alone": {"lr": 0.3}}})))
+    run = Problem(
+        build(("test", {"system": "one-shot", "evaluator": {"stand_alone": {"lr": 0.3}}}))
+    )
     assert run.trains and not run.evaluator(images()).costly
     plain = final_problem(run, [], None).config
-    assert plain.name("evaluator") == "training" and (plain.evaluator["epochs"], plain.evaluator["lr"]) == (6, 0.3)
+    assert plain.name("evaluator") == "training" and (
+        plain.evaluator["epochs"],
+        plain.evaluator["lr"],
+    ) == (6, 0.3)
     assert plain.space["skeleton"]["cells"] == 1
     final = final_problem(run, [], "final").config
-    assert (final.evaluator["epochs"], final.evaluator["lr"], final.evaluator["drop_path_keep"]) == (60, 0.3, 0.9)
+    assert (
+        final.evaluator["epochs"],
+        final.evaluator["lr"],
+        final.evaluator["drop_path_keep"],
+    ) == (60, 0.3, 0.9)
     assert final.space["skeleton"]["cells"] == 2
     changed = final_problem(run, [("--set", assign("evaluator.epochs=2"))], "final").config
     assert changed.evaluator["epochs"] == 2
@@ -477,5 +606,13 @@ def test_the_system_is_whole(preset: str) -> None:
     assert "one-shot" in systems()
     config = build(("test", {"system": "one-shot", "preset": preset}))
     settings = config.part("evaluator")
-    assert isinstance(settings, Settings) and settings.batch % settings.ghosts == 0 and config.search.budget in (500, 20_000)
-    assert Problem(config.model_copy(update={"task": {"name": "digits"}})).space.supernet((1, 8, 8), 10).groups
+    assert (
+        isinstance(settings, Settings)
+        and settings.batch % settings.ghosts == 0
+        and config.search.budget in (500, 20_000)
+    )
+    assert (
+        Problem(config.model_copy(update={"task": {"name": "digits"}}))
+        .space.supernet((1, 8, 8), 10)
+        .groups
+    )

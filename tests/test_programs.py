@@ -1,4 +1,6 @@
-"""The reference programs: known answers, each computed independently in NumPy, and what they reach on their tasks."""
+"""The reference programs: known answers, each computed independently in NumPy, and what they reach
+on their tasks.
+"""
 
 import re
 from collections import Counter
@@ -33,7 +35,8 @@ def text_of(name: str) -> str:
     return (FOLDER / f"{name}.py").read_text(encoding="utf-8")
 
 
-FASTER = text_of("bilinear").replace("s2 = 0.002", "s2 = 0.01")  # at the learning rate of averaged_weights
+# at the learning rate of averaged_weights
+FASTER = text_of("bilinear").replace("s2 = 0.002", "s2 = 0.01")
 
 
 def programs_of(text: str) -> Programs:
@@ -82,14 +85,18 @@ def test_parses_within_the_baseline_memory_and_names_its_paper(name: str) -> Non
 @pytest.mark.parametrize("name", NAMES)
 def test_no_instruction_is_dead_and_the_text_form_round_trips(name: str) -> None:
     space, genotype = AutoMLZeroSpace.open_text(text_of(name), name)
-    assert programs_of(text_of(name)).sizes[0].tolist() == [len(genotype.tables[function]) for function in FUNCTIONS]
+    assert programs_of(text_of(name)).sizes[0].tolist() == [
+        len(genotype.tables[function]) for function in FUNCTIONS
+    ]
     assert space.parse(space.format(genotype), name) == genotype
 
 
 def test_the_cost_yardstick_is_the_network() -> None:
     _, genotype = AutoMLZeroSpace.open_text(text_of("neural_network"), "neural_network")
     for function, yardstick in zip(FUNCTIONS, execution._NETWORK, strict=True):
-        assert Counter(OPS[row["op"]].name for row in genotype.tables[function]) == Counter(yardstick)
+        assert Counter(OPS[row["op"]].name for row in genotype.tables[function]) == Counter(
+            yardstick
+        )
     assert [len(genotype.tables[function]) for function in FUNCTIONS] == [3, 5, 11]
 
 
@@ -112,7 +119,10 @@ def test_linear_regression_is_closed_form_sgd() -> None:
 
 
 def test_linear_regression_is_the_product_of_contractions() -> None:
-    """All N steps at once: w_N = sum over n of (I - lr x_N x_N') ... (I - lr x_n+1 x_n+1') lr y_n x_n."""
+    """All N steps at once: w_N = sum over n of (I - lr x_N x_N') ...
+
+    (I - lr x_n+1 x_n+1') lr y_n x_n.
+    """
     machine, (xs, ys) = machine_of(text_of("linear_regression")), data(False)
     for x, y in zip(xs, ys, strict=True):
         step(machine, x, y, False)
@@ -135,11 +145,17 @@ def test_logistic_regression_is_closed_form_sgd() -> None:
 
 def loss(prediction: float, y: float, classify: bool) -> float:
     """Half the squared error, or the cross entropy of a sigmoid."""
-    return float(np.logaddexp(0.0, prediction) - y * prediction if classify else 0.5 * (y - prediction) ** 2)
+    return float(
+        np.logaddexp(0.0, prediction) - y * prediction if classify else 0.5 * (y - prediction) ** 2
+    )
 
 
-def assert_step_is_down_the_gradient(machine: Machine, parameters: list[tuple[str, int]], rate: float, classify: bool) -> None:
-    """The change of every parameter in learn is -rate times its derivative, by central differences on predict alone."""
+def assert_step_is_down_the_gradient(
+    machine: Machine, parameters: list[tuple[str, int]], rate: float, classify: bool
+) -> None:
+    """The change of every parameter in learn is -rate times its derivative, by central differences
+    on predict alone.
+    """
     x, y = np.random.default_rng(3).standard_normal(F), 1.0
     before = {kind: bank.copy() for kind, bank in machine.banks.items()}
     expected, h = {}, 1e-6
@@ -157,7 +173,9 @@ def assert_step_is_down_the_gradient(machine: Machine, parameters: list[tuple[st
     step(machine, x, y, classify)
     for (kind, address), change in expected.items():
         assert np.abs(change).max() > 0
-        np.testing.assert_allclose(machine.banks[kind][address] - before[kind][address], change, rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(
+            machine.banks[kind][address] - before[kind][address], change, rtol=1e-5, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("classify", [False, True])
@@ -167,7 +185,9 @@ def test_backpropagation_is_the_gradient(classify: bool) -> None:
         step(machine, x, y, classify)
     hidden = machine.banks["v"][4]
     assert 0 < (hidden > 0).sum() < F  # some units on, some off
-    assert_step_is_down_the_gradient(machine, [("m", 0), ("v", 1), ("v", 2), ("s", 3)], 0.03, classify)
+    assert_step_is_down_the_gradient(
+        machine, [("m", 0), ("v", 1), ("v", 2), ("s", 3)], 0.03, classify
+    )
 
 
 @pytest.mark.parametrize("classify", [False, True])
@@ -189,14 +209,21 @@ def test_neural_network_equals_an_independent_one_step_for_step() -> None:
         error = y - (w2 @ h + b2)
         close(np.float64(step(machine, x, y, False)), y - error)
         back = error * w2 * (z > 0)
-        w2, b2, w1, b1 = w2 + 0.03 * error * h, b2 + 0.03 * error, w1 + 0.03 * np.outer(back, x), b1 + 0.03 * back
+        w2, b2, w1, b1 = (
+            w2 + 0.03 * error * h,
+            b2 + 0.03 * error,
+            w1 + 0.03 * np.outer(back, x),
+            b1 + 0.03 * back,
+        )
         for kind, address, expected in (("v", 1, b1), ("v", 2, w2), ("m", 0, w1), ("s", 3, b2)):
             close(machine.banks[kind][address], np.asarray(expected))
     assert not machine.banks["v"][3].any()  # the zeros of the ReLU stay zeros
 
 
 def test_noisy_inputs_without_noise_are_the_bilinear_model() -> None:
-    silent, count = re.subn(r"uniform_vector\(.*\)", "uniform_vector(0.0, 0.0)", text_of("noisy_inputs"))
+    silent, count = re.subn(
+        r"uniform_vector\(.*\)", "uniform_vector(0.0, 0.0)", text_of("noisy_inputs")
+    )
     one, other = machine_of(silent), machine_of(text_of("bilinear"))
     assert count == 1
     for x, y in zip(*data(True), strict=True):
@@ -236,21 +263,27 @@ def test_normalized_gradient_makes_steps_of_one_length() -> None:
 
 
 @pytest.mark.parametrize(("error", "length"), [(0.0, 0.0), (1e-9, 1e-7), (1.0, 0.1)])
-def test_normalized_gradient_of_a_tiny_error_is_no_division_by_zero(error: float, length: float) -> None:
+def test_normalized_gradient_of_a_tiny_error_is_no_division_by_zero(
+    error: float, length: float
+) -> None:
     machine, x = machine_of(text_of("normalized_gradient")), np.ones(F)
     step(machine, x, error, False)
-    assert np.linalg.norm(machine.banks["m"][0]) == pytest.approx(min(length * np.linalg.norm(x + 0.5) * np.linalg.norm(x - 0.5), 0.1))
+    assert np.linalg.norm(machine.banks["m"][0]) == pytest.approx(
+        min(length * np.linalg.norm(x + 0.5) * np.linalg.norm(x - 0.5), 0.1)
+    )
 
 
 def test_averaged_weights_predict_with_the_mean_of_the_iterates() -> None:
     machine, plain, iterates = machine_of(text_of("averaged_weights")), machine_of(FASTER), []
     for x, y in zip(*data(True), strict=True):
-        assert step(machine, x, y, True) == step(plain, x, y, True)  # it trains as the bilinear model does
+        # it trains as the bilinear model does
+        assert step(machine, x, y, True) == step(plain, x, y, True)
         iterates.append(plain.banks["m"][0].copy())
         close(machine.banks["m"][0], iterates[-1])
         close(machine.banks["m"][1], np.mean(iterates, axis=0))
     xs = np.random.default_rng(4).standard_normal((5, F))
-    expected = [iterates[-1], *[np.mean(iterates, axis=0)] * 4]  # the first prediction after learn is still the latest weights'
+    # the first prediction after learn is still the latest weights'
+    expected = [iterates[-1], *[np.mean(iterates, axis=0)] * 4]
     for x, weights in zip(xs, expected, strict=True):
         close(np.float64(machine.predict(x)), (x + 0.5) @ weights @ (x - 0.5))
 
@@ -261,13 +294,21 @@ def test_averaged_weights_predict_with_the_mean_of_the_iterates() -> None:
 def scores(text: str, tasks: TaskSet) -> np.ndarray:
     """Fitness on every task, in float64, [T]."""
     programs = programs_of(text)
-    backend = Backend(tasks, programs.memory, Rules(tasks.train_y.shape[1], tasks.valid_y.shape[1], dtype="float64"))
+    backend = Backend(
+        tasks,
+        programs.memory,
+        Rules(tasks.train_y.shape[1], tasks.valid_y.shape[1], dtype="float64"),
+    )
     return backend.fitness(programs, np.arange(1))[0][0]
 
 
 @pytest.fixture(scope="module")
 def tasks() -> Callable[[str], TaskSet]:
-    families = {"linear": linear_regression, "two_layer": two_layer_regression, "digits": projected_binary}
+    families = {
+        "linear": linear_regression,
+        "two_layer": two_layer_regression,
+        "digits": projected_binary,
+    }
     made = {name: class_of(family)(family.Settings(), None, 0) for name, family in families.items()}
     return lambda name: made[name].test() if name == "digits" else made[name].select()
 
@@ -276,7 +317,9 @@ def test_linear_regression_solves_linear_tasks(tasks: Callable[[str], TaskSet]) 
     assert scores(text_of("linear_regression"), tasks("linear")).mean() > 0.9999
 
 
-def test_the_network_beats_the_linear_program_where_the_teacher_is_a_network(tasks: Callable[[str], TaskSet]) -> None:
+def test_the_network_beats_the_linear_program_where_the_teacher_is_a_network(
+    tasks: Callable[[str], TaskSet],
+) -> None:
     two_layer = tasks("two_layer")
     network = scores(text_of("neural_network"), two_layer).mean()
     assert network > 0.88
@@ -284,7 +327,9 @@ def test_the_network_beats_the_linear_program_where_the_teacher_is_a_network(tas
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_program_classifies_digits_clearly_above_chance(name: str, tasks: Callable[[str], TaskSet]) -> None:
+def test_every_program_classifies_digits_clearly_above_chance(
+    name: str, tasks: Callable[[str], TaskSet]
+) -> None:
     per_task = scores(text_of(name), tasks("digits"))
     assert per_task.mean() > 0.93
     assert per_task.min() > 0.75
@@ -297,10 +342,15 @@ def test_refinements_are_no_worse_than_logistic_regression(tasks: Callable[[str]
 
 
 def test_averaging_pays_at_a_large_learning_rate(data_folder: Path) -> None:
-    """On 8000 examples of CIFAR-10 the mean is better than the latest weights at the same rate, and than bilinear.py at its own."""
+    """On 8000 examples of CIFAR-10 the mean is better than the latest weights at the same rate, and
+    than bilinear.py at its own.
+    """
     cifar = projected_binary.ProjectedBinaryTask(
         projected_binary.Settings(), data_folder / "automlzero_cifar10_dim16_search36.npz", 0
     ).search(0)
-    averaged, own, same = (scores(text, cifar).mean() for text in (text_of("averaged_weights"), text_of("bilinear"), FASTER))
+    averaged, own, same = (
+        scores(text, cifar).mean()
+        for text in (text_of("averaged_weights"), text_of("bilinear"), FASTER)
+    )
     assert averaged > own + 0.005
     assert averaged > same + 0.02

@@ -1,4 +1,6 @@
-"""ProxylessNAS: gates, pairs and rescaling, expected cost and REINFORCE against closed forms and finite differences, then whole searches."""
+"""ProxylessNAS: gates, pairs and rescaling, expected cost and REINFORCE against closed forms and
+finite differences, then whole searches.
+"""
 
 import json
 from collections.abc import Callable
@@ -21,17 +23,35 @@ from evoml.search.toolbox import toolbox
 from evoml.spaces import cell, mobile, nasbench101, nasbench201
 from evoml.strategies import proxylessnas
 from evoml.strategies._gradient_search import softmax, through_softmax
-from evoml.strategies.proxylessnas import UNITS, Settings, chosen, drawn, gates, logarithmic, pairs, policy_gradient, rescaled
+from evoml.strategies.proxylessnas import (
+    UNITS,
+    Settings,
+    chosen,
+    drawn,
+    gates,
+    logarithmic,
+    pairs,
+    policy_gradient,
+    rescaled,
+)
 from evoml.tasks import digits
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPACE = mobile.MobileSpace(
-    mobile.Settings(kernels=(3, 5), widths=(6, 8), blocks=(2, 1), strides=(2, 2), skeleton={"stem": 4, "first": 4, "last": 8})  # type: ignore[arg-type]
+    mobile.Settings(
+        kernels=(3, 5),
+        widths=(6, 8),
+        blocks=(2, 1),
+        strides=(2, 2),
+        skeleton={"stem": 4, "first": 4, "last": 8},
+    )  # type: ignore[arg-type]
 )
 DIGITS = digits.DigitsTask(digits.Settings(examples=120), None, 0).search(0)
-THERE = np.array([[True] * 4, [True, True, True, False], [True, True, False, False], [True, False, False, False]])
+THERE = np.array(
+    [[True] * 4, [True, True, True, False], [True, True, False, False], [True, False, False, False]]
+)
 ALPHA = np.where(THERE, np.random.default_rng(0).normal(size=THERE.shape), 0.0)
 
 
@@ -57,7 +77,9 @@ def finished(strategy: Any) -> list[dict[str, Any]]:
     return [report for report in reports if report]
 
 
-def difference(function: Callable[[np.ndarray], float], at: np.ndarray, step: float = 1e-6) -> np.ndarray:
+def difference(
+    function: Callable[[np.ndarray], float], at: np.ndarray, step: float = 1e-6
+) -> np.ndarray:
     """The gradient of a function as central differences."""
     out = np.zeros(at.shape)
     for place in np.ndindex(at.shape):
@@ -71,20 +93,26 @@ def difference(function: Callable[[np.ndarray], float], at: np.ndarray, step: fl
 
 
 def test_the_gates_gradient_is_that_of_the_expected_loss() -> None:
-    """Where a loss is linear in the gates, the expectation over gates of Eq. (4) is exact: L = sum over groups of a number for the option that is drawn."""
+    """Where a loss is linear in the gates, the expectation over gates of Eq. (4) is exact: L = sum
+    over groups of a number for the option that is drawn.
+    """
     losses = np.random.default_rng(1).normal(size=THERE.shape)
 
     def expected(alpha: np.ndarray) -> float:
         p = softmax(alpha, THERE)
         options = [np.flatnonzero(row) for row in THERE]
         return sum(
-            float(np.prod([p[g, o] for g, o in enumerate(draw)])) * sum(losses[g, o] for g, o in enumerate(draw))
+            float(np.prod([p[g, o] for g, o in enumerate(draw)]))
+            * sum(losses[g, o] for g, o in enumerate(draw))
             for draw in product(*options)
         )
 
     p = softmax(ALPHA, THERE)
     by_formula = np.array(
-        [[sum(losses[g, j] * p[g, j] * ((i == j) - p[g, i]) for j in range(4)) for i in range(4)] for g in range(4)]
+        [
+            [sum(losses[g, j] * p[g, j] * ((i == j) - p[g, i]) for j in range(4)) for i in range(4)]
+            for g in range(4)
+        ]
     )  # the sum of Eq. (4), as it is written
     assert through_softmax(losses, p) == pytest.approx(by_formula, abs=1e-14)
     assert through_softmax(losses, p) == pytest.approx(difference(expected, ALPHA), abs=1e-8)
@@ -94,7 +122,9 @@ def test_paths_are_drawn_by_their_probabilities() -> None:
     rng, count, p = np.random.default_rng(2), 20_000, softmax(ALPHA, THERE)
     draws = np.array([drawn(rng, ALPHA, THERE)[:, 0] for _ in range(count)])
     for group in range(4):
-        assert np.bincount(draws[:, group], minlength=4) / count == pytest.approx(p[group], abs=0.015)
+        assert np.bincount(draws[:, group], minlength=4) / count == pytest.approx(
+            p[group], abs=0.015
+        )
 
 
 def test_pairs_are_distinct_and_as_likely_as_draws_without_replacement() -> None:
@@ -122,7 +152,9 @@ def test_which_of_a_pair_is_active_is_drawn_by_the_two_alone() -> None:
     p = softmax(ALPHA, involved)
     assert p.sum(1) == pytest.approx(np.ones(4)) and not p[~involved].any()
     for g, (a, b) in enumerate(paths[:3]):
-        assert p[g, a] == pytest.approx(np.exp(ALPHA[g, a]) / (np.exp(ALPHA[g, a]) + np.exp(ALPHA[g, b])))
+        assert p[g, a] == pytest.approx(
+            np.exp(ALPHA[g, a]) / (np.exp(ALPHA[g, a]) + np.exp(ALPHA[g, b]))
+        )
     draws = np.array([chosen(rng, paths, p) for _ in range(20_000)])
     for g, (a, b) in enumerate(paths[:3]):
         assert set(draws[:, g]) == {a, b}
@@ -137,11 +169,16 @@ def test_a_step_of_two_paths_leaves_the_probabilities_of_all_others() -> None:
         involved = pairs(drawn(rng, alpha, THERE)[:, :2], THERE)
         before, was = alpha.copy(), softmax(alpha, THERE)
         adam.step(alpha, rng.normal(size=alpha.shape), 0.5, involved)
-        assert np.abs(alpha - before)[involved & (THERE.sum(1, keepdims=True) > 1)].min() > 0 and (alpha == before)[~involved].all()
+        assert (
+            np.abs(alpha - before)[involved & (THERE.sum(1, keepdims=True) > 1)].min() > 0
+            and (alpha == before)[~involved].all()
+        )
         alpha = rescaled(before, alpha, involved)
         now = softmax(alpha, THERE)
         assert np.abs(now - was)[~involved].max() < 1e-12
-        assert np.where(involved, now, 0).sum(1) == pytest.approx(np.where(involved, was, 0).sum(1), abs=1e-12)
+        assert np.where(involved, now, 0).sum(1) == pytest.approx(
+            np.where(involved, was, 0).sum(1), abs=1e-12
+        )
 
 
 def test_rescaling_survives_what_exponentials_do_not() -> None:
@@ -165,21 +202,30 @@ def test_the_logarithm_and_its_derivative(in_units: bool) -> None:
         sides = [logarithmic(cost + sign * step, reference, 0.3, in_units)[0] for sign in (1, -1)]
         assert slope == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-6)
     assert logarithmic(reference, reference, 0.3, in_units)[0] == 1
-    assert logarithmic(reference / 100 if in_units else 0.5, reference, 0.3, in_units) == (0, 0), "a unit or less"
+    assert logarithmic(reference / 100 if in_units else 0.5, reference, 0.3, in_units) == (0, 0), (
+        "a unit or less"
+    )
     assert logarithmic(5.0, 1.0, 0.3, False) == (0, 0), "a reference of one unit"
 
 
 def test_the_paper_measures_in_milliseconds() -> None:
-    assert logarithmic(0.065, 0.080, 0.3, True)[0] == pytest.approx((np.log(65) / np.log(80)) ** 0.3)
+    assert logarithmic(0.065, 0.080, 0.3, True)[0] == pytest.approx(
+        (np.log(65) / np.log(80)) ** 0.3
+    )
 
 
 @pytest.mark.parametrize("regularisation", ["multiply", "add"])
 @pytest.mark.parametrize("two", [True, False])
-def test_the_gradient_of_loss_and_expected_cost_is_that_of_their_formula(regularisation: str, two: bool) -> None:
+def test_the_gradient_of_loss_and_expected_cost_is_that_of_their_formula(
+    regularisation: str, two: bool
+) -> None:
     strategy = made(regularisation=regularisation, share=0.4)
     there = strategy.supernet.available
     rng = np.random.default_rng(7)
-    alpha, losses = np.where(there, rng.normal(size=there.shape), 0), rng.normal(1, 0.1, there.shape)
+    alpha, losses = (
+        np.where(there, rng.normal(size=there.shape), 0),
+        rng.normal(1, 0.1, there.shape),
+    )
     involved = pairs(drawn(rng, alpha, there)[:, :2], there) if two else there
 
     def loss(alpha: np.ndarray) -> float:
@@ -208,7 +254,9 @@ def test_expected_cost_is_the_mean_of_the_networks() -> None:
         assert strategy.expected(mix) == network.multiply_adds
         mean += float(p[np.arange(len(draw)), draw].prod()) * network.multiply_adds
     assert strategy.expected(p) == pytest.approx(mean, rel=1e-12)
-    assert strategy.reference == pytest.approx(strategy.expected(there / there.sum(1, keepdims=True)))
+    assert strategy.reference == pytest.approx(
+        strategy.expected(there / there.sum(1, keepdims=True))
+    )
 
 
 def test_latency_is_what_a_table_says(tmp_path: Path) -> None:
@@ -219,7 +267,9 @@ def test_latency_is_what_a_table_says(tmp_path: Path) -> None:
     for index in range(5):
         genotype = population.genotype(index)
         network = SPACE.network(genotype, (1, 8, 8), 10)
-        assert strategy.expected(SPACE.paths(genotype)) == pytest.approx(sum(table.rows[key] for key in parts(network)), rel=1e-12)
+        assert strategy.expected(SPACE.paths(genotype)) == pytest.approx(
+            sum(table.rows[key] for key in parts(network)), rel=1e-12
+        )
     assert [report["cost"] < 1 for report in finished(strategy)] == [True] * 4
 
 
@@ -237,20 +287,27 @@ def test_the_policy_gradients_mean_is_the_gradient_of_the_expected_reward() -> N
     for draw in product(*(np.flatnonzero(row) for row in THERE)):
         mix = gates(np.array(draw), 4)
         weight = float(p[np.arange(4), draw].prod())
-        mean += weight * policy_gradient(np.array([(rewards * mix).sum() - 0.7]), mix[None], p)  # whatever the baseline
+        # whatever the baseline
+        mean += weight * policy_gradient(np.array([(rewards * mix).sum() - 0.7]), mix[None], p)
     assert mean == pytest.approx(difference(expected, ALPHA), abs=1e-8)
 
 
 def test_a_better_reward_than_the_baseline_makes_a_path_likelier() -> None:
     p, mix = softmax(ALPHA, THERE), gates(np.array([1, 0, 1, 0]), 4)
     up = policy_gradient(np.array([1.0, 0.0]), np.array([mix, mix]), p)
-    assert (up[:3][mix[:3] == 1] > 0).all() and (up[:3][(mix[:3] == 0) & THERE[:3]] < 0).all() and up[3].tolist() == [0] * 4
+    assert (
+        (up[:3][mix[:3] == 1] > 0).all()
+        and (up[:3][(mix[:3] == 0) & THERE[:3]] < 0).all()
+        and up[3].tolist() == [0] * 4
+    )
 
 
 def test_the_reward_and_its_baseline_are_the_releases() -> None:
     strategy = begun(by="reinforce", samples=3, tradeoff=0.1, every=1, baseline=0.6)
     mix = SPACE.paths(SPACE.random(np.array([1], np.uint64)).genotype(0))
-    assert strategy.reward(0.5, mix) == pytest.approx(0.5 * (strategy.reference / strategy.expected(mix)) ** 0.1)
+    assert strategy.reward(0.5, mix) == pytest.approx(
+        0.5 * (strategy.reference / strategy.expected(mix)) ** 0.1
+    )
     means: list[float] = []
     inner = strategy.reward
     strategy.reward = lambda accuracy, mix: means.append(inner(accuracy, mix)) or means[-1]
@@ -314,7 +371,12 @@ def test_weights_that_a_step_does_not_use_rest_with_their_momentum() -> None:
         strategy.learn()
     assert len(seen) == 6
     for used, weights, velocity in seen:
-        assert 0 < used.mean() < 1 and not weights[~used].any() and not velocity[~used].any() and weights[used].mean() > 0.9
+        assert (
+            0 < used.mean() < 1
+            and not weights[~used].any()
+            and not velocity[~used].any()
+            and weights[used].mean() > 0.9
+        )
 
 
 # searches
@@ -324,18 +386,26 @@ def test_the_schedule_is_the_releases() -> None:
     strategy = begun(epochs=6, warmup=2, warmup_lr=0.4, lr=0.1, every=2)
     count = strategy.batches.count
     assert strategy.total == 6 * count and count > 2 and strategy.descent.nesterov
-    assert [strategy.rate(step) for step in range(2 * count)] == [cosine(0.4, 0, step, 2 * count) for step in range(2 * count)]
-    assert strategy.rate(2 * count) == 0.1 and strategy.rate(6 * count - 1) == cosine(0.1, 0, 4 * count - 1, 4 * count)
+    assert [strategy.rate(step) for step in range(2 * count)] == [
+        cosine(0.4, 0, step, 2 * count) for step in range(2 * count)
+    ]
+    assert strategy.rate(2 * count) == 0.1 and strategy.rate(6 * count - 1) == cosine(
+        0.1, 0, 4 * count - 1, 4 * count
+    )
     changed = []
     while strategy.learning:
         before = strategy.alpha.copy()
         strategy.learn()
         changed.append(bool((strategy.alpha != before).any()))
     first = 3 * count - 1  # one step was done before
-    assert not any(changed[:first]) and changed[first:] == [(step + 1) % 2 == 0 for step in range(3 * count)]
+    assert not any(changed[:first]) and changed[first:] == [
+        (step + 1) % 2 == 0 for step in range(3 * count)
+    ]
 
 
-@pytest.mark.parametrize("how", [{"mode": "two"}, {"mode": "full"}, {"by": "reinforce", "samples": 2}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{"mode": "two"}, {"mode": "full"}, {"by": "reinforce", "samples": 2}], ids=str
+)
 def test_a_state_goes_on_to_the_same_end(how: dict[str, Any]) -> None:
     whole, half = made(**how), made(**how)
     reports = finished(whole)
@@ -369,7 +439,9 @@ def test_the_loss_of_the_architecture_is_not_smoothed() -> None:
 
 @pytest.mark.parametrize("mode", ["two", "full"])
 def test_a_step_follows_the_losses_derivatives_by_the_gates(mode: str) -> None:
-    """In 64 bits, against finite differences of the gates: also of those of paths that are not active."""
+    """In 64 bits, against finite differences of the gates: also of those of paths that are not
+    active.
+    """
     toolbox = box()
     inner = toolbox.shared
     toolbox.register("shared_weights", lambda seed, **how: inner(seed, dtype="float64", **how))
@@ -382,7 +454,8 @@ def test_a_step_follows_the_losses_derivatives_by_the_gates(mode: str) -> None:
         found = gradients(*arguments, **how)
         if not how.get("of_weights", True):
             x, y, mix = arguments
-            score = lambda mix: float(net.score(x, y, mix, len(y))[1])  # the loss, by the batch's own statistics
+            # the loss, by the batch's own statistics
+            score = lambda mix: float(net.score(x, y, mix, len(y))[1])
             seen.append([difference(score, mix, 1e-5), how["wanted"]])
         return found
 
@@ -394,8 +467,13 @@ def test_a_step_follows_the_losses_derivatives_by_the_gates(mode: str) -> None:
     while len(seen) < 3:
         strategy.learn()
     for slopes, wanted, gradient, p, involved in seen:
-        assert (wanted == involved).all() and (involved.sum(1) == (2 if mode == "two" else strategy.supernet.available.sum(1))).all()
-        assert gradient == pytest.approx(through_softmax(slopes, p), abs=1e-5) and np.abs(gradient).max() > 1e-3
+        assert (wanted == involved).all() and (
+            involved.sum(1) == (2 if mode == "two" else strategy.supernet.available.sum(1))
+        ).all()
+        assert (
+            gradient == pytest.approx(through_softmax(slopes, p), abs=1e-5)
+            and np.abs(gradient).max() > 1e-3
+        )
 
 
 def test_only_the_drawn_path_is_paid_for() -> None:
@@ -405,11 +483,15 @@ def test_only_the_drawn_path_is_paid_for() -> None:
         strategy = made(mode=mode, every=1)
         finished(strategy)
         spent[mode] = strategy.spent
-    everything = strategy.supernet.network.multiply_adds * 3 * strategy.batches.batch * strategy.total
+    everything = (
+        strategy.supernet.network.multiply_adds * 3 * strategy.batches.batch * strategy.total
+    )
     assert spent["two"] < spent["full"] < everything
 
 
-@pytest.mark.parametrize("how", [{"mode": "two"}, {"mode": "full"}, {"by": "reinforce", "samples": 20}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{"mode": "two"}, {"mode": "full"}, {"by": "reinforce", "samples": 20}], ids=str
+)
 def test_cost_alone_leads_to_the_cheapest_network(how: dict[str, Any]) -> None:
     strategy = made(
         regularisation="add",
@@ -433,27 +515,39 @@ def test_other_spaces_with_a_supernet_will_do() -> None:
     for space in (
         nasbench201.NASBench201Space(nasbench201.Settings(skeleton={"cells": 1, "filters": 4})),  # type: ignore[arg-type]
         cell.CellSpace(
-            cell.Settings(blocks=2, operations="darts", output="all", skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1))
+            cell.Settings(
+                blocks=2,
+                operations="darts",
+                output="all",
+                skeleton=cell.CellSkeleton(cells=1, filters=4, reductions=1),
+            )
         ),
     ):
         strategy = made(box(space), mode="two")
         reports = finished(strategy)
-        assert space.schema.violation(strategy.ask(np.array([0])).genotype(0)) is None and np.isfinite(reports[-1]["loss"])
+        assert space.schema.violation(
+            strategy.ask(np.array([0])).genotype(0)
+        ) is None and np.isfinite(reports[-1]["loss"])
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"epochs": 5, "warmup": 4}, ("epochs", "6")), ({"cost": "latency"}, ("latency_table",)), ({"mode": "three"}, ("mode", "two")),
-        ({"every": 0}, ("every",)), ({"smoothing": 1}, ("smoothing",)), ({"architecture": {"betas": [0.0, 1.0]}}, ("betas",)),
+        ({"epochs": 5, "warmup": 4}, ("epochs", "6")), ({"cost": "latency"}, ("latency_table",)),
+        ({"mode": "three"}, ("mode", "two")), ({"every": 0}, ("every",)),
+        ({"smoothing": 1}, ("smoothing",)), ({"architecture": {"betas": [0.0, 1.0]}}, ("betas",)),
         ({"cost": "latency", "latency_table": "/none.parquet"}, ("/none.parquet", "no such file")),
     ],
     ids=str,
 )  # fmt: skip
-def test_bad_settings_are_refused_in_one_line(settings: dict[str, Any], words: tuple[str, ...]) -> None:
+def test_bad_settings_are_refused_in_one_line(
+    settings: dict[str, Any], words: tuple[str, ...]
+) -> None:
     with pytest.raises(InputError) as error:
         made(**settings)
-    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(error.value)
+    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(
+        error.value
+    )
 
 
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -466,25 +560,43 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_a_whole_search_of_the_system(tmp_path: Path) -> None:
     small = {
-        "search": {"audit": 0}, "strategy": {"epochs": 4, "warmup": 1}, "evaluator": {"epochs": 1}, "task": {"examples": 150},
-        "space": {"widths": [6, 8], "blocks": [2, 1], "strides": [2, 2]}, "workers": 1,
+        "search": {"audit": 0}, "strategy": {"epochs": 4, "warmup": 1}, "evaluator": {"epochs": 1},
+        "task": {"examples": 150}, "space": {"widths": [6, 8], "blocks": [2, 1], "strides": [2, 2]},
+        "workers": 1,
     }  # fmt: skip
-    search = open_search(build(("system", {"system": "proxylessnas"}), ("test", small)), tmp_path / "run")
+    search = open_search(
+        build(("system", {"system": "proxylessnas"}), ("test", small)), tmp_path / "run"
+    )
     search.create()
     search.prepare()
     result = search.run()
     assert result.evaluations == 1 and result.best is not None
-    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()
+    ]
     epochs = [event for event in events if event["event"] == "epoch"]
-    assert [event["epoch"] for event in epochs] == [1, 2, 3, 4] and all(event["cost"] > 0 for event in epochs)
+    assert [event["epoch"] for event in epochs] == [1, 2, 3, 4] and all(
+        event["cost"] > 0 for event in epochs
+    )
     assert np.array(epochs[-1]["probabilities"]).shape == (3, 7)
 
 
 def test_the_systems_presets_are_valid() -> None:
     paper = build(("system", {"system": "proxylessnas"}), ("test", {"preset": "paper"}))
     strategy = paper.part("strategy")
-    assert (strategy.epochs, strategy.warmup, strategy.every, strategy.lr, strategy.warmup_lr) == (160, 40, 5, 0.025, 0.05)
-    assert (strategy.architecture.lr, strategy.architecture.betas, strategy.weight_decay, strategy.smoothing) == (
+    assert (strategy.epochs, strategy.warmup, strategy.every, strategy.lr, strategy.warmup_lr) == (
+        160,
+        40,
+        5,
+        0.025,
+        0.05,
+    )
+    assert (
+        strategy.architecture.lr,
+        strategy.architecture.betas,
+        strategy.weight_decay,
+        strategy.smoothing,
+    ) == (
         1e-3,
         (0, 0.999),
         4e-5,

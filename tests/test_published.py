@@ -30,7 +30,9 @@ def opened(path: Path, **skeleton: Any) -> tuple[Any, Any]:
     """The space, with these settings of its skeleton, and the genotype."""
     module = load("spaces", path.parent.name)
     space, genotype = class_of(module).open_text(path.read_text(), path.name)
-    settings = type(space.settings).model_validate(space.settings.model_dump() | {"skeleton": skeleton})
+    settings = type(space.settings).model_validate(
+        space.settings.model_dump() | {"skeleton": skeleton}
+    )
     return class_of(module)(settings), genotype
 
 
@@ -55,13 +57,19 @@ def test_one_image_goes_through(path: Path) -> None:
     torch = pytest.importorskip("torch")
     from evoml.networks.module import Module
 
-    settings = {key: value for key, value in NETWORKS.get(path.stem, {}).items() if key not in ("cells", "filters")}
+    settings = {
+        key: value
+        for key, value in NETWORKS.get(path.stem, {}).items()
+        if key not in ("cells", "filters")
+    }
     space, genotype = opened(path, **settings, cells=1, filters=4, reductions=1)
     network = space.network(genotype, IMAGE, CLASSES)
     assert network.sizes[network.output][1:] == (16, 16)
     module = Module(network).eval()
     with torch.no_grad():
-        logits, _ = module(torch.from_numpy(np.random.default_rng(0).normal(size=(2, *IMAGE)).astype(np.float32)))
+        logits, _ = module(
+            torch.from_numpy(np.random.default_rng(0).normal(size=(2, *IMAGE)).astype(np.float32))
+        )
     assert logits.shape == (2, CLASSES) and bool(torch.isfinite(logits).all())
     assert sum(value.numel() for value in module.parameters()) == network.parameters
 
@@ -81,11 +89,18 @@ def test_blocks_and_outputs(name: str) -> None:
     blocks, *outputs = STRUCTURE[name]
     assert [len(genotype.tables[each]) for each in CELLS] == [blocks] * 2
     assert [list(space.outputs(genotype, each)) for each in CELLS] == outputs
-    names = {domain for each in CELLS for _, _, domain in space.drawings(genotype)[f"{each} cell"].edges(data="label") if domain}
+    names = {
+        domain
+        for each in CELLS
+        for _, _, domain in space.drawings(genotype)[f"{each} cell"].edges(data="label")
+        if domain
+    }
     assert names <= set(OPERATIONS[space.settings.operations])
     for each in CELLS:
         graph = space.drawings(genotype)[f"{each} cell"]
-        assert set(graph) == {"output"} | nx.ancestors(graph, "output") | {0, 1}, "every block is of use"
+        assert set(graph) == {"output"} | nx.ancestors(graph, "output") | {0, 1}, (
+            "every block is of use"
+        )
 
 
 def test_pnasnet_has_one_cell() -> None:
@@ -115,19 +130,23 @@ def published(name: str) -> Network:
     ],
 )
 def test_parameters_as_published(name: str, millions: float, parameters: int) -> None:
-    """The millions are the papers', to their last figure. DARTS V2's exact number is that of the authors' network.
+    """The millions are the papers', to their last figure. DARTS V2's exact number is that of the
+    authors' network.
 
-    The others' exact numbers are evoml's, a guard against change: the structure is that of the releases, but these state no exact number for CIFAR-10.
+    The others' exact numbers are evoml's, a guard against change: the structure is that of the
+    releases, but these state no exact number for CIFAR-10.
     """
     assert published(name).parameters == parameters
     assert round(parameters / 1e6, 1) == millions
 
 
 def test_parameters_of_enas() -> None:
-    """The network that the authors' release builds, but for the biases of the last layer, which it has not: counted here from its structure.
+    """The network that the authors' release builds, but for the biases of the last layer, which it
+    has not: counted here from its structure.
 
-    That is 3.9 million. 4.6 are published, which the release does not explain: its count leaves the auxiliary head out, and with that, half a million, there
-    would be 4.4. So nothing is compared with the paper's number.
+    That is 3.9 million. 4.6 are published, which the release does not explain: its count leaves the
+    auxiliary head out, and with that, half a million, there would be 4.4. So nothing is compared
+    with the paper's number.
     """
 
     def separable(kernel: int, width: int) -> int:
@@ -137,9 +156,14 @@ def test_parameters_of_enas() -> None:
     for index in range(17):
         reduces = index in (5, 11)
         width *= 2 if reduces else 1
-        project = [inputs * width + 2 * width for inputs in (before, last, width)]  # a factorised reduction has as many
+        # a factorised reduction has as many
+        project = [inputs * width + 2 * width for inputs in (before, last, width)]
         ops = [3, 3, 3, 5, 5, 5] if reduces else [3, 3, 5, 5, 5, 5]
-        total += sum(project) + sum(separable(kernel, width) for kernel in ops) + reduces * (width**2 + 2 * width)
+        total += (
+            sum(project)
+            + sum(separable(kernel, width) for kernel in ops)
+            + reduces * (width**2 + 2 * width)
+        )
         before, last = last, (4 if reduces else 5) * width
     assert published("enas").parameters == total + (last + 1) * CLASSES == 3_894_382
 
@@ -149,20 +173,40 @@ def test_a_reduction_stands_between_stages_or_is_a_stages_first_cell() -> None:
     assert CellSkeleton(cells=2, reductions=2).plan == (n, n, r, n, n, r, n, n)
     assert CellSkeleton(cells=2, reductions=2, placement="first").plan == (n, n, r, n, r, n)
     assert CellSkeleton(cells=1, reductions=1, placement="first").plan == (n, r)
-    assert CellSkeleton(cells=0, reductions=2, placement="first").plan == CellSkeleton(cells=0, reductions=2).plan == (r, r)
+    assert (
+        CellSkeleton(cells=0, reductions=2, placement="first").plan
+        == CellSkeleton(cells=0, reductions=2).plan
+        == (r, r)
+    )
     assert len(CellSkeleton(cells=3, reductions=2, placement="first").plan) == 9
 
 
 def test_the_first_cell_may_read_the_stem_as_it_is() -> None:
-    """As NASNet's, AmoebaNet's and PNAS's do: layers start from the stem's channels, and where it is part of the output it is made as narrow as a block."""
+    """As NASNet's, AmoebaNet's and PNAS's do: layers start from the stem's channels, and where it
+    is part of the output it is made as narrow as a block.
+    """
     networks = []
     for start in ("stem", "projected"):
         space, genotype = cell("nasnet_a", filters=8, start=start)
         networks.append(space.network(genotype, IMAGE, CLASSES))
-    raw, projected = ([edge for node in network.nodes for edge in node.edges if edge.source == 1] for network in networks)
-    assert [edge.layer for edge in projected] == ["conv_1x1"] * 3, "the first cell reads it twice, the next one as its cell before last"
-    assert {edge.layer for edge in raw} == {"conv_1x1", "avg_pool_3x3", "identity", "linear_1x1", "sep_conv_3x3", "sep_conv_5x5"}
-    assert {edge.channels for edge in raw if edge.layer != "conv_1x1"} == {8} and networks[0].sizes[1] == (24, 32, 32)
+    raw, projected = (
+        [edge for node in network.nodes for edge in node.edges if edge.source == 1]
+        for network in networks
+    )
+    assert [edge.layer for edge in projected] == ["conv_1x1"] * 3, (
+        "the first cell reads it twice, the next one as its cell before last"
+    )
+    assert {edge.layer for edge in raw} == {
+        "conv_1x1",
+        "avg_pool_3x3",
+        "identity",
+        "linear_1x1",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+    }
+    assert {edge.channels for edge in raw if edge.layer != "conv_1x1"} == {8} and networks[0].sizes[
+        1
+    ] == (24, 32, 32)
 
 
 def test_the_last_cell_may_be_projected_twice() -> None:
@@ -178,7 +222,9 @@ COUNTS = {"nasnet": 13, "amoebanet": 8, "pnas": 8, "darts": 8, "enas": 5}
 
 @pytest.mark.parametrize(("name", "count"), [(name, COUNTS.get(name, 0)) for name in OPERATIONS])
 def test_lists_of_operations_are_as_long_as_the_papers(name: str, count: int) -> None:
-    """Every one another layer, and able to keep channels and size, to halve the size, and to take in other channels."""
+    """Every one another layer, and able to keep channels and size, to halve the size, and to take
+    in other channels.
+    """
     assert len(set(OPERATIONS[name])) == len(OPERATIONS[name]) == count
     assert len({primitives(operation, 8, 8) for operation in OPERATIONS[name]}) == count
     for operation in OPERATIONS[name]:
@@ -199,24 +245,38 @@ def test_lists_of_operations_are_as_long_as_the_papers(name: str, count: int) ->
     ],
 )
 def test_bottlenecks(name: str, kernels: list[tuple[int, int]], inner: tuple[int, int]) -> None:
-    """ReLU, convolution, normalisation: to a quarter of the channels, or three eighths, then the kernels, then back. The stride is the kernels'."""
+    """ReLU, convolution, normalisation: to a quarter of the channels, or three eighths, then the
+    kernels, then back.
+
+    The stride is the kernels'.
+    """
     for (outputs, channels), stride in product(zip((72, 3), inner, strict=True), (1, 2)):
         layer = primitives(name, 5, outputs, stride)
         assert [step.kind for step in layer] == ["relu", "conv", "bn"] * (len(kernels) + 2)
         convolutions = [step for step in layer if step.kind == "conv"]
         assert [step.kernel for step in convolutions] == [(1, 1), *kernels, (1, 1)]
-        assert [(step.inputs, step.outputs) for step in convolutions] == list(pairwise([5, *[channels] * (len(kernels) + 1), outputs]))
+        assert [(step.inputs, step.outputs) for step in convolutions] == list(
+            pairwise([5, *[channels] * (len(kernels) + 1), outputs])
+        )
         assert [step.stride for step in convolutions[:1] + convolutions[-1:]] == [(1, 1), (1, 1)]
         strides = [(stride, stride)] if len(kernels) == 1 else [(1, stride), (stride, 1)]
         assert [step.stride for step in convolutions[1:-1]] == strides
-        assert {step.dilation for step in convolutions[1:-1]} == {2 if name == "dil_dense_3x3" else 1}
+        assert {step.dilation for step in convolutions[1:-1]} == {
+            2 if name == "dil_dense_3x3" else 1
+        }
 
 
 @pytest.mark.parametrize(("filters", "published"), [(64, 15.7), (128, 61.3)])
 def test_parameters_of_the_hierarchical_cell(filters: int, published: float) -> None:
-    """Within 1.5 %: how operations are built is not published to the last convolution, and one edge of motif 5 is not legible."""
-    space, genotype = opened(PROGRAMS / "hierarchical" / "hierarchical.toml", cells=2, filters=filters, reductions=2)
-    assert space.network(genotype, IMAGE, CLASSES).parameters / 1e6 == pytest.approx(published, rel=0.015)
+    """Within 1.5 %: how operations are built is not published to the last convolution, and one edge
+    of motif 5 is not legible.
+    """
+    space, genotype = opened(
+        PROGRAMS / "hierarchical" / "hierarchical.toml", cells=2, filters=filters, reductions=2
+    )
+    assert space.network(genotype, IMAGE, CLASSES).parameters / 1e6 == pytest.approx(
+        published, rel=0.015
+    )
 
 
 def test_motifs_of_the_hierarchical_cell() -> None:
@@ -231,4 +291,7 @@ def test_the_trivial_genotype_is_the_spaces_own() -> None:
     space, genotype = opened(PROGRAMS / "hierarchical" / "trivial.toml")
     assert genotype == space.trivial()
     for graph in space.drawings(genotype).values():
-        assert nx.is_path(graph, list(range(1, len(graph) + 1))) and graph.number_of_edges() == len(graph) - 1
+        assert (
+            nx.is_path(graph, list(range(1, len(graph) + 1)))
+            and graph.number_of_edges() == len(graph) - 1
+        )

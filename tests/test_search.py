@@ -1,4 +1,6 @@
-"""Determinism and faults: same seed, same archive, whatever the workers; a killed and resumed run ends as the uninterrupted one."""
+"""Determinism and faults: same seed, same archive, whatever the workers; a killed and resumed run
+ends as the uninterrupted one.
+"""
 
 import os
 import random
@@ -29,14 +31,17 @@ from evoml.search.problem import Problem, stored_config
 from evoml.search.rounds import Rounds
 
 TINY = [
-    "task.name=linear_regression", "search.budget=6000", "search.islands=3", "search.round=700", "search.migrate_every=2",
-    "search.stop_at=none", "search.experiment=2500", "search.experiment_steps=0", "strategy.population=60", "task.select.tasks=4",
+    "task.name=linear_regression", "search.budget=6000", "search.islands=3", "search.round=700",
+    "search.migrate_every=2", "search.stop_at=none", "search.experiment=2500",
+    "search.experiment_steps=0", "strategy.population=60", "task.select.tasks=4",
     "task.test.tasks=4", "archive.snapshot=2000", "archive.interval=0.01",
 ]  # fmt: skip
 
 
 def config(*sets: str) -> Config:
-    return build(("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in [*TINY, *sets]])
+    return build(
+        ("system", {"system": "automl-zero"}), *[("--set", assign(text)) for text in [*TINY, *sets]]
+    )
 
 
 def search(folder: Path, *sets: str) -> Rounds:
@@ -87,17 +92,31 @@ def test_another_seed_gives_other_rows(uninterrupted: Path, tmp_path: Path) -> N
     [
         name
         for name in names("strategies")
-        if "population" in load("strategies", name).Settings.model_fields and not class_of(load("strategies", name)).generational
+        if "population" in load("strategies", name).Settings.model_fields
+        and not class_of(load("strategies", name)).generational
     ],
 )
 @pytest.mark.parametrize("keep", ["all", "improvements"])
-def test_a_resumed_run_ends_as_the_uninterrupted_one(strategy: str, keep: str, tmp_path: Path) -> None:
-    sets = [f"strategy.name={strategy}", f"archive.keep={keep}", "search.budget=4000", "search.round=300"]
+def test_a_resumed_run_ends_as_the_uninterrupted_one(
+    strategy: str, keep: str, tmp_path: Path
+) -> None:
+    sets = [
+        f"strategy.name={strategy}",
+        f"archive.keep={keep}",
+        "search.budget=4000",
+        "search.round=300",
+    ]
     search(tmp_path / "whole", *sets).run()
     first = search(tmp_path / "parts", *sets)
     stop = threading.Event()
     shown: list[int] = []
-    result = first.run(lambda progress: (shown.append(progress.evaluations), stop.set() if len(shown) == 2 else None), stop)
+    result = first.run(
+        lambda progress: (
+            shown.append(progress.evaluations),
+            stop.set() if len(shown) == 2 else None,
+        ),
+        stop,
+    )
     assert result.reason == "interrupted"
     again = resume(tmp_path / "parts")
     assert 0 <= again.evaluations <= shown[-1]
@@ -108,7 +127,9 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(strategy: str, keep: str, t
 
 
 def test_kill_at_random_instants(uninterrupted: Path, tmp_path: Path) -> None:
-    """SIGKILL again and again, at any instant; what is resumed in the end has the rows of the run that nothing disturbed."""
+    """SIGKILL again and again, at any instant; what is resumed in the end has the rows of the run
+    that nothing disturbed.
+    """
     folder = tmp_path / "run"
     sets = [part for text in TINY for part in ("--set", text)]
     command = [sys.executable, "-m", "evoml", "search", "automl-zero", "--run", str(folder), *sets]
@@ -136,7 +157,9 @@ def test_resuming_a_finished_run_changes_nothing(uninterrupted: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("first", [1000, 2100, 3333])
-def test_a_larger_budget_goes_on_as_if_it_had_been_given_at_once(first: int, uninterrupted: Path, tmp_path: Path) -> None:
+def test_a_larger_budget_goes_on_as_if_it_had_been_given_at_once(
+    first: int, uninterrupted: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     search(folder, f"search.budget={first}").run()
     again = resume(folder, budget=6000)
@@ -146,8 +169,12 @@ def test_a_larger_budget_goes_on_as_if_it_had_been_given_at_once(first: int, uni
     assert stored_config(folder).search.budget == 6000
 
 
-def test_an_interrupt_in_the_middle_of_a_round_loses_nothing(uninterrupted: Path, tmp_path: Path) -> None:
-    """Islands stop between two blocks, at different places; the resumed run goes on from exactly there."""
+def test_an_interrupt_in_the_middle_of_a_round_loses_nothing(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    """Islands stop between two blocks, at different places; the resumed run goes on from exactly
+    there.
+    """
     folder = tmp_path / "run"
     running, stop = search(folder, "archive.interval=1000"), threading.Event()
     score, calls = running.islands[1].toolbox.score, [0]
@@ -171,7 +198,9 @@ def test_an_interrupt_in_the_middle_of_a_round_loses_nothing(uninterrupted: Path
 
 
 def test_the_champion_is_the_first_of_equals_and_survives_a_resume(tmp_path: Path) -> None:
-    """Selection scores tie all the time in classification; result, archive and resumed run name the same program."""
+    """Selection scores tie all the time in classification; result, archive and resumed run name the
+    same program.
+    """
     sets = [
         "task.name=projected_binary",
         "search.budget=4000",
@@ -191,14 +220,18 @@ def test_the_champion_is_the_first_of_equals_and_survives_a_resume(tmp_path: Pat
         problem = Problem(stored_config(folder))
         shown = problem.archive(folder).best(1)[0][0]
         assert result.best["id"] == again.champion.id == shown["id"]
-        assert [member.id for member in again.halloffame] == [member.id for member in result.hall_of_fame]
+        assert [member.id for member in again.halloffame] == [
+            member.id for member in result.hall_of_fame
+        ]
 
 
 def test_a_refused_resume_changes_nothing(uninterrupted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    (folder / "run.toml").write_text((folder / "run.toml").read_text().replace("population = 60", "population = 70"))
+    (folder / "run.toml").write_text(
+        (folder / "run.toml").read_text().replace("population = 60", "population = 70")
+    )
     with pytest.raises(InputError, match="not the settings that the run was made with"):
         resume(folder)
     assert {path.name for path in folder.iterdir() if path.is_file()} == set(before)
@@ -209,14 +242,18 @@ TAMPERING: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], None]] = 
     "sizes": lambda arrays, state: arrays[f"{_RING}/sizes"].fill(10**6),
     "addresses": lambda arrays, state: arrays[f"{_RING}/table1"].fill(200),
     "rows": lambda arrays, state: arrays.update({f"{_RING}/table0": np.zeros((1, 1), np.uint8)}),
-    "dtype": lambda arrays, state: arrays.update({f"{_RING}/fitness": arrays[f"{_RING}/fitness"].astype(np.float32)}),
+    "dtype": lambda arrays, state: arrays.update(
+        {f"{_RING}/fitness": arrays[f"{_RING}/fitness"].astype(np.float32)}
+    ),
     "told": lambda arrays, state: state["islands"][0]["strategy"].update(told=-5),
     "asked": lambda arrays, state: state["islands"][0].update(asked="x"),
     "counts": lambda arrays, state: state["islands"][0]["evaluator"].update(counts={}),
     "retired": lambda arrays, state: state.update(retired=[1]),
     "seconds": lambda arrays, state: state.update(seconds="x"),
     "islands": lambda arrays, state: state.update(islands=state["islands"][:1]),
-    "cache": lambda arrays, state: arrays.update({"/islands/0/evaluator/arrays/functional.uses": np.zeros(3, np.int64)}),
+    "cache": lambda arrays, state: arrays.update(
+        {"/islands/0/evaluator/arrays/functional.uses": np.zeros(3, np.int64)}
+    ),
     "hall of fame": lambda arrays, state: arrays["/halloffame/sizes"].fill(10**6),
     "events": lambda arrays, state: state["archive"].update(events_bytes=10**12),
     "not an array": lambda arrays, state: state["islands"][0]["strategy"].update(arrays={}),
@@ -224,7 +261,9 @@ TAMPERING: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], None]] = 
 
 
 @pytest.mark.parametrize("what", TAMPERING)
-def test_a_hostile_checkpoint_is_refused_in_one_line(what: str, steady: Path, tmp_path: Path) -> None:
+def test_a_hostile_checkpoint_is_refused_in_one_line(
+    what: str, steady: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(steady, folder)
     tampered(folder, TAMPERING[what])
@@ -240,7 +279,12 @@ def test_links_in_a_run_folder_are_not_followed(uninterrupted: Path, tmp_path: P
         victim.write_text("precious" * 10_000)
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(victim)
-        done = subprocess.run([sys.executable, "-m", "evoml", "resume", str(folder)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "evoml", "resume", str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode in (1, 2)
         assert "Traceback" not in done.stderr
         assert victim.read_text() == "precious" * 10_000
@@ -252,7 +296,13 @@ def test_a_run_carries_its_start_files_and_knows_its_data(tmp_path: Path) -> Non
     shutil.copy(programs / "logistic_regression.py", start)
     chance = np.random.default_rng(0)
     np.savez(data, images=chance.random((120, 6)), labels=np.arange(120) % 3)
-    sets = ["task.name=projected_binary", f'task.data="{data}"', f'start=["{start}"]', "search.budget=300", "task.features=4"]
+    sets = [
+        "task.name=projected_binary",
+        f'task.data="{data}"',
+        f'start=["{start}"]',
+        "search.budget=300",
+        "task.features=4",
+    ]
     search(tmp_path / "run", *sets, "task.select.tasks=1", "task.test.tasks=1").run()
     start.unlink()
     assert resume(tmp_path / "run").evaluations <= 300
@@ -275,7 +325,13 @@ def test_every_start_file_is_used(tmp_path: Path) -> None:
         "archive.keep=all",
         "strategy.block=3",
     ]
-    search(tmp_path / "run", *sets, "space.matrices=3", "task.select.tasks=9", "evaluator.budget_factor=0.0").run()
+    search(
+        tmp_path / "run",
+        *sets,
+        "space.matrices=3",
+        "task.select.tasks=9",
+        "evaluator.budget_factor=0.0",
+    ).run()
     assert len(set(rows(tmp_path / "run")["key"].to_pylist())) == len(programs)
     with pytest.raises(InputError, match="random_search starts from nothing"):
         Rounds(config(*sets, "space.matrices=3", "strategy.name=random_search"), tmp_path / "other")
@@ -283,7 +339,11 @@ def test_every_start_file_is_used(tmp_path: Path) -> None:
 
 def test_interrupt_is_quick_and_resumable(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    sets = [part for text in [*TINY, "search.budget=0", "search.round=1000000", "search.experiment=0"] for part in ("--set", text)]
+    sets = [
+        part
+        for text in [*TINY, "search.budget=0", "search.round=1000000", "search.experiment=0"]
+        for part in ("--set", text)
+    ]
     command = [sys.executable, "-m", "evoml", "search", "automl-zero", "--run", str(folder), *sets]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (folder / "checkpoint" / "state.safetensors").exists():
@@ -311,9 +371,15 @@ def test_experiments_get_fresh_tasks(uninterrupted: Path) -> None:
 
 
 def test_keep_all_archives_every_candidate_once(tmp_path: Path) -> None:
-    search(tmp_path / "run", "archive.keep=all", "search.budget=1500", "search.migrate_every=0").run()
+    search(
+        tmp_path / "run", "archive.keep=all", "search.budget=1500", "search.migrate_every=0"
+    ).run()
     table = rows(tmp_path / "run")
-    ids = [id_ for id_, event in zip(table["id"].to_pylist(), table["event"].to_pylist(), strict=True) if event == "candidate"]
+    ids = [
+        id_
+        for id_, event in zip(table["id"].to_pylist(), table["event"].to_pylist(), strict=True)
+        if event == "candidate"
+    ]
     assert sorted(ids) == list(range(1500))
 
 
@@ -359,7 +425,9 @@ def test_a_run_whose_best_is_lost_says_so(uninterrupted: Path, tmp_path: Path) -
             part.unlink()
     problem = Problem(stored_config(folder))
     _, warnings = problem.archive(folder).best(1)
-    assert f"its best, candidate {result['best']['id']} in result.json, is in no part" in warnings[-1]
+    assert (
+        f"its best, candidate {result['best']['id']} in result.json, is in no part" in warnings[-1]
+    )
 
 
 def test_lost_events_are_named(uninterrupted: Path, tmp_path: Path) -> None:
@@ -370,7 +438,9 @@ def test_lost_events_are_named(uninterrupted: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["lost", "garbage", "swapped", "link"])
-def test_a_resume_checks_the_parts_it_builds_on(uninterrupted: Path, tmp_path: Path, damage: str) -> None:
+def test_a_resume_checks_the_parts_it_builds_on(
+    uninterrupted: Path, tmp_path: Path, damage: str
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
     first, second = sorted(folder.glob("part-*.parquet"))[:2]
@@ -379,13 +449,19 @@ def test_a_resume_checks_the_parts_it_builds_on(uninterrupted: Path, tmp_path: P
         "lost": first.unlink,
         "garbage": lambda: first.write_bytes(b"garbage"),
         "swapped": lambda: first.write_bytes(second.read_bytes()),
-        "link": lambda: (first.unlink(), (tmp_path / "elsewhere").write_bytes(content), first.symlink_to(tmp_path / "elsewhere")),
+        "link": lambda: (
+            first.unlink(),
+            (tmp_path / "elsewhere").write_bytes(content),
+            first.symlink_to(tmp_path / "elsewhere"),
+        ),
     }[damage]()
     with pytest.raises(InputError, match=r"part-000000.parquet: .* put .* back"):
         resume(folder)
 
 
-def test_a_run_that_never_reached_its_checkpoint_begins_again(uninterrupted: Path, tmp_path: Path) -> None:
+def test_a_run_that_never_reached_its_checkpoint_begins_again(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
     begun = Rounds(config(), tmp_path / "run")
     begun.create()
     again = resume(tmp_path / "run")
@@ -394,7 +470,9 @@ def test_a_run_that_never_reached_its_checkpoint_begins_again(uninterrupted: Pat
     assert same(rows(tmp_path / "run"), rows(uninterrupted))
 
 
-def test_a_disk_that_is_full_from_the_start_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_from_the_start_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -404,7 +482,9 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing_behind(tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
-def test_smaller_limits_than_the_run_has_had_are_refused(uninterrupted: Path, tmp_path: Path) -> None:
+def test_smaller_limits_than_the_run_has_had_are_refused(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
     before = {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()}
     for limits in ({"budget": 5000}, {"seconds": 1e-6}):
         with pytest.raises(InputError, match="the run has had"):
@@ -413,13 +493,20 @@ def test_smaller_limits_than_the_run_has_had_are_refused(uninterrupted: Path, tm
     (tmp_path / "run" / "result.json").unlink()  # as if it had been interrupted
     with pytest.raises(InputError, match="the run has had"):
         resume(tmp_path / "run", budget=60)
-    assert {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()
+    } == before
 
 
 def test_moved_data_is_named_at_resume(tmp_path: Path) -> None:
     data, moved = tmp_path / "data.npz", tmp_path / "moved.npz"
     np.savez(data, images=np.random.default_rng(0).random((120, 6)), labels=np.arange(120) % 3)
-    sets = ["task.name=projected_binary", f'task.data="{data}"', "search.budget=300", "task.features=4"]
+    sets = [
+        "task.name=projected_binary",
+        f'task.data="{data}"',
+        "search.budget=300",
+        "task.features=4",
+    ]
     search(tmp_path / "run", *sets, "task.select.tasks=1", "task.test.tasks=1").run()
     data.rename(moved)
     with pytest.raises(InputError, match=r"data.npz: no such file|No such file"):
@@ -432,13 +519,20 @@ def test_moved_data_is_named_at_resume(tmp_path: Path) -> None:
 
 def test_a_damaged_kernel_cache_is_compiled_again(tmp_path: Path) -> None:
     code = (
-        "import numpy as np; from evoml.compilation.random_kernels import mix; from evoml.compilation.numba_cache import cache_folder; "
-        "print(mix(np.uint64(1), np.uint64(2)), cache_folder())"
+        "import numpy as np; from evoml.compilation.random_kernels import mix; from "
+        "evoml.compilation.numba_cache import cache_folder; print(mix(np.uint64(1), np.uint64(2)), "
+        "cache_folder())"
     )
 
     def call() -> list[str]:
         environment = os.environ | {"EVOML_CACHE": str(tmp_path / "cache")}
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout.split()
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        ).stdout.split()
 
     expected, folder = call()
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix in (".nbi", ".nbc"))
@@ -456,7 +550,9 @@ def test_a_damaged_kernel_cache_is_compiled_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "missing", "other"])
-def test_a_broken_checkpoint_is_an_input_error(uninterrupted: Path, tmp_path: Path, damage: str) -> None:
+def test_a_broken_checkpoint_is_an_input_error(
+    uninterrupted: Path, tmp_path: Path, damage: str
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
     path = folder / "checkpoint" / "state.safetensors"
@@ -465,15 +561,23 @@ def test_a_broken_checkpoint_is_an_input_error(uninterrupted: Path, tmp_path: Pa
         "cut": lambda: path.write_bytes(content[: len(content) // 2]),
         "foreign": lambda: path.write_bytes(b"not a checkpoint"),
         "missing": path.unlink,
-        "other": lambda: path.write_bytes(save_safetensors({"a": np.zeros(1)}, {"state": '{"archive": {"parts": 1, "events_bytes": 0}}'})),
+        "other": lambda: path.write_bytes(
+            save_safetensors(
+                {"a": np.zeros(1)}, {"state": '{"archive": {"parts": 1, "events_bytes": 0}}'}
+            )
+        ),
     }[damage]()
     with pytest.raises(InputError) as error:
         resume(folder)
     assert "\n" not in str(error.value)
 
 
-def test_a_full_disk_stops_with_an_intact_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk fills while a part or a checkpoint is written: nothing half-written stays, and the run resumes."""
+def test_a_full_disk_stops_with_an_intact_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills while a part or a checkpoint is written: nothing half-written stays, and the
+    run resumes.
+    """
     search(tmp_path / "whole").run()
     broken = search(tmp_path / "run")
     real, calls = os.fsync, [0]
@@ -498,7 +602,11 @@ def test_a_full_disk_stops_with_an_intact_run(tmp_path: Path, monkeypatch: pytes
 def test_only_one_process_searches_in_a_run(uninterrupted: Path) -> None:
     from evoml.archive.archive import lock
 
-    with lock(uninterrupted), pytest.raises(InputError, match="another process"), lock(uninterrupted):
+    with (
+        lock(uninterrupted),
+        pytest.raises(InputError, match="another process"),
+        lock(uninterrupted),
+    ):
         pass
 
 
@@ -508,19 +616,33 @@ def test_duckdb_polars_and_pandas_read_a_run(uninterrupted: Path) -> None:
     import polars
 
     glob, count = f"{uninterrupted}/part-*.parquet", rows(uninterrupted).num_rows
-    query = f"select max(fitness), count(*) from '{glob}' where 'vector_inner_product' in [x.op for x in genotype.predict]"
+    query = (
+        f"select max(fitness), count(*) from '{glob}' where 'vector_inner_product' in [x.op for x "
+        "in genotype.predict]"
+    )
     best, found = duckdb.sql(query).fetchall()[0]
     assert 0 < best <= 1
     assert 0 < found <= count
     assert polars.read_parquet(glob).height == count
-    assert sum(len(pandas.read_parquet(part)) for part in uninterrupted.glob("part-*.parquet")) == count
+    assert (
+        sum(len(pandas.read_parquet(part)) for part in uninterrupted.glob("part-*.parquet"))
+        == count
+    )
 
 
 def test_start_fills_the_first_population(tmp_path: Path) -> None:
     programs = Path(__file__).parents[1] / "programs" / "automl_zero"
-    sets = [f'start=["{programs}/linear_regression.py"]', "search.budget=60", "search.islands=1", "archive.keep=all"]
-    result = search(tmp_path / "run", *sets, "space.setup.least=1", "space.predict.least=1", "space.learn.least=1",
-                    "space.setup.initial=1", "space.predict.initial=1", "space.learn.initial=4").run()  # fmt: skip
+    sets = [
+        f'start=["{programs}/linear_regression.py"]',
+        "search.budget=60",
+        "search.islands=1",
+        "archive.keep=all",
+    ]
+    result = search(
+        tmp_path / "run", *sets, "space.setup.least=1", "space.predict.least=1",
+        "space.learn.least=1", "space.setup.initial=1", "space.predict.initial=1",
+        "space.learn.initial=4",
+    ).run()  # fmt: skip
     assert result.best is not None
     assert result.best["objectives"]["fitness"] > 0.99
     assert len(set(rows(tmp_path / "run")["key"].to_pylist())) == 1

@@ -1,6 +1,8 @@
-"""The search of costly candidates: same rows whatever the workers, nothing lost whenever it is killed, and one line for what cannot go on.
+"""The search of costly candidates: same rows whatever the workers, nothing lost whenever it is
+killed, and one line for what cannot go on.
 
-Where the loop is the point, candidates are scored by an evaluator that is installed as a third party's would be: worker processes find it by its entry point.
+Where the loop is the point, candidates are scored by an evaluator that is installed as a third
+party's would be: worker processes find it by its entry point.
 """
 
 import itertools
@@ -103,20 +105,27 @@ class Evaluator:
             path.write_text(f"{what} {int(count) - 1}")
             if int(count) > 0:
                 {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "hang": lambda: time.sleep(1000), "say": lambda: 1 / 0}[what]()
-""",
+""",  # noqa: E501
     "toy-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: toy\nVersion: 1\n",
-    "toy-1.dist-info/entry_points.txt": "[evoml.evaluators]\ntoy = toy_evaluator\n[evoml.tasks]\ntoy = toy_task\n",
+    "toy-1.dist-info/entry_points.txt": "[evoml.evaluators]\ntoy = toy_evaluator\n[evoml.tasks]\ntoy = toy_task\n",  # noqa: E501
 }
-TOY = ["space.name=nasbench201", "evaluator.name=toy", "search.budget=40", "search.window=5", "workers=1"]
+TOY = [
+    "space.name=nasbench201",
+    "evaluator.name=toy",
+    "search.budget=40",
+    "search.window=5",
+    "workers=1",
+]
 TRAINED = [
-    "space.name=cell", "space.blocks=2", "space.skeleton.cells=0", "space.skeleton.filters=2", "task.name=digits", "task.examples=200",
-    "evaluator.name=training", "evaluator.epochs=1", "strategy.population=4", "strategy.tournament=2", "search.budget=8",
-    "search.window=3",
+    "space.name=cell", "space.blocks=2", "space.skeleton.cells=0", "space.skeleton.filters=2",
+    "task.name=digits", "task.examples=200", "evaluator.name=training", "evaluator.epochs=1",
+    "strategy.population=4", "strategy.tournament=2", "search.budget=8", "search.window=3",
 ]  # fmt: skip
 STRATEGIES = tuple(
     name
     for name in names("strategies")
-    if not class_of(load("strategies", name)).generational and not issubclass(class_of(load("strategies", name)), Learner)
+    if not class_of(load("strategies", name)).generational
+    and not issubclass(class_of(load("strategies", name)), Learner)
 )  # those that learn in a supernet have tests of their own
 
 
@@ -146,7 +155,11 @@ def small(strategy: str) -> list[str]:
     known = load("strategies", strategy).Settings.model_fields
     return [
         f"strategy.name={strategy}",
-        *(text for text in ("strategy.population=8", "strategy.tournament=3") if text[9:].split("=")[0] in known),
+        *(
+            text
+            for text in ("strategy.population=8", "strategy.tournament=3")
+            if text[9:].split("=")[0] in known
+        ),
     ]
 
 
@@ -173,7 +186,10 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     """Every row without its seconds, which are measured."""
     table, warnings = Problem(stored_config(folder)).archive(folder).table()
     assert not warnings
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in table.to_pylist()]
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in table.to_pylist()
+    ]
 
 
 def whole(folder: Path, *sets: str) -> list[dict[str, Any]]:
@@ -183,7 +199,9 @@ def whole(folder: Path, *sets: str) -> list[dict[str, Any]]:
 
 
 class Shuffled:
-    """Slots without processes, whose candidates end in any order; `stop_after` so many, a stop is asked for."""
+    """Slots without processes, whose candidates end in any order; `stop_after` so many, a stop is
+    asked for.
+    """
 
     def __init__(self, evaluator: Any, count: int, seed: int, stop_after: int = 10**9) -> None:
         self.evaluator, self.count, self.chance = evaluator, count, random.Random(seed)
@@ -206,23 +224,34 @@ class Shuffled:
         self.jobs.clear()
 
 
-def shuffled(search: SteadyState, monkeypatch: pytest.MonkeyPatch, count: int, seed: int, stop_after: int = 10**9) -> Result:
+def shuffled(
+    search: SteadyState,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    seed: int,
+    stop_after: int = 10**9,
+) -> Result:
     executor = Shuffled(search.evaluator, count, seed, stop_after)
     with monkeypatch.context() as patch:
         patch.setattr(steady, "Inline", lambda evaluator: executor)
         return search.run(stop=executor.stop)
 
 
-# -- the contract of loop and strategy -------------------------------------------------------------------------------------
+# -- the contract of loop and strategy -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_rows_do_not_depend_on_the_order_in_which_candidates_end(strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_do_not_depend_on_the_order_in_which_candidates_end(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = whole(tmp_path / "one", *TOY, *small(strategy))
     assert [row["id"] for row in wanted] == list(range(40))
     for count in (2, 3, 5):
         folder = tmp_path / str(count)
-        assert shuffled(started(folder, *TOY, *small(strategy)), monkeypatch, count, count).reason == "budget"
+        assert (
+            shuffled(started(folder, *TOY, *small(strategy)), monkeypatch, count, count).reason
+            == "budget"
+        )
         assert rows(folder) == wanted
     assert whole(tmp_path / "seed", *TOY, *small(strategy), "search.seed=1") != wanted
 
@@ -232,12 +261,20 @@ def test_rows_do_not_depend_on_the_order_in_which_candidates_end(strategy: str, 
 def test_a_run_that_is_interrupted_again_and_again_ends_as_one_that_was_not(
     objectives: list[str], strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sets = [*TOY, *small(strategy), f"evaluator.objectives={json.dumps(objectives)}", "archive.interval=0.01"]
+    sets = [
+        *TOY,
+        *small(strategy),
+        f"evaluator.objectives={json.dumps(objectives)}",
+        "archive.interval=0.01",
+    ]
     wanted = whole(tmp_path / "whole", *sets)
     monkeypatch.setattr(steady, "DURABLE", 0.0)
     chance = random.Random(len(objectives))
     search, folder = started(tmp_path / "run", *sets), tmp_path / "run"
-    while shuffled(search, monkeypatch, 3, chance.randrange(100), chance.randrange(2, 20)).reason == "interrupted":
+    while (
+        shuffled(search, monkeypatch, 3, chance.randrange(100), chance.randrange(2, 20)).reason
+        == "interrupted"
+    ):
         told = search.told
         search = resumed(folder)
         assert search.told == told
@@ -248,7 +285,9 @@ def test_a_run_that_is_interrupted_again_and_again_ends_as_one_that_was_not(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_larger_budget_goes_on_as_if_it_had_been_given_at_once(strategy: str, tmp_path: Path) -> None:
+def test_a_larger_budget_goes_on_as_if_it_had_been_given_at_once(
+    strategy: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     wanted = whole(tmp_path / "whole", *TOY, *small(strategy))
     started(folder, *TOY, *small(strategy), "search.budget=3").run()
@@ -285,7 +324,13 @@ def test_kill_at_random_instants(strategy: str, tmp_path: Path) -> None:
     open_search(config(*sets), folder).create()
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(
-        ["pytest", "evoml.search.rounds", "evoml.search.steady_state", "evoml.evaluators", "evoml.spaces.nasbench201"]
+        [
+            "pytest",
+            "evoml.search.rounds",
+            "evoml.search.steady_state",
+            "evoml.evaluators",
+            "evoml.spaces.nasbench201",
+        ]
     )
     chance, killed = random.Random(strategy), 0
     for _ in range(2):
@@ -302,7 +347,7 @@ def test_kill_at_random_instants(strategy: str, tmp_path: Path) -> None:
     assert rows(folder) == wanted
 
 
-# -- slots -----------------------------------------------------------------------------------------------------------------
+# -- slots -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +359,9 @@ def undisturbed(plugin: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_rows_do_not_depend_on_the_number_of_workers(workers: int, undisturbed: Path, tmp_path: Path) -> None:
+def test_rows_do_not_depend_on_the_number_of_workers(
+    workers: int, undisturbed: Path, tmp_path: Path
+) -> None:
     sets = [*TOY, *small("aging_evolution"), f"workers={workers}"]
     assert whole(tmp_path / "run", *sets) == rows(undisturbed)
 
@@ -323,28 +370,42 @@ def faults(folder: Path, **what: str) -> list[str]:
     """Settings with which candidates `c5` and so on, or the `start` of a worker, meet with this."""
     folder.mkdir()
     for name, text in what.items():
-        file = name if name == "start" else str(int(streams(0, TRAIN, np.array([int(name[1:])]))[0]))
+        file = (
+            name if name == "start" else str(int(streams(0, TRAIN, np.array([int(name[1:])]))[0]))
+        )
         (folder / file).write_text(text)
     return [*TOY, *small("aging_evolution"), "workers=2", f'evaluator.faults="{folder}"']
 
 
 def test_a_worker_that_is_killed_costs_a_second_try(undisturbed: Path, tmp_path: Path) -> None:
     """And one that dies at its start costs nothing."""
-    assert whole(tmp_path / "run", *faults(tmp_path / "faults", start="kill 1", c3="kill 1", c17="kill 1")) == rows(undisturbed)
+    assert whole(
+        tmp_path / "run", *faults(tmp_path / "faults", start="kill 1", c3="kill 1", c17="kill 1")
+    ) == rows(undisturbed)
 
 
-def test_workers_that_cannot_start_are_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_cannot_start_are_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slots, "STILLBORN", 2)
-    with pytest.raises(InputError, match=r"workers: processes end before .* \(ZeroDivisionError: division by zero\)$"):
+    with pytest.raises(
+        InputError,
+        match=r"workers: processes end before .* \(ZeroDivisionError: division by zero\)$",
+    ):
         started(tmp_path / "run", *faults(tmp_path / "faults", start="say 99")).run()
 
 
-def test_a_worker_that_is_not_ready_in_time_is_replaced(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_is_not_ready_in_time_is_replaced(
+    undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And its candidate is not held responsible, however often."""
     problem = Problem(stored_config(undisturbed))
     monkeypatch.setattr(slots, "STARTING", 0.0)
     monkeypatch.setattr(slots, "HUNG", 9)
-    executor, genotype = Slots(problem, 1, 0.0, (0.0,)), problem.space.random(np.zeros(1, np.uint64)).genotype(0)
+    executor, genotype = (
+        Slots(problem, 1, 0.0, (0.0,)),
+        problem.space.random(np.zeros(1, np.uint64)).genotype(0),
+    )
     first = executor.slots[0]
     try:
         executor.submit(Job(0, genotype, 5))
@@ -360,9 +421,15 @@ def test_a_worker_that_is_not_ready_in_time_is_replaced(undisturbed: Path, monke
     assert found[0] == 0 and STATUS[found[1].status] == "ok"
 
 
-def test_workers_that_hang_before_they_are_ready_end_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_hang_before_they_are_ready_end_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slots, "STARTING", 0.3)
-    with pytest.raises(InputError, match=r"^workers: 2 processes in a row are not ready after .* s \(.*\); workers = 1 starts none$"):
+    with pytest.raises(
+        InputError,
+        match=r"^workers: 2 processes in a row are not ready after .* s \(.*\); workers = 1 starts "
+        r"none$",
+    ):
         started(tmp_path / "run", *faults(tmp_path / "faults", start="hang 99")).run()
 
 
@@ -373,17 +440,26 @@ def test_who_is_killed_twice_has_crashed_and_who_hangs_has_timed_out(
     monkeypatch.setattr(slots, "GRACE", 0.3)
     sets = faults(tmp_path / "faults", c2="kill 2", c5="hang 9")
     found = whole(tmp_path / "run", *sets, "evaluator.timeout=0.3")
-    assert {row["id"]: row["status"] for row in found if row["status"] not in ("ok", "diverged")} == {2: "crashed", 5: "timed_out"}
+    assert {
+        row["id"]: row["status"] for row in found if row["status"] not in ("ok", "diverged")
+    } == {2: "crashed", 5: "timed_out"}
     assert found[2]["accuracy"] == 0.0 and len(found) == 40
-    assert [row for row in found[:8] if row["id"] not in (2, 5)] == [row for row in rows(undisturbed)[:8] if row["id"] not in (2, 5)]
+    assert [row for row in found[:8] if row["id"] not in (2, 5)] == [
+        row for row in rows(undisturbed)[:8] if row["id"] not in (2, 5)
+    ]
     counts = read_result(tmp_path / "run")["counts"]  # type: ignore[index]
     assert counts["candidates"] == 40 and counts["crashed"] == 1 and counts["timed_out"] == 1
 
 
-def test_a_late_look_at_the_clock_kills_nobody_who_has_answered(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_look_at_the_clock_kills_nobody_who_has_answered(
+    undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slots, "GRACE", 0.0)
     problem = Problem(stored_config(undisturbed))
-    executor, genotype = Slots(problem, 1, 0.3, (0.0,)), problem.space.random(np.zeros(1, np.uint64)).genotype(0)
+    executor, genotype = (
+        Slots(problem, 1, 0.3, (0.0,)),
+        problem.space.random(np.zeros(1, np.uint64)).genotype(0),
+    )
     try:
         executor.submit(Job(0, genotype, 5))
         assert executor.next(60) is None  # it is ready
@@ -397,7 +473,17 @@ def test_a_late_look_at_the_clock_kills_nobody_who_has_answered(undisturbed: Pat
 
 def command(folder: Path, sets: list[str]) -> list[str]:
     settings = [part for text in sets for part in ("--set", text)]
-    return [sys.executable, "-m", "evoml", "search", "--space", "nasbench201", "--run", str(folder), *settings]
+    return [
+        sys.executable,
+        "-m",
+        "evoml",
+        "search",
+        "--space",
+        "nasbench201",
+        "--run",
+        str(folder),
+        *settings,
+    ]
 
 
 def _children(parent: int) -> list[int]:
@@ -420,10 +506,16 @@ def _runs(process: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads processes from /proc")
-def test_workers_end_with_their_parent_and_the_run_goes_on(undisturbed: Path, tmp_path: Path) -> None:
+def test_workers_end_with_their_parent_and_the_run_goes_on(
+    undisturbed: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     sets = [*TOY, *small("aging_evolution"), "evaluator.sleep=0.2"]
-    process = subprocess.Popen([*command(folder, sets), "--workers=2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command(folder, sets), "--workers=2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         until(lambda: (folder / "checkpoint").exists() and len(_children(process.pid)) == 2)
         workers = _children(process.pid)
@@ -445,10 +537,12 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-# -- how it ends -----------------------------------------------------------------------------------------------------------
+# -- how it ends -----------------------------------------------------------------------------------
 
 
-def test_the_seconds_end_a_run_that_goes_on_as_if_they_had_not(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seconds_end_a_run_that_goes_on_as_if_they_had_not(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ticks = itertools.count()
     monkeypatch.setattr(steady, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
     folder = tmp_path / "run"
@@ -460,16 +554,22 @@ def test_the_seconds_end_a_run_that_goes_on_as_if_they_had_not(undisturbed: Path
     assert rows(folder) == rows(undisturbed)
 
 
-def test_training_seconds_end_it_at_a_certain_candidate(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_seconds_end_it_at_a_certain_candidate(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are added up in the order of the candidates, whatever the order in which these end."""
     for count in (1, 4):
-        search = started(tmp_path / str(count), *TOY, *small("aging_evolution"), "search.training_seconds=12.5")
+        search = started(
+            tmp_path / str(count), *TOY, *small("aging_evolution"), "search.training_seconds=12.5"
+        )
         assert shuffled(search, monkeypatch, count, 7).reason == "training_seconds"
         assert search.cost == 13.0
         assert rows(tmp_path / str(count)) == rows(undisturbed)[: search.told]
 
 
-def test_stop_at_ends_it_behind_the_first_that_is_better(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_at_ends_it_behind_the_first_that_is_better(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scores = [row["accuracy"] for row in rows(undisturbed)]
     target = sorted(scores)[-4]
     search = started(tmp_path / "run", *TOY, *small("aging_evolution"), f"search.stop_at={target}")
@@ -479,7 +579,14 @@ def test_stop_at_ends_it_behind_the_first_that_is_better(undisturbed: Path, tmp_
 
 
 def test_a_space_of_which_everything_is_known_is_exhausted(tmp_path: Path) -> None:
-    tiny = ["space.name=chain", "space.least=1", "space.most=2", "space.kernels=[1,3]", "space.filters=[4]", "search.budget=0"]
+    tiny = [
+        "space.name=chain",
+        "space.least=1",
+        "space.most=2",
+        "space.kernels=[1,3]",
+        "space.filters=[4]",
+        "search.budget=0",
+    ]
     search = started(tmp_path / "run", *TOY, *small("local_search"), *tiny)
     assert search.run().reason == "exhausted"
     keys = [row["key"] for row in rows(tmp_path / "run")]
@@ -488,12 +595,15 @@ def test_a_space_of_which_everything_is_known_is_exhausted(tmp_path: Path) -> No
     assert again.run().reason == "exhausted" and again.told == len(keys)
 
 
-def test_a_cap_that_nobody_can_meet_is_said_after_so_many_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cap_that_nobody_can_meet_is_said_after_so_many_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(steady, "TRIES", 30)
     folder = tmp_path / "run"
     impossible = [*TOY, *small("aging_evolution"), "search.budget=0", "evaluator.max_parameters=1"]
     wanted = (
-        rf"^evaluator: none of the first 30 candidates is within max_parameters = 1; allow more.* They stay in {folder}: .* with --run$"
+        r"^evaluator: none of the first 30 candidates is within max_parameters = 1; allow more.* "
+        rf"They stay in {folder}: .* with --run$"
     )
     with pytest.raises(InputError, match=wanted):
         shuffled(started(folder, *impossible), monkeypatch, 4, 0)
@@ -505,9 +615,13 @@ def test_a_cap_that_nobody_can_meet_is_said_after_so_many_tries(tmp_path: Path, 
 
 def test_a_cap_that_nobody_has_met_is_said_at_the_end_of_the_budget(tmp_path: Path) -> None:
     sets = [*TOY, *small("random_search"), "search.budget=8", "evaluator.max_parameters=1"]
-    done = subprocess.run(command(tmp_path / "run", sets), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command(tmp_path / "run", sets), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("evoml: evaluator: none of the first 8 candidates is within max_parameters = 1")
+    assert done.stderr.splitlines()[-1].startswith(
+        "evoml: evaluator: none of the first 8 candidates is within max_parameters = 1"
+    )
     assert len(rows(tmp_path / "run")) == 8
 
 
@@ -518,13 +632,21 @@ def test_a_cap_that_some_meet_is_a_status(tmp_path: Path) -> None:
 
 
 def test_there_is_one_population(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^search\.islands: 2: candidates that are trained one by one have one population"):
+    with pytest.raises(
+        InputError,
+        match=r"^search\.islands: 2: candidates that are trained one by one have one population",
+    ):
         open_search(config(*TOY, "search.islands=2"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_the_window_is_a_setting_of_the_run(tmp_path: Path) -> None:
-    for workers, sets, window in ((1, [], 2), (7, [], 2), (3, ["strategy.population=400"], 16), (3, ["search.window=9"], 9)):
+    for workers, sets, window in (
+        (1, [], 2),
+        (7, [], 2),
+        (3, ["strategy.population=400"], 16),
+        (3, ["search.window=9"], 9),
+    ):
         folder = tmp_path / f"{workers}-{window}"
         unset = ["space.name=nasbench201", "evaluator.name=toy", f"workers={workers}"]
         search = open_search(config(*unset, *small("aging_evolution"), *sets), folder)
@@ -540,7 +662,7 @@ def test_an_edited_window_is_refused(undisturbed: Path, tmp_path: Path) -> None:
         resume(tmp_path / "run")
 
 
-# -- checkpoints -----------------------------------------------------------------------------------------------------------
+# -- checkpoints -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -552,7 +674,8 @@ def halted(plugin: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
             out[strategy] = tmp_path_factory.mktemp("halted") / strategy
             search = started(out[strategy], *TOY, *small(strategy), "archive.interval=1000")
             keep = search._keep
-            patch.setattr(search, "_keep", lambda full, keep=keep: keep(full=False))  # as a kill leaves it: rows in the checkpoint alone
+            # as a kill leaves it: rows in the checkpoint alone
+            patch.setattr(search, "_keep", lambda full, keep=keep: keep(full=False))
             assert shuffled(search, patch, 5, 3, 21).reason == "interrupted"
             assert search.rows and search.waiting and search.finished
     return out
@@ -570,13 +693,17 @@ DAMAGE: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], Any]] = {
     "twice": lambda arrays, state: state["waiting"].append(state["waiting"][0]),
     "a row too few": lambda arrays, state: state["rows"].pop(),
     "objectives": lambda arrays, state: state["rows"][0]["outcome"].__setitem__(0, []),
-    "not a number": lambda arrays, state: state["rows"][0]["outcome"].__setitem__(0, [float("nan")]),
+    "not a number": lambda arrays, state: state["rows"][0]["outcome"].__setitem__(
+        0, [float("nan")]
+    ),
     "status": lambda arrays, state: state["rows"][0]["outcome"].__setitem__(1, 77),
     "curve": lambda arrays, state: state["rows"][0]["outcome"].__setitem__(3, 1.0),
     "genes": lambda arrays, state: arrays["/rows/0/population/table0"].fill(200),
     "sizes": lambda arrays, state: arrays["/rows/0/population/sizes"].fill(10**6),
     "ids": lambda arrays, state: arrays["/rows/1/population/ids"].fill(0),
-    "dtype": lambda arrays, state: arrays.update({"/rows/0/population/fitness": np.zeros((1, 1), np.float32)}),
+    "dtype": lambda arrays, state: arrays.update(
+        {"/rows/0/population/fitness": np.zeros((1, 1), np.float32)}
+    ),
     "strategy": lambda arrays, state: state.update(strategy={}),
     "strategy's counts": lambda arrays, state: state["strategy"].update(told=-1),
     "champion": lambda arrays, state: arrays["/champion/sizes"].fill(-1),
@@ -585,7 +712,9 @@ DAMAGE: dict[str, Callable[[dict[str, np.ndarray], dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_checkpoint_is_refused_in_one_line(what: str, halted: dict[str, Path], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_in_one_line(
+    what: str, halted: dict[str, Path], tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(halted["aging_evolution"], folder)
     tampered(folder, DAMAGE[what])
@@ -595,12 +724,20 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(what: str, halted: dict[str
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_another_strategys_state_is_refused(strategy: str, halted: dict[str, Path], tmp_path: Path) -> None:
-    """Where it has another form; two strategies that remember the same may exchange their states."""
+def test_another_strategys_state_is_refused(
+    strategy: str, halted: dict[str, Path], tmp_path: Path
+) -> None:
+    """Where it has another form; two strategies that remember the same may exchange their
+    states.
+    """
     states = {}
     for name, folder in halted.items():
         with safe_open(folder / "checkpoint" / "state.safetensors", "numpy") as file:
-            arrays = {key: file.get_tensor(key) for key in file.keys() if key.startswith("/strategy/")}  # noqa: SIM118
+            arrays = {
+                key: file.get_tensor(key)
+                for key in file.keys()  # noqa: SIM118
+                if key.startswith("/strategy/")
+            }
             states[name] = arrays, json.loads(file.metadata()["state"])["strategy"]
     others = [name for name in STRATEGIES if set(states[name][1]) != set(states[strategy][1])]
     assert others
@@ -608,7 +745,9 @@ def test_another_strategys_state_is_refused(strategy: str, halted: dict[str, Pat
         folder = tmp_path / other
         shutil.copytree(halted[strategy], folder)
 
-        def exchange(arrays: dict[str, np.ndarray], state: dict[str, Any], other: str = other) -> None:
+        def exchange(
+            arrays: dict[str, np.ndarray], state: dict[str, Any], other: str = other
+        ) -> None:
             arrays.update(states[other][0])
             state["strategy"] = states[other][1]
 
@@ -618,7 +757,9 @@ def test_another_strategys_state_is_refused(strategy: str, halted: dict[str, Pat
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_a_truncated_checkpoint_is_refused(share: float, halted: dict[str, Path], tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_is_refused(
+    share: float, halted: dict[str, Path], tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(halted["aging_evolution"], folder)
     path = folder / "checkpoint" / "state.safetensors"
@@ -643,22 +784,41 @@ def test_the_front_survives_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyP
     shuffled(started(tmp_path / "run", *sets), monkeypatch, 2, 0, 25)
     again = resumed(tmp_path / "run").run().hall_of_fame
     assert {member.id for member in again} == {member.id for member in front}
-    found = [(row["accuracy"], -row["parameters"], row["id"]) for row in rows(tmp_path / "run") if row["status"] == "ok"]
-    best = {id for a, p, id in found if not any(b >= a and q >= p and (b, q) != (a, p) for b, q, _ in found)}
+    found = [
+        (row["accuracy"], -row["parameters"], row["id"])
+        for row in rows(tmp_path / "run")
+        if row["status"] == "ok"
+    ]
+    best = {
+        id
+        for a, p, id in found
+        if not any(b >= a and q >= p and (b, q) != (a, p) for b, q, _ in found)
+    }
     assert {member.id for member in front} <= best
-    assert {member.fitness.values for member in front} == {(a, -p) for a, p, id in found if id in best}
+    assert {member.fitness.values for member in front} == {
+        (a, -p) for a, p, id in found if id in best
+    }
 
 
 def test_the_front_is_what_is_best_of_several_objectives(tmp_path: Path) -> None:
-    sets = [*TOY, *small("nsga2"), 'evaluator.objectives=["accuracy","parameters"]', "search.budget=60"]
+    sets = [
+        *TOY,
+        *small("nsga2"),
+        'evaluator.objectives=["accuracy","parameters"]',
+        "search.budget=60",
+    ]
     result = started(tmp_path / "run", *sets).run()
     archive = Problem(stored_config(tmp_path / "run")).archive(tmp_path / "run")
     best, warnings = archive.best(60)
     assert not warnings
     front = [row for row in best if row["front"]]
     assert best[: len(front)] == front and 1 < len(front) < len(best)
-    assert [row["accuracy"] for row in front] == sorted((row["accuracy"] for row in front), reverse=True)
-    assert {(row["accuracy"], row["parameters"]) for row in front} == {member.fitness.values for member in result.hall_of_fame}
+    assert [row["accuracy"] for row in front] == sorted(
+        (row["accuracy"] for row in front), reverse=True
+    )
+    assert {(row["accuracy"], row["parameters"]) for row in front} == {
+        member.fitness.values for member in result.hall_of_fame
+    }
     assert result.best is not None and result.best["id"] == front[0]["id"]
     after = [row["status"] for row in best[len(front) :]]
     assert after == sorted(after, reverse=True)  # ok, then diverged
@@ -672,7 +832,11 @@ def test_non_dominated_rows_are_those_of_the_definition(objectives: int) -> None
         quality[rng.random(40) < 0.1] = -np.inf
         among = rng.random(40) < 0.8
         wanted = [
-            bool(among[i]) and not any((quality[j] >= quality[i]).all() and (quality[j] > quality[i]).any() for j in np.flatnonzero(among))
+            bool(among[i])
+            and not any(
+                (quality[j] >= quality[i]).all() and (quality[j] > quality[i]).any()
+                for j in np.flatnonzero(among)
+            )
             for i in range(40)
         ]
         assert non_dominated(quality, among).tolist() == wanted
@@ -681,14 +845,34 @@ def test_non_dominated_rows_are_those_of_the_definition(objectives: int) -> None
 
 def test_a_run_in_which_everything_fails_says_so(tmp_path: Path) -> None:
     """In its progress and its result; no number is shown where there is none."""
-    sets = [*TOY, *small("random_search"), "search.budget=1", "evaluator.max_parameters=1", "evaluator.timeout=1"]
-    done = Progress(3, 1.0, 0, float("nan"), float("nan"), "", 0.0, {"candidates": 3, "diverged": 2, "timed_out": 1})
+    sets = [
+        *TOY,
+        *small("random_search"),
+        "search.budget=1",
+        "evaluator.max_parameters=1",
+        "evaluator.timeout=1",
+    ]
+    done = Progress(
+        3,
+        1.0,
+        0,
+        float("nan"),
+        float("nan"),
+        "",
+        0.0,
+        {"candidates": 3, "diverged": 2, "timed_out": 1},
+    )
     display = Display("toy", "accuracy", 10, 0.0, console(), steady=True)
     assert display._line(done).endswith("none could be evaluated: 2 diverged, 1 timed out")
     assert "nan" not in display._line(done)
     folder = tmp_path / "a run"
     assert subprocess.run(command(folder, sets), capture_output=True, check=False).returncode == 2
-    shown = subprocess.run([sys.executable, "-m", "evoml", "show", str(folder)], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, "-m", "evoml", "show", str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert "no candidate could be evaluated:" in shown and "over budget" in shown
 
 
@@ -696,7 +880,10 @@ def test_hints_can_be_pasted(tmp_path: Path) -> None:
     folder = tmp_path / "a run"
     sets = [*TOY, *small("nsga2"), 'evaluator.objectives=["accuracy","parameters"]']
     done = subprocess.run(command(folder, sets), capture_output=True, text=True, check=True)
-    assert f"evoml evaluate '{folder}' --preset final" in done.stdout and f"evoml export '{folder}' --to torch" in done.stdout
+    assert (
+        f"evoml evaluate '{folder}' --preset final" in done.stdout
+        and f"evoml export '{folder}' --to torch" in done.stdout
+    )
     again = subprocess.run(command(folder, sets), capture_output=True, text=True, check=False)
     assert again.returncode == 2 and f"`evoml resume '{folder}'`" in again.stderr
 
@@ -704,24 +891,32 @@ def test_hints_can_be_pasted(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "evoml", "show", str(folder), *more]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert "the Pareto front: none is better in accuracy, parameters at once; its first 1, --best shows more" in show()
-    assert "behind the front:" in show("--best", "40") and "behind the front" not in show("--best", "2")
+    assert (
+        "the Pareto front: none is better in accuracy, parameters at once; its first 1, --best "
+        "shows more" in show()
+    )
+    assert "behind the front:" in show("--best", "40") and "behind the front" not in show(
+        "--best", "2"
+    )
     fronts = [row["front"] for row in json.loads(show("--best", "40", "--json"))["best"]]
     assert fronts == sorted(fronts, reverse=True) and True in fronts and False in fronts
 
 
-# -- the real evaluators ---------------------------------------------------------------------------------------------------
+# -- the real evaluators ---------------------------------------------------------------------------
 
 
 def test_a_table_is_searched_with_simulated_seconds(data_folder: Path, tmp_path: Path) -> None:
     sets = [
-        "space.name=nasbench201", "evaluator.name=table", "task.name=table", f'task.data="{data_folder / "nasbench201_cifar10.npz"}"',
-        "strategy.population=10", "strategy.tournament=3", "search.training_seconds=20000",
+        "space.name=nasbench201", "evaluator.name=table", "task.name=table",
+        f'task.data="{data_folder / "nasbench201_cifar10.npz"}"', "strategy.population=10",
+        "strategy.tournament=3", "search.training_seconds=20000",
     ]  # fmt: skip
     search = started(tmp_path / "run", *sets)
     assert (search.window, search.workers, search.costly) == (1, 1, False)
     result = search.run()
-    assert result.reason == "training_seconds" and result.best is not None and result.test is not None
+    assert (
+        result.reason == "training_seconds" and result.best is not None and result.test is not None
+    )
     table, _ = Problem(stored_config(tmp_path / "run")).archive(tmp_path / "run").table(["seconds"])
     seconds = table["seconds"].to_pylist()
     assert sum(seconds[:-1]) < 20_000 <= sum(seconds)
@@ -741,18 +936,35 @@ def test_networks_are_trained_alike_in_this_process_and_in_others(tmp_path: Path
 def test_networks_of_few_parameters_are_on_the_front(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     sets = [text for text in TRAINED if "tournament" not in text]
-    sets += ["strategy.name=nsga2", 'evaluator.objectives=["accuracy","parameters"]', "evaluator.max_parameters=400", "workers=1"]
+    sets += [
+        "strategy.name=nsga2",
+        'evaluator.objectives=["accuracy","parameters"]',
+        "evaluator.max_parameters=400",
+        "workers=1",
+    ]
     result = started(tmp_path / "run", *sets, "search.budget=12").run()
     found = rows(tmp_path / "run")
     assert {"ok", "over_budget"} == {row["status"] for row in found}
-    assert all(row["parameters"] <= 400 if row["status"] == "ok" else row["parameters"] == np.inf for row in found)
-    assert min(row["parameters"] for row in found) in [member.fitness.values[1] for member in result.hall_of_fame]
+    assert all(
+        row["parameters"] <= 400 if row["status"] == "ok" else row["parameters"] == np.inf
+        for row in found
+    )
+    assert min(row["parameters"] for row in found) in [
+        member.fitness.values[1] for member in result.hall_of_fame
+    ]
     assert all(member.fitness.values[1] <= 400 for member in result.hall_of_fame)
 
 
 def test_networks_that_diverge_are_results(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    sets = [*TRAINED, "evaluator.lr=1000", "evaluator.clip=0", "evaluator.epochs=3", "search.budget=5", "workers=1"]
+    sets = [
+        *TRAINED,
+        "evaluator.lr=1000",
+        "evaluator.clip=0",
+        "evaluator.epochs=3",
+        "search.budget=5",
+        "workers=1",
+    ]
     result = started(tmp_path / "run", *sets).run()
     found = rows(tmp_path / "run")
     assert len(found) == 5 and "diverged" in {row["status"] for row in found}

@@ -25,7 +25,8 @@ SPACE = nasbench201.NASBench201Space(nasbench201.Settings())
 STRATEGIES = [
     name
     for name in names("strategies")
-    if not class_of(load("strategies", name)).generational and not issubclass(class_of(load("strategies", name)), Learner)
+    if not class_of(load("strategies", name)).generational
+    and not issubclass(class_of(load("strategies", name)), Learner)
 ]  # one candidate at a time
 BOTH = (1.0, -1.0)
 
@@ -34,7 +35,12 @@ def box(weights: tuple[float, ...] = (1.0,), space: Any = SPACE) -> base.Toolbox
     return toolbox(space, NoEvaluator(directions(weights)))
 
 
-def made(name: str, weights: tuple[float, ...] = (1.0,), given: tuple[Genotype, ...] = (), **settings: Any) -> Any:
+def made(
+    name: str,
+    weights: tuple[float, ...] = (1.0,),
+    given: tuple[Genotype, ...] = (),
+    **settings: Any,
+) -> Any:
     """A strategy, with those of these settings that it has."""
     module = load("strategies", name)
     known = {key: value for key, value in settings.items() if key in module.Settings.model_fields}
@@ -47,7 +53,9 @@ def scored(population: Population, space: Any = SPACE) -> Population:
         number = crc32(key.encode())
         failed = number % 13 == 0
         worst = [0.0 if weight > 0 else np.inf for weight in population.weights]
-        population.fitness[index] = worst if failed else [number % 101 / 100, float(number % 53)][: len(population.weights)]
+        population.fitness[index] = (
+            worst if failed else [number % 101 / 100, float(number % 53)][: len(population.weights)]
+        )
         population.status[index] = DIVERGED if failed else OK
     return population
 
@@ -63,16 +71,21 @@ def genotypes(population: Population) -> list[Genotype]:
     return [population.genotype(index) for index in range(len(population))]
 
 
-# -- the contract ----------------------------------------------------------------------------------------------------------
+# -- the contract ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("weights", [(1.0,), BOTH], ids=len)
 def test_a_state_brings_a_strategy_back_at_any_time(weights: tuple[float, ...], name: str) -> None:
-    """Also with candidates in flight; the state is taken before they are told, and lets itself be told them."""
+    """Also with candidates in flight; the state is taken before they are told, and lets itself be
+    told them.
+    """
     one, flying = made(name, weights, population=6, tournament=3), []
     for id in range(40):
-        state = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in one.state_dict().items()}
+        state = {
+            key: value.copy() if isinstance(value, np.ndarray) else value
+            for key, value in one.state_dict().items()
+        }
         other = made(name, weights, population=6, tournament=3)
         other.load_state_dict(_copied(state))
         asked, again = one.ask(np.array([id])), other.ask(np.array([id]))
@@ -82,7 +95,9 @@ def test_a_state_brings_a_strategy_back_at_any_time(weights: tuple[float, ...], 
         if len(flying) > 2 or not len(asked):
             done = flying.pop(0)
             one.tell(scored(done))
-    assert np.array_equal(one.fitness, one.alive.fitness[:, 0]) or sorted(one.fitness) == sorted(one.alive.fitness[:, 0])
+    assert np.array_equal(one.fitness, one.alive.fitness[:, 0]) or sorted(one.fitness) == sorted(
+        one.alive.fitness[:, 0]
+    )
 
 
 def _copied(value: Any) -> Any:
@@ -143,25 +158,31 @@ def test_every_given_genotype_is_used(name: str) -> None:
     assert set(given) <= set(found)
 
 
-# -- random search ---------------------------------------------------------------------------------------------------------
+# -- random search ---------------------------------------------------------------------------------
 
 
 def test_random_search_does_not_look_at_results() -> None:
     one, other = made("random_search", population=5), made("random_search", population=5)
     for id in range(20):
         asked, same = one.ask(np.array([id])), other.ask(np.array([id]))
-        assert genotypes(asked) == genotypes(same) == genotypes(SPACE.random(streams(3, INITIAL, np.array([id]))))
+        assert (
+            genotypes(asked)
+            == genotypes(same)
+            == genotypes(SPACE.random(streams(3, INITIAL, np.array([id]))))
+        )
         one.tell(scored(asked))
         same.fitness[:], same.status[:] = -asked.fitness, OK
         other.tell(same)
 
 
-# -- aging evolution -------------------------------------------------------------------------------------------------------
+# -- aging evolution -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("replace", ["oldest", "worst"])
 def test_aging_evolution_is_the_published_loop(replace: str) -> None:
-    """A population as a list, as the paper writes it: sample, mutate the best, append, and remove one."""
+    """A population as a list, as the paper writes it: sample, mutate the best, append, and remove
+    one.
+    """
     strategy = made("aging_evolution", population=7, tournament=3, replace=replace)
     alive: list[tuple[float, int, Genotype]] = []  # oldest first
     places: list[tuple[float, int, Genotype]] = []
@@ -172,7 +193,9 @@ def test_aging_evolution_is_the_published_loop(replace: str) -> None:
         else:  # the draw is of places, where a newcomer takes that of whoever goes
             sample = [places[at] for at in below(streams(3, SELECT, ids), 3, 7)[0]]
             _, parent, chosen = max(sample, key=lambda member: member[0])
-            child = SPACE.mutate(Population.of(SPACE.schema, [chosen]), np.zeros(1, np.int64), streams(3, VARY, ids)).genotype(0)
+            child = SPACE.mutate(
+                Population.of(SPACE.schema, [chosen]), np.zeros(1, np.int64), streams(3, VARY, ids)
+            ).genotype(0)
         asked = step(strategy, id)
         assert asked.genotype(0) == child and asked.parents[0, 0] == parent
         newcomer = (float(asked.fitness[0, 0]), id, child)
@@ -189,7 +212,9 @@ def test_aging_evolution_is_the_published_loop(replace: str) -> None:
 
 
 def test_who_is_replaced_is_the_worst_however_many_come() -> None:
-    one, other = (made("aging_evolution", population=5, tournament=2, replace="worst") for _ in range(2))
+    one, other = (
+        made("aging_evolution", population=5, tournament=2, replace="worst") for _ in range(2)
+    )
     people = scored(SPACE.random(streams(1, 1, np.arange(30))))
     people.ids[:] = np.arange(30)
     one.tell(people[:])
@@ -207,11 +232,15 @@ def test_the_compiled_loop_leaves_the_worst_to_the_toolbox() -> None:
 
     evaluator = of("evoml.evaluators.execution", _stages=[object.__new__(_fused_kernels.Backend)])
     for replace, fits in (("oldest", True), ("worst", False)):
-        strategy = of("evoml.strategies.aging_evolution", settings=aging_evolution.Settings(replace=replace))
-        assert _fused_kernels.Engine.fits(of("evoml.spaces.automl_zero"), strategy, evaluator) is fits
+        strategy = of(
+            "evoml.strategies.aging_evolution", settings=aging_evolution.Settings(replace=replace)
+        )
+        assert (
+            _fused_kernels.Engine.fits(of("evoml.spaces.automl_zero"), strategy, evaluator) is fits
+        )
 
 
-# -- tournament ------------------------------------------------------------------------------------------------------------
+# -- tournament ------------------------------------------------------------------------------------
 
 
 def test_the_tournament_removes_nobody_and_grows_with_the_population() -> None:
@@ -226,7 +255,7 @@ def test_the_tournament_removes_nobody_and_grows_with_the_population() -> None:
     assert strategy.fitness.tolist() == people
 
 
-# -- NSGA-II ---------------------------------------------------------------------------------------------------------------
+# -- NSGA-II ---------------------------------------------------------------------------------------
 
 
 def _individual(id: int, values: tuple[float, ...]) -> Any:
@@ -243,10 +272,17 @@ def test_a_generation_of_nsga2_is_deaps() -> None:
         # A value that is worse than all others stands for a failure.
         children.append(_individual(id, (-1.0, 1000.0) if failed else tuple(child.fitness[0])))
         if id % 8 == 7:
-            parents, children = sorted(tools.selNSGA2([*parents, *children], 8), key=lambda member: member.id), []
+            parents, children = (
+                sorted(tools.selNSGA2([*parents, *children], 8), key=lambda member: member.id),
+                [],
+            )
             assert strategy.alive.ids.tolist() == [member.id for member in parents]
             fronts = tools.sortNondominated(parents, 8)
-            rank = {member.id: (number, -member.fitness.crowding_dist) for number, front in enumerate(fronts) for member in _crowded(front)}
+            rank = {
+                member.id: (number, -member.fitness.crowding_dist)
+                for number, front in enumerate(fronts)
+                for member in _crowded(front)
+            }
             order = strategy.alive.ids[strategy.order].tolist()
             assert [rank[id][0] for id in order] == sorted(number for number, _ in rank.values())
             if not (strategy.alive.status != OK).any():
@@ -265,7 +301,10 @@ def test_who_failed_is_behind_everyone_who_did_not(weights: tuple[float, ...]) -
     people = SPACE.random(streams(0, 1, np.arange(20))).weighted(weights)
     people.fitness[:], people.status[:] = chance.random((20, len(weights))) * 100, OK
     failed = np.array([3, 8, 14])
-    people.fitness[failed], people.status[failed] = [0.0 if weight > 0 else np.inf for weight in weights], DIVERGED
+    people.fitness[failed], people.status[failed] = (
+        [0.0 if weight > 0 else np.inf for weight in weights],
+        DIVERGED,
+    )
     strategy = made("nsga2", weights, population=20)
     strategy.tell(people)
     assert set(strategy.order[-3:].tolist()) == set(failed.tolist())
@@ -296,7 +335,7 @@ def test_parents_win_binary_tournaments() -> None:
     assert np.abs(shares - np.array([2 * (20 - rank) - 1 for rank in range(20)]) / 400).max() < 0.02
 
 
-# -- local search ----------------------------------------------------------------------------------------------------------
+# -- local search ----------------------------------------------------------------------------------
 
 
 def _climb(strategy: Any, count: int, space: Any = SPACE) -> list[Population]:
@@ -310,7 +349,9 @@ def _climb(strategy: Any, count: int, space: Any = SPACE) -> list[Population]:
 
 
 @pytest.mark.parametrize("weights", [(1.0,), BOTH], ids=len)
-def test_local_search_climbs_to_a_point_without_better_neighbours(weights: tuple[float, ...]) -> None:
+def test_local_search_climbs_to_a_point_without_better_neighbours(
+    weights: tuple[float, ...],
+) -> None:
     strategy, points = made("local_search", weights), []
     keys: set[str] = set()
     for id in range(300):
@@ -319,7 +360,13 @@ def test_local_search_climbs_to_a_point_without_better_neighbours(weights: tuple
         assert key not in keys
         keys.add(key)
         if len(strategy.point) and (not points or points[-1][1] != strategy.point.genotype(0)):
-            points.append((float(strategy.point.quality[0]), strategy.point.genotype(0), int(strategy.point.ids[0])))
+            points.append(
+                (
+                    float(strategy.point.quality[0]),
+                    strategy.point.genotype(0),
+                    int(strategy.point.ids[0]),
+                )
+            )
     assert len(points) > 3
     for (quality, genotype, id), (after, other, _) in pairwise(points):
         assert 0 <= id < 300
@@ -347,7 +394,7 @@ def test_local_search_knows_when_there_is_no_more() -> None:
     assert len(strategy.ask(np.array([len(keys)]))) == 0
 
 
-# -- on a benchmark --------------------------------------------------------------------------------------------------------
+# -- on a benchmark --------------------------------------------------------------------------------
 
 
 def test_strategies_that_learn_beat_the_one_that_does_not(data_folder: Path) -> None:
@@ -360,7 +407,11 @@ def test_strategies_that_learn_beat_the_one_that_does_not(data_folder: Path) -> 
         best = []
         for seed in range(12):
             module = load("strategies", name)
-            known = {key: value for key, value in {"population": 10, "tournament": 3}.items() if key in module.Settings.model_fields}
+            known = {
+                key: value
+                for key, value in {"population": 10, "tournament": 3}.items()
+                if key in module.Settings.model_fields
+            }
             strategy = class_of(module)(toolbox(SPACE, evaluator), module.Settings(**known), seed)
             scores = []
             for id in range(100):

@@ -1,4 +1,6 @@
-"""The supernet: the same mathematics as DARTS's own structure, module by module, and what strategies use it for."""
+"""The supernet: the same mathematics as DARTS's own structure, module by module, and what
+strategies use it for.
+"""
 
 import subprocess
 import sys
@@ -32,7 +34,9 @@ def darts(size=(1, 8, 8), operations: str = "darts", filters: int = 4, blocks: i
 
 def benchmark201(size=(1, 8, 8), filters: int = 3) -> Supernet:
     return nasbench201.NASBench201Space(
-        nasbench201.Settings.model_validate({"skeleton": {"filters": filters, "cells": 1, "reductions": 1}})
+        nasbench201.Settings.model_validate(
+            {"skeleton": {"filters": filters, "cells": 1, "reductions": 1}}
+        )
     ).supernet(size, CLASSES)
 
 
@@ -46,7 +50,9 @@ def images(net: Supernet, count: int = 6, seed: int = 1) -> tuple[np.ndarray, np
 def mixes(net: Supernet, share: float = 1.0, seed: int = 2) -> np.ndarray:
     """Positive numbers for a share of the options that there are."""
     rng = np.random.default_rng(seed)
-    return rng.random(net.available.shape) * (rng.random(net.available.shape) < share) * net.available
+    return (
+        rng.random(net.available.shape) * (rng.random(net.available.shape) < share) * net.available
+    )
 
 
 def there(net: Supernet) -> np.ndarray:
@@ -59,24 +65,33 @@ def there(net: Supernet) -> np.ndarray:
 
 def both(net: Supernet, affine: bool = False, **how) -> tuple[SharedWeights, ReferenceSupernet]:
     """In float64 with the same weights, normalisations' scales and shifts drawn too."""
-    shared, reference = SharedWeights(net, 3, "float64", affine=affine, **how), ReferenceSupernet(net, affine).double()
+    shared, reference = (
+        SharedWeights(net, 3, "float64", affine=affine, **how),
+        ReferenceSupernet(net, affine).double(),
+    )
     rng = np.random.default_rng(0)
     for place in shared._places.values():
         part = slice(place.start, place.start + place.primitive.parameters)
         if place.primitive.kind == "bn":
-            shared.weights[part] += rng.normal(size=part.stop - part.start) * 0.3 * shared.decayed[part]
+            shared.weights[part] += (
+                rng.normal(size=part.stop - part.start) * 0.3 * shared.decayed[part]
+            )
     with torch.no_grad():
         for view, parameter in shared.pairs(reference):
             parameter.copy_(view)
     return shared, reference
 
 
-def wanted(reference: ReferenceSupernet, shared: SharedWeights, x, y, mix, smoothing: float = 0.0) -> tuple[float, np.ndarray, np.ndarray]:
+def wanted(
+    reference: ReferenceSupernet, shared: SharedWeights, x, y, mix, smoothing: float = 0.0
+) -> tuple[float, np.ndarray, np.ndarray]:
     """Loss and gradients of the plain model through autograd."""
     amounts = torch.tensor(mix, requires_grad=True)
     reference.zero_grad()
     loss = functional.cross_entropy(
-        reference(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), amounts), torch.from_numpy(y), label_smoothing=smoothing
+        reference(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), amounts),
+        torch.from_numpy(y),
+        label_smoothing=smoothing,
     )
     loss.backward()
     flat = np.zeros_like(shared.weights)
@@ -87,8 +102,9 @@ def wanted(reference: ReferenceSupernet, shared: SharedWeights, x, y, mix, smoot
 
 
 NETS = {
-    "darts": darts, "amoebanet": lambda: darts(operations="amoebanet"), "nasnet": lambda: darts(operations="nasnet"),
-    "enas": lambda: darts(operations="enas"), "odd sizes": lambda: darts((3, 7, 9), filters=5), "four blocks": lambda: darts(blocks=4),
+    "darts": darts, "amoebanet": lambda: darts(operations="amoebanet"),
+    "nasnet": lambda: darts(operations="nasnet"), "enas": lambda: darts(operations="enas"),
+    "odd sizes": lambda: darts((3, 7, 9), filters=5), "four blocks": lambda: darts(blocks=4),
     "nasbench201": benchmark201, "nasbench201 odd": lambda: benchmark201((2, 8, 12), 5),
 }  # fmt: skip
 
@@ -107,15 +123,21 @@ def test_same_as_plain(name: str, affine: bool) -> None:
         assert np.abs(found.weights - of_weights).max() < 1e-10
         assert np.abs(found.mix - of_mix)[there(net)].max() < 1e-10
         some = shared.gradients(x, y, mix, of_weights=False)
-        assert some.weights is None and np.abs(some.mix - of_mix)[there(net) & (mix > 0)].max() < 1e-10
+        assert (
+            some.weights is None and np.abs(some.mix - of_mix)[there(net) & (mix > 0)].max() < 1e-10
+        )
         assert not some.mix[mix == 0].any()
         assert shared.gradients(x, y, mix, of_mix=False).mix is None
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "stride"), [(4, 4, 1), (4, 4, 2), (4, 6, 1), (6, 3, 2), (3, 3, 3)])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "stride"), [(4, 4, 1), (4, 4, 2), (4, 6, 1), (6, 3, 2), (3, 3, 3)]
+)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_layer(layer: str, inputs: int, outputs: int, stride: int) -> None:
-    """As one of two options, as the only layer of a node that several read, in front of a concatenation, and in a sum where the others are smaller."""
+    """As one of two options, as the only layer of a node that several read, in front of a
+    concatenation, and in a sum where the others are smaller.
+    """
     try:
         primitives(layer, inputs, outputs, stride)
     except ValueError:
@@ -123,11 +145,25 @@ def test_every_layer(layer: str, inputs: int, outputs: int, stride: int) -> None
     build = Builder((2, 7, 6))
     stem = build.layer(0, "stem_3x3", inputs)
     alone = build.layer(stem, layer, outputs, stride)
-    open_ = build.node([Edge(stem, layer, outputs, stride, option=(0, 0)), Edge(stem, "conv_3x3", outputs, stride, option=(0, 1))])
-    again = build.node(
-        [Edge(alone, "identity", outputs), Edge(alone, "conv_1x1", outputs, option=(1, 1)), Edge(open_, "identity", outputs, option=(1, 0))]
+    open_ = build.node(
+        [
+            Edge(stem, layer, outputs, stride, option=(0, 0)),
+            Edge(stem, "conv_3x3", outputs, stride, option=(0, 1)),
+        ]
     )
-    uneven = build.node([Edge(stem, layer, outputs, stride, option=(2, 0)), Edge(stem, "conv_3x3", outputs, 1, option=(2, 1))])
+    again = build.node(
+        [
+            Edge(alone, "identity", outputs),
+            Edge(alone, "conv_1x1", outputs, option=(1, 1)),
+            Edge(open_, "identity", outputs, option=(1, 0)),
+        ]
+    )
+    uneven = build.node(
+        [
+            Edge(stem, layer, outputs, stride, option=(2, 0)),
+            Edge(stem, "conv_3x3", outputs, 1, option=(2, 1)),
+        ]
+    )
     parts = [
         Edge(alone, "identity", outputs),
         Edge(again, "identity", outputs),
@@ -141,7 +177,10 @@ def test_every_layer(layer: str, inputs: int, outputs: int, stride: int) -> None
     loss, of_weights, of_mix = wanted(reference, shared, x, y, mix)
     found = shared.gradients(x, y, mix)
     assert found.loss == pytest.approx(loss, abs=1e-10)
-    assert np.abs(found.weights - of_weights).max() < 1e-10 and np.abs(found.mix - of_mix).max() < 1e-10
+    assert (
+        np.abs(found.weights - of_weights).max() < 1e-10
+        and np.abs(found.mix - of_mix).max() < 1e-10
+    )
     some = shared.gradients(x, y, mix, of_weights=False)
     assert np.abs(some.mix - of_mix).max() < 1e-10
 
@@ -169,13 +208,25 @@ def test_three_steps_of_darts(second: bool) -> None:
     relax = lambda values: torch.softmax(values, -1)
     sgd = torch.optim.SGD(reference.parameters(), xi, momentum, weight_decay=decay)
     adam = torch.optim.Adam([parameter], 3e-4, (0.5, 0.999), weight_decay=1e-3)
-    of_weights, of_mix = Momentum(len(shared.weights), momentum, decay), Adam(alpha.shape, (0.5, 0.999), 1e-3)
+    of_weights, of_mix = (
+        Momentum(len(shared.weights), momentum, decay),
+        Adam(alpha.shape, (0.5, 0.999), 1e-3),
+    )
     for step in range(3):
         train, valid = images(net, batch, 10 + step), images(net, batch, 20 + step)
-        t, v = ((torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(y)) for x, y in (train, valid))
+        t, v = (
+            (torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(y))
+            for x, y in (train, valid)
+        )
         if second:
-            buffers = [sgd.state[each]["momentum_buffer"] for each in reference.parameters()] if step else None
-            parameter_grad = second_order(reference, parameter, t, v, relax, xi, momentum, decay, buffers)
+            buffers = (
+                [sgd.state[each]["momentum_buffer"] for each in reference.parameters()]
+                if step
+                else None
+            )
+            parameter_grad = second_order(
+                reference, parameter, t, v, relax, xi, momentum, decay, buffers
+            )
             slope = unrolled(shared, alpha, train, valid, xi, momentum, decay, of_weights.velocity)
         else:
             parameter_grad = first_order(reference, parameter, v, relax)
@@ -189,7 +240,12 @@ def test_three_steps_of_darts(second: bool) -> None:
         functional.cross_entropy(reference(t[0], relax(parameter.detach())), t[1]).backward()
         torch.nn.utils.clip_grad_norm_(reference.parameters(), 5.0)
         sgd.step()
-        of_weights.step(shared.weights, clipped(shared.gradients(*train, softmax(alpha), of_mix=False).weights, 5.0), xi, shared.decayed)
+        of_weights.step(
+            shared.weights,
+            clipped(shared.gradients(*train, softmax(alpha), of_mix=False).weights, 5.0),
+            xi,
+            shared.decayed,
+        )
         assert np.abs(alpha - parameter.detach().numpy()).max() < 1e-10
         for view, value in shared.pairs(reference):
             assert (view - value).abs().max() < 1e-10
@@ -204,30 +260,60 @@ def through_softmax(gradient: np.ndarray, probabilities: np.ndarray) -> np.ndarr
     return probabilities * (gradient - (gradient * probabilities).sum(-1, keepdims=True))
 
 
-def unrolled(shared: SharedWeights, alpha, train, valid, xi: float, momentum: float, decay: float, velocity: np.ndarray) -> np.ndarray:
+def unrolled(
+    shared: SharedWeights,
+    alpha,
+    train,
+    valid,
+    xi: float,
+    momentum: float,
+    decay: float,
+    velocity: np.ndarray,
+) -> np.ndarray:
     """DARTS's second-order gradient on flat weights."""
     mix, weights = softmax(alpha), shared.weights
     g = shared.gradients(*train, mix, of_mix=False).weights
-    ahead = shared.gradients(*valid, mix, weights=weights - xi * (momentum * velocity + g + decay * weights * shared.decayed))
+    ahead = shared.gradients(
+        *valid,
+        mix,
+        weights=weights - xi * (momentum * velocity + g + decay * weights * shared.decayed),
+    )
     step = 0.01 / np.linalg.norm(ahead.weights)
     sides = [
-        through_softmax(shared.gradients(*train, mix, weights=weights + move * ahead.weights, of_weights=False).mix, mix)
+        through_softmax(
+            shared.gradients(
+                *train, mix, weights=weights + move * ahead.weights, of_weights=False
+            ).mix,
+            mix,
+        )
         for move in (step, -step)
     ]
     return through_softmax(ahead.mix, mix) - xi * (sides[0] - sides[1]) / (2 * step)
 
 
-@pytest.mark.parametrize(("channels", "outputs", "kernel", "dilation", "stride"), [
-    (16, 16, 3, 1, 1), (8, 5, 5, 2, 2), (3, 7, 7, 1, 1), (5, 33, 3, 2, 3), (32, 19, 5, 1, 2), (1, 1, 3, 1, 1), (24, 48, 3, 1, 1),
-])  # fmt: skip
-def test_separable_kernels(channels: int, outputs: int, kernel: int, dilation: int, stride: int) -> None:
+@pytest.mark.parametrize(
+    ("channels", "outputs", "kernel", "dilation", "stride"),
+    [
+        (16, 16, 3, 1, 1), (8, 5, 5, 2, 2), (3, 7, 7, 1, 1), (5, 33, 3, 2, 3), (32, 19, 5, 1, 2),
+        (1, 1, 3, 1, 1), (24, 48, 3, 1, 1),
+    ],
+)  # fmt: skip
+def test_separable_kernels(
+    channels: int, outputs: int, kernel: int, dilation: int, stride: int
+) -> None:
     rng = np.random.default_rng(0)
-    x, narrow, wide = rng.normal(size=(3, 6, 7, channels)), rng.normal(size=(channels, kernel**2)), rng.normal(size=(outputs, channels))
+    x, narrow, wide = (
+        rng.normal(size=(3, 6, 7, channels)),
+        rng.normal(size=(channels, kernel**2)),
+        rng.normal(size=(outputs, channels)),
+    )
     scale, shift = rng.normal(size=(2, channels))
     given, first, second = (torch.tensor(each, requires_grad=True) for each in (x, narrow, wide))
     inner = functional.relu(given * torch.tensor(scale) + torch.tensor(shift)).permute(0, 3, 1, 2)
     padding = dilation * (kernel - 1) // 2
-    middle = functional.conv2d(inner, first.view(channels, 1, kernel, kernel), None, stride, padding, dilation, channels)
+    middle = functional.conv2d(
+        inner, first.view(channels, 1, kernel, kernel), None, stride, padding, dilation, channels
+    )
     want = functional.conv2d(middle, second.view(outputs, channels, 1, 1)).permute(0, 2, 3, 1)
     g, slope = rng.normal(size=want.shape), rng.normal(size=(4, outputs))
     out, moments = np.empty(want.shape), np.empty((2, outputs))
@@ -237,11 +323,20 @@ def test_separable_kernels(channels: int, outputs: int, kernel: int, dilation: i
     assert np.abs(moments[1] - 1 / np.sqrt(out.var((0, 1, 2)) + 1e-5)).max() < 1e-8
     want.backward(torch.tensor(slope[0] * g + slope[1] * (out - slope[2]) + slope[3]))
     mean, before = rng.normal(size=channels), rng.normal(size=x.shape)
-    to_narrow, to_wide, to_x, sums = np.empty_like(narrow), np.empty_like(wide), before.copy(), np.empty((2, channels))
+    to_narrow, to_wide, to_x, sums = (
+        np.empty_like(narrow),
+        np.empty_like(wide),
+        before.copy(),
+        np.empty((2, channels)),
+    )
     how = (g, out, slope, x, scale, shift, 0.0, narrow, wide, kernel, dilation, stride)
     separable_back(*how, True, to_narrow, to_wide, True, True, mean, to_x, sums)
     behind = given.grad.numpy() / scale
-    for found, true in ((to_narrow, first.grad.numpy()), (to_wide, second.grad.numpy()), (to_x - before, behind)):
+    for found, true in (
+        (to_narrow, first.grad.numpy()),
+        (to_wide, second.grad.numpy()),
+        (to_x - before, behind),
+    ):
         assert np.abs(found - true).max() < 1e-10
     separable_back(*how, False, to_narrow, to_wide, True, False, mean, to_x, sums)
     assert np.abs(to_x - behind).max() < 1e-10
@@ -270,7 +365,10 @@ def test_an_empty_node_is_zeros() -> None:
     (x, y), nothing = images(net), np.zeros(net.available.shape)
     loss, of_weights, _ = wanted(reference, shared, x, y, nothing)
     found = shared.gradients(x, y, nothing)
-    assert found.loss == pytest.approx(loss, abs=1e-12) and np.abs(found.weights - of_weights).max() < 1e-12
+    assert (
+        found.loss == pytest.approx(loss, abs=1e-12)
+        and np.abs(found.weights - of_weights).max() < 1e-12
+    )
 
 
 def test_other_weights_leave_its_own() -> None:
@@ -279,7 +377,9 @@ def test_other_weights_leave_its_own() -> None:
     (x, y), mix, before = images(net), mixes(net), shared.weights.copy()
     other = SharedWeights(net, 9, "float64")
     found = shared.gradients(x, y, mix, weights=other.weights)
-    assert np.array_equal(found.weights, other.gradients(x, y, mix).weights) and np.array_equal(shared.weights, before)
+    assert np.array_equal(found.weights, other.gradients(x, y, mix).weights) and np.array_equal(
+        shared.weights, before
+    )
     shared.weights[:] = other.weights
     assert shared.gradients(x, y, mix).loss == found.loss
 
@@ -289,29 +389,46 @@ def test_score() -> None:
     shared, reference = both(net)
     (x, y), mix = images(net, 21), mixes(net, 0.6)
     logits = torch.cat(
-        [reference(torch.from_numpy(part.transpose(0, 3, 1, 2).copy()), torch.tensor(mix)) for part in np.array_split(x, 3)]
+        [
+            reference(torch.from_numpy(part.transpose(0, 3, 1, 2).copy()), torch.tensor(mix))
+            for part in np.array_split(x, 3)
+        ]
     ).detach()
     accuracy, loss = shared.score(x, y, mix, 8)
     assert accuracy == float((logits.argmax(1) == torch.from_numpy(y)).double().mean())
-    assert loss == pytest.approx(float(functional.cross_entropy(logits, torch.from_numpy(y))), abs=1e-10)
+    assert loss == pytest.approx(
+        float(functional.cross_entropy(logits, torch.from_numpy(y))), abs=1e-10
+    )
 
 
 def test_seeds_and_dtypes() -> None:
     net = darts()
     a, b, c = SharedWeights(net, 1), SharedWeights(net, 1, "float64"), SharedWeights(net, 2)
-    assert np.array_equal(a.weights, b.weights.astype(np.float32)) and not np.array_equal(a.weights, c.weights)
+    assert np.array_equal(a.weights, b.weights.astype(np.float32)) and not np.array_equal(
+        a.weights, c.weights
+    )
     (x, y), mix = images(net), mixes(net)
     first, second = a.gradients(x, y, mix), SharedWeights(net, 1).gradients(x, y, mix)
-    assert first.loss == second.loss and np.array_equal(first.weights, second.weights) and np.array_equal(first.mix, second.mix)
+    assert (
+        first.loss == second.loss
+        and np.array_equal(first.weights, second.weights)
+        and np.array_equal(first.mix, second.mix)
+    )
 
 
 def test_published_size() -> None:
     """1.930618 M trainable numbers in the supernet that the authors' code builds for CIFAR-10."""
     skeleton = {"filters": 16, "cells": 2, "reductions": 2, "stem": 3}
-    space = cell.CellSpace(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
+    space = cell.CellSpace(
+        cell.Settings.model_validate(
+            {"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}
+        )
+    )
     shared = SharedWeights(space.supernet((3, 32, 32), 10), 0)
     assert shared.decayed.sum() == 1_930_618
-    assert sum(each.numel() for each in ReferenceSupernet(shared.supernet).parameters()) == 1_930_618
+    assert (
+        sum(each.numel() for each in ReferenceSupernet(shared.supernet).parameters()) == 1_930_618
+    )
 
 
 def test_active() -> None:
@@ -319,9 +436,15 @@ def test_active() -> None:
     shared = SharedWeights(net, 0, "float64", affine=True)
     (x, y), mix = images(net), mixes(net, 0.3)
     used, found = shared.active(mix), shared.gradients(x, y, mix)
-    assert used.dtype == bool and not found.weights[~used].any() and np.mean(found.weights[used] != 0) > 0.9
+    assert (
+        used.dtype == bool
+        and not found.weights[~used].any()
+        and np.mean(found.weights[used] != 0) > 0.9
+    )
     assert shared.active(np.ones(net.available.shape)).all()
-    assert np.array_equal(shared.active(np.stack([mix, mixes(net, 0.3, 8)])), used | shared.active(mixes(net, 0.3, 8)))
+    assert np.array_equal(
+        shared.active(np.stack([mix, mixes(net, 0.3, 8)])), used | shared.active(mixes(net, 0.3, 8))
+    )
 
 
 def test_spent() -> None:
@@ -343,31 +466,58 @@ def test_spent() -> None:
 
 
 def test_child_of_a_cell() -> None:
-    """Where layers are equal, the derived network computes what the supernet does with its paths."""
-    settings = {"blocks": 2, "operations": "amoebanet", "output": "all", "skeleton": {"filters": 4, "cells": 1, "reductions": 1}}
+    """Where layers are equal, the derived network computes what the supernet does with its
+    paths.
+    """
+    settings = {
+        "blocks": 2,
+        "operations": "amoebanet",
+        "output": "all",
+        "skeleton": {"filters": 4, "cells": 1, "reductions": 1},
+    }
     space = cell.CellSpace(cell.Settings.model_validate(settings))
     net = space.supernet((1, 8, 8), CLASSES)
     shared, (x, y) = SharedWeights(net, 0, affine=True), images(net, 8)
-    shared.weights[:] += np.random.default_rng(0).normal(size=len(shared.weights)).astype(np.float32) * 0.1
+    shared.weights[:] += (
+        np.random.default_rng(0).normal(size=len(shared.weights)).astype(np.float32) * 0.1
+    )
     seen = 0
     for stream in range(40):
         genotype = space.random(np.array([stream], np.uint64)).genotype(0)
         same_as_child(
-            shared, space.network(genotype, (1, 8, 8), CLASSES), space.paths(genotype), x, y, "pool" not in space.format(genotype)
+            shared,
+            space.network(genotype, (1, 8, 8), CLASSES),
+            space.paths(genotype),
+            x,
+            y,
+            "pool" not in space.format(genotype),
         )
         seen += "pool" not in space.format(genotype)
     assert seen
 
 
 def test_child_of_nasbench201() -> None:
-    space = nasbench201.NASBench201Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}))
+    space = nasbench201.NASBench201Space(
+        nasbench201.Settings.model_validate(
+            {"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}
+        )
+    )
     net = space.supernet((1, 8, 8), CLASSES)
     shared, (x, y) = SharedWeights(net, 0, affine=True), images(net, 8)
     for ops in ([3, 2, 1, 4, 0, 3], [4, 4, 4, 4, 4, 4], [1, 3, 0, 2, 3, 3]):
-        same_as_child(shared, space.network(space.cell(ops), (1, 8, 8), CLASSES), space.paths(space.cell(ops)), x, y, True)
+        same_as_child(
+            shared,
+            space.network(space.cell(ops), (1, 8, 8), CLASSES),
+            space.paths(space.cell(ops)),
+            x,
+            y,
+            True,
+        )
 
 
-def same_as_child(shared: SharedWeights, network: Network, paths: np.ndarray, x, y, equal: bool) -> None:
+def same_as_child(
+    shared: SharedWeights, network: Network, paths: np.ndarray, x, y, equal: bool
+) -> None:
     module = Module(network).train()
     module.load_state_dict(shared.child(network))
     logits = module(torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32)))[0].detach()
@@ -377,8 +527,16 @@ def same_as_child(shared: SharedWeights, network: Network, paths: np.ndarray, x,
 
 
 def test_child_that_does_not_fit() -> None:
-    space = nasbench201.NASBench201Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}))
-    wide = nasbench201.NASBench201Space(nasbench201.Settings.model_validate({"skeleton": {"filters": 4, "cells": 1, "reductions": 1}}))
+    space = nasbench201.NASBench201Space(
+        nasbench201.Settings.model_validate(
+            {"skeleton": {"filters": 3, "cells": 1, "reductions": 1}}
+        )
+    )
+    wide = nasbench201.NASBench201Space(
+        nasbench201.Settings.model_validate(
+            {"skeleton": {"filters": 4, "cells": 1, "reductions": 1}}
+        )
+    )
     shared = SharedWeights(space.supernet((1, 8, 8), CLASSES), 0)
     with pytest.raises(ValueError, match="the supernet has no stem_3x3 of 4 channels into 'stem'"):
         shared.child(wide.network(wide.cell([3] * 6), (1, 8, 8), CLASSES))
@@ -415,13 +573,17 @@ before = peak()
 for _ in range(2):
     shared.gradients(x, y, mix)
 print(peak() - before, shared.bytes(64))
-"""
+"""  # noqa: E501
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of resident memory is read from /proc")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the peak of resident memory is read from /proc"
+)
 def test_memory() -> None:
     """The estimate is near what a step takes."""
-    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
+    )
     grown, estimated = map(int, done.stdout.split())
     assert grown / 1.5 < estimated < grown * 1.5
 
@@ -431,7 +593,10 @@ def test_memory_of_one_path() -> None:
     one = np.zeros(net.available.shape)
     one[:, 4] = 1
     shared = SharedWeights(net, 0)
-    assert shared.bytes(64) == memory(net, 64) and shared.bytes(64, one) == memory(net, 64, mix=one) < memory(net, 64) / 2
+    assert (
+        shared.bytes(64) == memory(net, 64)
+        and shared.bytes(64, one) == memory(net, 64, mix=one) < memory(net, 64) / 2
+    )
     assert SharedWeights(net, 0, "float64").bytes(64) == memory(net, 64, 8) > 1.5 * memory(net, 64)
 
 
@@ -444,11 +609,15 @@ def test_wanted_paths_are_not_kept() -> None:
     for wanted in (None, np.ones(net.available.shape, bool)):
         shared = SharedWeights(net, 0)
         shared.gradients(*images(net), one, wanted=wanted)
-        seen.append(sum(tensor.numel() for free in shared._buffers._free.values() for tensor in free))
+        seen.append(
+            sum(tensor.numel() for free in shared._buffers._free.values() for tensor in free)
+        )
     assert seen[1] <= 1.5 * seen[0]
 
 
-@pytest.mark.parametrize(("momentum", "decay", "nesterov"), [(0.9, 3e-4, False), (0.9, 0.0, True), (0.0, 0.1, False)])
+@pytest.mark.parametrize(
+    ("momentum", "decay", "nesterov"), [(0.9, 3e-4, False), (0.9, 0.0, True), (0.0, 0.1, False)]
+)
 def test_momentum_is_torchs(momentum: float, decay: float, nesterov: bool) -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=7)
@@ -476,7 +645,10 @@ def test_adam_is_torchs(decay: float) -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(3, 4))
     parameter = torch.nn.Parameter(torch.tensor(values))
-    theirs, mine = torch.optim.Adam([parameter], 0.01, (0.5, 0.999), weight_decay=decay), Adam((3, 4), (0.5, 0.999), decay)
+    theirs, mine = (
+        torch.optim.Adam([parameter], 0.01, (0.5, 0.999), weight_decay=decay),
+        Adam((3, 4), (0.5, 0.999), decay),
+    )
     for step in range(5):
         g = rng.normal(size=(3, 4))
         parameter.grad = torch.tensor(g)
@@ -518,8 +690,12 @@ def test_batches() -> None:
     assert batches.count == 3
     seen = [batches.at(step) for step in range(6)]
     for images, labels in seen:
-        assert images.shape == (3, 4, 6, 2) and np.array_equal(images, x[labels].transpose(0, 2, 3, 1))
-    first, second = (np.concatenate([labels for _, labels in part]) for part in (seen[:3], seen[3:]))
+        assert images.shape == (3, 4, 6, 2) and np.array_equal(
+            images, x[labels].transpose(0, 2, 3, 1)
+        )
+    first, second = (
+        np.concatenate([labels for _, labels in part]) for part in (seen[:3], seen[3:])
+    )
     assert len(set(first)) == len(set(second)) == 9 and not np.array_equal(first, second)
     again = Batches(x, y, 3, 7)
     assert all(np.array_equal(again.at(step)[1], seen[step][1]) for step in (5, 0, 3))
@@ -532,17 +708,30 @@ def test_batches() -> None:
 def test_changed_images() -> None:
     x = np.random.default_rng(0).normal(size=(50, 1, 6, 6)).astype(np.float32) + 10
     y = np.arange(50)
-    plain, moved, mirrored, cut = (Batches(x, y, 50, 1, **how) for how in ({}, {"shift": 2}, {"flip": True}, {"cutout": 3}))
+    plain, moved, mirrored, cut = (
+        Batches(x, y, 50, 1, **how) for how in ({}, {"shift": 2}, {"flip": True}, {"cutout": 3})
+    )
     before, labels = plain.at(4)
     for batches in (moved, mirrored, cut):
-        assert np.array_equal(batches.at(4)[1], labels) and np.array_equal(batches.at(4)[0], batches.at(4)[0])
+        assert np.array_equal(batches.at(4)[1], labels) and np.array_equal(
+            batches.at(4)[0], batches.at(4)[0]
+        )
         assert not np.array_equal(batches.at(4)[0], batches.at(5)[0])
     for image, original in zip(moved.at(4)[0], before, strict=True):
         wide = np.pad(original, ((2, 2), (2, 2), (0, 0)))
-        assert any(np.array_equal(image, wide[i : i + 6, j : j + 6]) for i in range(5) for j in range(5))
-    turned = [bool(np.array_equal(image, original[:, ::-1])) for image, original in zip(mirrored.at(4)[0], before, strict=True)]
+        assert any(
+            np.array_equal(image, wide[i : i + 6, j : j + 6]) for i in range(5) for j in range(5)
+        )
+    turned = [
+        bool(np.array_equal(image, original[:, ::-1]))
+        for image, original in zip(mirrored.at(4)[0], before, strict=True)
+    ]
     assert 10 < sum(turned) < 40
     for image, original, back in zip(mirrored.at(4)[0], before, turned, strict=True):
         assert back or np.array_equal(image, original)
     holes = (cut.at(4)[0] == 0).sum((1, 2, 3))
-    assert holes.max() == 9 and holes.min() >= 1 and np.array_equal(cut.at(4)[0][cut.at(4)[0] != 0], before[cut.at(4)[0] != 0])
+    assert (
+        holes.max() == 9
+        and holes.min() >= 1
+        and np.array_equal(cut.at(4)[0][cut.at(4)[0] != 0], before[cut.at(4)[0] != 0])
+    )

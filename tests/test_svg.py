@@ -1,4 +1,6 @@
-"""Pictures of genotypes: well-formed, everything named, no text over a box or outside the picture."""
+"""Pictures of genotypes: well-formed, everything named, no text over a box or outside the
+picture.
+"""
 
 import re
 from itertools import combinations
@@ -31,7 +33,10 @@ def picture(graph: nx.MultiDiGraph, title: str = "title") -> str:
 
 
 def rectangles(text: str) -> tuple[list[Rectangle], list[Rectangle], tuple[float, float]]:
-    """Of boxes, of texts, and the picture's size. Texts take up their `textLength` and a line of 12 pixels a unit of scale."""
+    """Of boxes, of texts, and the picture's size.
+
+    Texts take up their `textLength` and a line of 12 pixels a unit of scale.
+    """
     root = ElementTree.fromstring(text)
     boxes: list[Rectangle] = []
     texts: list[Rectangle] = []
@@ -42,9 +47,20 @@ def rectangles(text: str) -> tuple[list[Rectangle], list[Rectangle], tuple[float
         tag = element.tag.split("}")[1]
         if tag == "rect" and element.get("class") != "paper":
             left, top = x + float(element.attrib["x"]), y + float(element.attrib["y"])
-            boxes.append((left, top, left + float(element.attrib["width"]), top + float(element.attrib["height"])))
+            boxes.append(
+                (
+                    left,
+                    top,
+                    left + float(element.attrib["width"]),
+                    top + float(element.attrib["height"]),
+                )
+            )
         if tag == "text":
-            half, base, size = float(element.attrib["textLength"]) / 2, y + float(element.attrib["y"]), float(element.get("font-size", 12))
+            half, base, size = (
+                float(element.attrib["textLength"]) / 2,
+                y + float(element.attrib["y"]),
+                float(element.get("font-size", 12)),
+            )
             middle = x + float(element.attrib["x"])
             texts.append((middle - half, base - size * 0.8, middle + half, base + size * 0.3))
         for child in element:
@@ -77,7 +93,10 @@ def test_published_genotypes_are_drawn_whole(path: Path) -> None:
     space, genotype = opened(path)
     text = svg(space, genotype, path.stem)
     check(text)
-    shown = [element.text for element in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]
+    shown = [
+        element.text
+        for element in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")
+    ]
     for name, graph in drawn(space, genotype).items():
         assert name in shown or not name
         for _, label in graph.nodes(data="label"):
@@ -100,7 +119,9 @@ def test_random_genotypes_of_every_space(name: str, seed: int) -> None:
 def test_any_graph_is_drawn_also_with_cycles(edges: set[tuple[int, int]], labelled: bool) -> None:
     graph = nx.MultiDiGraph()
     graph.add_nodes_from(range(3))
-    graph.add_edges_from((a, b, {"label": f"operation {a}{b}"} if labelled else {}) for a, b in sorted(edges))
+    graph.add_edges_from(
+        (a, b, {"label": f"operation {a}{b}"} if labelled else {}) for a, b in sorted(edges)
+    )
     text = picture(graph)
     check(text)
     arrows = re.findall(r'<path d="M[^"]*" fill="none"', text)
@@ -119,7 +140,10 @@ def test_titles_hold_any_characters(title: str) -> None:
 def test_markup_in_a_title_is_text() -> None:
     text = picture(nx.MultiDiGraph([(0, 1)]), '<script>alert("x")</script> & more')
     assert "<script" not in text
-    assert ElementTree.fromstring(text).findtext("{http://www.w3.org/2000/svg}title") == '<script>alert("x")</script> & more'
+    assert (
+        ElementTree.fromstring(text).findtext("{http://www.w3.org/2000/svg}title")
+        == '<script>alert("x")</script> & more'
+    )
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
@@ -134,7 +158,9 @@ def test_lines_pass_boxes_at_a_distance() -> None:
     graph = nx.MultiDiGraph([(0, 1), (1, 2), (2, 3), (0, 3)])
     text = picture(graph)
     boxes, _, _ = rectangles(text)
-    route = next(path for path in re.findall(r'<path d="(M[^"]*)" fill="none"', text) if "V" in path)
+    route = next(
+        path for path in re.findall(r'<path d="(M[^"]*)" fill="none"', text) if "V" in path
+    )
     points = [tuple(map(float, pair)) for pair in re.findall(r"([-\d.]+),([-\d.]+)", route)]
     offsets = [float(value) for value in re.findall(r"translate\(([-\d.]+)", text)]
     passing = {x + offsets[0] for x, _ in points[3:-2]}
@@ -150,4 +176,5 @@ def test_what_is_on_no_path_to_the_output_is_dotted() -> None:
     graph.add_node("alone", kind="node")
     graph.add_edge("alone", "out", label="of nothing")
     text = picture(graph)
-    assert len(re.findall(r'<rect[^>]*stroke-dasharray="1 3"', text)) == 4  # two nodes and an operation of each
+    # two nodes and an operation of each
+    assert len(re.findall(r'<rect[^>]*stroke-dasharray="1 3"', text)) == 4

@@ -1,4 +1,6 @@
-"""Tabular spaces and the table evaluator: validity, identity, published parameter counts, look-ups, bad files."""
+"""Tabular spaces and the table evaluator: validity, identity, published parameter counts, look-ups,
+bad files.
+"""
 
 from pathlib import Path
 from random import Random
@@ -26,7 +28,9 @@ SPACES: dict[str, Any] = {
 SEEDS = strategies.integers(0, 2**63)
 
 
-@pytest.fixture(scope="module", params=["nasbench201_cifar10", "nasbench201_cifar100", "nasbench101_cifar10"])
+@pytest.fixture(
+    scope="module", params=["nasbench201_cifar10", "nasbench201_cifar100", "nasbench101_cifar10"]
+)
 def table(request: pytest.FixtureRequest, data_folder: Path) -> tasks.Table:
     return tasks.TableTask(tasks.Settings(), data_folder / f"{request.param}.npz", 0).search()
 
@@ -37,17 +41,25 @@ def evaluator(table: tasks.Table, **settings: Any) -> evaluators.TableEvaluator:
 
 def small(path: Path, **changes: Any) -> Path:
     """A table of all 15,625 cells with made-up numbers."""
-    ops = np.stack(np.meshgrid(*[np.arange(5)] * 6, indexing="ij"), -1).reshape(-1, 6).astype(np.uint8)
+    ops = (
+        np.stack(np.meshgrid(*[np.arange(5)] * 6, indexing="ij"), -1)
+        .reshape(-1, 6)
+        .astype(np.uint8)
+    )
     numbers = np.linspace(10, 90, len(ops)).astype(np.float32)
     arrays = {
-        "ops": ops, "val12": numbers, "val200": np.stack([numbers, numbers + 1, np.full_like(numbers, np.nan)], 1), "test200": numbers + 2,
-        "train_time200": np.full_like(numbers, 200.0), "latency": numbers, "params_m": numbers,
+        "ops": ops, "val12": numbers,
+        "val200": np.stack([numbers, numbers + 1, np.full_like(numbers, np.nan)], 1),
+        "test200": numbers + 2, "train_time200": np.full_like(numbers, 200.0), "latency": numbers,
+        "params_m": numbers,
     }  # fmt: skip
-    np.savez(path, **{name: array for name, array in (arrays | changes).items() if array is not None})
+    np.savez(
+        path, **{name: array for name, array in (arrays | changes).items() if array is not None}
+    )
     return path
 
 
-# -- the spaces ------------------------------------------------------------------------------------------------------------
+# -- the spaces ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -58,7 +70,13 @@ def test_every_child_is_valid_and_text_brings_it_back(name: str, seed: int) -> N
     children = space.mutate(population, np.array([0, 1]), streams(seed, 2, np.arange(2)))
     one, other = children.genotype(0), children.genotype(1)
     mated = space.mate(Random(seed), one, other)
-    for genotype in (*map(population.genotype, range(2)), one, other, *mated, space.vary(Random(seed), one)):
+    for genotype in (
+        *map(population.genotype, range(2)),
+        one,
+        other,
+        *mated,
+        space.vary(Random(seed), one),
+    ):
         assert space.schema.violation(genotype) is None
         assert space.violation(genotype) is None
         assert space.parse(space.format(genotype), "text") == genotype
@@ -73,7 +91,9 @@ def test_neighbours_are_the_valid_changes_of_one_gene(name: str, seed: int) -> N
     found = space.neighbours(genotype)
     assert len(set(found)) == len(found)
     assert genotype not in found
-    assert set(found) == {each for each in space.schema.neighbours(genotype) if space.violation(each) is None}
+    assert set(found) == {
+        each for each in space.schema.neighbours(genotype) if space.violation(each) is None
+    }
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -91,7 +111,8 @@ def test_a_cell_s_hash_is_that_of_many_at_once() -> None:
     rows = SPACES["nasbench101"].random(streams(2, 1, np.arange(20_000))).tables[0]
     inputs, ops = rows["inputs"].astype(np.int64), rows["op"]
     one_by_one = [
-        nasbench101.cell_hash(nasbench101.pruned(masks), codes) for masks, codes in zip(inputs.tolist(), ops.tolist(), strict=True)
+        nasbench101.cell_hash(nasbench101.pruned(masks), codes)
+        for masks, codes in zip(inputs.tolist(), ops.tolist(), strict=True)
     ]
     assert one_by_one == nasbench101.hashes(inputs, ops).tolist()
     assert one_by_one[:50] == [
@@ -101,7 +122,10 @@ def test_a_cell_s_hash_is_that_of_many_at_once() -> None:
 
 
 def test_open_text_brings_the_space_back() -> None:
-    for module, space in ((nasbench201, SPACES["nasbench201"]), (nasbench101, SPACES["nasbench101"])):
+    for module, space in (
+        (nasbench201, SPACES["nasbench201"]),
+        (nasbench101, SPACES["nasbench101"]),
+    ):
         genotype = space.random(streams(1, 1, np.arange(1))).genotype(0)
         assert class_of(module).open_text(space.format(genotype), "file")[1] == genotype
 
@@ -139,7 +163,10 @@ def test_what_is_pruned_does_not_matter() -> None:
 
 @pytest.mark.parametrize(
     ("inputs", "message"),
-    [([0, 1, 2, 0, 0, 0, 8], "no path from input to output"), ([0, 1, 3, 7, 15, 0, 31], "15 edges on paths from input to output")],
+    [
+        ([0, 1, 2, 0, 0, 0, 8], "no path from input to output"),
+        ([0, 1, 3, 7, 15, 0, 31], "15 edges on paths from input to output"),
+    ],
 )
 def test_cells_that_the_benchmark_does_not_have(inputs: list[int], message: str) -> None:
     space = SPACES["nasbench101"]
@@ -150,7 +177,9 @@ def test_cells_that_the_benchmark_does_not_have(inputs: list[int], message: str)
 
 def test_edges_out_of_place() -> None:
     space = SPACES["nasbench201"]
-    text = space.format(space.cell([1, 2, 3, 4, 0, 1])).replace("source = 1, target = 2", "source = 0, target = 2")
+    text = space.format(space.cell([1, 2, 3, 4, 0, 1])).replace(
+        "source = 1, target = 2", "source = 0, target = 2"
+    )
     with pytest.raises(InputError, match=r"file: edges\[2\]: from 0 to 2: must be from 1 to 2"):
         space.parse(text, "file")
 
@@ -168,9 +197,8 @@ def test_networks_run_and_have_the_parameters_that_are_counted(name: str) -> Non
 
     module = {"nasbench201": nasbench201, "nasbench101": nasbench101}[name]
     space = class_of(module)(module.Settings.read({"skeleton": {"filters": 8, "cells": 1}}, ""))
-    uneven = (
-        [space.cell([0, 1, 1, 2, 0, 0, 14], [0] * 7)] if name == "nasbench101" else []
-    )  # three ends share 8 channels, one feeds another
+    # three ends share 8 channels, one feeds another
+    uneven = [space.cell([0, 1, 1, 2, 0, 0, 14], [0] * 7)] if name == "nasbench101" else []
     for genotype in (*space.phenotypes(space.random(streams(3, 1, np.arange(6)))), *uneven):
         for size in ((3, 16, 16), (1, 9, 7)):
             network = space.network(genotype, size, 10)
@@ -182,11 +210,15 @@ def test_networks_run_and_have_the_parameters_that_are_counted(name: str) -> Non
             assert torch.allclose(scores, fast(images)[0], atol=1e-4)
             assert sum(value.numel() for value in plain.parameters()) == network.parameters
     for genotype in uneven:
-        layers = [edge.layer for node in space.network(genotype, (3, 16, 16), 10).nodes for edge in node.edges]
+        layers = [
+            edge.layer
+            for node in space.network(genotype, (3, 16, 16), 10).nodes
+            for edge in node.edges
+        ]
         assert layers.count("truncate") == 3  # one a stack
 
 
-# -- the real tables -------------------------------------------------------------------------------------------------------
+# -- the real tables -------------------------------------------------------------------------------
 
 
 def test_keys_are_the_published_classes(data_folder: Path) -> None:
@@ -197,34 +229,58 @@ def test_keys_are_the_published_classes(data_folder: Path) -> None:
 
 def test_cells_of_nasbench101_are_all_different(data_folder: Path) -> None:
     data, space = np.load(data_folder / "nasbench101_cifar10.npz"), SPACES["nasbench101"]
-    assert len(np.unique(space.row_codes({name: data[name] for name in ("n_vertices", "adj_bits", "ops")}))) == 423_624
+    assert (
+        len(
+            np.unique(
+                space.row_codes({name: data[name] for name in ("n_vertices", "adj_bits", "ops")})
+            )
+        )
+        == 423_624
+    )
 
 
 def test_parameters_are_as_published(data_folder: Path) -> None:
     data, space = np.load(data_folder / "nasbench201_cifar10.npz"), SPACES["nasbench201"]
     rows = np.arange(0, 15_625, 31)
-    counted = np.array([space.network(space.cell(data["ops"][row]), (3, 32, 32), 10).parameters for row in rows])
+    counted = np.array(
+        [space.network(space.cell(data["ops"][row]), (3, 32, 32), 10).parameters for row in rows]
+    )
     equal = counted == np.round(data["params_m"][rows] * 1e6)
-    assert equal.mean() > 0.98  # the file has 150 rows with one convolution more or less than their cell
+    # the file has 150 rows with one convolution more or less than their cell
+    assert equal.mean() > 0.98
     data, space = np.load(data_folder / "nasbench101_cifar10.npz"), SPACES["nasbench101"]
-    inputs, ops = nasbench101.unpacked({name: data[name] for name in ("n_vertices", "adj_bits", "ops")})
+    inputs, ops = nasbench101.unpacked(
+        {name: data[name] for name in ("n_vertices", "adj_bits", "ops")}
+    )
     rows = np.flatnonzero(data["params_exact_match"])[::1500]
-    counted = np.array([space.network(space.cell(inputs[row], ops[row]), (3, 32, 32), 10).parameters for row in rows])
+    counted = np.array(
+        [
+            space.network(space.cell(inputs[row], ops[row]), (3, 32, 32), 10).parameters
+            for row in rows
+        ]
+    )
     assert (counted == data["params"][rows]).all()
 
 
 def test_published_accuracies(data_folder: Path) -> None:
     space = SPACES["nasbench201"]
-    facts = {"cifar10": (0.91607, 0.94373, (0.3977, 0.5430)), "cifar100": (0.73493, 0.73513, (0.1503, 0.1561))}
+    facts = {
+        "cifar10": (0.91607, 0.94373, (0.3977, 0.5430)),
+        "cifar100": (0.73493, 0.73513, (0.1503, 0.1561)),
+    }
     for name, (best, tested, skip) in facts.items():
         table = tasks.read(data_folder / f"nasbench201_{name}.npz")
         judge = evaluator(table, feedback="val200")
         everything = space.phenotypes(space.population(table.cells["ops"]))
         values = judge(everything).objectives[:, 0]
         assert values.max() == pytest.approx(best, abs=1e-5)
-        assert judge.test(everything[values.argmax()])["accuracy"] == pytest.approx(tested, abs=1e-5)
+        assert judge.test(everything[values.argmax()])["accuracy"] == pytest.approx(
+            tested, abs=1e-5
+        )
         plain = space.cell([1] * 6)
-        assert (judge([plain]).objectives[0, 0], judge.test(plain)["accuracy"]) == pytest.approx(skip, abs=1e-4)
+        assert (judge([plain]).objectives[0, 0], judge.test(plain)["accuracy"]) == pytest.approx(
+            skip, abs=1e-4
+        )
     table = tasks.read(data_folder / "nasbench101_cifar10.npz")
     assert table.reported.max() == pytest.approx(0.943176, abs=1e-6)
 
@@ -258,9 +314,13 @@ def test_feedback_and_simulated_seconds(data_folder: Path) -> None:
         outcome = evaluate(evaluator(table, feedback=feedback), [genotype], [0])
         assert outcome.objectives[0] == pytest.approx(value / 100)
         assert outcome.seconds == pytest.approx(seconds)
-    drawn = evaluate(evaluator(table, feedback="val200_seed"), [genotype] * 300, streams(0, 5, np.arange(300)))
+    drawn = evaluate(
+        evaluator(table, feedback="val200_seed"), [genotype] * 300, streams(0, 5, np.arange(300))
+    )
     values = {round(100 * outcome.objectives[0], 3) for outcome in drawn}
-    assert values == {round(float(value), 3) for value in data["val200"][row] if not np.isnan(value)}
+    assert values == {
+        round(float(value), 3) for value in data["val200"][row] if not np.isnan(value)
+    }
 
 
 def test_other_objectives(data_folder: Path) -> None:
@@ -269,8 +329,16 @@ def test_other_objectives(data_folder: Path) -> None:
     assert judge.weights == (1, -1, -1, -1)
     values = judge([space.cell([3] * 6)]).objectives[0]
     assert values[1] == 1_531_546  # all 3x3 convolutions
-    assert list(judge.test(space.cell([3] * 6))) == ["accuracy", "parameters", "latency", "pixel3_latency"]
-    with pytest.raises(InputError, match=r"evaluator.objectives: beauty: not in .*; there are accuracy, parameters, latency"):
+    assert list(judge.test(space.cell([3] * 6))) == [
+        "accuracy",
+        "parameters",
+        "latency",
+        "pixel3_latency",
+    ]
+    with pytest.raises(
+        InputError,
+        match=r"evaluator.objectives: beauty: not in .*; there are accuracy, parameters, latency",
+    ):
         evaluator(table, objectives=("accuracy", "beauty"))
     with pytest.raises(InputError, match="must be accuracy first"):
         evaluator(table, objectives=("latency",))
@@ -279,7 +347,9 @@ def test_other_objectives(data_folder: Path) -> None:
 def test_evolution_beats_random_cells(data_folder: Path) -> None:
     table, space = tasks.read(data_folder / "nasbench201_cifar10.npz"), SPACES["nasbench201"]
     box = toolbox(space, evaluator(table, feedback="val200"))
-    strategy = aging_evolution.AgingEvolution(box, aging_evolution.Settings(population=30, tournament=10, block=1), 0)
+    strategy = aging_evolution.AgingEvolution(
+        box, aging_evolution.Settings(population=30, tournament=10, block=1), 0
+    )
     for number in range(300):
         candidate = strategy.ask(np.array([number]))
         box.score(candidate)
@@ -287,19 +357,27 @@ def test_evolution_beats_random_cells(data_folder: Path) -> None:
     assert strategy.fitness.max() > 0.91
 
 
-# -- what does not fit -----------------------------------------------------------------------------------------------------
+# -- what does not fit -----------------------------------------------------------------------------
 
 
 def test_parts_that_do_not_fit(tmp_path: Path) -> None:
     table = tasks.read(small(tmp_path / "small.npz"))
-    with pytest.raises(InputError, match=r"evaluator: table answers for nasbench201 with .*small.npz, not for space cell"):
+    with pytest.raises(
+        InputError,
+        match=r"evaluator: table answers for nasbench201 with .*small.npz, not for space cell",
+    ):
         evaluators.TableEvaluator(evaluators.Settings(), table, cell.CellSpace(cell.Settings()))
     with pytest.raises(InputError, match="not for space nasbench101"):
         evaluators.TableEvaluator(evaluators.Settings(), table, SPACES["nasbench101"])
     with pytest.raises(InputError, match="which this task does not give"):
         evaluators.TableEvaluator(evaluators.Settings(), object(), SPACES["nasbench201"])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"evaluator.feedback: test108: not in .*; there are val12, val200, val200_seed"):
-        evaluators.TableEvaluator(evaluators.Settings(feedback="test108"), table, SPACES["nasbench201"])
+    with pytest.raises(
+        InputError,
+        match=r"evaluator.feedback: test108: not in .*; there are val12, val200, val200_seed",
+    ):
+        evaluators.TableEvaluator(
+            evaluators.Settings(feedback="test108"), table, SPACES["nasbench201"]
+        )
     with pytest.raises(InputError, match="trains on images"):
         TrainingEvaluator(TrainingEvaluator.exact(_training()), table, SPACES["nasbench201"])  # type: ignore[arg-type]
 
@@ -314,11 +392,20 @@ def _training() -> Any:
     ("changes", "message"),
     [
         ({"val12": None}, "no array val12; there must be"),
-        ({"ops": np.full((15_625, 6), 5, np.uint8)}, r"ops: uint8 of shape \[15625, 6\]; must be integers in 0..4"),
+        (
+            {"ops": np.full((15_625, 6), 5, np.uint8)},
+            r"ops: uint8 of shape \[15625, 6\]; must be integers in 0..4",
+        ),
         ({"ops": np.zeros((0, 6), np.uint8)}, r"ops: uint8 of shape \[0, 6\]; must be"),
         ({"test200": np.full(15_625, 101.0)}, "test200: 101 in row 0; must be in 0..100"),
-        ({"train_time200": np.full(15_625, np.nan)}, "train_time200: nan in row 0; must be 0 or more"),
-        ({"latency": np.zeros(3)}, r"latency: float64 of shape \[3\]; must be numbers of shape \[15625\]"),
+        (
+            {"train_time200": np.full(15_625, np.nan)},
+            "train_time200: nan in row 0; must be 0 or more",
+        ),
+        (
+            {"latency": np.zeros(3)},
+            r"latency: float64 of shape \[3\]; must be numbers of shape \[15625\]",
+        ),
         ({"val200": np.full((15_625, 2), np.nan)}, "val200: .* with NaN only behind"),
         ({"val200": np.zeros(15_625)}, "val200: .* must be"),
         ({"val200": np.array(["x"] * 15_625)}, "val200: .* must be"),
@@ -348,7 +435,9 @@ def test_bad_files(tmp_path: Path) -> None:
         test108=np.array([0.5]),
         params=np.array([3]),
     )
-    with pytest.raises(InputError, match=r"n_vertices: int64 of shape \[1\]; must be integers in 0..7"):
+    with pytest.raises(
+        InputError, match=r"n_vertices: int64 of shape \[1\]; must be integers in 0..7"
+    ):
         tasks.read(tmp_path / "cells.npz")
 
 
@@ -359,6 +448,9 @@ def test_incomplete_and_double_rows(tmp_path: Path) -> None:
     judge = evaluator(tasks.read(tmp_path / "half.npz"))
     with pytest.raises(InputError, match="not a complete table"):
         judge([space.cell([4] * 6)])
-    np.savez(tmp_path / "twice.npz", **{name: np.concatenate([array, array[:1]]) for name, array in arrays.items()})
+    np.savez(
+        tmp_path / "twice.npz",
+        **{name: np.concatenate([array, array[:1]]) for name, array in arrays.items()},
+    )
     with pytest.raises(InputError, match="a cell is in it twice"):
         evaluator(tasks.read(tmp_path / "twice.npz"))

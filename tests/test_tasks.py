@@ -15,9 +15,19 @@ from parts import class_of
 from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError
 from evoml.core.registry import load, names
-from evoml.tasks import _class_pairs, _families, linear_regression, projected_binary, two_layer_regression
+from evoml.tasks import (
+    _class_pairs,
+    _families,
+    linear_regression,
+    projected_binary,
+    two_layer_regression,
+)
 
-FAMILIES = tuple(name for name in names("tasks") if class_of(load("tasks", name)).kind in ("regression", "classification"))
+FAMILIES = tuple(
+    name
+    for name in names("tasks")
+    if class_of(load("tasks", name)).kind in ("regression", "classification")
+)
 TEACHERS = (linear_regression, two_layer_regression)
 SMALL = {key: {"tasks": 3, "train": 20, "valid": 7} for key in ("search", "select", "test")}
 ARRAYS = ("train_x", "train_y", "valid_x", "valid_y", "seeds")
@@ -33,11 +43,17 @@ def make(family: ModuleType, seed: int = 0, data: Path | None = None, **values: 
 
 
 def same(one: TaskSet, other: TaskSet) -> bool:
-    return one.names == other.names and all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in ARRAYS)
+    return one.names == other.names and all(
+        getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in ARRAYS
+    )
 
 
 def sets(task, experiments: int = 2) -> list[TaskSet]:
-    return [*(task.search(experiment) for experiment in range(experiments)), task.select(), task.test()]
+    return [
+        *(task.search(experiment) for experiment in range(experiments)),
+        task.select(),
+        task.test(),
+    ]
 
 
 # every family
@@ -46,11 +62,21 @@ def sets(task, experiments: int = 2) -> list[TaskSet]:
 def test_sizes_and_types(family: ModuleType) -> None:
     task = make(family, features=5)
     for tasks in sets(task):
-        assert tasks.kind == task.kind and task.objective == {"regression": "fitness", "classification": "accuracy"}[task.kind]
+        assert (
+            tasks.kind == task.kind
+            and task.objective == {"regression": "fitness", "classification": "accuracy"}[task.kind]
+        )
         assert tasks.train_x.shape == (3, 20, 5) and tasks.valid_x.shape == (3, 7, 5)
         assert tasks.train_y.shape == (3, 20) and tasks.valid_y.shape == (3, 7)
-        assert all(getattr(tasks, name).dtype == np.float64 and np.isfinite(getattr(tasks, name)).all() for name in ARRAYS[:4])
-        assert tasks.seeds.dtype == np.uint64 and tasks.seeds.shape == (3,) and len(set(tasks.names)) == 3
+        assert all(
+            getattr(tasks, name).dtype == np.float64 and np.isfinite(getattr(tasks, name)).all()
+            for name in ARRAYS[:4]
+        )
+        assert (
+            tasks.seeds.dtype == np.uint64
+            and tasks.seeds.shape == (3,)
+            and len(set(tasks.names)) == 3
+        )
 
 
 @settings(max_examples=10, deadline=None)
@@ -78,7 +104,10 @@ def test_seeds_of_two_splits_never_coincide(
     one: tuple[int, int, int], other: tuple[int, int, int], splits: list[_families.Split], bits: int
 ) -> None:
     (seed, *key), (other_seed, *other_key) = one, other
-    first, second = _families.task_seed(seed, splits[0], *key, bits=bits), _families.task_seed(other_seed, splits[1], *other_key, bits=bits)
+    first, second = (
+        _families.task_seed(seed, splits[0], *key, bits=bits),
+        _families.task_seed(other_seed, splits[1], *other_key, bits=bits),
+    )
     assert first != second and max(first, second) < 2**bits
 
 
@@ -87,7 +116,7 @@ def test_defaults_are_described_and_reported(family: ModuleType) -> None:
     assert family.Settings.read(values.model_dump(), "") == values
     for model in (family.Settings, *(type(getattr(values, key)) for key in SMALL)):
         assert all(field.description for field in model.model_fields.values())
-    assert values.search.tasks == 10 and family.__doc__.splitlines()[0].endswith(".")
+    assert values.search.tasks == 10 and family.__doc__.split("\n\n")[0].rstrip().endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +127,10 @@ def test_defaults_are_described_and_reported(family: ModuleType) -> None:
         ({"search": {"tasks": -1}}, "tasks.search.tasks: -1: "),
         ({"test": {"train": 0}}, "tasks.test.train: 0: "),
         ({"select": {"valid": "x"}}, "tasks.select.valid: 'x': "),
-        ({"test": {"tasks": 100_000, "train": 10_000_000}}, "tasks.test: tasks x (train + valid) x "),
+        (
+            {"test": {"tasks": 100_000, "train": 10_000_000}},
+            "tasks.test: tasks x (train + valid) x ",
+        ),
     ],
 )
 def test_bad_settings(family: ModuleType, values: dict[str, object], message: str) -> None:
@@ -126,7 +158,11 @@ def test_teachers_take_no_data(family: ModuleType) -> None:
 @pytest.mark.parametrize("family", TEACHERS)
 def test_published_sizes(family: ModuleType) -> None:
     task = class_of(family)(family.Settings(), None, 0)
-    assert task.search(0).train_x.shape == (10, 100, 4) and task.search(0).valid_x.shape == (10, 100, 4)
+    assert task.search(0).train_x.shape == (10, 100, 4) and task.search(0).valid_x.shape == (
+        10,
+        100,
+        4,
+    )
     for tasks in (task.select(), task.test()):
         assert tasks.train_x.shape == (100, 1000, 4) and tasks.valid_x.shape == (100, 100, 4)
         assert abs(tasks.train_x.mean()) < 0.01 and abs(tasks.train_x.std() - 1) < 0.01
@@ -150,7 +186,9 @@ def test_two_layer_labels_are_exact(seed: int, features: int) -> None:
         w1, w2 = rng.standard_normal((features, features)), rng.standard_normal(features)
         for x, label in zip(tasks.valid_x[index], tasks.valid_y[index], strict=True):
             live = [unit for unit in range(features) if unit not in (0, 2)]
-            assert label == pytest.approx(sum(w2[unit] * max(0.0, float(w1[unit] @ x)) for unit in live), abs=1e-12)
+            assert label == pytest.approx(
+                sum(w2[unit] * max(0.0, float(w1[unit] @ x)) for unit in live), abs=1e-12
+            )
 
 
 def test_two_layer_needs_a_live_unit() -> None:
@@ -160,8 +198,12 @@ def test_two_layer_needs_a_live_unit() -> None:
 
 @pytest.mark.parametrize("family", TEACHERS)
 def test_teacher_does_not_depend_on_the_number_of_examples(family: ModuleType) -> None:
-    few, many = (make(family, search={"tasks": 2, "train": size, "valid": 5}).search(4) for size in (10, 30))
-    assert (few.train_x == many.train_x[:, :10]).all() and (few.train_y == many.train_y[:, :10]).all()
+    few, many = (
+        make(family, search={"tasks": 2, "train": size, "valid": 5}).search(4) for size in (10, 30)
+    )
+    assert (few.train_x == many.train_x[:, :10]).all() and (
+        few.train_y == many.train_y[:, :10]
+    ).all()
 
 
 # projected pairs of digits
@@ -180,10 +222,23 @@ def test_digits() -> None:
     task = projected_binary.ProjectedBinaryTask(projected_binary.Settings(), None, 0)
     search, select, test = groups(task)
     assert [len(search), len(select), len(test)] == [27, 9, 9] and len(search | select | test) == 45
-    assert set(task.pairs["test"]) == {(0, 5), (0, 9), (1, 8), (2, 9), (3, 5), (3, 6), (3, 8), (4, 6), (8, 9)}
+    assert set(task.pairs["test"]) == {
+        (0, 5),
+        (0, 9),
+        (1, 8),
+        (2, 9),
+        (3, 5),
+        (3, 6),
+        (3, 8),
+        (4, 6),
+        (8, 9),
+    }
     for tasks, key in zip(sets(task, 1), SMALL, strict=True):
         assert {pair_of(name) for name in tasks.names} <= set(task.pairs[key])
-        assert np.abs(tasks.train_x.mean(axis=1)).max() < 1e-9 and np.abs(tasks.train_x.std(axis=1) - 1).max() < 1e-9
+        assert (
+            np.abs(tasks.train_x.mean(axis=1)).max() < 1e-9
+            and np.abs(tasks.train_x.std(axis=1) - 1).max() < 1e-9
+        )
         assert set(np.unique(tasks.train_y)) == {0, 1} and abs(tasks.train_y.mean() - 0.5) < 0.05
     assert sorted(pair_of(name) for name in task.test().names) == sorted(task.pairs["test"])
     assert sorted(pair_of(name) for name in task.select().names) == sorted(task.pairs["select"])
@@ -201,7 +256,10 @@ def test_division_is_a_partition(labels: set[int]) -> None:
     pairs = [(a, b) for a in labels for b in labels if a < b]
     division = _class_pairs.divide(pairs)
     assert sorted(chain(*division.values())) == sorted(pairs)
-    assert len(division["test"]) == len(division["select"]) == max(1, len(pairs) // 5) and division["search"]
+    assert (
+        len(division["test"]) == len(division["select"]) == max(1, len(pairs) // 5)
+        and division["search"]
+    )
 
 
 def test_given_pairs() -> None:
@@ -210,17 +268,30 @@ def test_given_pairs() -> None:
     assert len(task.pairs["select"]) == 8  # 0-1 was one of the automatic nine
     reverse = make(projected_binary, test_pairs=[[0, 1]])
     size = {"tasks": 1, "train": 10**4, "valid": 10**4}
-    one, other = (projected_binary.ProjectedBinaryTask(t.settings.model_copy(update={"test": t.settings.test.model_copy(update=size)}), None, 0).test()
-                  for t in (task, reverse))  # fmt: skip
+    one, other = (
+        projected_binary.ProjectedBinaryTask(
+            t.settings.model_copy(update={"test": t.settings.test.model_copy(update=size)}), None, 0
+        ).test()
+        for t in (task, reverse)
+    )
     assert one.train_y.sum() == (1 - other.train_y).sum()
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"test_pairs": [[3, 12]]}, "test_pairs: 3-12: no class 12 in scikit-learn's digits; there are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        (
+            {"test_pairs": [[3, 12]]},
+            (
+                "test_pairs: 3-12: no class 12 in scikit-learn's digits; there are 0, 1, 2, 3, 4, "
+                "5, 6, 7, 8, 9"
+            ),
+        ),
         ({"search_pairs": [[3, 3]]}, "search_pairs: 3-3: a pair is of two classes"),
-        ({"search_pairs": [[1, 2]], "test_pairs": [[2, 1]]}, "test_pairs: 2-1 is also in search_pairs"),
+        (
+            {"search_pairs": [[1, 2]], "test_pairs": [[2, 1]]},
+            "test_pairs: 2-1 is also in search_pairs",
+        ),
         ({"select_pairs": [[1, 2], [1, 2]]}, "select_pairs: 1-2 is also in select_pairs"),
     ],
 )
@@ -250,7 +321,9 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
 # images from a file
 
 
-def image_arrays(classes: int = 4, each: int = 20, shape: tuple[int, ...] = (3, 2)) -> dict[str, np.ndarray]:
+def image_arrays(
+    classes: int = 4, each: int = 20, shape: tuple[int, ...] = (3, 2)
+) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     return {
         "images": rng.integers(0, 256, (classes * each, *shape)).astype(np.uint8),
@@ -278,7 +351,9 @@ def test_images_are_split_once() -> None:
 
 
 def test_the_recipe(tmp_path: Path) -> None:
-    """Every example is a projected image of the right part and class, and the test part is in the test set alone."""
+    """Every example is a projected image of the right part and class, and the test part is in the
+    test set alone.
+    """
     arrays = image_arrays(each=30, shape=(2, 3, 3))
     sizes = {key: {"tasks": 3, "train": 1000, "valid": 1000} for key in SMALL}
     task = make(projected_binary, data=save(tmp_path / "a.npz", arrays), features=4, **sizes)
@@ -290,13 +365,19 @@ def test_the_recipe(tmp_path: Path) -> None:
             projected = pixels @ np.random.RandomState(projection).randn(18, 4)
             train = np.concatenate([members[label]["train"] for label in pair])
             scaled = (projected - projected[train].mean(axis=0)) / projected[train].std(axis=0)
-            for all_x, all_y, part in ((tasks.train_x, tasks.train_y, "train"), (tasks.valid_x, tasks.valid_y, held)):
+            for all_x, all_y, part in (
+                (tasks.train_x, tasks.train_y, "train"),
+                (tasks.valid_x, tasks.valid_y, held),
+            ):
                 rows = np.concatenate([members[label][part] for label in pair])
                 distance = np.abs(scaled[rows] - all_x[index][:, None]).max(axis=2)
                 found = rows[distance.argmin(axis=1)]
                 assert distance.min(axis=1).max() < 1e-9 and sorted(found) == sorted(rows)
                 assert ((arrays["labels"][found] == pair[0]) == all_y[index]).all()
-                assert part != "train" or list(arrays["labels"][found]) != sorted(arrays["labels"][found])  # shuffled
+                # shuffled
+                assert part != "train" or list(arrays["labels"][found]) != sorted(
+                    arrays["labels"][found]
+                )
 
 
 def test_equal_images_give_zeros(tmp_path: Path) -> None:
@@ -307,13 +388,27 @@ def test_equal_images_give_zeros(tmp_path: Path) -> None:
 
 def test_sizes_are_those_of_the_smallest_pair(tmp_path: Path) -> None:
     labels = np.repeat([0, 1, 2], [10, 20, 40])
-    path = save(tmp_path / "a.npz", {"images": np.random.default_rng(0).random((70, 5)), "labels": labels})
+    path = save(
+        tmp_path / "a.npz", {"images": np.random.default_rng(0).random((70, 5)), "labels": labels}
+    )
     pairs = {"search_pairs": [[0, 1], [1, 2]], "select_pairs": [[0, 2]], "test_pairs": []}
     with pytest.raises(InputError, match="^test_pairs: the other groups take all"):
         make(projected_binary, data=path, **pairs)
     sizes = {"tasks": 1, "train": 1000, "valid": 1000}
-    task = make(projected_binary, data=path, search_pairs=[[0, 1]], select_pairs=[[0, 2]], test_pairs=[[1, 2]], search=sizes, test=sizes)
-    assert task.search(0).train_x.shape == (1, 24, 16) and task.search(0).valid_x.shape == (1, 3, 16)
+    task = make(
+        projected_binary,
+        data=path,
+        search_pairs=[[0, 1]],
+        select_pairs=[[0, 2]],
+        test_pairs=[[1, 2]],
+        search=sizes,
+        test=sizes,
+    )
+    assert task.search(0).train_x.shape == (1, 24, 16) and task.search(0).valid_x.shape == (
+        1,
+        3,
+        16,
+    )
     assert task.test().train_x.shape == (1, 48, 16) and task.test().valid_x.shape == (1, 6, 16)
 
 
@@ -334,15 +429,24 @@ def with_value(value: float, dtype: type) -> np.ndarray:
         ({"images": np.zeros((80, 0))}, "images: float64 of shape [80, 0]; "),
         ({"images": np.zeros((80, 2), dtype="U3")}, "images: <U3 of shape [80, 2]; "),
         ({"images": np.zeros((80, 2), dtype=complex)}, "images: complex128 of shape [80, 2]; "),
-        ({"images": with_value(np.nan, np.float64)}, "images: NaN, infinity or a value beyond 1e+100 in it"),
+        (
+            {"images": with_value(np.nan, np.float64)},
+            "images: NaN, infinity or a value beyond 1e+100 in it",
+        ),
         ({"images": with_value(np.inf, np.float16)}, "images: NaN, infinity"),
         ({"images": with_value(-1e200, np.float64)}, "images: NaN, infinity"),
-        ({"labels": LABELS[:70]}, "labels: int64 of shape [70]; they must be integers of shape [80]"),
+        (
+            {"labels": LABELS[:70]},
+            "labels: int64 of shape [70]; they must be integers of shape [80]",
+        ),
         ({"labels": LABELS.reshape(2, 40)}, "labels: int64 of shape [2, 40]; "),
         ({"labels": LABELS.astype(float)}, "labels: float64 of shape [80]; "),
         ({"labels": LABELS * 0}, "labels: classes are 0; there must be 3 or more"),
         ({"labels": LABELS % 2}, "labels: classes are 0, 1; there must be 3 or more"),
-        ({"labels": np.where(np.arange(80) < 9, 7, 2 * (np.arange(80) % 2))}, "labels: class 7 has 9 images; 10 are needed"),
+        (
+            {"labels": np.where(np.arange(80) < 9, 7, 2 * (np.arange(80) % 2))},
+            "labels: class 7 has 9 images; 10 are needed",
+        ),
     ],
 )
 def test_bad_images(tmp_path: Path, changes: dict[str, np.ndarray], message: str) -> None:
@@ -373,8 +477,12 @@ def test_ready_tasks(tmp_path: Path) -> None:
     arrays = ready_arrays(8)
     sizes = {key: {"tasks": 5, "train": 100, "valid": 100} for key in SMALL}
     task = make(projected_binary, data=save(tmp_path / "a.npz", arrays), features=2, **sizes)
-    assert [len(group) for group in groups(task)] == [4, 2, 2] and len(set.union(*groups(task))) == 8
-    for tasks, pairs, held in zip(sets(task, 1), groups(task), ("valid", "valid", "test"), strict=True):
+    assert [len(group) for group in groups(task)] == [4, 2, 2] and len(
+        set.union(*groups(task))
+    ) == 8
+    for tasks, pairs, held in zip(
+        sets(task, 1), groups(task), ("valid", "valid", "test"), strict=True
+    ):
         assert len(tasks) == len(pairs)  # one projection a pair, so no more tasks than pairs
         for index, name in enumerate(tasks.names):
             row = list(zip(arrays["pos"], arrays["neg"], strict=True)).index(pair_of(name))
@@ -386,16 +494,30 @@ def test_ready_tasks(tmp_path: Path) -> None:
 
 
 def test_ready_pair_the_other_way_round(tmp_path: Path) -> None:
-    path, full = save(tmp_path / "a.npz", ready_arrays()), {"test": {"tasks": 1, "train": 99, "valid": 99}}
-    one, other = (make(projected_binary, data=path, features=2, test_pairs=[pair], **full).test() for pair in ([0, 1], [1, 0]))
+    path, full = (
+        save(tmp_path / "a.npz", ready_arrays()),
+        {"test": {"tasks": 1, "train": 99, "valid": 99}},
+    )
+    one, other = (
+        make(projected_binary, data=path, features=2, test_pairs=[pair], **full).test()
+        for pair in ([0, 1], [1, 0])
+    )
     assert (one.train_x == other.train_x).all() and (one.train_y == 1 - other.train_y).all()
     with pytest.raises(InputError, match=r"^test_pairs: 7-8: no task of this pair in .*a.npz"):
-        make(projected_binary, data=save(tmp_path / "a.npz", ready_arrays(35)), features=2, test_pairs=[[7, 8]])
+        make(
+            projected_binary,
+            data=save(tmp_path / "a.npz", ready_arrays(35)),
+            features=2,
+            test_pairs=[[7, 8]],
+        )
 
 
 @pytest.mark.parametrize("features", [1, 3])
 def test_ready_features(tmp_path: Path, features: int) -> None:
-    with pytest.raises(InputError, match=f"^features: {features}: the ready tasks in .*a.npz have 2 features; set 2"):
+    with pytest.raises(
+        InputError,
+        match=f"^features: {features}: the ready tasks in .*a.npz have 2 features; set 2",
+    ):
         make(projected_binary, data=save(tmp_path / "a.npz", ready_arrays()), features=features)
 
 
@@ -408,19 +530,40 @@ def spoiled(name: str, place: tuple[int, ...], value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_x": np.zeros((6, 12))}, "train_x: float64 of shape [6, 12]; it must be [tasks, examples, features]"),
+        (
+            {"train_x": np.zeros((6, 12))},
+            "train_x: float64 of shape [6, 12]; it must be [tasks, examples, features]",
+        ),
         ({"train_x": np.zeros((6, 12, 0))}, "train_x: float64 of shape [6, 12, 0]; "),
-        ({"train_x": np.zeros((2, 12, 2))}, "train_x: float64 of shape [2, 12, 2]; it must be [tasks, examples, features] with 3 tasks"),
+        (
+            {"train_x": np.zeros((2, 12, 2))},
+            (
+                "train_x: float64 of shape [2, 12, 2]; it must be [tasks, examples, features] with "
+                "3 tasks"
+            ),
+        ),
         ({"pos": np.zeros(5, int)}, "pos: int64 of shape [5]; they must be integers of shape [6]"),
         ({"seed": np.zeros(6)}, "seed: float64 of shape [6]; "),
-        ({"valid_x": np.zeros((6, 12, 3))}, "valid_x: float64 of shape [6, 12, 3]; they must be numbers of shape [6, examples, 2]"),
+        (
+            {"valid_x": np.zeros((6, 12, 3))},
+            "valid_x: float64 of shape [6, 12, 3]; they must be numbers of shape [6, examples, 2]",
+        ),
         ({"test_x": np.zeros((6, 12, 2), "U1")}, "test_x: <U1 of shape [6, 12, 2]; "),
-        ({"test_y": np.zeros((6, 11))}, "test_y: float64 of shape [6, 11]; they must be 0 or 1, of shape [6, 12]"),
-        ({"valid_y": spoiled("valid_y", (1, 1), 2)}, "valid_y: uint8 of shape [6, 12]; they must be 0 or 1"),
+        (
+            {"test_y": np.zeros((6, 11))},
+            "test_y: float64 of shape [6, 11]; they must be 0 or 1, of shape [6, 12]",
+        ),
+        (
+            {"valid_y": spoiled("valid_y", (1, 1), 2)},
+            "valid_y: uint8 of shape [6, 12]; they must be 0 or 1",
+        ),
         ({"train_y": spoiled("train_y", (4,), 1)}, "train_y: task 4 has one class only"),
         ({"valid_x": spoiled("valid_x", (1, 1, 1), np.nan)}, "valid_x: NaN, infinity"),
         ({"test_x": spoiled("test_x", (1, 1, 1), np.inf)}, "test_x: NaN, infinity"),
-        ({"neg": np.zeros(6, int)}, "pos, neg: task 0 is 0-0; every task must have a pair of its own"),
+        (
+            {"neg": np.zeros(6, int)},
+            "pos, neg: task 0 is 0-0; every task must have a pair of its own",
+        ),
         ({"neg": np.array([1, 2, 3, 4, 1, 6])}, "pos, neg: task 4 is 0-1; "),
     ],
 )
@@ -434,10 +577,19 @@ def test_bad_ready_tasks(tmp_path: Path, changes: dict[str, np.ndarray], message
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
-        ((), "no array images, labels; there must be images and labels, or ready tasks (pos, neg, seed, train_x, "),
+        (
+            (),
+            (
+                "no array images, labels; there must be images and labels, or ready tasks (pos, "
+                "neg, seed, train_x, "
+            ),
+        ),
         (("images",), "no array labels; there must be"),
         (("labels",), "no array images; there must be"),
-        (("pos", "neg"), "no array seed, train_x, train_y, valid_x, valid_y, test_x, test_y; there must be"),
+        (
+            ("pos", "neg"),
+            "no array seed, train_x, train_y, valid_x, valid_y, test_x, test_y; there must be",
+        ),
     ],
 )
 def test_missing_arrays(tmp_path: Path, kept: tuple[str, ...], message: str) -> None:
@@ -460,21 +612,31 @@ def test_files_that_are_no_archive(tmp_path: Path) -> None:
 
 
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
-    refused(save(tmp_path / "a.npz", {**image_arrays(), "labels": np.array([object()] * 80)}), "damaged, or not an .npz of plain arrays")
+    refused(
+        save(tmp_path / "a.npz", {**image_arrays(), "labels": np.array([object()] * 80)}),
+        "damaged, or not an .npz of plain arrays",
+    )
 
 
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("kind", ["images", "ready"])
 def test_damaged_files_are_refused_or_harmless(tmp_path: Path, kind: str, compressed: bool) -> None:
     """Truncated anywhere, or with any byte changed: an InputError, or the very same tasks."""
-    arrays = image_arrays(classes=3, each=10, shape=(2,)) if kind == "images" else ready_arrays(examples=4)
+    arrays = (
+        image_arrays(classes=3, each=10, shape=(2,))
+        if kind == "images"
+        else ready_arrays(examples=4)
+    )
     (np.savez_compressed if compressed else np.savez)(tmp_path / "whole.npz", **arrays)
     content = (tmp_path / "whole.npz").read_bytes()
     right = make(projected_binary, data=tmp_path / "whole.npz", features=2).search(0)
     rng = np.random.default_rng(0)
     ends = rng.choice(len(content), 60, replace=False)
     places = rng.choice(len(content), 300, replace=False)
-    flipped = (content[:place] + bytes([content[place] ^ int(rng.integers(1, 256))]) + content[place + 1 :] for place in places)
+    flipped = (
+        content[:place] + bytes([content[place] ^ int(rng.integers(1, 256))]) + content[place + 1 :]
+        for place in places
+    )
     bad = tmp_path / "bad.npz"
     outcomes = []
     for damaged in chain((content[:end] for end in ends), flipped):
@@ -500,38 +662,70 @@ READY_FILE = "automlzero_cifar10_dim16_search36.npz"
 
 
 def test_published_tasks(data_folder: Path) -> None:
-    task = projected_binary.ProjectedBinaryTask(projected_binary.Settings(), real(data_folder, READY_FILE), 0)
-    assert [len(group) for group in groups(task)] == [18, 9, 9] and len(set.union(*groups(task))) == 36
+    task = projected_binary.ProjectedBinaryTask(
+        projected_binary.Settings(), real(data_folder, READY_FILE), 0
+    )
+    assert [len(group) for group in groups(task)] == [18, 9, 9] and len(
+        set.union(*groups(task))
+    ) == 36
     tasks = task.search(0)
     assert tasks.train_x.shape == (10, 8000, 16) and tasks.valid_x.shape == (10, 1000, 16)
-    assert np.abs(tasks.train_x.mean(axis=1)).max() < 1e-3 and np.abs(tasks.train_x.std(axis=1) - 1).max() < 1e-3
+    assert (
+        np.abs(tasks.train_x.mean(axis=1)).max() < 1e-3
+        and np.abs(tasks.train_x.std(axis=1) - 1).max() < 1e-3
+    )
     assert (tasks.train_y.mean(axis=1) == 0.5).all()
 
 
-@pytest.mark.parametrize(("name", "train", "valid"), [("cifar10_train10k.npz", 1600, 200), ("mnist_train20k.npz", 3017, 376)])
+@pytest.mark.parametrize(
+    ("name", "train", "valid"),
+    [("cifar10_train10k.npz", 1600, 200), ("mnist_train20k.npz", 3017, 376)],
+)
 def test_real_images(data_folder: Path, name: str, train: int, valid: int) -> None:
-    task = projected_binary.ProjectedBinaryTask(projected_binary.Settings(), real(data_folder, name), 0)
+    task = projected_binary.ProjectedBinaryTask(
+        projected_binary.Settings(), real(data_folder, name), 0
+    )
     tasks = task.test()
-    assert len(tasks) == 9 and tasks.train_x.shape[1:] == (train, 16) and tasks.valid_x.shape[1:] == (valid, 16)
-    assert np.abs(tasks.train_x.mean(axis=1)).max() < 1e-9 and np.abs(tasks.train_x.std(axis=1) - 1).max() < 1e-9
+    assert (
+        len(tasks) == 9
+        and tasks.train_x.shape[1:] == (train, 16)
+        and tasks.valid_x.shape[1:] == (valid, 16)
+    )
+    assert (
+        np.abs(tasks.train_x.mean(axis=1)).max() < 1e-9
+        and np.abs(tasks.train_x.std(axis=1) - 1).max() < 1e-9
+    )
     assert np.abs(tasks.valid_x.mean(axis=1)).max() < 0.5  # unseen images are of the same kind
     assert {pair_of(pair) for pair in tasks.names} == set(_class_pairs.PAPER_TEST)
 
 
 def test_our_recipe_gives_the_published_tasks(data_folder: Path) -> None:
-    """Projected by our recipe with the published seed, each of our images is an example of the published task, with its label.
+    """Projected by our recipe with the published seed, each of our images is an example of the
+    published task, with its label.
 
-    The published task was standardised with 8000 images of which we hold a part, so both sides are compared up to that affine map.
+    The published task was standardised with 8000 images of which we hold a part, so both sides are
+    compared up to that affine map.
     """
-    published, images = np.load(real(data_folder, READY_FILE)), np.load(real(data_folder, "cifar10_train10k.npz"))
+    published, images = (
+        np.load(real(data_folder, READY_FILE)),
+        np.load(real(data_folder, "cifar10_train10k.npz")),
+    )
     source = _class_pairs.images("cifar", images["images"], images["labels"])
     pair = (int(published["pos"][0]), int(published["neg"][0]))
     raw, label = source.examples(pair, "train", np.random.default_rng(0), 400)
     x, _ = source.features(raw, raw, int(published["seed"][0]), 16)
-    stored = np.concatenate([published[f"{part}_x"][0] for part in _class_pairs.PARTS]).astype(float)
+    stored = np.concatenate([published[f"{part}_x"][0] for part in _class_pairs.PARTS]).astype(
+        float
+    )
     stored_label = np.concatenate([published[f"{part}_y"][0] for part in _class_pairs.PARTS])
     for _ in range(5):  # nearest neighbours, then the affine map that suits them
         nearest = ((stored**2).sum(axis=1) - 2 * x @ stored.T).argmin(axis=1)
-        x = np.stack([np.polyval(np.polyfit(a, b, 1), a) for a, b in zip(x.T, stored[nearest].T, strict=True)], axis=1)
+        x = np.stack(
+            [
+                np.polyval(np.polyfit(a, b, 1), a)
+                for a, b in zip(x.T, stored[nearest].T, strict=True)
+            ],
+            axis=1,
+        )
     assert np.abs(x - stored[nearest]).max() < 0.005  # float16
     assert (label == stored_label[nearest]).all() and len(set(nearest)) == 400

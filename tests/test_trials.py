@@ -1,4 +1,6 @@
-"""The tasks that networks of fixed weights are tried in: closed forms, backends, workers, failures, and every bad input."""
+"""The tasks that networks of fixed weights are tried in: closed forms, backends, workers, failures,
+and every bad input.
+"""
 
 import json
 import os
@@ -30,14 +32,19 @@ SIGMOID, STEP, IDENTITY = (ACTIVATION_NAMES.index(name) for name in ("sigmoid", 
 Node = tuple[int, int, list[tuple[int, float]]]  # address, activation, links (source, weight)
 
 
-def network(inputs: int, nodes: list[Node], bias: float = 1.0, recurrent: bool = False, outputs: int = 1) -> NeuronGraphs:
+def network(
+    inputs: int, nodes: list[Node], bias: float = 1.0, recurrent: bool = False, outputs: int = 1
+) -> NeuronGraphs:
     """One network of these nodes, which add up their links."""
     links = [link for *_, each in nodes for link in each]
     return NeuronGraphs(
-        inputs, outputs, bias, recurrent, np.array([max([inputs + outputs, *(node[0] for node in nodes)]) + 1], np.int64),
-        np.array([0, len(nodes)], np.int64), np.array([node[0] for node in nodes], np.int32), np.array([node[1] for node in nodes], np.uint8),
-        np.zeros(len(nodes), np.uint8), np.cumsum([0, *(len(node[2]) for node in nodes)]).astype(np.int64),
-        np.array([source for source, _ in links], np.int32), np.array([weight for _, weight in links], np.float64),
+        inputs, outputs, bias, recurrent,
+        np.array([max([inputs + outputs, *(node[0] for node in nodes)]) + 1], np.int64),
+        np.array([0, len(nodes)], np.int64), np.array([node[0] for node in nodes], np.int32),
+        np.array([node[1] for node in nodes], np.uint8), np.zeros(len(nodes), np.uint8),
+        np.cumsum([0, *(len(node[2]) for node in nodes)]).astype(np.int64),
+        np.array([source for source, _ in links], np.int32),
+        np.array([weight for _, weight in links], np.float64),
     )  # fmt: skip
 
 
@@ -45,18 +52,34 @@ def together(*graphs: NeuronGraphs) -> NeuronGraphs:
     """Networks of one shape as one batch."""
     first = graphs[0]
     ends = [
-        np.concatenate([[0], np.cumsum(np.concatenate([np.diff(getattr(each, name)) for each in graphs]))]) for name in ("nodes", "links")
+        np.concatenate(
+            [[0], np.cumsum(np.concatenate([np.diff(getattr(each, name)) for each in graphs]))]
+        )
+        for name in ("nodes", "links")
     ]
     slots, slot, activation, aggregation, source, weight = (
         np.concatenate([getattr(each, name) for each in graphs])
         for name in ("slots", "slot", "activation", "aggregation", "source", "weight")
     )
     return NeuronGraphs(
-        first.inputs, first.outputs, first.bias, first.recurrent, slots, ends[0], slot, activation, aggregation, ends[1], source, weight
+        first.inputs,
+        first.outputs,
+        first.bias,
+        first.recurrent,
+        slots,
+        ends[0],
+        slot,
+        activation,
+        aggregation,
+        ends[1],
+        source,
+        weight,
     )
 
 
-def sampled(seed: int, count: int, inputs: int, outputs: int = 1, bias: float = 1.0, recurrent: bool = False) -> NeuronGraphs:
+def sampled(
+    seed: int, count: int, inputs: int, outputs: int = 1, bias: float = 1.0, recurrent: bool = False
+) -> NeuronGraphs:
     """Random sigmoid networks of up to three hidden nodes."""
     rng, made = np.random.default_rng(seed), []
     for _ in range(count):
@@ -66,14 +89,18 @@ def sampled(seed: int, count: int, inputs: int, outputs: int = 1, bias: float = 
         for at, slot in enumerate(order):
             pool = [*range(inputs + 1), *(order if recurrent else hidden[:at])]
             sources = rng.choice(pool, rng.integers(1, len(pool) + 1), replace=False)
-            nodes.append((slot, SIGMOID, [(int(source), 1.5 * rng.standard_normal()) for source in sources]))
+            nodes.append(
+                (slot, SIGMOID, [(int(source), 1.5 * rng.standard_normal()) for source in sources])
+            )
         made.append(network(inputs, nodes, bias, recurrent, outputs))
     return together(*made)
 
 
 def same(one: TrialResult, other: TrialResult) -> bool:
     return (
-        np.array_equal(one.scores, other.scores, equal_nan=True) and np.array_equal(one.status, other.status) and one.steps == other.steps
+        np.array_equal(one.scores, other.scores, equal_nan=True)
+        and np.array_equal(one.status, other.status)
+        and one.steps == other.steps
     )
 
 
@@ -103,7 +130,8 @@ def test_xor_of_a_constant_and_of_nonsense(backend: str) -> None:
     trials = xor.XorTask(xor.Settings(), None, 0).search(0)
     half, wild, nan = (network(2, [(3, IDENTITY, [(2, weight)])]) for weight in (0.5, -9.0, np.nan))
     out = trials.run(together(half, wild, nan), backend)
-    np.testing.assert_array_equal(out.scores, [[4.0, 0.5], [0.0, 0.5], [np.nan, np.nan]])  # always 0.5: four errors of a half
+    # always 0.5: four errors of a half
+    np.testing.assert_array_equal(out.scores, [[4.0, 0.5], [0.0, 0.5], [np.nan, np.nan]])
     assert out.status.tolist() == [OK, OK, DIVERGED]
 
 
@@ -116,9 +144,11 @@ def test_one_sweep_is_too_few_for_a_recurrent_network() -> None:
 
 
 def derivative(state: np.ndarray, force: float, friction: float) -> np.ndarray:
-    """Accelerations from the balance of forces and torques, solved as a linear system instead of in closed form.
+    """Accelerations from the balance of forces and torques, solved as a linear system instead of in
+    closed form.
 
-    Uniform rods of half-length l: (M + sum m) x'' + sum m l (a'' cos a - a'^2 sin a) = F - friction, 4/3 l a'' + x'' cos a = g sin a - p a' / (m l).
+    Uniform rods of half-length l: (M + sum m) x'' + sum m l (a'' cos a - a'^2 sin a) = F -
+    friction, 4/3 l a'' + x'' cos a = g sin a - p a' / (m l).
     """
     masses, halves = (0.1, 0.01), (0.5, 0.05)
     matrix, right = np.zeros((3, 3)), np.zeros(3)
@@ -145,8 +175,15 @@ def test_accelerations_of_two_poles_balance_forces_and_torques(friction: bool) -
     forces = np.random.default_rng(2).uniform(-10, 10, 200)
     for state, force in zip(states(200), forces, strict=True):
         wanted = derivative(state, force, 5e-4 if friction else 0.0)
-        np.testing.assert_allclose(double_pole.derivative(state, np.array(force), constants), wanted, rtol=1e-11, atol=1e-11)
-        np.testing.assert_allclose(_poles.two_poles(force, *state[1:], constants), wanted[1::2], rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(
+            double_pole.derivative(state, np.array(force), constants),
+            wanted,
+            rtol=1e-11,
+            atol=1e-11,
+        )
+        np.testing.assert_allclose(
+            _poles.two_poles(force, *state[1:], constants), wanted[1::2], rtol=1e-11, atol=1e-11
+        )
 
 
 def test_a_step_is_runge_kutta() -> None:
@@ -159,8 +196,12 @@ def test_a_step_is_runge_kutta() -> None:
         k3 = derivative(state + 0.005 * k2, 7.0, 5e-4)
         k4 = derivative(state + 0.01 * k3, 7.0, 5e-4)
         wanted = state + 0.01 / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-        np.testing.assert_allclose(double_pole.after(state, np.array(7.0), constants), wanted, rtol=1e-12, atol=1e-13)
-        np.testing.assert_allclose(_poles.runge_kutta(*state, 7.0, 0.01, constants), wanted, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(
+            double_pole.after(state, np.array(7.0), constants), wanted, rtol=1e-12, atol=1e-13
+        )
+        np.testing.assert_allclose(
+            _poles.runge_kutta(*state, 7.0, 0.01, constants), wanted, rtol=1e-12, atol=1e-13
+        )
 
 
 def test_energy_is_kept_without_friction_and_force() -> None:
@@ -170,7 +211,15 @@ def test_energy_is_kept_without_friction_and_force() -> None:
         kinetic, potential = 0.5 * state[1] ** 2, 0.0
         for at, (mass, half) in enumerate(((0.1, 0.5), (0.01, 0.05))):
             angle, rate = state[2 + 2 * at], state[3 + 2 * at]
-            kinetic += 0.5 * mass * (state[1] ** 2 + 2 * state[1] * half * rate * np.cos(angle) + 4 / 3 * half**2 * rate**2)
+            kinetic += (
+                0.5
+                * mass
+                * (
+                    state[1] ** 2
+                    + 2 * state[1] * half * rate * np.cos(angle)
+                    + 4 / 3 * half**2 * rate**2
+                )
+            )
             potential += mass * 9.8 * half * np.cos(angle)
         return kinetic + potential
 
@@ -185,19 +234,28 @@ def test_sine_and_cosine() -> None:
     from evoml.tasks import _poles
 
     for angle in [*np.linspace(-2, 2, 4001), 0.0, np.pi / 4, -np.pi / 4]:
-        np.testing.assert_allclose(_poles.sine_cosine(angle), [np.sin(angle), np.cos(angle)], rtol=0, atol=2.3e-16)
+        np.testing.assert_allclose(
+            _poles.sine_cosine(angle), [np.sin(angle), np.cos(angle)], rtol=0, atol=2.3e-16
+        )
     assert np.isnan(_poles.sine_cosine(np.nan)).all()
 
 
 def gains() -> np.ndarray:
-    """Feedback gains [6] that balance both poles: the linear-quadratic regulator of the linearised step."""
+    """Feedback gains [6] that balance both poles: the linear-quadratic regulator of the linearised
+    step.
+    """
     constants = double_pole.constants(double_pole.Settings(cart_friction=False))
 
     def step(state: np.ndarray, force: float) -> np.ndarray:
-        return double_pole.after(double_pole.after(state, np.array(force), constants), np.array(force), constants)
+        return double_pole.after(
+            double_pole.after(state, np.array(force), constants), np.array(force), constants
+        )
 
     zero, small = np.zeros(6), 1e-6
-    a = np.stack([(step(small * unit, 0.0) - step(-small * unit, 0.0)) / (2 * small) for unit in np.eye(6)], 1)
+    a = np.stack(
+        [(step(small * unit, 0.0) - step(-small * unit, 0.0)) / (2 * small) for unit in np.eye(6)],
+        1,
+    )
     b = ((step(zero, small) - step(zero, -small)) / (2 * small))[:, None]
     cost, gain = np.eye(6), np.zeros((1, 6))
     for _ in range(3000):
@@ -207,8 +265,11 @@ def gains() -> np.ndarray:
 
 
 def balancer(velocities: bool) -> NeuronGraphs:
-    """A network that balances: one node, or with a memory of the last inputs, of which it takes the differences."""
-    weights = -gains() * double_pole.SENSES / (20 * 4.9 / 4)  # the slope of 20 (sigmoid - 0.5) at zero
+    """A network that balances: one node, or with a memory of the last inputs, of which it takes the
+    differences.
+    """
+    # the slope of 20 (sigmoid - 0.5) at zero
+    weights = -gains() * double_pole.SENSES / (20 * 4.9 / 4)
     if velocities:
         return network(6, [(7, SIGMOID, list(enumerate(weights)))], 0.5)
     places = weights[::2]
@@ -216,7 +277,17 @@ def balancer(velocities: bool) -> NeuronGraphs:
     remembered: list[Node] = [(5 + at, IDENTITY, [(at, 1.0)]) for at in range(3)]
     return network(
         3,
-        [(4, SIGMOID, [*enumerate(places + differences), *((5 + at, -each) for at, each in enumerate(differences))]), *remembered],
+        [
+            (
+                4,
+                SIGMOID,
+                [
+                    *enumerate(places + differences),
+                    *((5 + at, -each) for at, each in enumerate(differences)),
+                ],
+            ),
+            *remembered,
+        ],
         recurrent=True,
     )
 
@@ -235,7 +306,8 @@ def test_poles_left_alone_fall(backend: str) -> None:
     trials = one.search(0)
     trials.starts = np.array([[0.0, 0.0, 0.05, 0.0]])
     steps = trials.run(idle(4, 1.0), backend).scores[0, 0]
-    # Without a force on the cart the angle grows as cosh(k t), k^2 = g / (l (4/3 - m / (M + m))), while sin and cos are straight.
+    # Without a force on the cart the angle grows as cosh(k t), k^2 = g / (l (4/3 - m / (M + m))),
+    # while sin and cos are straight.
     rate = np.sqrt(9.8 / (0.5 * (4 / 3 - 0.1 / 1.1)))
     assert abs(steps * 0.02 - np.arccosh(single_pole.FALLEN / 0.05) / rate) < 0.06
 
@@ -246,7 +318,9 @@ def test_a_regulator_balances_two_poles(backend: str) -> None:
     task = double_pole.DoublePoleTask(double_pole.Settings(steps=most), None, 0)
     assert (task.inputs, task.outputs, task.bias) == (6, 1, 0.5)
     out = task.select().run(balancer(True), backend)
-    assert out.scores.tolist() == [[most]] and out.steps == most and task.select().names == ("steps",)
+    assert (
+        out.scores.tolist() == [[most]] and out.steps == most and task.select().names == ("steps",)
+    )
 
 
 def test_a_regulator_with_memory_balances_two_poles_and_generalises() -> None:
@@ -275,29 +349,45 @@ def test_fitness_without_velocities_is_gruaus() -> None:
         lambda up, step, states: seen.append(states[0, 0].copy()),
     )
     assert numba.scores[0, 1] == len(seen) == 1000
-    assert numba.scores[0, 0] == pytest.approx(0.1 + 0.9 * 0.75 / np.abs(np.array(seen)[-100:, :4]).sum(), rel=1e-9)
-    assert numba.scores[1, 1] < 100 and numba.scores[1, 0] == pytest.approx(0.1 * numba.scores[1, 1] / 1000)
+    assert numba.scores[0, 0] == pytest.approx(
+        0.1 + 0.9 * 0.75 / np.abs(np.array(seen)[-100:, :4]).sum(), rel=1e-9
+    )
+    assert numba.scores[1, 1] < 100 and numba.scores[1, 0] == pytest.approx(
+        0.1 * numba.scores[1, 1] / 1000
+    )
 
 
 def test_the_625_starts() -> None:
     grid = double_pole.grid()
-    assert grid.shape == (625, 6) and len(np.unique(grid, axis=0)) == 625 and (grid[:, 4:] == 0).all()
-    np.testing.assert_allclose(np.abs(grid).max(0)[:4], [0.9 * 2.16, 0.9 * 1.35, 0.9 * 0.06283, 0.9 * 0.15010], rtol=1e-4)
+    assert (
+        grid.shape == (625, 6) and len(np.unique(grid, axis=0)) == 625 and (grid[:, 4:] == 0).all()
+    )
+    np.testing.assert_allclose(
+        np.abs(grid).max(0)[:4], [0.9 * 2.16, 0.9 * 1.35, 0.9 * 0.06283, 0.9 * 0.15010], rtol=1e-4
+    )
     assert (np.abs(grid).sum(1) == 0).sum() == 1
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("velocities", [False, True])
 def test_backends_agree_on_poles(velocities: bool, recurrent: bool) -> None:
-    two = double_pole.DoublePoleTask(double_pole.Settings(velocities=velocities, fitness_steps=300, steps=300), None, 0)
+    two = double_pole.DoublePoleTask(
+        double_pole.Settings(velocities=velocities, fitness_steps=300, steps=300), None, 0
+    )
     graphs = sampled(3, 200, two.inputs, 1, two.bias, recurrent)
     tasks = [(two, graphs)]
     for force in ("continuous", "bang"):
-        one = single_pole.SinglePoleTask(single_pole.Settings(velocities=velocities, force=force, steps=200), None, 5)
+        one = single_pole.SinglePoleTask(
+            single_pole.Settings(velocities=velocities, force=force, steps=200), None, 5
+        )
         tasks.append((one, sampled(4, 100, one.inputs, 1, one.bias, recurrent)))
     for task, graphs in tasks:
         trials = task.search(0)
-        numba, threads, reference = trials.run(graphs, "numba"), trials.run(graphs, "numba", 2), trials.run(graphs, "reference")
+        numba, threads, reference = (
+            trials.run(graphs, "numba"),
+            trials.run(graphs, "numba", 2),
+            trials.run(graphs, "reference"),
+        )
         assert same(numba, threads) and numba.steps == reference.steps and trials.names
         np.testing.assert_allclose(numba.scores, reference.scores, rtol=1e-9, atol=0)
         assert len(np.unique(numba.scores[:, 0])) > 5
@@ -307,27 +397,49 @@ def test_backends_agree_on_poles(velocities: bool, recurrent: bool) -> None:
 def test_a_network_that_answers_nan_fails_at_once(backend: str) -> None:
     task = double_pole.DoublePoleTask(double_pole.Settings(), None, 0)
     out = task.search(0).run(
-        together(network(6, [(7, IDENTITY, [(6, np.nan)])], 0.5), network(6, [(7, IDENTITY, [(6, 1e9)])], 0.5)), backend
+        together(
+            network(6, [(7, IDENTITY, [(6, np.nan)])], 0.5),
+            network(6, [(7, IDENTITY, [(6, 1e9)])], 0.5),
+        ),
+        backend,
     )
     assert out.scores[0] == 0 and out.scores[1] > 0 and out.status.tolist() == [OK, OK]
 
 
 def test_starts_of_one_pole_differ_between_search_selection_and_test() -> None:
-    task, again, other = (single_pole.SinglePoleTask(single_pole.Settings(), None, seed) for seed in (0, 0, 1))
-    sets = [task.search(0).starts, task.search(1).starts, task.select().starts, task.test().starts, other.search(0).starts]
-    assert len({each.tobytes() for each in sets}) == 5 and task.test().starts.tobytes() == again.test().starts.tobytes()
+    task, again, other = (
+        single_pole.SinglePoleTask(single_pole.Settings(), None, seed) for seed in (0, 0, 1)
+    )
+    sets = [
+        task.search(0).starts,
+        task.search(1).starts,
+        task.select().starts,
+        task.test().starts,
+        other.search(0).starts,
+    ]
+    assert (
+        len({each.tobytes() for each in sets}) == 5
+        and task.test().starts.tobytes() == again.test().starts.tobytes()
+    )
     assert all((np.abs(each) <= 0.25 * single_pole.SCALES).all() for each in sets)
 
 
 def test_no_networks_at_all() -> None:
     nothing = sampled(0, 1, 6, 1, 0.5).take(np.array([], np.int64))
     for backend in BACKENDS:
-        assert double_pole.DoublePoleTask(double_pole.Settings(), None, 0).search(0).run(nothing, backend, 2).scores.shape == (0, 1)
+        assert double_pole.DoublePoleTask(double_pole.Settings(), None, 0).search(0).run(
+            nothing, backend, 2
+        ).scores.shape == (0, 1)
 
 
 def test_networks_of_another_size_are_refused() -> None:
-    with pytest.raises(InputError, match=r"^space: the network has 3 inputs and 1 output, the task 6 inputs and 1 output; "):
-        double_pole.DoublePoleTask(double_pole.Settings(), None, 0).search(0).run(idle(3, 1.0), "numba")
+    with pytest.raises(
+        InputError,
+        match=r"^space: the network has 3 inputs and 1 output, the task 6 inputs and 1 output; ",
+    ):
+        double_pole.DoublePoleTask(double_pole.Settings(), None, 0).search(0).run(
+            idle(3, 1.0), "numba"
+        )
 
 
 @pytest.mark.parametrize("module", [xor, double_pole, single_pole, gym])
@@ -352,7 +464,15 @@ def table(folder: Path, suffix: str = ".csv", rows: int = 60, **columns: object)
     else:
         names, lists = zip(*((name, list(column)) for name, column in values.items()), strict=True)
         path.write_text(
-            "\n".join([",".join(names), *(",".join("" if each is None else str(each) for each in row) for row in zip(*lists, strict=True))])
+            "\n".join(
+                [
+                    ",".join(names),
+                    *(
+                        ",".join("" if each is None else str(each) for each in row)
+                        for row in zip(*lists, strict=True)
+                    ),
+                ]
+            )
             + "\n"
         )
     return path
@@ -366,27 +486,41 @@ def learn(path: Path | None, **values: object) -> examples.ExamplesTask:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
 def test_a_linear_target_is_learnt_by_hand(tmp_path: Path, suffix: str, backend: str) -> None:
     task = learn(table(tmp_path, suffix))
-    assert (task.inputs, task.outputs, task.classes) == (2, 1, ()) and task.search(0).names == ("fitness", "mean_squared_error")
+    assert (task.inputs, task.outputs, task.classes) == (2, 1, ()) and task.search(0).names == (
+        "fitness",
+        "mean_squared_error",
+    )
     slope = 2 * task.deviation[0] / task.scale[0]
     shift = (2 * task.mean[0] + 1 - task.offset[0]) / task.scale[0]
     graphs = together(
-        network(2, [(3, IDENTITY, [(0, slope), (2, shift)])]), network(2, [(3, IDENTITY, [(2, task.y[task._parts[0]].mean())])])
+        network(2, [(3, IDENTITY, [(0, slope), (2, shift)])]),
+        network(2, [(3, IDENTITY, [(2, task.y[task._parts[0]].mean())])]),
     )
     search, test = task.search(0).run(graphs, backend), task.test().run(graphs, backend)
     variance = float(np.var((task.offset + task.scale * task.y)[task._parts[0]]))
-    np.testing.assert_allclose(search.scores, [[1.0, 0.0], [0.5, variance]], atol=1e-9)  # the mean's squared error is the variance
+    # the mean's squared error is the variance
+    np.testing.assert_allclose(search.scores, [[1.0, 0.0], [0.5, variance]], atol=1e-9)
     assert test.scores[0, 0] == pytest.approx(1.0) and test.scores[1, 0] < 0.8
     assert search.steps == 2 * 36 and test.steps == 2 * 12
     rows = np.concatenate(task._parts)
-    assert sorted(rows.tolist()) == list(range(60)) and [len(part) for part in task._parts] == [36, 12, 12]
+    assert sorted(rows.tolist()) == list(range(60)) and [len(part) for part in task._parts] == [
+        36,
+        12,
+        12,
+    ]
     train = task.x[task._parts[0]]
     np.testing.assert_allclose([train.mean(0), train.std(0)], [[0, 0], [1, 1]], atol=1e-12)
-    np.testing.assert_allclose([task.y[task._parts[0]].mean(), task.y[task._parts[0]].std()], [0, 1], atol=1e-12)
+    np.testing.assert_allclose(
+        [task.y[task._parts[0]].mean(), task.y[task._parts[0]].std()], [0, 1], atol=1e-12
+    )
     ranged = learn(table(tmp_path, suffix), scaling="range")
     assert (task.output, ranged.output) == ("identity", "sigmoid")
-    np.testing.assert_allclose([ranged.y[task._parts[0]].min(), ranged.y[task._parts[0]].max()], [0.1, 0.9])
+    np.testing.assert_allclose(
+        [ranged.y[task._parts[0]].min(), ranged.y[task._parts[0]].max()], [0.1, 0.9]
+    )
     flat = network(2, [(3, IDENTITY, [(2, ranged.y[task._parts[0]].mean())])])
-    np.testing.assert_allclose(ranged.search(0).run(flat, backend).scores, [[0.5, variance]])  # in the target's unit, however it is scaled
+    # in the target's unit, however it is scaled
+    np.testing.assert_allclose(ranged.search(0).run(flat, backend).scores, [[0.5, variance]])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -396,14 +530,20 @@ def test_classes_by_name_and_by_number(tmp_path: Path, backend: str) -> None:
     assert two.classes == ("no", "yes") and two.outputs == 1 and two.select().names[0] == "accuracy"
     threshold = (5 - two.mean[0]) / two.deviation[0]
     graphs = network(2, [(3, STEP, [(0, 1.0), (2, -threshold)])])
-    assert two.test().run(graphs, backend).scores.tolist() == [[1.0, 1.0]] and two.search(0).run(graphs, backend).scores.tolist() == [
-        [1.0, 1.0]
-    ]
+    assert two.test().run(graphs, backend).scores.tolist() == [[1.0, 1.0]] and two.search(0).run(
+        graphs, backend
+    ).scores.tolist() == [[1.0, 1.0]]
     three = learn(table(tmp_path, t=np.arange(60) % 3))
     assert three.classes == ("0", "1", "2") and three.outputs == 3
     always = network(2, [(3 + at, IDENTITY, [(2, float(at == 1))]) for at in range(3)], outputs=3)
-    assert three.test().run(always, backend).scores[0].tolist() == pytest.approx([1 / 3, 1 - 2 / 3 * 2 / 3])
-    assert [np.bincount(three.labels[part]).tolist() for part in three._parts] == [[12] * 3, [4] * 3, [4] * 3]
+    assert three.test().run(always, backend).scores[0].tolist() == pytest.approx(
+        [1 / 3, 1 - 2 / 3 * 2 / 3]
+    )
+    assert [np.bincount(three.labels[part]).tolist() for part in three._parts] == [
+        [12] * 3,
+        [4] * 3,
+        [4] * 3,
+    ]
     assert learn(table(tmp_path, t=np.arange(60) % 3), kind="regression").outputs == 1
     assert learn(table(tmp_path, t=np.arange(60))).classes == ()  # whole numbers, but none twice
 
@@ -421,15 +561,24 @@ def test_workers_and_backends_agree_on_examples(tmp_path: Path, dtype: str) -> N
     task = learn(table(tmp_path), dtype=dtype)
     for recurrent in (False, True):
         graphs = sampled(1, 50, 2, recurrent=recurrent)
-        one, two, reference = (task.search(0).run(graphs, *how) for how in (("numba", 1), ("numba", 2), ("reference", 1)))
+        one, two, reference = (
+            task.search(0).run(graphs, *how)
+            for how in (("numba", 1), ("numba", 2), ("reference", 1))
+        )
         assert same(one, two) and one.steps == reference.steps == 50 * 36 * (5 if recurrent else 1)
-        np.testing.assert_allclose(one.scores, reference.scores, rtol=1e-9 if dtype == "float64" else 1e-5)
+        np.testing.assert_allclose(
+            one.scores, reference.scores, rtol=1e-9 if dtype == "float64" else 1e-5
+        )
 
 
 def test_an_output_that_is_no_number_diverges(tmp_path: Path) -> None:
     for values in ({}, {"t": np.arange(60) % 3}):
         task = learn(table(tmp_path, **values))
-        graphs = network(2, [(3 + at, IDENTITY, [(2, np.nan if at == 0 else 1.0)]) for at in range(task.outputs)], outputs=task.outputs)
+        graphs = network(
+            2,
+            [(3 + at, IDENTITY, [(2, np.nan if at == 0 else 1.0)]) for at in range(task.outputs)],
+            outputs=task.outputs,
+        )
         for trials in (task.search(0), task.test()):
             out = trials.run(graphs, "numba")
             assert np.isnan(out.scores).all() and out.status.tolist() == [DIVERGED]
@@ -449,12 +598,23 @@ def test_several_targets_have_an_error_each_in_their_own_units(tmp_path: Path) -
 
 def test_units_say_what_inputs_and_outputs_are(tmp_path: Path) -> None:
     two = learn(table(tmp_path, t=[["no", "yes"][at % 2] for at in range(60)])).units
-    assert two.columns == ("a", "b") and two.classes == ("no", "yes") and two.words()[-1] == "t: yes where y0 > 0.5, else no"
+    assert (
+        two.columns == ("a", "b")
+        and two.classes == ("no", "yes")
+        and two.words()[-1] == "t: yes where y0 > 0.5, else no"
+    )
     assert two.words()[0].startswith("x0 = (a - ")
     three = learn(table(tmp_path, t=np.arange(60) % 3)).units
-    assert three.classes == (0, 1, 2) and three.words()[-1] == "t: the class of the largest output, 0 where y0, 1 where y1, 2 where y2"
+    assert (
+        three.classes == (0, 1, 2)
+        and three.words()[-1]
+        == "t: the class of the largest output, 0 where y0, 1 where y1, 2 where y2"
+    )
     task = learn(table(tmp_path))
-    assert task.units.words()[-1] == f"t = {task.offset[0]:.6g} + {task.scale[0]:.6g} y0" and task.units.classes == ()
+    assert (
+        task.units.words()[-1] == f"t = {task.offset[0]:.6g} + {task.scale[0]:.6g} y0"
+        and task.units.classes == ()
+    )
     assert three.words(1)[1:2] == ["and so on, to x1 of b"]
 
 
@@ -468,21 +628,39 @@ BAD_TABLES: list[tuple[dict[str, object], dict[str, object], str]] = [
     ({}, {"target": "tt"}, r"table\.csv: target: no column 'tt'; did you mean t\?"),
     ({}, {"target": "zzz"}, r"table\.csv: target: no column 'zzz'; there are a, b, t"),
     ({}, {"target": "a,b,t"}, r"no columns but the target's \(a, b, t\)"),
-    ({}, {"kind": "classification", "target": "a,b"}, r"2 targets \(a, b\); classification has one"),
-    ({"word": ["x"] * 60, "t": np.arange(60.0)}, {}, r"column word: not numbers \('x' among them\)"),
-    ({"hole": HOLES, "t": np.arange(60.0)}, {}, r"column hole: nan in row 1 of the data; every value must be a finite number"),
+    (
+        {},
+        {"kind": "classification", "target": "a,b"},
+        r"2 targets \(a, b\); classification has one",
+    ),
+    (
+        {"word": ["x"] * 60, "t": np.arange(60.0)},
+        {},
+        r"column word: not numbers \('x' among them\)",
+    ),
+    (
+        {"hole": HOLES, "t": np.arange(60.0)},
+        {},
+        r"column hole: nan in row 1 of the data; every value must be a finite number",
+    ),
     ({"t": HOLES}, {}, r"column t: nan in row 1"),
     ({"t": ["inf", *np.arange(59.0)]}, {}, r"column t: inf in row 0"),
     ({"t": [None, *["x", "y"] * 29, "x"]}, {}, r"column t: no value in row 0 of the data"),
     ({"t": ["same"] * 60}, {}, r"column t: 1 class; there must be 2 to 1000"),
-    ({"t": np.full(60, 2.5)}, {}, r"column t: 2.5 in every example of the training part; nothing to learn"),
+    (
+        {"t": np.full(60, 2.5)},
+        {},
+        r"column t: 2.5 in every example of the training part; nothing to learn",
+    ),
     ({"t": ["rare"] * 2 + ["often"] * 58}, {}, r"class rare: 2 examples; 3 are needed"),
     ({}, {"valid": 0.5, "test": 0.6}, r"task\.test: 0\.6: with 0\.5 for selection nothing is left"),
 ]
 
 
 @pytest.mark.parametrize(("columns", "values", "message"), BAD_TABLES)
-def test_bad_tables(tmp_path: Path, columns: dict[str, object], values: dict[str, object], message: str) -> None:
+def test_bad_tables(
+    tmp_path: Path, columns: dict[str, object], values: dict[str, object], message: str
+) -> None:
     with pytest.raises(InputError, match=message) as error:
         learn(table(tmp_path, **columns), **values)
     assert "\n" not in str(error.value)
@@ -500,7 +678,11 @@ def test_bad_tables(tmp_path: Path, columns: dict[str, object], values: dict[str
         ("x.csv", b"a,b\n1,2,3\n", r"x\.csv: cannot be read as csv"),
         ("x.csv", b"a,a\n1,2\n", r"x\.csv: two columns 'a'"),
         ("x.csv", b"a,b\n1,2.5\n2,3.5\n", r"x\.csv: 2 examples; 3 are needed"),
-        ("x.npz", b"rubbish", r"x\.npz: damaged, or not an \.npz of plain arrays; there must be inputs"),
+        (
+            "x.npz",
+            b"rubbish",
+            r"x\.npz: damaged, or not an \.npz of plain arrays; there must be inputs",
+        ),
         ("x.parquet", b"rubbish", r"x\.parquet: cannot be read as parquet"),
     ],
 )
@@ -609,11 +791,25 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.py").write_text("import nowhere_at_all\n")
     (tmp_path / "raising.py").write_text("raise ValueError('not\\ntoday')\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH",
+        os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+    )
 
 
-def call(name: str, graphs: NeuronGraphs, backend: str = "reference", workers: int = 1, timeout: float = 60.0) -> tuple[TrialResult, str]:
-    values = {"path": name if ":" in name else f"mine:{name}", "inputs": 2, "outputs": 1, "timeout": timeout}
+def call(
+    name: str,
+    graphs: NeuronGraphs,
+    backend: str = "reference",
+    workers: int = 1,
+    timeout: float = 60.0,
+) -> tuple[TrialResult, str]:
+    values = {
+        "path": name if ":" in name else f"mine:{name}",
+        "inputs": 2,
+        "outputs": 1,
+        "timeout": timeout,
+    }
     trials = function.FunctionTask(function.Settings.read(values, "task"), None, 0).search(0)
     try:
         return trials.run(graphs, backend, workers), trials.failure
@@ -628,7 +824,12 @@ def constants(*values: float) -> NeuronGraphs:
 @pytest.mark.usefixtures("module")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_function_gets_networks(backend: str) -> None:
-    out, failure = call("fitness", together(network(2, [(3, IDENTITY, [(0, 1.0), (1, 1.0)])]), *([constants(0.5)] * 5)), backend, 2)
+    out, failure = call(
+        "fitness",
+        together(network(2, [(3, IDENTITY, [(0, 1.0), (1, 1.0)])]), *([constants(0.5)] * 5)),
+        backend,
+        2,
+    )
     assert out.scores[:, 0].tolist() == [0.0] + [-2.5] * 5 and out.steps == 6 and not failure
     assert call("shapes", constants(1.0), backend)[0].scores.tolist() == [[3.0]]
     remembers = network(2, [(3, IDENTITY, [(0, 1.0), (3, 1.0)])], recurrent=True)
@@ -642,7 +843,8 @@ def test_a_function_that_fails_costs_that_network_only(workers: int) -> None:
     out, failure = call("picky", constants(0, 1, 2, 3, 4, 5, 6, 7), workers=workers, timeout=2.0)
     assert out.status.tolist() == [OK, CRASHED, CRASHED, TIMED_OUT, DIVERGED, CRASHED, CRASHED, OK]
     np.testing.assert_array_equal(out.scores[:, 0], [0, *[np.nan] * 6, 7])
-    assert failure and "\n" not in failure and time.monotonic() - began < 500  # the sleeper was not waited for
+    # the sleeper was not waited for
+    assert failure and "\n" not in failure and time.monotonic() - began < 500
 
 
 @pytest.mark.usefixtures("module")
@@ -654,7 +856,10 @@ def test_a_function_that_fails_costs_that_network_only(workers: int) -> None:
         ("base", "KeyboardInterrupt"),
         ("talks", "ValueError: one ?[31mtwo " + 132 * "x" + "..."),
         ("unspeakable", "Silent"),
-        ("falls", "its process ended (killed by signal 11, Segmentation fault: printing is no answer)"),
+        (
+            "falls",
+            "its process ended (killed by signal 11, Segmentation fault: printing is no answer)",
+        ),
         ("dies", "its process ended (exit status 3: too bad)"),
     ],
 )
@@ -666,14 +871,18 @@ def test_the_first_failure_is_told(name: str, says: str) -> None:
 @pytest.mark.usefixtures("module")
 def test_the_first_failure_is_that_of_the_first_network() -> None:
     for workers in (1, 2):
-        assert call("picky", constants(0, 2, 1, 4), workers=workers)[1].startswith("its process ended (exit status 3")
+        assert call("picky", constants(0, 2, 1, 4), workers=workers)[1].startswith(
+            "its process ended (exit status 3"
+        )
         assert call("picky", constants(0, 4, 1, 2), workers=workers)[1] == "it returned nan"
 
 
 @pytest.mark.usefixtures("module")
 def test_what_raises_or_ends_its_process_needs_no_other_start() -> None:
     """One that raises stays; one that ends is followed by a child of the same process."""
-    trials = function.FunctionTask(function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0).search(0)
+    trials = function.FunctionTask(
+        function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0
+    ).search(0)
     trials.check("reference", 1)
     assert trials._crew is not None
     (before,) = trials._crew._workers
@@ -688,7 +897,9 @@ def test_what_raises_or_ends_its_process_needs_no_other_start() -> None:
 @pytest.mark.usefixtures("module")
 def test_progress_is_told_while_networks_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_crew, "TOLD", -1.0)
-    trials = function.FunctionTask(function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0).search(0)
+    trials = function.FunctionTask(
+        function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0
+    ).search(0)
     told: list[tuple[int, int]] = []
     trials.watch = lambda tried, failed: told.append((tried, failed))
     trials.run(constants(0, 1, 7, 1), "reference", 1)
@@ -697,13 +908,18 @@ def test_progress_is_told_while_networks_are_tried(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("module")
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process ends when it next reads its input")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere a process ends when it next reads its input"
+)
 def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
     code = (
-        "from evoml.tasks import function; import numpy as np; from evoml.phenotypes.neuron_graphs import NeuronGraphs\n"
+        "from evoml.tasks import function; import numpy as np; from evoml.phenotypes.neuron_graphs "
+        "import NeuronGraphs\n"
         "one, some = np.array([0, 1]), np.zeros(1, np.int32)\n"
-        "net = NeuronGraphs(2, 1, 1.0, False, np.array([4]), one, some + 3, some.astype(np.uint8), some.astype(np.uint8), one, some, np.ones(1))\n"
-        "function.FunctionTask(function.Settings(path='mine:never', inputs=2, outputs=1), None, 0).search(0).run(net, 'reference')"
+        "net = NeuronGraphs(2, 1, 1.0, False, np.array([4]), one, some + 3, some.astype(np.uint8), "
+        "some.astype(np.uint8), one, some, np.ones(1))\n"
+        "function.FunctionTask(function.Settings(path='mine:never', inputs=2, outputs=1), None, "
+        "0).search(0).run(net, 'reference')"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as parent:
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
@@ -712,7 +928,10 @@ def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
         child = int((tmp_path / "pid").read_text())
         parent.terminate()
     deadline = time.monotonic() + 60
-    while Path(f"/proc/{child}").exists() and Path(f"/proc/{child}/stat").read_text().split()[2] != "Z":
+    while (
+        Path(f"/proc/{child}").exists()
+        and Path(f"/proc/{child}/stat").read_text().split()[2] != "Z"
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -721,7 +940,9 @@ def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
 def test_a_function_that_is_not_there_leaves_no_run(tmp_path: Path) -> None:
     layer = {"system": "neat", "task": {"name": "function:mine:nosuch", "inputs": 2, "outputs": 1}}
     search = open_search(build(("test", layer)), tmp_path / "run")
-    with pytest.raises(InputError, match=r"^task\.path: mine:nosuch: no function nosuch in module mine$"):
+    with pytest.raises(
+        InputError, match=r"^task\.path: mine:nosuch: no function nosuch in module mine$"
+    ):
         search.create()
     assert not (tmp_path / "run").exists()
 
@@ -729,7 +950,14 @@ def test_a_function_that_is_not_there_leaves_no_run(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("module")
 def test_a_search_of_failures_says_why_and_its_events_are_json(tmp_path: Path) -> None:
     about = {"name": "function:mine:exits", "inputs": 2, "outputs": 1}
-    layer = {"system": "neat", "task": about, "strategy": {"population": 4}, "search": {"budget": 8}, "backend": "reference", "workers": 1}
+    layer = {
+        "system": "neat",
+        "task": about,
+        "strategy": {"population": 4},
+        "search": {"budget": 8},
+        "backend": "reference",
+        "workers": 1,
+    }
     search = open_search(build(("test", layer)), tmp_path / "run")
     search.create()
     search.prepare()
@@ -739,12 +967,21 @@ def test_a_search_of_failures_says_why_and_its_events_are_json(tmp_path: Path) -
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    events = [json.loads(line, parse_constant=refuse) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line, parse_constant=refuse)
+        for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()
+    ]
     assert [each for each in events if each["event"] == "failure"] == [
         {"event": "failure", "generation": 1, "evaluations": 4, "text": "SystemExit: enough"}
     ]
-    assert json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=refuse)["best"] is None
-    line = r"run: nothing was selected, since no network could be scored; the first that failed: SystemExit: enough$"
+    assert (
+        json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=refuse)["best"]
+        is None
+    )
+    line = (
+        r"run: nothing was selected, since no network could be scored; the first that failed: "
+        r"SystemExit: enough$"
+    )
     for command in (
         lambda: session.show(tmp_path / "run", 1, False),
         lambda: session.evaluate(tmp_path / "run", None, None, None, None, [], False),
@@ -760,9 +997,24 @@ def test_a_search_of_failures_says_why_and_its_events_are_json(tmp_path: Path) -
     [
         ("mine:fitnes", r"^task\.path: mine:fitnes: no function fitnes in module mine$"),
         ("mine:constant", r"^task\.path: mine:constant: not a function$"),
-        ("yours:fitness", r"^task\.path: yours:fitness: no module yours on Python's path or in the current folder$"),
-        ("broken:fitness", r"^task\.path: broken:fitness: importing it failed: ModuleNotFoundError: No module named 'nowhere_at_all'$"),
-        ("raising:fitness", r"^task\.path: raising:fitness: importing it failed: ValueError: not today$"),
+        (
+            "yours:fitness",
+            (
+                r"^task\.path: yours:fitness: no module yours on Python's path or in the current "
+                r"folder$"
+            ),
+        ),
+        (
+            "broken:fitness",
+            (
+                r"^task\.path: broken:fitness: importing it failed: ModuleNotFoundError: No module "
+                r"named 'nowhere_at_all'$"
+            ),
+        ),
+        (
+            "raising:fitness",
+            r"^task\.path: raising:fitness: importing it failed: ValueError: not today$",
+        ),
     ],
 )
 def test_functions_that_are_not_there(path: str, message: str) -> None:
@@ -770,16 +1022,23 @@ def test_functions_that_are_not_there(path: str, message: str) -> None:
         call(path, constants(1))
 
 
-@pytest.mark.parametrize("path", ["mine", "mine:", ":fitness", "mine:fit ness", "../mine:fitness", "mine:a.b"])
+@pytest.mark.parametrize(
+    "path", ["mine", "mine:", ":fitness", "mine:fit ness", "../mine:fitness", "mine:a.b"]
+)
 def test_a_path_names_a_module_and_a_function(path: str) -> None:
-    with pytest.raises(InputError, match=r"task\.path: .*must be a module and a function of it, such as mymodule:fitness"):
+    with pytest.raises(
+        InputError,
+        match=r"task\.path: .*must be a module and a function of it, such as mymodule:fitness",
+    ):
         function.Settings.read({"path": path, "inputs": 1, "outputs": 1}, "task")
     with pytest.raises(InputError, match=r"task\.inputs: field required"):
         function.Settings.read({"path": "mine:fitness", "outputs": 1}, "task")
 
 
 def test_making_the_task_imports_nothing() -> None:
-    task = function.FunctionTask(function.Settings(path="nowhere.at.all:fitness", inputs=2, outputs=1), None, 0)
+    task = function.FunctionTask(
+        function.Settings(path="nowhere.at.all:fitness", inputs=2, outputs=1), None, 0
+    )
     assert (task.inputs, task.outputs, task.search(0).names) == (2, 1, ("fitness",))
 
 
@@ -794,12 +1053,17 @@ def test_networks_cross_as_json() -> None:
 
 @pytest.mark.usefixtures("module")
 def test_processes_end_with_their_trials() -> None:
-    trials = function.FunctionTask(function.Settings(path="mine:fitness", inputs=2, outputs=1), None, 0).search(0)
+    trials = function.FunctionTask(
+        function.Settings(path="mine:fitness", inputs=2, outputs=1), None, 0
+    ).search(0)
     trials.run(constants(1, 2), "reference", 2)
     assert trials._crew is not None
     processes = [each.process for each in trials._crew._workers]
     trials.run(constants(3), "reference", 2)
-    assert [each.process for each in trials._crew._workers] == processes and all(each.poll() is None for each in processes)  # kept
+    # kept
+    assert [each.process for each in trials._crew._workers] == processes and all(
+        each.poll() is None for each in processes
+    )
     trials.close()
     assert all(each.returncode is not None for each in processes)
 
@@ -826,7 +1090,7 @@ class Odd(gymnasium.Env):
         return {"n": 1, "x": np.zeros(1, np.float32)}, float(action[0]), False, False, {}
 
 gymnasium.register("Odd-v0", entry_point=Odd)
-'''
+'''  # noqa: E501
 
 
 def environment(id: str = "CartPole-v1", seed: int = 0, **values: object) -> gym.GymTask:
@@ -857,15 +1121,25 @@ def test_cartpole_is_what_plain_gymnasium_gives(backend: str) -> None:
     trials = task.search(0)
     left = network(4, [(5, IDENTITY, [(4, 1.0)])], outputs=2)
     # pushes to where the pole leans and turns to, which holds it up
-    leaning = network(4, [(5, IDENTITY, []), (6, IDENTITY, [(2, 0.42 * 3), (3, 1.0), (0, 0.1), (1, 0.1)])], outputs=2)
+    leaning = network(
+        4,
+        [(5, IDENTITY, []), (6, IDENTITY, [(2, 0.42 * 3), (3, 1.0), (0, 0.1), (1, 0.1)])],
+        outputs=2,
+    )
     out = trials.run(together(left, leaning), backend)
     trials.close()
     wanted = played("CartPole-v1", trials.seeds, lambda observation: 0)
     high = np.array([4.8, 1.0, 0.41887903, 1.0])
     held = played(
-        "CartPole-v1", trials.seeds, lambda seen: int(0.1 * (seen / high)[0] + 0.1 * seen[1] + 1.26 * (seen / high)[2] + seen[3] > 0)
+        "CartPole-v1",
+        trials.seeds,
+        lambda seen: int(
+            0.1 * (seen / high)[0] + 0.1 * seen[1] + 1.26 * (seen / high)[2] + seen[3] > 0
+        ),
     )
-    np.testing.assert_allclose(out.scores, [[np.mean(each), np.std(each), np.min(each)] for each in (wanted, held)])
+    np.testing.assert_allclose(
+        out.scores, [[np.mean(each), np.std(each), np.min(each)] for each in (wanted, held)]
+    )
     assert out.scores[0, 0] < 15 and out.scores[1, 0] > 100 and out.steps == sum(wanted) + sum(held)
 
 
@@ -876,8 +1150,14 @@ def test_pendulum_takes_numbers() -> None:
     graphs = together(*(network(3, [(4, IDENTITY, [(3, value)])]) for value in (0.75, 9.0)))
     out = trials.run(graphs, "numba")
     trials.close()
-    np.testing.assert_allclose(out.scores[0, 0], np.mean(played("Pendulum-v1", trials.seeds, lambda _: np.array([1.0], np.float32))))
-    np.testing.assert_allclose(out.scores[1, 0], np.mean(played("Pendulum-v1", trials.seeds, lambda _: np.array([2.0], np.float32))))
+    np.testing.assert_allclose(
+        out.scores[0, 0],
+        np.mean(played("Pendulum-v1", trials.seeds, lambda _: np.array([1.0], np.float32))),
+    )
+    np.testing.assert_allclose(
+        out.scores[1, 0],
+        np.mean(played("Pendulum-v1", trials.seeds, lambda _: np.array([2.0], np.float32))),
+    )
     assert out.steps == 2 * 2 * 200
 
 
@@ -887,28 +1167,54 @@ def test_networks_do_not_depend_on_their_neighbours_or_workers() -> None:
     one, two = (trials.run(graphs, "numba", workers) for workers in (1, 2))
     alone = trials.run(graphs.take(np.array([7])), "numba", 2)
     trials.close()
-    assert same(one, two) and np.array_equal(alone.scores[0], one.scores[7]) and len(np.unique(one.scores[:, 0])) > 2
+    assert (
+        same(one, two)
+        and np.array_equal(alone.scores[0], one.scores[7])
+        and len(np.unique(one.scores[:, 0])) > 2
+    )
 
 
 def test_episodes_of_search_selection_and_test_differ() -> None:
     task, again, other = environment(), environment(), environment(seed=1)
-    sets = [task.search(0).seeds, task.search(1).seeds, task.select().seeds, task.test().seeds, other.search(0).seeds]
-    assert len({seed for each in sets for seed in each}) == 3 + 3 + 20 + 100 + 3 and again.test().seeds == task.test().seeds
+    sets = [
+        task.search(0).seeds,
+        task.search(1).seeds,
+        task.select().seeds,
+        task.test().seeds,
+        other.search(0).seeds,
+    ]
+    assert (
+        len({seed for each in sets for seed in each}) == 3 + 3 + 20 + 100 + 3
+        and again.test().seeds == task.test().seeds
+    )
     assert task.test().names[0] == "return" and task.search(0).names[0] == "fitness"
 
 
-def test_an_environment_that_fails_costs_that_network_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_that_fails_costs_that_network_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "odd.py").write_text(CUSTOM)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH",
+        os.pathsep.join(
+            [str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        ),
+    )
     task = environment("odd:Odd-v0", steps=7, timeout=3, episodes=2)
     assert (task.inputs, task.outputs) == (4, 1)  # one of three, and a number
     trials = task.search(0)
-    graphs = together(*(network(4, [(5, IDENTITY, [(4, value)])]) for value in (0.75, 0.92, 0.25, 0.99, np.nan, -3.0)))
+    graphs = together(
+        *(
+            network(4, [(5, IDENTITY, [(4, value)])])
+            for value in (0.75, 0.92, 0.25, 0.99, np.nan, -3.0)
+        )
+    )
     out = trials.run(graphs, "reference")
     trials.close()
     assert out.status.tolist() == [OK, CRASHED, OK, TIMED_OUT, DIVERGED, OK]
-    np.testing.assert_allclose(out.scores[:, 0], [7.0, np.nan, -7.0, np.nan, np.nan, -14.0])  # never-ending: 7 steps of it
+    # never-ending: 7 steps of it
+    np.testing.assert_allclose(out.scores[:, 0], [7.0, np.nan, -7.0, np.nan, np.nan, -14.0])
     assert "\n" not in trials.failure
 
 
@@ -931,25 +1237,53 @@ def test_unknown_environments(id: str, message: str) -> None:
 def test_spaces_that_stand_for_themselves() -> None:
     gymnasium = pytest.importorskip("gymnasium", reason="needs the extra evoml[gym]")
     spaces = gymnasium.spaces
-    seen = spaces.Box(np.array([-2, 0, -np.inf, -1e7], np.float32), np.array([1, 255, np.inf, 1e7], np.float32))
+    seen = spaces.Box(
+        np.array([-2, 0, -np.inf, -1e7], np.float32), np.array([1, 255, np.inf, 1e7], np.float32)
+    )
     odd = gym.Interface("x", seen, spaces.MultiDiscrete([2, 3]), True)
     assert odd.scale.tolist() == [2, 255, 1, 1] and odd.outputs == 5
-    assert [each.tolist() for each in odd.act(np.array([[0.1, 0.2, 5.0, 1.0, 2.0], [1, 0, 0, 0, 1.0]]))] == [[1, 0], [0, 2]]
+    assert [
+        each.tolist() for each in odd.act(np.array([[0.1, 0.2, 5.0, 1.0, 2.0], [1, 0, 0, 0, 1.0]]))
+    ] == [[1, 0], [0, 2]]
     assert gym.Interface("x", seen, spaces.Discrete(3, start=5), False).act(np.eye(3)) == [5, 6, 7]
-    assert [each.tolist() for each in gym.Interface("x", seen, spaces.MultiBinary(2), True).act(np.array([[0.4, 0.6]]))] == [[0, 1]]
-    box = gym.Interface("x", seen, spaces.Box(np.array([0, -np.inf], np.float32), np.array([4, np.inf], np.float32)), True)
-    assert box.act(np.array([[0.5, 0.5], [-1.0, 7.0]]))[0].tolist() == [2, 0] and box.act(np.array([[-1.0, 7.0]]))[0].tolist() == [0, 1]
+    assert [
+        each.tolist()
+        for each in gym.Interface("x", seen, spaces.MultiBinary(2), True).act(
+            np.array([[0.4, 0.6]])
+        )
+    ] == [[0, 1]]
+    box = gym.Interface(
+        "x",
+        seen,
+        spaces.Box(np.array([0, -np.inf], np.float32), np.array([4, np.inf], np.float32)),
+        True,
+    )
+    assert box.act(np.array([[0.5, 0.5], [-1.0, 7.0]]))[0].tolist() == [2, 0] and box.act(
+        np.array([[-1.0, 7.0]])
+    )[0].tolist() == [0, 1]
     with pytest.raises(InputError, match=r"task\.id: x: actions Text"):
         gym.Interface("x", seen, spaces.Text(5), True)
 
 
 def test_without_gymnasium_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gym, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"^task gym: gymnasium is not installed; install evoml\[gym\]$"):
+    with pytest.raises(
+        InputError, match=r"^task gym: gymnasium is not installed; install evoml\[gym\]$"
+    ):
         _ = gym.GymTask(gym.Settings(), None, 0).inputs
 
 
 def test_reading_the_tasks_imports_neither_gymnasium_nor_the_compiler() -> None:
-    code = "import sys, evoml.tasks.gym, evoml.tasks.function, evoml.tasks.examples, evoml.tasks.double_pole, evoml.tasks.xor, evoml.tasks.single_pole; print([each for each in ('gymnasium', 'numba') if each in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    code = (
+        "import sys, evoml.tasks.gym, evoml.tasks.function, evoml.tasks.examples, "
+        "evoml.tasks.double_pole, evoml.tasks.xor, evoml.tasks.single_pole; print([each for each "
+        "in ('gymnasium', 'numba') if each in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
     assert done.stdout.strip() == "[]", done.stdout

@@ -1,4 +1,6 @@
-"""The winner trained at full size: what it is trained with, where its weights are kept, and what is refused."""
+"""The winner trained at full size: what it is trained with, where its weights are kept, and what is
+refused.
+"""
 
 import errno
 import subprocess
@@ -55,7 +57,12 @@ def test_full_size_is_full_size(problem: Problem) -> None:
 
 
 def test_settings_given_lie_over_the_final_ones(problem: Problem) -> None:
-    assert final_problem(problem, [("--set", {"evaluator": {"epochs": 3}})], "final").config.part("evaluator").epochs == 3
+    assert (
+        final_problem(problem, [("--set", {"evaluator": {"epochs": 3}})], "final")
+        .config.part("evaluator")
+        .epochs
+        == 3
+    )
 
 
 def test_trained_on_all_but_the_test_part(problem: Problem, run: Path) -> None:
@@ -63,13 +70,19 @@ def test_trained_on_all_but_the_test_part(problem: Problem, run: Path) -> None:
     searched, tested = problem.task.search(0), final.test_tasks
     assert len(tested.train_y) > len(searched.train_y) + len(searched.valid_y)
     pixels = {image.tobytes() for image in tested.train_x}
-    assert sum(image.tobytes() in pixels for image in tested.valid_x) < len(tested.valid_x) // 20  # a few digits are there twice
+    # a few digits are there twice
+    assert sum(image.tobytes() in pixels for image in tested.valid_x) < len(tested.valid_x) // 20
     trained = train_final(final, winner(problem, run), None)
-    assert 0 <= trained.scores["test_accuracy"] <= 1 and trained.scores["parameters"] == trained.network.parameters
+    assert (
+        0 <= trained.scores["test_accuracy"] <= 1
+        and trained.scores["parameters"] == trained.network.parameters
+    )
 
 
 def test_the_last_epoch_counts_whatever_the_run_reports(problem: Problem, run: Path) -> None:
-    final = final_problem(problem, [SMALL, ("test", {"evaluator": {"epochs": 4, "report": "best"}})], "final")
+    final = final_problem(
+        problem, [SMALL, ("test", {"evaluator": {"epochs": 4, "report": "best"}})], "final"
+    )
     trained = train_final(final, winner(problem, run), None)
     assert trained.scores["test_accuracy"] == trained.curve[-1]
 
@@ -78,17 +91,25 @@ def test_weights_are_kept_and_found_again(problem: Problem, run: Path) -> None:
     genotype, final = winner(problem, run), final_problem(problem, [SMALL], "final")
     trained = train_final(final, genotype, run)
     again = kept(run, genotype)
-    assert again is not None and again.scores == trained.scores and kept(run, genotype, final) is not None
+    assert (
+        again is not None
+        and again.scores == trained.scores
+        and kept(run, genotype, final) is not None
+    )
     for name, tensor in trained.module.state_dict().items():
         assert np.array_equal(tensor, again.module.state_dict()[name])
     other = final_problem(problem, [SMALL, ("test", {"evaluator": {"epochs": 2}})], "final")
     assert kept(run, genotype, other) is None
-    changed = problem.space.mutate(problem.space.random(np.arange(1, dtype=np.uint64)), np.array([0]), np.array([5], np.uint64)).genotype(0)
+    changed = problem.space.mutate(
+        problem.space.random(np.arange(1, dtype=np.uint64)), np.array([0]), np.array([5], np.uint64)
+    ).genotype(0)
     assert changed == genotype or kept(run, changed) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\x08\0\0\0\0\0\0\0{}      "])
-def test_damaged_weights_are_refused(content: bytes, problem: Problem, run: Path, tmp_path: Path) -> None:
+def test_damaged_weights_are_refused(
+    content: bytes, problem: Problem, run: Path, tmp_path: Path
+) -> None:
     (tmp_path / FINAL).mkdir()
     (tmp_path / FINAL / "weights.safetensors").write_bytes(content)
     with pytest.raises(InputError, match="weights"):
@@ -103,15 +124,21 @@ def test_a_link_is_not_written_through(problem: Problem, run: Path, tmp_path: Pa
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_what_is_refused_is_refused_before_anything_is_trained(problem: Problem, run: Path, tmp_path: Path) -> None:
+def test_what_is_refused_is_refused_before_anything_is_trained(
+    problem: Problem, run: Path, tmp_path: Path
+) -> None:
     (tmp_path / FINAL).write_text("a file")
     final, said = final_problem(problem, [SMALL], "final"), []
     with pytest.raises(InputError, match=f"{FINAL}: cannot write"):
         train_final(final, winner(problem, run), tmp_path, before=lambda *which: said.append(which))
     if not torch.cuda.is_available():
-        elsewhere = final_problem(problem, [SMALL, ("--set", {"evaluator": {"device": "cuda"}})], "final")
+        elsewhere = final_problem(
+            problem, [SMALL, ("--set", {"evaluator": {"device": "cuda"}})], "final"
+        )
         with pytest.raises(InputError, match="no such device"):
-            train_final(elsewhere, winner(problem, run), None, before=lambda *which: said.append(which))
+            train_final(
+                elsewhere, winner(problem, run), None, before=lambda *which: said.append(which)
+            )
     assert not said
 
 
@@ -140,7 +167,13 @@ def evoml(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--set", "space.blocks=3"], "--set space.blocks: an evaluation takes task.*, evaluator.*, space.skeleton.*, search.seed"),
+        (
+            ["--set", "space.blocks=3"],
+            (
+                "--set space.blocks: an evaluation takes task.*, evaluator.*, space.skeleton.*, "
+                "search.seed"
+            ),
+        ),
         (["--set", "strategy.population=3"], "--set strategy.population: an evaluation takes"),
         (["--set", "workers=3"], "--set workers: an evaluation takes"),
         (["--set", "evaluator.epochs=0"], "evaluator.epochs: 0: "),
@@ -149,17 +182,28 @@ def evoml(*arguments: object) -> subprocess.CompletedProcess[str]:
         (["--preset", "paper"], "--preset paper: must be final"),
     ],
 )
-def test_bad_evaluations_are_one_line(arguments: list[str], says: str, problem: Problem, run: Path, tmp_path: Path) -> None:
+def test_bad_evaluations_are_one_line(
+    arguments: list[str], says: str, problem: Problem, run: Path, tmp_path: Path
+) -> None:
     (tmp_path / "cell.toml").write_text(problem.space.format(winner(problem, run)))
     done = evoml("evaluate", tmp_path / "cell.toml", *arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert says in done.stderr
 
 
-def test_the_skeleton_of_a_file_s_architecture_can_be_set(problem: Problem, run: Path, tmp_path: Path) -> None:
+def test_the_skeleton_of_a_file_s_architecture_can_be_set(
+    problem: Problem, run: Path, tmp_path: Path
+) -> None:
     (tmp_path / "cell.toml").write_text(problem.space.format(winner(problem, run)))
-    sets = ("space.skeleton.cells=0", "space.skeleton.filters=2", "evaluator.epochs=1", "task.examples=120")
-    done = evoml("evaluate", tmp_path / "cell.toml", *(part for text in sets for part in ("--set", text)))
+    sets = (
+        "space.skeleton.cells=0",
+        "space.skeleton.filters=2",
+        "evaluator.epochs=1",
+        "task.examples=120",
+    )
+    done = evoml(
+        "evaluate", tmp_path / "cell.toml", *(part for text in sets for part in ("--set", text))
+    )
     assert done.returncode == 0, done.stderr
     assert "cells 0, filters 2" in done.stderr and "test accuracy" in done.stdout
 
@@ -169,7 +213,13 @@ def test_another_test_part_is_another_training(tmp_path: Path) -> None:
     images, labels = rng.integers(0, 256, (60, 4, 4), np.uint8), np.arange(60) % 3
     np.savez(tmp_path / "train.npz", images=images, labels=labels)
     np.savez(tmp_path / "test.npz", images=images[::-1], labels=labels)
-    values = TINY | {"task": {"name": "images", "data": str(tmp_path / "train.npz"), "test_data": str(tmp_path / "test.npz")}}
+    values = TINY | {
+        "task": {
+            "name": "images",
+            "data": str(tmp_path / "train.npz"),
+            "test_data": str(tmp_path / "test.npz"),
+        }
+    }
     before = Problem(build(("test", values))).data_digest
     np.savez(tmp_path / "test.npz", images=images[::-1], labels=labels[::-1])
     assert Problem(build(("test", values))).data_digest != before
@@ -184,4 +234,9 @@ def test_a_table_run_is_trained_on_images_that_are_named(data_folder: Path) -> N
     problem = Problem(build(("test", values)))
     with pytest.raises(InputError, match="--task"):
         final_problem(problem, [], "final")
-    assert final_problem(problem, [("flags", {"task": {"name": "digits"}})], "final").config.name("evaluator") == "training"
+    assert (
+        final_problem(problem, [("flags", {"task": {"name": "digits"}})], "final").config.name(
+            "evaluator"
+        )
+        == "training"
+    )

@@ -1,13 +1,16 @@
-"""A run on disk: Parquet parts, the configuration, a checkpoint and events. Everything is written beside and renamed into place.
+"""A run on disk: Parquet parts, the configuration, a checkpoint and events. Everything is written
+beside and renamed into place.
 
-    run.toml                        the whole configuration, versions, seed; enough to repeat the run
+    run.toml                        the whole configuration, versions, seed; enough to repeat the
+    run
     part-000000.parquet, ...        the candidates kept, a part a flush
-    checkpoint/state.safetensors    everything a resumed run needs: arrays, and JSON in the header; no pickle
+    checkpoint/state.safetensors    everything a resumed run needs: arrays, and JSON in the header;
+    no pickle
     events.jsonl                    what happened, one JSON object a line
     result.json                     the end of a finished run: the best candidate and its scores
 
-A candidate can stand in several rows: when it was found, when it was selected, in a snapshot of the population. `event` tells them apart.
-Reading a run executes none of its contents.
+A candidate can stand in several rows: when it was found, when it was selected, in a snapshot of the
+population. `event` tells them apart. Reading a run executes none of its contents.
 """
 
 import json
@@ -54,7 +57,9 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(f"{path}: cannot write ({error.strerror or error}); what was written before is intact") from None
+        raise DiskError(
+            f"{path}: cannot write ({error.strerror or error}); what was written before is intact"
+        ) from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -75,7 +80,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from searching in the same run folder; released when the process ends, however it ends. Raises InputError."""
+    """Keep other processes from searching in the same run folder; released when the process ends,
+    however it ends.
+
+    Raises InputError.
+    """
     if not (folder / "run.toml").is_file():
         raise InputError(f"{folder}: not a run (no run.toml)")
     if fcntl is None:
@@ -108,11 +117,16 @@ def finite(value: Any) -> Any:
 class Archive:
     """One run folder. `rows` are buffered by `add` and become a part at `flush`."""
 
-    def __init__(self, folder: Path, schema: Schema, objectives: Sequence[Objective], every_row: bool = False) -> None:
+    def __init__(
+        self, folder: Path, schema: Schema, objectives: Sequence[Objective], every_row: bool = False
+    ) -> None:
         """every_row: whether every candidate is a row, with what it took and its learning curve."""
         self.folder, self.schema, self.every_row = folder, schema, every_row
         self.described = tuple(objectives)
-        self.objectives, self.weights = tuple(each.name for each in objectives), tuple(each.weight for each in objectives)
+        self.objectives, self.weights = (
+            tuple(each.name for each in objectives),
+            tuple(each.weight for each in objectives),
+        )
         self.parts: list[str] = []  # a digest of every part
         self._rows: list[tuple[Population, tuple[Sequence[Any], ...]]] = []  # not yet a batch
         self._buffer: list[pa.RecordBatch] = []
@@ -125,12 +139,21 @@ class Archive:
         """The columns of every part."""
         return pa.schema(
             [
-                ("id", pa.int64()), ("key", pa.string()), ("parents", pa.list_(pa.int64())), ("birth", pa.int64()), ("status", pa.string()),
-                ("seconds", pa.float64()), *((name, pa.float64()) for name in self.objectives), ("event", pa.string()),
+                ("id", pa.int64()), ("key", pa.string()), ("parents", pa.list_(pa.int64())),
+                ("birth", pa.int64()), ("status", pa.string()), ("seconds", pa.float64()),
+                *((name, pa.float64()) for name in self.objectives), ("event", pa.string()),
                 ("island", pa.int32()), ("experiment", pa.int32()), ("evaluations", pa.int64()),
-                *([("curve", pa.list_(pa.float64()))] if self.every_row else []), ("genotype", self.schema.arrow),
+                *([("curve", pa.list_(pa.float64()))] if self.every_row else []),
+                ("genotype", self.schema.arrow),
             ],
-            metadata={"evoml": json.dumps({"format": FORMAT, "objective": self.objectives[0], "objectives": [each.plain() for each in self.described]})},
+            metadata={
+                "evoml": json.dumps(
+                    {
+                        "format": FORMAT, "objective": self.objectives[0],
+                        "objectives": [each.plain() for each in self.described],
+                    }
+                )
+            },
         )  # fmt: skip
 
     def _part(self, number: int) -> Path:
@@ -138,23 +161,39 @@ class Archive:
 
     def _numbered(self) -> dict[int, Path]:
         """The parts in the folder, by number."""
-        names = {part: part.stem.removeprefix("part-") for part in self.folder.glob("part-*.parquet")}
-        return dict(sorted((int(number), part) for part, number in names.items() if number.isdecimal() and part == self._part(int(number))))
+        names = {
+            part: part.stem.removeprefix("part-") for part in self.folder.glob("part-*.parquet")
+        }
+        return dict(
+            sorted(
+                (int(number), part)
+                for part, number in names.items()
+                if number.isdecimal() and part == self._part(int(number))
+            )
+        )
 
-    # -- writing -----------------------------------------------------------------------------------------------------------
+    # -- writing -----------------------------------------------------------------------------------
 
-    def create(self, config: Mapping[str, Any], files: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Make the folder with these text files, and last run.toml. Raises InputError if it already holds something, and DiskError."""
+    def create(
+        self, config: Mapping[str, Any], files: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Make the folder with these text files, and last run.toml.
+
+        Raises InputError if it already holds something, and DiskError.
+        """
         folder = self.folder
         try:
             if (folder / "run.toml").exists():
                 raise InputError(
-                    f"{folder}: already a run; go on with `evoml resume {quote(str(folder))}` or name another folder with --run"
+                    f"{folder}: already a run; go on with `evoml resume {quote(str(folder))}` or "
+                    "name another folder with --run"
                 )
             if folder.is_symlink() and not folder.exists():
                 raise InputError(f"{folder}: a link to nothing; name another folder with --run")
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise InputError(f"{folder}: already there and not empty; name another folder with --run")
+                raise InputError(
+                    f"{folder}: already there and not empty; name another folder with --run"
+                )
             (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from None
@@ -172,33 +211,53 @@ class Archive:
         return tomli_w.dumps(dict(config)).encode()
 
     def add(
-        self, population: Population, keys: list[str], event: str, island: int, experiment: int, evaluations: int,
-        seconds: Sequence[float] | None = None, curves: Sequence[Sequence[float]] | None = None,
+        self, population: Population, keys: list[str], event: str, island: int, experiment: int,
+        evaluations: int, seconds: Sequence[float] | None = None,
+        curves: Sequence[Sequence[float]] | None = None,
     ) -> None:  # fmt: skip
-        """Buffer one row an individual. evaluations: how many candidates the run had evaluated by then."""
+        """Buffer one row an individual.
+
+        evaluations: how many candidates the run had evaluated by then.
+        """
         if not len(population):
             return
         n = len(population)
         nothing: Any = [None] * n
-        known = (keys, [event] * n, [island] * n, [experiment] * n, [evaluations] * n, seconds or nothing, curves or nothing)
+        known = (
+            keys,
+            [event] * n,
+            [island] * n,
+            [experiment] * n,
+            [evaluations] * n,
+            seconds or nothing,
+            curves or nothing,
+        )
         self._rows.append((population.take(slice(None)), known))
         if sum(len(each) for each, _ in self._rows) >= BATCH:
             self._gather()
 
     def _gather(self) -> None:
-        """Make a batch of the rows so far: a conversion of many costs little more than one of a few."""
+        """Make a batch of the rows so far: a conversion of many costs little more than one of a
+        few.
+        """
         if not self._rows:
             return
         population = Population.joined([each for each, _ in self._rows])
         keys, events, islands, experiments, evaluations, seconds, curves = (
-            list(chain.from_iterable(parts)) for parts in zip(*(known for _, known in self._rows), strict=True)
+            list(chain.from_iterable(parts))
+            for parts in zip(*(known for _, known in self._rows), strict=True)
         )
-        parents = [[parent for parent in pair if parent >= 0] for pair in population.parents.tolist()]
+        parents = [
+            [parent for parent in pair if parent >= 0] for pair in population.parents.tolist()
+        ]
         columns = [
-            population.ids, keys, parents, population.birth, [STATUS[code] for code in population.status], seconds,
-            *population.fitness.T.copy(), events, islands, experiments, evaluations, *([curves] if self.every_row else []),
+            population.ids, keys, parents, population.birth,
+            [STATUS[code] for code in population.status], seconds, *population.fitness.T.copy(),
+            events, islands, experiments, evaluations, *([curves] if self.every_row else []),
         ]  # fmt: skip
-        arrays = [pa.array(column, kind) for column, kind in zip(columns, self.arrow.types, strict=False)]
+        arrays = [
+            pa.array(column, kind) for column, kind in zip(columns, self.arrow.types, strict=False)
+        ]
         arrays.append(self.schema.to_arrow(population.tables, population.sizes))
         self._buffer.append(pa.RecordBatch.from_arrays(arrays, schema=self.arrow))
         self._rows.clear()
@@ -210,10 +269,15 @@ class Archive:
     @property
     def buffered(self) -> int:
         """Rows not yet in a part."""
-        return sum(batch.num_rows for batch in self._buffer) + sum(len(population) for population, _ in self._rows)
+        return sum(batch.num_rows for batch in self._buffer) + sum(
+            len(population) for population, _ in self._rows
+        )
 
     def flush(self) -> None:
-        """Write what is buffered: one part, and the events. Raises DiskError, keeping the buffer."""
+        """Write what is buffered: one part, and the events.
+
+        Raises DiskError, keeping the buffer.
+        """
         if self._stale:
             self._discard()
         self._gather()
@@ -226,9 +290,14 @@ class Archive:
             self.parts.append(digest(content))
             self._buffer.clear()
         if self._events:
-            text = "".join(json.dumps(finite(event), allow_nan=False) + "\n" for event in self._events).encode()
+            text = "".join(
+                json.dumps(finite(event), allow_nan=False) + "\n" for event in self._events
+            ).encode()
             path = self.folder / "events.jsonl"
-            with _disk(path), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o644), "r+b") as file:
+            with (
+                _disk(path),
+                os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o644), "r+b") as file,
+            ):
                 file.truncate(self._events_bytes)
                 file.seek(self._events_bytes)
                 file.write(text)
@@ -236,23 +305,41 @@ class Archive:
             self._events.clear()
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Flush, then replace the checkpoint. `state`: nested dictionaries of JSON values and arrays."""
+        """Flush, then replace the checkpoint.
+
+        `state`: nested dictionaries of JSON values and arrays.
+        """
         self.flush()
         arrays: dict[str, np.ndarray] = {}
         plain = _split(state, "", arrays)
-        plain["archive"] = {"parts": self.parts, "events_bytes": self._events_bytes, "arrays": arrays_digest(arrays)}
-        write_atomically(self.folder / "checkpoint" / "state.safetensors", to_safetensors(arrays, {"state": json.dumps(plain)}))
+        plain["archive"] = {
+            "parts": self.parts,
+            "events_bytes": self._events_bytes,
+            "arrays": arrays_digest(arrays),
+        }
+        write_atomically(
+            self.folder / "checkpoint" / "state.safetensors",
+            to_safetensors(arrays, {"state": json.dumps(plain)}),
+        )
 
-    # -- reading -----------------------------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
 
     def restore(self) -> dict[str, Any]:
-        """The checkpoint's state, empty before the first one. What was written after it goes when the resumed run writes. Raises InputError."""
+        """The checkpoint's state, empty before the first one.
+
+        What was written after it goes when the resumed run writes. Raises InputError.
+        """
         path = self.folder / "checkpoint" / "state.safetensors"
         if path.parent.is_symlink():
-            raise InputError(f"{path.parent}: is a link; a run keeps its checkpoint in its own folder")
+            raise InputError(
+                f"{path.parent}: is a link; a run keeps its checkpoint in its own folder"
+            )
         if not path.is_file():
             if self._numbered() or (self.folder / "result.json").exists():
-                raise InputError(f"{self.folder}: there are rows but no checkpoint, so it cannot be resumed; start a new search")
+                raise InputError(
+                    f"{self.folder}: there are rows but no checkpoint, so it cannot be resumed; "
+                    "start a new search"
+                )
             return {}
         try:
             with safe_open(path, "numpy") as file:
@@ -262,14 +349,29 @@ class Archive:
             own = state.pop("archive")
             if own["arrays"] != arrays_digest(arrays):
                 raise ValueError("its arrays are not those that were stored")
-            self.parts, self._events_bytes = [str(part) for part in own["parts"]], int(own["events_bytes"])
+            self.parts, self._events_bytes = (
+                [str(part) for part in own["parts"]],
+                int(own["events_bytes"]),
+            )
             if self._events_bytes < 0:
                 raise ValueError("less than no events")
-        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
-            raise InputError(f"{path}: not a checkpoint of evoml ({' '.join(str(error).split())[:200]})") from None
+        except (
+            SafetensorError,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+            OSError,
+        ) as error:
+            raise InputError(
+                f"{path}: not a checkpoint of evoml ({' '.join(str(error).split())[:200]})"
+            ) from None
         events = self.folder / "events.jsonl"
         if self._events_bytes > (events.stat().st_size if events.is_file() else 0):
-            raise InputError(f"{events}: missing, or shorter than it was; put it back to resume this run")
+            raise InputError(
+                f"{events}: missing, or shorter than it was; put it back to resume this run"
+            )
         for number, known in enumerate(self.parts):
             self._check(self._part(number), known)
         self._stale = True
@@ -278,13 +380,20 @@ class Archive:
     def _check(self, part: Path, known: str) -> None:
         """Raise InputError where a part is not the one that was written."""
         if part.is_symlink():
-            raise InputError(f"{part}: a link; a run keeps its parts in its own folder: put it back to resume this run")
+            raise InputError(
+                f"{part}: a link; a run keeps its parts in its own folder: put it back to resume "
+                "this run"
+            )
         try:
             content = part.read_bytes()
         except OSError as error:
-            raise InputError(f"{part}: {error.strerror or 'cannot be read'}; put it back to resume this run") from None
+            raise InputError(
+                f"{part}: {error.strerror or 'cannot be read'}; put it back to resume this run"
+            ) from None
         if digest(content) != known:
-            raise InputError(f"{part}: not as it was written; put the right one back to resume this run")
+            raise InputError(
+                f"{part}: not as it was written; put the right one back to resume this run"
+            )
 
     def _discard(self) -> None:
         """Remove what was written after the checkpoint that this run was resumed from."""
@@ -296,7 +405,10 @@ class Archive:
         self._stale = False
 
     def table(self, columns: Sequence[str] = ()) -> tuple[pa.Table, list[str]]:
-        """All rows, and a line for every part that is missing or could not be read. columns: default all; without `genotype` it is quick."""
+        """All rows, and a line for every part that is missing or could not be read.
+
+        columns: default all; without `genotype` it is quick.
+        """
         tables, warnings = self._tables(columns)
         return pa.concat_tables([self._schema(columns).empty_table(), *tables.values()]), warnings
 
@@ -307,7 +419,10 @@ class Archive:
         tables, warnings, last = {}, [], -1
         for number, part in self._numbered().items():
             if number > last + 1:
-                warnings.append(f"{self._part(last + 1)}: missing" + (f", and {number - last - 2} more" if number > last + 2 else ""))
+                warnings.append(
+                    f"{self._part(last + 1)}: missing"
+                    + (f", and {number - last - 2} more" if number > last + 2 else "")
+                )
             last = number
             try:
                 tables[part] = self._read(part, self._schema(columns))
@@ -321,27 +436,42 @@ class Archive:
         missing = [name for name in schema.names if name not in table.column_names]
         if missing:
             raise ValueError(f"no column {missing[0]}")
-        if any(name in ("id", "key", *self.objectives) and table[name].null_count for name in schema.names):
+        if any(
+            name in ("id", "key", *self.objectives) and table[name].null_count
+            for name in schema.names
+        ):
             raise ValueError("an id, key or objective is missing")
         return table.select(schema.names).cast(schema)
 
     def best(self, count: int) -> tuple[list[dict[str, Any]], list[str]]:
-        """The best candidates, no key twice: selected ones by their score on the selection tasks, then others by their fitness in search.
+        """The best candidates, no key twice: selected ones by their score on the selection tasks,
+        then others by their fitness in search.
 
-        Where every candidate is a row, the Pareto front comes first, whose rows have `front` true, and who could not be evaluated last; before it come those
-        that were selected, by training alone behind a search with shared weights.
+        Where every candidate is a row, the Pareto front comes first, whose rows have `front` true,
+        and who could not be evaluated last; before it come those that were selected, by training
+        alone behind a search with shared weights.
         """
         tables, warnings = self._tables([name for name in self.arrow.names if name != "genotype"])
         placed = [
-            table.append_column("part", pa.array([str(part)] * len(table), pa.string())).append_column("row", pa.array(range(len(table)), pa.int64()))
+            table.append_column(
+                "part", pa.array([str(part)] * len(table), pa.string())
+            ).append_column("row", pa.array(range(len(table)), pa.int64()))
             for part, table in tables.items()
-        ]  # fmt: skip
+        ]
         if not placed:
             return [], warnings
         table = pa.concat_tables(placed)
-        quality = np.stack([table[name].to_numpy() * weight for name, weight in zip(self.objectives, self.weights, strict=True)], 1)
+        quality = np.stack(
+            [
+                table[name].to_numpy() * weight
+                for name, weight in zip(self.objectives, self.weights, strict=True)
+            ],
+            1,
+        )
         if self.every_row:
-            evaluated = pc.fill_null(pc.equal(table["status"], "ok"), False).to_numpy() & ~np.isnan(quality).any(1)
+            evaluated = pc.fill_null(pc.equal(table["status"], "ok"), False).to_numpy() & ~np.isnan(
+                quality
+            ).any(1)
             selected = pc.fill_null(pc.equal(table["event"], "selected"), False).to_numpy()
             front = non_dominated(quality, evaluated & ~selected)
             table = table.append_column("front", pa.array(front))
@@ -365,13 +495,20 @@ class Archive:
                 genotypes[part] = self._genotypes(Path(part), warnings)
             column = genotypes[part]
             if column is not None:
-                genotype = self.genotype(column.slice(at, 1).combine_chunks(), f"{self.folder}: candidate {row['id']}")
+                genotype = self.genotype(
+                    column.slice(at, 1).combine_chunks(), f"{self.folder}: candidate {row['id']}"
+                )
                 out[keys[place]] = row | {"genotype": genotype}
         result = read_result(self.folder)
         known = result["best"].get("id") if result and isinstance(result["best"], dict) else None
-        chosen = table["id"].filter(pc.equal(table["event"], "candidate" if self.every_row else "selected"))
+        chosen = table["id"].filter(
+            pc.equal(table["event"], "candidate" if self.every_row else "selected")
+        )
         if known is not None and known not in chosen.to_pylist():
-            warnings.append(f"{self.folder}: its best, candidate {known} in result.json, is in no part that could be read")
+            warnings.append(
+                f"{self.folder}: its best, candidate {known} in result.json, is in no part that "
+                "could be read"
+            )
         return list(out.values()), warnings
 
     def _genotypes(self, part: Path, warnings: list[str]) -> pa.ChunkedArray | None:
@@ -387,9 +524,13 @@ class Archive:
 
 
 def non_dominated(quality: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Which rows of `among` none of them is better than in one objective and as good in the others. quality: [n, O], larger is better; [n] bool."""
+    """Which rows of `among` none of them is better than in one objective and as good in the others.
+
+    quality: [n, O], larger is better; [n] bool.
+    """
     left, out = np.flatnonzero(among), np.zeros(len(quality), bool)
-    left = left[np.lexsort(-quality[left].T[::-1])]  # best first, so that the first that is left is always on the front
+    # best first, so that the first that is left is always on the front
+    left = left[np.lexsort(-quality[left].T[::-1])]
     while len(left):
         first = quality[left[0]]
         equal = (quality[left] == first).all(1)
@@ -409,14 +550,19 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise ValueError("no system, search, space or task in it")
         return values
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a configuration ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(
+            f"{path}: not a configuration ({' '.join(str(error).split())[:200]})"
+        ) from None
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
     """How a finished run ended; None if it has not finished."""
     try:
         result = json.loads((folder / "result.json").read_text())
-        known = {name: result[name] for name in ("reason", "evaluations", "seconds", "counts", "best", "test")}
+        known = {
+            name: result[name]
+            for name in ("reason", "evaluations", "seconds", "counts", "best", "test")
+        }
         return known | {name: result[name] for name in ("trust", "check_seconds") if name in result}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -424,7 +570,9 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 def arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
     """What a checkpoint knows its arrays by, since safetensors has no checksum."""
-    return digest("".join(f"{name} {digest(arrays[name].tobytes())}\n" for name in sorted(arrays)).encode())
+    return digest(
+        "".join(f"{name} {digest(arrays[name].tobytes())}\n" for name in sorted(arrays)).encode()
+    )
 
 
 def _skipped(part: Path, error: Exception) -> str:
@@ -445,7 +593,17 @@ def _split(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
 
 def _join(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     """The inverse of `_split`, in place."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, each in list(items):
-        value[key] = arrays[each["array"]] if isinstance(each, dict) and set(each) == {"array"} else _join(each, arrays)
+        value[key] = (
+            arrays[each["array"]]
+            if isinstance(each, dict) and set(each) == {"array"}
+            else _join(each, arrays)
+        )
     return value

@@ -1,7 +1,9 @@
-"""Execution: with what programs run. One file a backend, each with a class `Backend(tasks, memory, rules)`.
+"""Execution: with what programs run. One file a backend, each with a class `Backend(tasks, memory,
+rules)`.
 
-A backend answers `fitness(programs, which)` and `fingerprints(programs, which, train, valid)`; `reference` is the definition. One that needs
-more than what evoml installs has a function `missing()`: a line that says what is not there, empty where it can run.
+A backend answers `fitness(programs, which)` and `fingerprints(programs, which, train, valid)`;
+`reference` is the definition. One that needs more than what evoml installs has a function
+`missing()`: a line that says what is not there, empty where it can run.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,10 @@ from evoml.core.registry import load
 
 
 def missing(name: str) -> str:
-    """Why a backend cannot run on this machine, in one line; empty where it can. Raises InputError for an unknown name."""
+    """Why a backend cannot run on this machine, in one line; empty where it can.
+
+    Raises InputError for an unknown name.
+    """
     return str(getattr(load("backends", name), "missing", str)())
 
 
@@ -28,8 +33,12 @@ class Rules:
     dtype: str = "float32"
 
     def later_order(self, tasks: TaskSet) -> tuple[np.ndarray, np.ndarray]:
-        """Training examples in the order of the second and every later epoch: one fixed permutation a task."""
+        """Training examples in the order of the second and every later epoch: one fixed permutation
+        a task.
+        """
         count = min(self.train, tasks.train_y.shape[1])
-        order = np.stack([np.random.default_rng([int(seed), 1]).permutation(count) for seed in tasks.seeds])
+        order = np.stack(
+            [np.random.default_rng([int(seed), 1]).permutation(count) for seed in tasks.seeds]
+        )
         rows = np.arange(len(tasks))[:, None]
         return tasks.train_x[rows, order], tasks.train_y[rows, order]

@@ -15,13 +15,16 @@ def graph_source(dtype: str) -> str:
     text = text.replace("//activations", _cases([(row.name, row.text) for row in ACTIVATIONS]))
     text = text.replace("//aggregations", _cases([(row.name, row.step) for row in AGGREGATIONS]))
     means = " || ".join(f"kind == {at}" for at, row in enumerate(AGGREGATIONS) if row.mean)
-    return f"#define T {'double' if dtype == 'float64' else 'float'}\n\n" + text.replace("//means\n}", f"{means}; }}")
+    return f"#define T {'double' if dtype == 'float64' else 'float'}\n\n" + text.replace(
+        "//means\n}", f"{means}; }}"
+    )
 
 
 def _cases(rows: list[tuple[str, str]]) -> str:
     """A case of the switch for every name and expression."""
     return "\n".join(
-        f"        case {at}: return {formula(ast.parse(text, mode='eval').body)};  // {name}" for at, (name, text) in enumerate(rows)
+        f"        case {at}: return {formula(ast.parse(text, mode='eval').body)};  // {name}"
+        for at, (name, text) in enumerate(rows)
     )
 
 

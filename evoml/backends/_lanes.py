@@ -1,8 +1,11 @@
-"""The operation table compiled to LLVM vector code: lanes are tasks, one instruction runs on all of them at once.
+"""The operation table compiled to LLVM vector code: lanes are tasks, one instruction runs on all of
+them at once.
 
-Memory is one flat array `[address, element..., lane]`, lanes innermost; a lane group is `LANES[dtype]` tasks. Plain loops over a lane axis do
-not vectorise reliably (index wrap-around, possible aliasing, short trip counts), so the kernels of `instructions.OPS` are translated to
-explicit vector loads, arithmetic and stores here. Nothing is contracted or reordered: float64 lanes give the reference's results.
+Memory is one flat array `[address, element..., lane]`, lanes innermost; a lane group is
+`LANES[dtype]` tasks. Plain loops over a lane axis do not vectorise reliably (index wrap-around,
+possible aliasing, short trip counts), so the kernels of `instructions.OPS` are translated to
+explicit vector loads, arithmetic and stores here. Nothing is contracted or reordered: float64 lanes
+give the reference's results.
 """
 
 import ast
@@ -26,7 +29,16 @@ UNROLLED = (4, 8, 16)  # vector lengths that have an interpreter of their own
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 _COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=="}
-_LIBM = {"sin": "sin", "cos": "cos", "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "exp": "exp", "log": "log"}
+_LIBM = {
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "exp": "exp",
+    "log": "log",
+}
 
 
 class Lanes:
@@ -53,7 +65,9 @@ class Lanes:
     def whole(self, value: int) -> ir.Value:
         """An integer, as 64 bits in every lane."""
         bits = value & 0xFFFFFFFFFFFFFFFF
-        return ir.Constant(ir.VectorType(I64, self.width), [bits - (1 << 64) if bits >> 63 else bits] * self.width)
+        return ir.Constant(
+            ir.VectorType(I64, self.width), [bits - (1 << 64) if bits >> 63 else bits] * self.width
+        )
 
     def address(self, base: ir.Value, index: ir.Value) -> ir.Value:
         """The address of vector number `index` behind `base`."""
@@ -69,38 +83,58 @@ class Lanes:
         """An LLVM intrinsic on whole vectors: sqrt, fabs, rint."""
         kind = f"v{self.width}f{self.size * 8}"
         return self.b.call(
-            cgutils.get_or_insert_function(self.b.module, ir.FunctionType(self.vector, [self.vector]), f"llvm.{name}.{kind}"), [x]
+            cgutils.get_or_insert_function(
+                self.b.module, ir.FunctionType(self.vector, [self.vector]), f"llvm.{name}.{kind}"
+            ),
+            [x],
         )
 
     def libm(self, name: str, x: ir.Value) -> ir.Value:
-        """A function of the C library, lane by lane (exp in single precision is computed on the whole vector)."""
+        """A function of the C library, lane by lane (exp in single precision is computed on the
+        whole vector).
+        """
         if name == "exp" and not self.double:
             return self._exp(x)
         function = cgutils.get_or_insert_function(
-            self.b.module, ir.FunctionType(self.scalar, [self.scalar]), _LIBM[name] + ("" if self.double else "f")
+            self.b.module,
+            ir.FunctionType(self.scalar, [self.scalar]),
+            _LIBM[name] + ("" if self.double else "f"),
         )
         out: ir.Value = ir.Constant(self.vector, ir.Undefined)
         for lane in range(self.width):
             at = ir.Constant(I32, lane)
-            out = self.b.insert_element(out, self.b.call(function, [self.b.extract_element(x, at)]), at)
+            out = self.b.insert_element(
+                out, self.b.call(function, [self.b.extract_element(x, at)]), at
+            )
         return out
 
     def _exp(self, x: ir.Value) -> ir.Value:
-        """exp in single precision: Cody-Waite reduction, a minimax polynomial of degree 6 (Cephes), two factors for the ends of the range."""
+        """exp in single precision: Cody-Waite reduction, a minimax polynomial of degree 6 (Cephes),
+        two factors for the ends of the range.
+        """
         b, n = self.b, self.number
         x = b.select(b.fcmp_ordered(">", x, n(89.0)), n(89.0), x)
         x = b.select(b.fcmp_ordered("<", x, n(-105.0)), n(-105.0), x)
         whole = self.call("rint", b.fmul(x, n(1.4426950408889634)))
         r = b.fsub(b.fsub(x, b.fmul(whole, n(0.693359375))), b.fmul(whole, n(-2.12194440e-4)))
         p = n(1.9875691500e-4)
-        for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+        for c in (
+            1.3981999507e-3,
+            8.3334519073e-3,
+            4.1665795894e-2,
+            1.6666665459e-1,
+            5.0000001201e-1,
+        ):
             p = b.fadd(b.fmul(p, r), n(c))
         p = b.fadd(b.fadd(b.fmul(b.fmul(p, r), r), r), n(1.0))
         words = ir.VectorType(I32, self.width)
         exponent = b.fptosi(b.select(b.fcmp_unordered("uno", x, x), n(0.0), whole), words)
         half = b.ashr(exponent, ir.Constant(words, [1] * self.width))
         for part in (half, b.sub(exponent, half)):
-            scale = b.shl(b.add(part, ir.Constant(words, [127] * self.width)), ir.Constant(words, [23] * self.width))
+            scale = b.shl(
+                b.add(part, ir.Constant(words, [127] * self.width)),
+                ir.Constant(words, [23] * self.width),
+            )
             p = b.fmul(p, b.bitcast(scale, self.vector))
         return p
 
@@ -112,7 +146,9 @@ class Lanes:
         return self.b.uitofp(bits, self.vector)
 
     def noise(self, seeds: ir.Value, counter: ir.Value) -> ir.Value:
-        """64 random bits a lane: output number `counter` of SplitMix64 (Steele, Lea, Flood 2014); seeds: address of the lanes' seeds."""
+        """64 random bits a lane: output number `counter` of SplitMix64 (Steele, Lea, Flood 2014);
+        seeds: address of the lanes' seeds.
+        """
         b, w = self.b, self.whole
         words = b.load(b.bitcast(seeds, ir.VectorType(I64, self.width).as_pointer()), align=8)
         z = b.add(words, b.mul(self.splat(counter), w(0x9E3779B97F4A7C15)))
@@ -123,18 +159,26 @@ class Lanes:
     def uniform(self, bits: ir.Value) -> ir.Value:
         """Uniform in [0, 1), with as many bits as the type holds."""
         kept = 53 if self.double else 24
-        return self.b.fmul(self.from_whole(self.b.lshr(bits, self.whole(64 - kept))), self.number(2.0**-kept))
+        return self.b.fmul(
+            self.from_whole(self.b.lshr(bits, self.whole(64 - kept))), self.number(2.0**-kept)
+        )
 
     def gaussian(self, bits: ir.Value) -> ir.Value:
         """Standard normal, by Box and Muller from the two halves of the bits."""
         b, n = self.b, self.number
         radius = b.fmul(b.fadd(self.from_whole(b.lshr(bits, self.whole(32))), n(0.5)), n(2.0**-32))
-        angle = b.fmul(self.from_whole(b.and_(bits, self.whole(0xFFFFFFFF))), n(2.0**-32 * 2.0 * np.pi))
-        return b.fmul(self.call("sqrt", b.fmul(n(-2.0), self.libm("log", radius))), self.libm("cos", angle))
+        angle = b.fmul(
+            self.from_whole(b.and_(bits, self.whole(0xFFFFFFFF))), n(2.0**-32 * 2.0 * np.pi)
+        )
+        return b.fmul(
+            self.call("sqrt", b.fmul(n(-2.0), self.libm("log", radius))), self.libm("cos", angle)
+        )
 
 
 class Machine:
-    """What a kernel may touch while one instruction runs: operands, constants, the vector length, noise."""
+    """What a kernel may touch while one instruction runs: operands, constants, the vector length,
+    noise.
+    """
 
     def __init__(
         self,
@@ -154,7 +198,9 @@ class Machine:
 
 
 class Kernel:
-    """Translates one kernel of the operation table; `indices` maps index names to values inside the loops around it."""
+    """Translates one kernel of the operation table; `indices` maps index names to values inside the
+    loops around it.
+    """
 
     def __init__(self, op: Op, machine: Machine) -> None:
         self.op = op
@@ -166,7 +212,9 @@ class Kernel:
         self.tree = ast.parse(op.kernel, mode="eval").body
 
     def emit(self) -> None:
-        """Loop over the output's elements and store each; through a scratch area where an input of the same type is read elsewhere."""
+        """Loop over the output's elements and store each; through a scratch area where an input of
+        the same type is read elsewhere.
+        """
         out = self.m.operands["out"]
         target = self.m.operands["scratch"] if self._reads_elsewhere() else out
         with self._loops("ij"[: "svm".index(self.op.out)]):
@@ -179,7 +227,9 @@ class Kernel:
     def _reads_elsewhere(self) -> bool:
         own = ["i", "j"][: "svm".index(self.op.out)]
         return any(
-            isinstance(node, ast.Subscript) and self.kinds[ast.unparse(node.value)] == self.op.out and self._names(node) != own
+            isinstance(node, ast.Subscript)
+            and self.kinds[ast.unparse(node.value)] == self.op.out
+            and self._names(node) != own
             for node in ast.walk(self.tree)
         )
 
@@ -203,7 +253,11 @@ class Kernel:
         if kind == "s":
             return ir.Constant(I64, 0)
         row = self.indices[names[0]]
-        return row if kind == "v" else self.b.add(self.b.mul(row, self.m.features), self.indices[names[1]])
+        return (
+            row
+            if kind == "v"
+            else self.b.add(self.b.mul(row, self.m.features), self.indices[names[1]])
+        )
 
     def vector(self, node: ast.AST) -> ir.Value:
         """The value of an expression in every lane."""
@@ -218,9 +272,13 @@ class Kernel:
             case ast.Name(id=name):
                 return lanes.load(self.m.operands[name], ir.Constant(I64, 0))
             case ast.Subscript(value=ast.Name(id=name)):
-                return lanes.load(self.m.operands[name], self._place(self.kinds[name], self._names(node)))
+                return lanes.load(
+                    self.m.operands[name], self._place(self.kinds[name], self._names(node))
+                )
             case ast.BinOp(left=left, op=operator, right=right):
-                emit = {ast.Add: b.fadd, ast.Sub: b.fsub, ast.Mult: b.fmul, ast.Div: b.fdiv}[type(operator)]
+                emit = {ast.Add: b.fadd, ast.Sub: b.fsub, ast.Mult: b.fmul, ast.Div: b.fdiv}[
+                    type(operator)
+                ]
                 return emit(self.vector(left), self.vector(right))
             case ast.Call(func=ast.Name(id=name), args=arguments):
                 return self._call(name, arguments)
@@ -232,7 +290,11 @@ class Kernel:
             case "total":
                 return self._total(arguments[0])
             case "where":
-                return b.select(self.condition(arguments[0]), self.vector(arguments[1]), self.vector(arguments[2]))
+                return b.select(
+                    self.condition(arguments[0]),
+                    self.vector(arguments[1]),
+                    self.vector(arguments[2]),
+                )
             case "square":
                 value = self.vector(arguments[0])
                 return b.fmul(value, value)
@@ -247,7 +309,10 @@ class Kernel:
         return lanes.libm(name, self.vector(arguments[0]))
 
     def _total(self, summand: ast.AST) -> ir.Value:
-        """A sum in ascending order over the indices k and l that occur in it. It starts at -0, the neutral element of addition."""
+        """A sum in ascending order over the indices k and l that occur in it.
+
+        It starts at -0, the neutral element of addition.
+        """
         sum_ = cgutils.alloca_once_value(self.b, self.lanes.number(-0.0))
         used = {node.id for node in ast.walk(summand) if isinstance(node, ast.Name)}
         with self._loops("".join(name for name in "kl" if name in used)):
@@ -258,10 +323,15 @@ class Kernel:
         match node:
             case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
                 return self.b.and_(self.condition(left), self.condition(right))
-            case ast.Compare(left=ast.Name(id=name), comparators=[ast.Call(func=ast.Name(id="at"), args=[ast.Name(id=constant)])]):
+            case ast.Compare(
+                left=ast.Name(id=name),
+                comparators=[ast.Call(func=ast.Name(id="at"), args=[ast.Name(id=constant)])],
+            ):
                 return self.b.icmp_signed("==", self.indices[name], self._element(constant))
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
-                return self.b.fcmp_ordered(_COMPARE[type(operator)], self.vector(left), self.vector(right))
+                return self.b.fcmp_ordered(
+                    _COMPARE[type(operator)], self.vector(left), self.vector(right)
+                )
         raise NotImplementedError(ast.dump(node))
 
     def _element(self, constant: str) -> ir.Value:
@@ -278,23 +348,28 @@ def _data(context: Any, builder: ir.IRBuilder, kind: types.Array, value: ir.Valu
     return context.make_array(kind)(context, builder, value=value).data
 
 
-# -- the interpreter -------------------------------------------------------------------------------------------------------------
+# -- the interpreter -------------------------------------------------------------------------------
 #
-# A phase (setup, an epoch of training, validation) is one call, in which the loop over examples is made of instructions too. A row of code is
-# four int32: the operation, with the instruction's place in its program above bit 16; vector numbers of a, b and out in memory.
+# A phase (setup, an epoch of training, validation) is one call, in which the loop over examples is
+# made of instructions too. A row of code is four int32: the operation, with the instruction's place
+# in its program above bit 16; vector numbers of a, b and out in memory.
 
 LOAD = len(OPS)  # the first example: v0 becomes the features and s0 zero
-SCORE = LOAD + 1  # the error of s1: in training see `Phase._trained`; in validation see `Phase._validated`, which ends the example
-NEXT = LOAD + 2  # the next example, from the row in the place of a on; after the last the phase ends
+# the error of s1: in training see `Phase._trained`; in validation see `Phase._validated`, which
+# ends the example
+SCORE = LOAD + 1
+# the next example, from the row in the place of a on; after the last the phase ends
+NEXT = LOAD + 2
 END = LOAD + 3  # the phase ends, as it does when every lane has failed
 
-# What a phase reads and leaves behind, an int64 each: functions run so far, from which noise derives; lanes that have not failed, as bits;
-# training steps, over lanes that had not failed.
+# What a phase reads and leaves behind, an int64 each: functions run so far, from which noise
+# derives; lanes that have not failed, as bits; training steps, over lanes that had not failed.
 STEP, ACTIVE, STEPS = range(3)
 
 _PARAMETERS = (
     "code", "begin", "constants", "memory", "v0", "scratch", "features", "seeds", "lane", "state",
-    "x", "y", "example", "examples", "errors", "error", "stride", "loss", "learn", "classify", "limit",
+    "x", "y", "example", "examples", "errors", "error", "stride", "loss", "learn", "classify",
+    "limit",
 )  # fmt: skip
 _ARRAYS = ("code", "constants", "memory", "seeds", "state", "x", "y", "errors", "loss")
 
@@ -306,12 +381,14 @@ def run(
 ):  # fmt: skip
     """Run a phase on one lane group, from row `begin` of `code` on.
 
-    code: int32 [n, 4]; constants: [n, 4] of the lanes' type; memory: flat, s0 first, v0 and F * F vectors of scratch being vectors `v0` and
-    `scratch` of it; seeds: uint64, flat, the group's from `lane` on; state: int64 [3]; x, y: flat, the group's first example
-    being number `example` of `examples` to run; errors: flat, vector `error` and every `stride`-th gets an example's absolute errors; loss:
-    float64 [lanes], what validation adds to; learn: 1 in training, 0 in validation; classify: 0 or 1; limit: float64, an error that is not at
-    most this is a failure.
-    The interpreter is a symbol that `prepare` defines, so that it is compiled once and not again in everything that calls it.
+    code: int32 [n, 4]; constants: [n, 4] of the lanes' type; memory: flat, s0 first, v0 and F * F
+    vectors of scratch being vectors `v0` and `scratch` of it; seeds: uint64, flat, the group's from
+    `lane` on; state: int64 [3]; x, y: flat, the group's first example being number `example` of
+    `examples` to run; errors: flat, vector `error` and every `stride`-th gets an example's absolute
+    errors; loss: float64 [lanes], what validation adds to; learn: 1 in training, 0 in validation;
+    classify: 0 or 1; limit: float64, an error that is not at most this is a failure. The
+    interpreter is a symbol that `prepare` defines, so that it is compiled once and not again in
+    everything that calls it.
     """
     given, dtype = locals(), np.float64 if memory.dtype == types.float64 else np.float32
 
@@ -334,10 +411,22 @@ def _symbol(dtype: Any) -> str:
 
 @cache
 def prepare(dtype: Any) -> None:
-    """Compile the interpreter for one element type, or load it from the disk, and make it callable by name. Needed before anything that runs."""
+    """Compile the interpreter for one element type, or load it from the disk, and make it callable
+    by name.
+
+    Needed before anything that runs.
+    """
     real = types.float64 if np.dtype(dtype) == np.float64 else types.float32
-    pointed = {"code": types.int32, "seeds": types.uint64, "state": types.int64, "loss": types.float64}
-    kinds = [types.CPointer(pointed.get(name, real)) if name in _ARRAYS else types.int64 for name in _PARAMETERS[:-1]]
+    pointed = {
+        "code": types.int32,
+        "seeds": types.uint64,
+        "state": types.int64,
+        "loss": types.float64,
+    }
+    kinds = [
+        types.CPointer(pointed.get(name, real)) if name in _ARRAYS else types.int64
+        for name in _PARAMETERS[:-1]
+    ]
 
     def interpreter(
         code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
@@ -348,7 +437,9 @@ def prepare(dtype: Any) -> None:
             x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
         )  # fmt: skip
 
-    binding.add_symbol(_symbol(dtype), compiled_callback(types.void(*kinds, types.float64), interpreter).address)
+    binding.add_symbol(
+        _symbol(dtype), compiled_callback(types.void(*kinds, types.float64), interpreter).address
+    )
 
 
 @intrinsic
@@ -356,7 +447,9 @@ def _interpret(
     typingctx, code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
     x, y, example, examples, errors, error, stride, loss, learn, classify, limit,
 ):  # fmt: skip
-    """The interpreter: for a vector length in UNROLLED one of its own, in which every loop unrolls, else one for any length."""
+    """The interpreter: for a vector length in UNROLLED one of its own, in which every loop unrolls,
+    else one for any length.
+    """
     given, dtype = locals(), np.float64 if memory.dtype == types.float64 else np.float32
 
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -369,7 +462,9 @@ def _interpret(
                 block = b.append_basic_block(f"length_{length}")
                 switch.add_case(ir.Constant(I64, length), block)
             b.position_at_end(block if length else other)
-            Phase(Lanes(b, dtype), values | ({"features": ir.Constant(I64, length)} if length else {})).emit(done)
+            Phase(
+                Lanes(b, dtype), values | ({"features": ir.Constant(I64, length)} if length else {})
+            ).emit(done)
         b.position_at_end(done)
         return context.get_dummy_value()
 
@@ -401,13 +496,21 @@ class Phase:
         b, one = self.b, ir.Constant(I64, 1)
         self.n = cgutils.alloca_once_value(b, ir.Constant(I64, 0))  # the example
         at = cgutils.alloca_once_value(b, self.p["begin"])
-        self.variables = [cgutils.alloca_once_value(b, b.load(self._state(which))) for which in (STEP, ACTIVE, STEPS)]
+        self.variables = [
+            cgutils.alloca_once_value(b, b.load(self._state(which)))
+            for which in (STEP, ACTIVE, STEPS)
+        ]
         fetch, after, leave = (b.append_basic_block(name) for name in ("fetch", "after", "leave"))
         b.branch(fetch)
         b.position_at_end(fetch)
         row = b.mul(b.load(at), ir.Constant(I64, 4))
-        fields = [b.load(b.gep(self.p["code"], [b.add(row, ir.Constant(I64, i))])) for i in range(4)]
-        operands = {key: self.lanes.address(self.p["memory"], b.sext(f, I64)) for key, f in zip(("a", "b", "out"), fields[1:], strict=True)}
+        fields = [
+            b.load(b.gep(self.p["code"], [b.add(row, ir.Constant(I64, i))])) for i in range(4)
+        ]
+        operands = {
+            key: self.lanes.address(self.p["memory"], b.sext(f, I64))
+            for key, f in zip(("a", "b", "out"), fields[1:], strict=True)
+        }
         operands["scratch"] = self.lanes.address(self.p["memory"], self.p["scratch"])
         place = b.zext(b.lshr(fields[0], ir.Constant(I32, 16)), I64)
         switch = b.switch(b.and_(fields[0], ir.Constant(I32, 0xFFFF)), leave)
@@ -420,7 +523,9 @@ class Phase:
         self._load(self.p["example"])
         b.branch(after)
         self._case(switch, SCORE, "score")
-        training, validation, further = (b.append_basic_block(name) for name in ("training", "validation", "further"))
+        training, validation, further = (
+            b.append_basic_block(name) for name in ("training", "validation", "further")
+        )
         b.cbranch(b.icmp_signed("!=", self.p["learn"], ir.Constant(I64, 0)), training, validation)
         b.position_at_end(training)
         b.cbranch(self._trained(), after, leave)
@@ -450,29 +555,45 @@ class Phase:
         switch.add_case(ir.Constant(I32, number), block)
         self.b.position_at_end(block)
 
-    def _operation(self, op: Op, row: ir.Value, operands: dict[str, ir.Value], place: ir.Value) -> None:
+    def _operation(
+        self, op: Op, row: ir.Value, operands: dict[str, ir.Value], place: ir.Value
+    ) -> None:
         b = self.b
         constants = {
-            key: b.load(b.gep(self.p["constants"], [b.add(row, ir.Constant(I64, i))])) for i, key in enumerate("xyz"[: len(op.constants)])
+            key: b.load(b.gep(self.p["constants"], [b.add(row, ir.Constant(I64, i))]))
+            for i, key in enumerate("xyz"[: len(op.constants)])
         }
         drawn = ir.Constant(I64, 0)
         if op.noisy:
-            drawn = b.shl(b.add(b.shl(b.load(self.variables[STEP]), ir.Constant(I64, 10)), place), ir.Constant(I64, 20))
-        Kernel(op, Machine(self.lanes, operands, constants, self.p["features"], self.seeds, drawn)).emit()
+            drawn = b.shl(
+                b.add(b.shl(b.load(self.variables[STEP]), ir.Constant(I64, 10)), place),
+                ir.Constant(I64, 20),
+            )
+        Kernel(
+            op, Machine(self.lanes, operands, constants, self.p["features"], self.seeds, drawn)
+        ).emit()
 
     def _load(self, example: ir.Value) -> None:
         """Give an example to predict."""
         b, lanes = self.b, self.lanes
         first = b.mul(example, self.p["features"])
         with cgutils.for_range(b, self.p["features"]) as loop:
-            lanes.store(lanes.load(self.p["x"], b.add(first, loop.index)), self.p["memory"], b.add(self.p["v0"], loop.index))
+            lanes.store(
+                lanes.load(self.p["x"], b.add(first, loop.index)),
+                self.p["memory"],
+                b.add(self.p["v0"], loop.index),
+            )
         lanes.store(lanes.number(0.0), self.p["memory"], self.label)
 
     def _trained(self) -> ir.Value:
-        """s1 becomes sigmoid(s1) in classification, s0 the label; lanes that fail are dropped. Returns whether one is left."""
+        """s1 becomes sigmoid(s1) in classification, s0 the label; lanes that fail are dropped.
+
+        Returns whether one is left.
+        """
         b, lanes, memory = self.b, self.lanes, self.p["memory"]
         ones = b.call(
-            cgutils.get_or_insert_function(b.module, ir.FunctionType(I64, [I64]), "llvm.ctpop.i64"), [b.load(self.variables[ACTIVE])]
+            cgutils.get_or_insert_function(b.module, ir.FunctionType(I64, [I64]), "llvm.ctpop.i64"),
+            [b.load(self.variables[ACTIVE])],
         )
         self._add(self.variables[STEPS], ones)
         self._add(self.variables[STEP], ir.Constant(I64, 1))
@@ -483,15 +604,25 @@ class Phase:
         return self._checked(lanes.call("fabs", b.fsub(label, lanes.load(memory, self.prediction))))
 
     def _validated(self) -> ir.Value:
-        """The loss, squared error or (in classification) whether it is wrong; lanes that fail are dropped. Returns whether one is left."""
+        """The loss, squared error or (in classification) whether it is wrong; lanes that fail are
+        dropped.
+
+        Returns whether one is left.
+        """
         b, lanes = self.b, self.lanes
         prediction = lanes.load(self.p["memory"], self.prediction)
         label = lanes.load(self.p["y"], b.add(self.p["example"], b.load(self.n)))
         error_at = cgutils.alloca_once(b, lanes.vector)
-        with b.if_else(b.icmp_signed("!=", self.p["classify"], ir.Constant(I64, 0))) as (classification, regression):
+        with b.if_else(b.icmp_signed("!=", self.p["classify"], ir.Constant(I64, 0))) as (
+            classification,
+            regression,
+        ):
             with classification:
                 half = lanes.number(0.5)
-                truth, guess = b.fcmp_ordered(">", label, half), b.fcmp_ordered(">", lanes.sigmoid(prediction), half)
+                truth, guess = (
+                    b.fcmp_ordered(">", label, half),
+                    b.fcmp_ordered(">", lanes.sigmoid(prediction), half),
+                )
                 b.store(b.uitofp(b.xor(truth, guess), lanes.vector), error_at)
             with regression:
                 b.store(lanes.call("fabs", b.fsub(label, prediction)), error_at)
@@ -503,10 +634,16 @@ class Phase:
         return self._checked(error)
 
     def _checked(self, error: ir.Value) -> ir.Value:
-        """Record an error and drop the lanes where it is NaN or above the limit; returns whether one is left."""
+        """Record an error and drop the lanes where it is NaN or above the limit; returns whether
+        one is left.
+        """
         b, lanes = self.b, self.lanes
-        lanes.store(error, self.p["errors"], b.add(self.p["error"], b.mul(b.load(self.n), self.p["stride"])))
-        passed = b.zext(b.bitcast(b.fcmp_ordered("<=", error, self.limit), ir.IntType(lanes.width)), I64)
+        lanes.store(
+            error, self.p["errors"], b.add(self.p["error"], b.mul(b.load(self.n), self.p["stride"]))
+        )
+        passed = b.zext(
+            b.bitcast(b.fcmp_ordered("<=", error, self.limit), ir.IntType(lanes.width)), I64
+        )
         active = b.and_(b.load(self.variables[ACTIVE]), passed)
         b.store(active, self.variables[ACTIVE])
         return b.icmp_unsigned("!=", active, ir.Constant(I64, 0))

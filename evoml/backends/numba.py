@@ -1,7 +1,8 @@
 """Compiled interpretation on the CPU: batches of programs, tasks as SIMD lanes, float32 or float64.
 
-The instructions themselves are in `_lanes.py`, generated from the operation table; here a program is written down as code for them, and
-run on one group of lanes after the other. Networks of single neurons have kernels of their own (`_graphs.py`), whose lanes are inputs.
+The instructions themselves are in `_lanes.py`, generated from the operation table; here a program
+is written down as code for them, and run on one group of lanes after the other. Networks of single
+neurons have kernels of their own (`_graphs.py`), whose lanes are inputs.
 """
 
 from typing import NamedTuple
@@ -19,7 +20,10 @@ from evoml.phenotypes.programs import Memory, Programs
 
 
 class Layout(NamedTuple):
-    """Where what lies in a lane group's memory, in vectors of `lanes` numbers. Arrays are by type: none, scalar, vector, matrix."""
+    """Where what lies in a lane group's memory, in vectors of `lanes` numbers.
+
+    Arrays are by type: none, scalar, vector, matrix.
+    """
 
     first: np.ndarray  # [4] of address 0
     length: np.ndarray  # [4] of one address
@@ -36,7 +40,10 @@ def layout(memory: Memory, features: int, lanes: int) -> Layout:
 
 
 class Backend:
-    """Runs programs on one set of tasks. Not to be shared between threads: it owns the memory that programs run in."""
+    """Runs programs on one set of tasks.
+
+    Not to be shared between threads: it owns the memory that programs run in.
+    """
 
     def __init__(self, tasks: TaskSet, memory: Memory, rules: Rules) -> None:
         self.tasks, self.memory, self.rules = tasks, memory, rules
@@ -49,7 +56,9 @@ class Backend:
         )  # [G, L]; idle lanes repeat tasks
         self._train = tuple(self._lanes(array, dtype) for array in (tasks.train_x, tasks.train_y))
         later = rules.later_order(tasks) if rules.epochs > 1 else None
-        self._later = self._train if later is None else tuple(self._lanes(array, dtype) for array in later)
+        self._later = (
+            self._train if later is None else tuple(self._lanes(array, dtype) for array in later)
+        )
         self._valid = tuple(self._lanes(array, dtype) for array in (tasks.valid_x, tasks.valid_y))
         self._seeds = tasks.seeds[self._lane_of].reshape(-1)  # [G * L]
         self._layout = layout(memory, features, lanes)
@@ -64,32 +73,51 @@ class Backend:
         return out.reshape(-1)
 
     def fitness(self, programs: Programs, which: np.ndarray) -> tuple[np.ndarray, int]:
-        """Fitness of the programs `which` on every task, [len(which), T], and the training steps run (over all tasks)."""
+        """Fitness of the programs `which` on every task, [len(which), T], and the training steps
+        run (over all tasks).
+        """
         out = np.zeros((len(which), self._lane_of.size))
-        _, steps = self._run(programs, which, self.rules.train, self.rules.valid, self.rules.epochs, out, False)
+        _, steps = self._run(
+            programs, which, self.rules.train, self.rules.valid, self.rules.epochs, out, False
+        )
         return out[:, : len(self.tasks)], steps
 
-    def fingerprints(self, programs: Programs, which: np.ndarray, train: int, valid: int) -> tuple[np.ndarray, int]:
-        """A hash of the absolute errors on the first examples of all tasks, [len(which)] uint64, and the training steps run."""
+    def fingerprints(
+        self, programs: Programs, which: np.ndarray, train: int, valid: int
+    ) -> tuple[np.ndarray, int]:
+        """A hash of the absolute errors on the first examples of all tasks, [len(which)] uint64,
+        and the training steps run.
+        """
         out = np.zeros((len(which), self._lane_of.size))
         return self._run(programs, which, train, valid, 1, out, True)
 
     def _run(
-        self, programs: Programs, which: np.ndarray, train: int, valid: int, epochs: int, out: np.ndarray, record: bool
+        self,
+        programs: Programs,
+        which: np.ndarray,
+        train: int,
+        valid: int,
+        epochs: int,
+        out: np.ndarray,
+        record: bool,
     ) -> tuple[np.ndarray, int]:
         hashes = np.zeros(len(which), np.uint64)
         train = min(train, self.tasks.train_y.shape[1])
         valid = min(valid, self.tasks.valid_y.shape[1])
         errors = self.errors(train + valid if record else 0)
         steps = _evaluate(
-            programs.tables, programs.sizes, which, KINDS, self._layout, self._memory, *self._train, *self._later, *self._valid, self._seeds,
-            len(self.tasks), train, valid, epochs, self.examples, int(self.tasks.kind == "classification"), self.limit, errors, record, out, hashes,
+            programs.tables, programs.sizes, which, KINDS, self._layout, self._memory, *self._train,
+            *self._later, *self._valid, self._seeds, len(self.tasks), train, valid, epochs,
+            self.examples, int(self.tasks.kind == "classification"), self.limit, errors, record,
+            out, hashes,
         )  # fmt: skip
         return hashes, int(steps)
 
     @property
     def examples(self) -> tuple[int, int, int]:
-        """Training and validation examples that a lane group has in memory, and training examples in a later epoch's order."""
+        """Training and validation examples that a lane group has in memory, and training examples
+        in a later epoch's order.
+        """
         train, valid = self.tasks.train_y.shape[1], self.tasks.valid_y.shape[1]
         return train, valid, min(self.rules.train, train) if self.rules.epochs > 1 else train
 
@@ -107,7 +135,9 @@ def _aligned(size: int, dtype: np.dtype) -> np.ndarray:
 
 @compiled
 def _decode(tables, sizes, program, kinds, layout, code, constants, used):
-    """Write a program down as its phases, setup from row 0 and an example from row `begin` on, which is returned; `used` [4]: its addresses."""
+    """Write a program down as its phases, setup from row 0 and an example from row `begin` on,
+    which is returned; `used` [4]: its addresses.
+    """
     used[:] = 0
     at = place = 0
     begin = sizes[program, 0] + 1
@@ -154,8 +184,9 @@ def _wipe(layout, used, memory):
 
 @compiled
 def _evaluate(
-    tables, sizes, which, kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
-    tasks, train, valid, epochs, examples, classify, limit, errors, record, out, hashes,
+    tables, sizes, which, kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x,
+    valid_y, seeds, tasks, train, valid, epochs, examples, classify, limit, errors, record, out,
+    hashes,
 ):  # fmt: skip
     """Run the programs `which` on every lane group. Returns the training steps.
 
@@ -165,7 +196,11 @@ def _evaluate(
     longest = 5 + tables[0].shape[1] + tables[1].shape[1] + tables[2].shape[1]
     code, constants = np.zeros((longest, 4), np.int32), np.zeros((longest, 4), memory.dtype)
     used, state = np.zeros(4, np.uint64), np.zeros(3, np.int64)
-    loss, hashes_of_lanes, ended = np.zeros(lanes), np.zeros(lanes, np.uint64), np.zeros(lanes, np.bool_)
+    loss, hashes_of_lanes, ended = (
+        np.zeros(lanes),
+        np.zeros(lanes, np.uint64),
+        np.zeros(lanes, np.bool_),
+    )
     steps = 0
     for index in range(len(which)):
         begin = _decode(tables, sizes, which[index], kinds, layout, code, constants, used)
@@ -174,22 +209,28 @@ def _evaluate(
             _wipe(layout, used, memory)
             state[STEP], state[ACTIVE], state[STEPS] = 0, (1 << in_use) - 1, 0
             _run_group(
-                code, begin, constants, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds, group, state,
-                train, valid, epochs, examples, classify, limit, errors, record, loss, out, index,
+                code, begin, constants, layout, memory, train_x, train_y, later_x, later_y, valid_x,
+                valid_y, seeds, group, state, train, valid, epochs, examples, classify, limit,
+                errors, record, loss, out, index,
             )  # fmt: skip
             steps += state[STEPS]
             if record:
                 first = np.uint64(group * lanes)
-                hashes[index] += _hash_errors(errors, hashes_of_lanes, ended, in_use, train + valid, limit, first)
+                hashes[index] += _hash_errors(
+                    errors, hashes_of_lanes, ended, in_use, train + valid, limit, first
+                )
     return steps
 
 
 @compiled
 def _run_group(
-    code, begin, constants, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds, group, state,
-    train, valid, epochs, examples, classify, limit, errors, record, loss, out, index,
+    code, begin, constants, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y,
+    seeds, group, state, train, valid, epochs, examples, classify, limit, errors, record, loss, out,
+    index,
 ):  # fmt: skip
-    """Train and validate one program on one lane group; a lane's fitness is the best epoch's, 0 if it failed before one."""
+    """Train and validate one program on one lane group; a lane's fitness is the best epoch's, 0 if
+    it failed before one.
+    """
     features, lanes, scratch, v0 = layout.features, layout.lanes, layout.scratch, layout.first[2]
     stride, lane = np.int64(record), group * lanes
     run(
@@ -200,15 +241,17 @@ def _run_group(
     for epoch in range(epochs if train > 0 else 0):
         x, y = (train_x, train_y) if epoch == 0 else (later_x, later_y)
         run(
-            code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
-            x, y, group * examples[0 if epoch == 0 else 2], train, errors, 0, stride, loss, 1, classify, limit,
+            code, begin, constants, memory, v0, scratch, features, seeds, lane, state, x, y,
+            group * examples[0 if epoch == 0 else 2], train, errors, 0, stride, loss, 1, classify,
+            limit,
         )  # fmt: skip
         if state[ACTIVE] == 0:
             return
         loss[:] = 0.0
         run(
-            code, begin, constants, memory, v0, scratch, features, seeds, lane, state,
-            valid_x, valid_y, group * examples[1], valid, errors, train * stride, stride, loss, 0, classify, limit,
+            code, begin, constants, memory, v0, scratch, features, seeds, lane, state, valid_x,
+            valid_y, group * examples[1], valid, errors, train * stride, stride, loss, 0, classify,
+            limit,
         )  # fmt: skip
         for each in range(0 if record else lanes):
             if (state[ACTIVE] >> each) & 1:
@@ -219,7 +262,9 @@ def _run_group(
 
 @compiled
 def _hash_errors(errors, hashes, ended, used, count, limit, first):
-    """Hash the errors of every lane side by side, up to its failure where it has one; the sum over lanes, of which `first` is the first task."""
+    """Hash the errors of every lane side by side, up to its failure where it has one; the sum over
+    lanes, of which `first` is the first task.
+    """
     lanes = len(hashes)
     hashes[:] = np.uint64(0x2545F4914F6CDD1D)
     ended[:] = False
@@ -236,7 +281,9 @@ def _hash_errors(errors, hashes, ended, used, count, limit, first):
     return digest
 
 
-NEAR = 24 * 2**10  # bytes of node values that a network is computed in at a time, at most: they are to stay in the first-level cache
+# bytes of node values that a network is computed in at a time, at most: they are to stay in the
+# first-level cache
+NEAR = 24 * 2**10
 WIDEST = 16  # vectors of them in a row, at most
 
 
@@ -244,35 +291,69 @@ def _columns(graphs: NeuronGraphs, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     """What the kernels read of node rows and links."""
     with np.errstate(over="ignore"):
         weight = graphs.weight.astype(dtype, copy=False)
-    return graphs.nodes, graphs.slot, graphs.activation, graphs.aggregation, graphs.links, graphs.source, weight
+    return (
+        graphs.nodes,
+        graphs.slot,
+        graphs.activation,
+        graphs.aggregation,
+        graphs.links,
+        graphs.source,
+        weight,
+    )
 
 
 def forward(
-    graphs: NeuronGraphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1
+    graphs: NeuronGraphs,
+    inputs: np.ndarray,
+    which: np.ndarray | None = None,
+    dtype: str = "float64",
+    sweeps: int = 1,
 ) -> np.ndarray:
-    """Outputs [P, N, O] float64 of the networks `which` (all of them) on inputs [N, I], the same for all, computed in `dtype`.
+    """Outputs [P, N, O] float64 of the networks `which` (all of them) on inputs [N, I], the same
+    for all, computed in `dtype`.
 
-    Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs held. float64 is the reference's result up to the rounding of
-    exp, tanh, sin and cos; in float32 a function is right to some 4e-7 of 1 + its value, sin(a) and cos(a) to 4e-7 (1 + abs(a)).
+    Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs
+    held. float64 is the reference's result up to the rounding of exp, tanh, sin and cos; in float32
+    a function is right to some 4e-7 of 1 + its value, sin(a) and cos(a) to 4e-7 (1 + abs(a)).
     """
     real = np.dtype(dtype)
     _graph_lanes.prepare(real)
     which = np.arange(len(graphs)) if which is None else np.asarray(which, np.int64)
     lanes, slots = LANES[real], int(graphs.slots[which].max(initial=graphs.inputs + 1))
     near = max(NEAR // (slots * lanes * real.itemsize), 1)
-    vectors = min(WIDEST, max(near // _graph_lanes.BLOCK * _graph_lanes.BLOCK, 1), max(-(-len(inputs) // lanes), 1))
+    vectors = min(
+        WIDEST,
+        max(near // _graph_lanes.BLOCK * _graph_lanes.BLOCK, 1),
+        max(-(-len(inputs) // lanes), 1),
+    )
     with np.errstate(over="ignore"):
         rows, bias = np.ascontiguousarray(np.asarray(inputs).T, real), real.type(graphs.bias)
-    memory, scratch = (_aligned(size * vectors * lanes, real) for size in (slots, slots if graphs.recurrent else 0))
+    memory, scratch = (
+        _aligned(size * vectors * lanes, real) for size in (slots, slots if graphs.recurrent else 0)
+    )
     out = np.empty((len(which), len(inputs), graphs.outputs))
     _graphs.forward(
-        graphs.slots, *_columns(graphs, real), graphs.recurrent, which, rows, bias, memory, scratch, vectors, lanes, sweeps, out
+        graphs.slots,
+        *_columns(graphs, real),
+        graphs.recurrent,
+        which,
+        rows,
+        bias,
+        memory,
+        scratch,
+        vectors,
+        lanes,
+        sweeps,
+        out,
     )
     return out
 
 
 class Stepper:
-    """All networks side by side through time, each in L episodes, computed in `dtype`. Not to be shared between threads."""
+    """All networks side by side through time, each in L episodes, computed in `dtype`.
+
+    Not to be shared between threads.
+    """
 
     def __init__(self, graphs: NeuronGraphs, lanes: int, dtype: str = "float64") -> None:
         real = np.dtype(dtype)
@@ -281,7 +362,9 @@ class Stepper:
         self._columns = _columns(graphs, real)
         self._vectors = -(-lanes // LANES[real])
         slots, width = int(graphs.slots.max(initial=0)), self._vectors * LANES[real]
-        self._memory = _aligned(len(graphs) * slots * width, real).reshape(len(graphs), slots, width)
+        self._memory = _aligned(len(graphs) * slots * width, real).reshape(
+            len(graphs), slots, width
+        )
         self._scratch = _aligned(slots * width, real)
         self._memory[:, graphs.inputs : graphs.inputs + 1] = graphs.bias
 
@@ -301,6 +384,13 @@ class Stepper:
         out = np.empty((count, self.lanes, self.graphs.outputs))
         flat = self._memory.reshape(count, slots * width)
         _graphs.advance(
-            *self._columns, self.graphs.recurrent, np.asarray(inputs, np.float64), flat, self._scratch, self._vectors, width, out
+            *self._columns,
+            self.graphs.recurrent,
+            np.asarray(inputs, np.float64),
+            flat,
+            self._scratch,
+            self._vectors,
+            width,
+            out,
         )
         return out

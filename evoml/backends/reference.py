@@ -2,8 +2,10 @@
 
 Networks of single neurons (`forward`, `Stepper`) are defined here too.
 
-The order of evaluation is AutoML-Zero's published program (Real et al. 2020, arXiv 2003.03384). Departures: noise comes from a counter, so
-that it depends on nothing but the task, the step and the instruction; a task whose validation fails ends there, where the program goes on with the next epoch.
+The order of evaluation is AutoML-Zero's published program (Real et al. 2020, arXiv 2003.03384).
+Departures: noise comes from a counter, so that it depends on nothing but the task, the step and the
+instruction; a task whose validation fails ends there, where the program goes on with the next
+epoch.
 """
 
 from hashlib import blake2b
@@ -22,7 +24,9 @@ _LETTERS = ("s", "v", "m")
 
 
 class Noise:
-    """Random numbers of one instruction in one step: SplitMix64 from the task's seed, numbered by step, instruction and element."""
+    """Random numbers of one instruction in one step: SplitMix64 from the task's seed, numbered by
+    step, instruction and element.
+    """
 
     def __init__(self, seed: int, step: int, instruction: int) -> None:
         self.seed = np.array([seed], np.uint64)
@@ -71,10 +75,14 @@ class Machine:
             return
         bank = self.banks[op.out]
         if op.ins:
-            bank[row["out"]] = op.numpy(*(self.banks[kind][row[name]] for kind, name in zip(op.ins, "ab", strict=False)))
+            bank[row["out"]] = op.numpy(
+                *(self.banks[kind][row[name]] for kind, name in zip(op.ins, "ab", strict=False))
+            )
         else:
             constants = [row[name] for name in "xyz"[: len(op.constants)]]
-            bank[row["out"]] = op.numpy(Noise(self.seed, self.step, instruction), bank[row["out"]], *constants)
+            bank[row["out"]] = op.numpy(
+                Noise(self.seed, self.step, instruction), bank[row["out"]], *constants
+            )
 
     def predict(self, features: np.ndarray) -> float:
         """s1 after predict, which sees the features and never the label."""
@@ -97,19 +105,29 @@ class Backend:
 
     def __init__(self, tasks: TaskSet, memory: Memory, rules: Rules) -> None:
         self.tasks, self.memory, self.rules = tasks, memory, rules
-        self._later = rules.later_order(tasks) if rules.epochs > 1 else (tasks.train_x, tasks.train_y)
+        self._later = (
+            rules.later_order(tasks) if rules.epochs > 1 else (tasks.train_x, tasks.train_y)
+        )
 
     def fitness(self, programs: Programs, which: np.ndarray) -> tuple[np.ndarray, int]:
-        """Fitness of the programs `which` on every task, [len(which), T], and the training steps run (over all tasks)."""
+        """Fitness of the programs `which` on every task, [len(which), T], and the training steps
+        run (over all tasks).
+        """
         out, steps = np.zeros((len(which), len(self.tasks))), 0
         for i, index in enumerate(which):
             for task in range(len(self.tasks)):
-                out[i, task], trained, _ = self._run(programs, index, task, self.rules.train, self.rules.valid, self.rules.epochs)
+                out[i, task], trained, _ = self._run(
+                    programs, index, task, self.rules.train, self.rules.valid, self.rules.epochs
+                )
                 steps += trained
         return out, steps
 
-    def fingerprints(self, programs: Programs, which: np.ndarray, train: int, valid: int) -> tuple[np.ndarray, int]:
-        """A hash of the absolute errors on the first examples of all tasks, [len(which)] uint64, and the training steps run."""
+    def fingerprints(
+        self, programs: Programs, which: np.ndarray, train: int, valid: int
+    ) -> tuple[np.ndarray, int]:
+        """A hash of the absolute errors on the first examples of all tasks, [len(which)] uint64,
+        and the training steps run.
+        """
         out, steps = np.zeros(len(which), np.uint64), 0
         for i, index in enumerate(which):
             digest = blake2b(digest_size=8)
@@ -120,8 +138,12 @@ class Backend:
             out[i] = np.frombuffer(digest.digest(), np.uint64)[0]
         return out, steps
 
-    def _run(self, programs: Programs, index: int, task: int, train: int, valid: int, epochs: int) -> tuple[float, int, list[float]]:
-        """Fitness on one task, training steps, and the absolute errors of the first epoch up to a failure."""
+    def _run(
+        self, programs: Programs, index: int, task: int, train: int, valid: int, epochs: int
+    ) -> tuple[float, int, list[float]]:
+        """Fitness on one task, training steps, and the absolute errors of the first epoch up to a
+        failure.
+        """
         tasks, classify = self.tasks, self.tasks.kind == "classification"
         machine = Machine(programs, index, tasks.features, int(tasks.seeds[task]))
         machine.call(0)
@@ -142,18 +164,27 @@ class Backend:
             loss, checked = 0.0, tasks.valid_y[task, :valid]
             for features, label in zip(tasks.valid_x[task, :valid], checked, strict=True):
                 prediction = machine.predict(features)
-                error = float((label > 0.5) != (sigmoid(prediction) > 0.5)) if classify else abs(label - prediction)
+                error = (
+                    float((label > 0.5) != (sigmoid(prediction) > 0.5))
+                    if classify
+                    else abs(label - prediction)
+                )
                 if not error <= self.rules.max_abs_error:
                     return best, steps, errors
                 errors.append(error)
                 loss += error * error
             mean = loss / len(checked)
-            best = max(best, 1.0 - mean if classify else 1.0 - 2.0 / np.pi * float(np.arctan(np.sqrt(mean))))
+            best = max(
+                best,
+                1.0 - mean if classify else 1.0 - 2.0 / np.pi * float(np.arctan(np.sqrt(mean))),
+            )
         return best, steps, errors
 
 
 def _sweep(graphs: NeuronGraphs, network: int, values: np.ndarray) -> None:
-    """One step of one network on values [slots, N]: node after node, or all from the values before."""
+    """One step of one network on values [slots, N]: node after node, or all from the values
+    before.
+    """
     old = values.copy() if graphs.recurrent else values
     for row in range(graphs.nodes[network], graphs.nodes[network + 1]):
         links = slice(graphs.links[row], graphs.links[row + 1])
@@ -165,11 +196,16 @@ def _sweep(graphs: NeuronGraphs, network: int, values: np.ndarray) -> None:
 
 
 def forward(
-    graphs: NeuronGraphs, inputs: np.ndarray, which: np.ndarray | None = None, dtype: str = "float64", sweeps: int = 1
+    graphs: NeuronGraphs,
+    inputs: np.ndarray,
+    which: np.ndarray | None = None,
+    dtype: str = "float64",
+    sweeps: int = 1,
 ) -> np.ndarray:
     """Outputs [P, N, O] of the networks `which` (all of them) on inputs [N, I], the same for all.
 
-    Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs held. float64, whatever `dtype` says.
+    Feed-forward: one pass. Recurrent: from zero memory, so many synchronous sweeps with the inputs
+    held. float64, whatever `dtype` says.
     """
     which = np.arange(len(graphs)) if which is None else which
     out = np.zeros((len(which), len(inputs), graphs.outputs))
@@ -184,7 +220,11 @@ def forward(
 
 
 class Stepper:
-    """All networks side by side through time, each in L episodes: `memory` [P, slots, L] is what they remember. float64, whatever `dtype` says."""
+    """All networks side by side through time, each in L episodes: `memory` [P, slots, L] is what
+    they remember.
+
+    float64, whatever `dtype` says.
+    """
 
     def __init__(self, graphs: NeuronGraphs, lanes: int, dtype: str = "float64") -> None:
         self.graphs = graphs
@@ -192,13 +232,20 @@ class Stepper:
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         """Forget everything, or what the networks remember of the episodes in mask [P, L]."""
-        self.memory[np.broadcast_to(True if mask is None else mask[:, None], self.memory.shape)] = 0.0
+        self.memory[np.broadcast_to(True if mask is None else mask[:, None], self.memory.shape)] = (
+            0.0
+        )
 
     def step(self, inputs: np.ndarray) -> np.ndarray:
         """Outputs [P, L, O] after one pass or one synchronous sweep on inputs [P, L, I]."""
         graphs, memory = self.graphs, self.memory
-        memory[:, : graphs.inputs], memory[:, graphs.inputs] = np.swapaxes(inputs, 1, 2), graphs.bias
+        memory[:, : graphs.inputs], memory[:, graphs.inputs] = (
+            np.swapaxes(inputs, 1, 2),
+            graphs.bias,
+        )
         with np.errstate(all="ignore"):
             for network in range(len(graphs)):
                 _sweep(graphs, network, memory[network])
-        return np.swapaxes(memory[:, graphs.inputs + 1 : graphs.inputs + 1 + graphs.outputs], 1, 2).copy()
+        return np.swapaxes(
+            memory[:, graphs.inputs + 1 : graphs.inputs + 1 + graphs.outputs], 1, 2
+        ).copy()

@@ -1,7 +1,9 @@
-"""Ctrl-C and termination, heard at once whatever the process is doing: inside an import, a compiler or a long compiled call.
+"""Ctrl-C and termination, heard at once whatever the process is doing: inside an import, a compiler
+or a long compiled call.
 
-Python runs signal handlers between two instructions of its main thread, and compiled code can be one instruction for minutes. So a thread
-of its own hears of signals through `signal.set_wakeup_fd` and decides: leave at once, or first let a search end itself.
+Python runs signal handlers between two instructions of its main thread, and compiled code can be
+one instruction for minutes. So a thread of its own hears of signals through `signal.set_wakeup_fd`
+and decides: leave at once, or first let a search end itself.
 """
 
 import os
@@ -13,7 +15,8 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 STATUS = 130
-PATIENCE = 0.9  # seconds that a search may take to end itself; what is lost then is run again by `evoml resume`
+# seconds that a search may take to end itself; what is lost then is run again by `evoml resume`
+PATIENCE = 0.9
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _lock = threading.Lock()
@@ -22,7 +25,10 @@ _advice = ""  # what to say behind "interrupted"
 
 
 def install() -> None:
-    """Hear of signals from now on. For the entry point: signals belong to the process, and a library leaves them alone."""
+    """Hear of signals from now on.
+
+    For the entry point: signals belong to the process, and a library leaves them alone.
+    """
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -46,7 +52,9 @@ def advise(text: str) -> None:
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that the first signal sets; a second one, or PATIENCE running out, ends the process."""
+    """An event that the first signal sets; a second one, or PATIENCE running out, ends the
+    process.
+    """
     global _stop
     _stop = threading.Event()
     try:
@@ -77,7 +85,9 @@ def _expire(stop: threading.Event) -> None:
 
 
 def _leave() -> NoReturn:
-    """End the process; whatever is written is written beside and renamed, so nothing is left half done."""
+    """End the process; whatever is written is written beside and renamed, so nothing is left half
+    done.
+    """
     line = "evoml: interrupted" + (f"; {_advice}" if _advice else "") + "\n"
     try:
         if os.isatty(2):

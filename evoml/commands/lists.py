@@ -29,7 +29,12 @@ def show_axis(axis: str, name: str | None, as_json: bool) -> None:
         rows = _settings(settings_class(axis, name), prefix) if prefix else []
         if axis == "tasks" and task_class(name).takes_data:
             rows.append(
-                {"key": "task.data", "default": "", "type": "path", "description": "a data file, as --data; what it must hold: README"}
+                {
+                    "key": "task.data",
+                    "default": "",
+                    "type": "path",
+                    "description": "a data file, as --data; what it must hold: README",
+                }
             )
         if not as_json:
             print(f"{name}: {summary(axis, name)}\n")
@@ -58,18 +63,42 @@ def _settings(model: type[BaseModel], prefix: str) -> list[dict[str, Any]]:
             continue
         default = field.get_default(call_default_factory=True)
         shown = "required" if field.is_required() else _short(default)
-        rows.append({"key": f"{dotted}{key}", "default": shown, "type": _values(field), "description": field.description or ""})
+        rows.append(
+            {
+                "key": f"{dotted}{key}",
+                "default": shown,
+                "type": _values(field),
+                "description": field.description or "",
+            }
+        )
     return rows
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else "none" if value is None else str(value)
-    return text if len(text) <= 48 else f"{text[:40]}... ({len(value)})" if isinstance(value, (tuple, list)) else text[:48]
+    text = (
+        ", ".join(map(str, value))
+        if isinstance(value, (tuple, list))
+        else "none"
+        if value is None
+        else str(value)
+    )
+    return (
+        text
+        if len(text) <= 48
+        else f"{text[:40]}... ({len(value)})"
+        if isinstance(value, (tuple, list))
+        else text[:48]
+    )
 
 
 def _values(field: Any) -> str:
     """The allowed values, short: a range or a type."""
-    bounds = {key: getattr(m, key) for m in field.metadata for key in ("ge", "gt", "le", "lt") if getattr(m, key, None) is not None}
+    bounds = {
+        key: getattr(m, key)
+        for m in field.metadata
+        for key in ("ge", "gt", "le", "lt")
+        if getattr(m, key, None) is not None
+    }
     low = f"above {bounds['gt']}" if "gt" in bounds else str(bounds.get("ge", ""))
     high = f"below {bounds['lt']}" if "lt" in bounds else str(bounds.get("le", ""))
     if low.startswith("above") and not high:
@@ -87,7 +116,9 @@ def _values(field: Any) -> str:
 
 
 def _print_operations(name: str) -> None:
-    """The instructions of a space of programs, or the lists of layers that a space of cells draws from."""
+    """The instructions of a space of programs, or the lists of layers that a space of cells draws
+    from.
+    """
     space = space_class(name)
     for title, chosen in space.operations.items():
         print(f"\noperations {title}: {', '.join(chosen)}")
@@ -113,9 +144,25 @@ def _show_systems(name: str | None, as_json: bool) -> None:
     rows = []
     for each in systems():
         preset = read_system(each)
-        rows.append({"name": each, **{part: preset[part]["name"] for part in PARTS}, "title": preset.get("title", "")})
+        rows.append(
+            {
+                "name": each,
+                **{part: preset[part]["name"] for part in PARTS},
+                "title": preset.get("title", ""),
+            }
+        )
     _print(
-        [{"name": "Name", "space": "Space", "strategy": "Strategy", "evaluator": "Evaluator", "task": "Task", "title": "Published"}, *rows],
+        [
+            {
+                "name": "Name",
+                "space": "Space",
+                "strategy": "Strategy",
+                "evaluator": "Evaluator",
+                "task": "Task",
+                "title": "Published",
+            },
+            *rows,
+        ],
         "systems",
         as_json,
     )

@@ -1,4 +1,6 @@
-"""What the commands do: run a search with a display, show, evaluate and export what is in a run or a file."""
+"""What the commands do: run a search with a display, show, evaluate and export what is in a run or
+a file.
+"""
 
 import json
 from math import isfinite
@@ -32,7 +34,8 @@ from evoml.search.run import Result, Run
 
 TARGETS = ("text", "python", "svg", "species", "probabilities", "correlation", "torch", "onnx")
 UNSEEN = "test tasks that the search never saw"
-PROGRAM = ("task.*", "evaluator.*", "search.seed", "backend")  # the settings that an evaluation takes
+# the settings that an evaluation takes
+PROGRAM = ("task.*", "evaluator.*", "search.seed", "backend")
 ARCHITECTURE = ("task.*", "evaluator.*", "space.skeleton.*", "search.seed")
 
 
@@ -44,7 +47,14 @@ def new_run(config: Config, folder: Path | None, as_json: bool) -> int:
         return _search(search, True, as_json)
 
 
-def resume_run(folder: Path, budget: int | None, seconds: float | None, workers: int | None, data: Path | None, as_json: bool) -> int:
+def resume_run(
+    folder: Path,
+    budget: int | None,
+    seconds: float | None,
+    workers: int | None,
+    data: Path | None,
+    as_json: bool,
+) -> int:
     """Go on with a run; returns the exit status."""
     with lock(folder):
         return _search(resume(folder, budget, seconds, workers, data), False, as_json)
@@ -62,7 +72,9 @@ def _free_folder(config: Config) -> Path:
 
 
 def _kind(space: Any) -> str:
-    """What a space makes: programs, architectures or graphs, of which different things are to be said."""
+    """What a space makes: programs, architectures or graphs, of which different things are to be
+    said.
+    """
     return {"architectures": "architectures", "neurons": "graphs"}.get(space.phenotype, "programs")
 
 
@@ -80,7 +92,8 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
             else "starting again"
         )
         err.print(
-            f"{search.config.system} on {search.config.name('task')}, seed {search.config.search.seed}: {verb}, run {folder}",
+            f"{search.config.system} on {search.config.name('task')}, seed "
+            f"{search.config.search.seed}: {verb}, run {folder}",
             soft_wrap=True,
         )
         _remark(search, err)
@@ -100,9 +113,17 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
     elif as_json:
         print_json(_summary(problem, result))
     elif interrupted:
-        err.print(f"interrupted at {plural(result.evaluations, 'candidate')}; go on with: evoml resume {quoted}", soft_wrap=True)
+        err.print(
+            f"interrupted at {plural(result.evaluations, 'candidate')}; go on with: evoml resume "
+            f"{quoted}",
+            soft_wrap=True,
+        )
     else:
-        reporters = {"architectures": architectures.print_result, "graphs": graphs.print_result, "programs": _print_result}
+        reporters = {
+            "architectures": architectures.print_result,
+            "graphs": graphs.print_result,
+            "programs": _print_result,
+        }
         reporters[_kind(problem.space)](problem, result)
     return interrupts.STATUS if interrupted else 0
 
@@ -110,9 +131,15 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
 def announce_compilation(err: Console) -> None:
     """Say so, once, when something has to be compiled."""
     if cached():
-        on_compile(lambda: err.print("compiling kernels, once for this machine (about 20 seconds) ..."))
+        on_compile(
+            lambda: err.print("compiling kernels, once for this machine (about 20 seconds) ...")
+        )
     else:
-        err.print(f"compiling kernels (about 20 seconds); {cache_folder()} cannot be used, so they are not kept ...", soft_wrap=True)
+        err.print(
+            f"compiling kernels (about 20 seconds); {cache_folder()} cannot be used, so they are "
+            "not kept ...",
+            soft_wrap=True,
+        )
 
 
 def _remark(search: Run, err: Console) -> None:
@@ -128,19 +155,32 @@ def _remark(search: Run, err: Console) -> None:
         err.print("note: no limit is set (--budget, --seconds), so it goes on until Ctrl-C")
     if 0 < budget <= alive and strategy_class(search.config.name("strategy")).evolves:
         fills = "only fills" if budget == alive else "does not fill"
-        err.print(f"note: a budget of {budget:,} {fills} the populations of {alive:,}, so nothing will evolve")
+        err.print(
+            f"note: a budget of {budget:,} {fills} the populations of {alive:,}, so nothing will "
+            "evolve"
+        )
 
 
 def _remark_on_workers(search: Run, err: Console) -> None:
     """One worker trains in this process, without isolation; said after `prepare`, which decides."""
     if search.evaluates_here:
-        err.print("note: one worker trains in this process; a crash there ends the search, to be resumed")
+        err.print(
+            "note: one worker trains in this process; a crash there ends the search, to be resumed"
+        )
 
 
 def _display(search: Run, console: Console, quiet: bool) -> Display:
     settings = search.config.search
     title = f"{search.config.system} on {search.config.name('task')}, seed {settings.seed}"
-    return Display(title, search.problem.objective, settings.budget, settings.seconds, console, quiet, search.problem.every_row)
+    return Display(
+        title,
+        search.problem.objective,
+        settings.budget,
+        settings.seconds,
+        console,
+        quiet,
+        search.problem.every_row,
+    )
 
 
 def _summary(problem: Problem, result: Result) -> dict[str, Any]:
@@ -150,20 +190,35 @@ def _summary(problem: Problem, result: Result) -> dict[str, Any]:
         "run": str(result.run), "evaluations": result.evaluations, "seconds": result.seconds,
         "evaluations_per_second": result.evaluations_per_second, "best": result.best,
         "test": {problem.objective: result.test[problem.objective]} if result.test else None,
-        "baselines": baselines(problem, problem.test_tasks) if result.test and kind == "programs" else None, "reason": result.reason,
-    } | more | ({} if result.audit is None else {"trust": result.audit, "check_seconds": result.check_seconds})  # fmt: skip
+        "baselines": baselines(
+            problem, problem.test_tasks,
+        ) if result.test and kind == "programs" else None,
+        "reason": result.reason,
+    } | more | (
+        {} if result.audit is None else {
+            "trust": result.audit, "check_seconds": result.check_seconds,
+        }
+    )  # fmt: skip
 
 
 def _print_result(problem: Problem, result: Result) -> None:
     out = console()
     if result.best is None or result.test is None:
-        out.print(f"nothing was selected in {plural(result.evaluations, 'candidate')}; run {result.run}")
+        out.print(
+            f"nothing was selected in {plural(result.evaluations, 'candidate')}; run {result.run}"
+        )
         return
-    out.print(f"\nThe discovered program (candidate {result.best['id']}), without instructions that cannot reach the prediction:\n")
+    out.print(
+        f"\nThe discovered program (candidate {result.best['id']}), without instructions that "
+        "cannot reach the prediction:\n"
+    )
     print_program(out, result.best["essence"])
     out.print("\ns0 is the label, s1 the prediction, v0 the features; all memory starts at zero.")
     _print_scores(out, problem, "discovered program", result.test[problem.objective], UNSEEN)
-    rate = f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
+    rate = (
+        f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s "
+        f"({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
+    )
     out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
 
 
@@ -187,19 +242,27 @@ def _print_scores(out: Console, problem: Problem, name: str, score: float, which
     out.print(table)
 
 
-# -- runs and files ------------------------------------------------------------------------------------------------------------
+# -- runs and files --------------------------------------------------------------------------------
 
 
 def _open(path: Path) -> tuple[Problem | None, Any, Genotype, list[str]]:
-    """The problem a run was made for (None for a file), its space, the best genotype, and what could not be read."""
+    """The problem a run was made for (None for a file), its space, the best genotype, and what
+    could not be read.
+    """
     if path.is_dir():
         problem = Problem(stored_config(path))
         best, problems = problem.archive(path).best(1)
         problems += _edited(path, problem)
         if not best:
-            raise InputError(f"{path}: no candidate has been archived yet" + "".join(f"; {line}" for line in problems))
+            raise InputError(
+                f"{path}: no candidate has been archived yet"
+                + "".join(f"; {line}" for line in problems)
+            )
         if problem.every_row and best[0]["status"] != "ok":
-            raise InputError(f"{path}: no candidate was evaluated; the best one's status is {best[0]['status'].replace('_', ' ')}")
+            raise InputError(
+                f"{path}: no candidate was evaluated; the best one's status is "
+                f"{best[0]['status'].replace('_', ' ')}"
+            )
         if _kind(problem.space) == "graphs" and not isfinite(best[0][problem.objective]):
             raise graphs.nothing(path)
         return problem, problem.space, best[0]["genotype"], problems
@@ -214,7 +277,12 @@ def show(path: Path, count: int, as_json: bool) -> None:
         _, space, genotype, _ = _open(path)
         more = graphs.describe(space, genotype) if _kind(space) == "graphs" else {}
         if as_json:
-            print_json({"file": str(path), "best": [{"key": space.key(genotype), "text": space.format(genotype)} | more]})
+            print_json(
+                {
+                    "file": str(path),
+                    "best": [{"key": space.key(genotype), "text": space.format(genotype)} | more],
+                }
+            )
         elif more:
             graphs.print_file(space, genotype)
         else:
@@ -230,26 +298,45 @@ def show(path: Path, count: int, as_json: bool) -> None:
     result = read_result(path)
     now: dict[str, Any] = {}
     if _kind(problem.space) == "graphs":
-        described = [row | graphs.described(problem, path, row, each["genotype"]) for row, each in zip(described, best)]
+        described = [
+            row | graphs.described(problem, path, row, each["genotype"])
+            for row, each in zip(described, best)
+        ]
         now = graphs.population(path)
     elif problem.every_row:
         now = probabilities.described(problem, path)
     if as_json:
         names = ("reason", "evaluations", "seconds", "test", "trust", "check_seconds")
-        finished = None if result is None else {name: result[name] for name in names if name in result}
-        print_json({"run": str(path), "objective": problem.objective, "finished": finished, "best": described} | now)
+        finished = (
+            None if result is None else {name: result[name] for name in names if name in result}
+        )
+        print_json(
+            {
+                "run": str(path),
+                "objective": problem.objective,
+                "finished": finished,
+                "best": described,
+            }
+            | now
+        )
         return
     state = (
         "not finished"
         if result is None
-        else f"{plural(result['evaluations'], 'candidate')} in {result['seconds']:.1f} s, ended by {result['reason']}"
+        else f"{plural(result['evaluations'], 'candidate')} in {result['seconds']:.1f} s, ended by "
+        f"{result['reason']}"
     )
     out.print(
-        f"{path}: {problem.config.system} on {problem.config.name('task')}, seed {problem.config.search.seed}; {state}", soft_wrap=True
+        f"{path}: {problem.config.system} on {problem.config.name('task')}, seed "
+        f"{problem.config.search.seed}; {state}",
+        soft_wrap=True,
     )
     if problem.every_row:
-        architectures.print_best(out, one_more, problem.names, count, problem.stand_alone is not problem)
-        if described and (described[0]["status"] != "diverged" or described[0]["seconds"]):  # a search that diverged derived nothing
+        architectures.print_best(
+            out, one_more, problem.names, count, problem.stand_alone is not problem
+        )
+        # a search that diverged derived nothing
+        if described and (described[0]["status"] != "diverged" or described[0]["seconds"]):
             print(f"\n{described[0]['text'].rstrip()}")
         probabilities.print_means(out, now)
         architectures.print_audit(out, result)
@@ -260,7 +347,8 @@ def show(path: Path, count: int, as_json: bool) -> None:
     for row in described:
         where = "on the selection tasks" if row["event"] == "selected" else "in search"
         out.print(
-            f"\ncandidate {row['id']}, key {row['key']}: {problem.objective} {row['objectives'][problem.objective]:.4f} {where}",
+            f"\ncandidate {row['id']}, key {row['key']}: {problem.objective} "
+            f"{row['objectives'][problem.objective]:.4f} {where}",
             highlight=False,
         )
         print_program(out, row["text"])
@@ -269,7 +357,21 @@ def show(path: Path, count: int, as_json: bool) -> None:
 def _describe(problem: Problem, row: dict[str, Any]) -> dict[str, Any]:
     objectives = {name: row[name] for name in problem.names}
     row["key"] = "".join(character for character in row["key"] if character.isalnum())[:64]
-    rest = {key: row[key] for key in ("id", "key", "parents", "birth", "status", "seconds", "event", "island", "experiment", "evaluations")}
+    rest = {
+        key: row[key]
+        for key in (
+            "id",
+            "key",
+            "parents",
+            "birth",
+            "status",
+            "seconds",
+            "event",
+            "island",
+            "experiment",
+            "evaluations",
+        )
+    }
     if len(objectives) > 1 and "front" in row:
         rest["front"] = row["front"]
     return rest | {"objectives": objectives, "text": problem.space.format(row["genotype"])}
@@ -290,19 +392,44 @@ def evaluate(
     kind = _kind(space)
     if kind == "architectures":
         _check_sets(sets, ARCHITECTURE)
-        _evaluate_architecture(path, problem, space, genotype, problems, _layers(task, data, seed, sets), preset, as_json, inherit)
+        _evaluate_architecture(
+            path,
+            problem,
+            space,
+            genotype,
+            problems,
+            _layers(task, data, seed, sets),
+            preset,
+            as_json,
+            inherit,
+        )
         return
     if inherit is not None:
-        raise InputError(f"evaluate: --inherit {inherit}: is for architectures; a program is scored as it is")
+        raise InputError(
+            f"evaluate: --inherit {inherit}: is for architectures; a program is scored as it is"
+        )
     if preset is not None:
-        raise InputError(f"evaluate: --preset {preset}: is for architectures; a program is scored as it is")
+        raise InputError(
+            f"evaluate: --preset {preset}: is for architectures; a program is scored as it is"
+        )
     _check_sets(sets, PROGRAM)
-    base = {} if problem is None else {key: value for key, value in problem.config.complete().items() if key not in ("system", "start")}
+    base = (
+        {}
+        if problem is None
+        else {
+            key: value
+            for key, value in problem.config.complete().items()
+            if key not in ("system", "start")
+        }
+    )
     if problem is None and kind == "graphs":
         base = {"space": _settings(space)}
     if task is not None and task != base.get("task", {}).get("name"):
         base["task"] = {"name": task}
-    flags: dict[str, Any] = {"task": {} if data is None else {"data": str(data)}, "search": {} if seed is None else {"seed": seed}}
+    flags: dict[str, Any] = {
+        "task": {} if data is None else {"data": str(data)},
+        "search": {} if seed is None else {"seed": seed},
+    }
     if problem is None and task is None and not any("task" in each for each in sets):
         raise InputError("evaluate: a file needs --task; `evoml tasks` lists them")
     other = Problem(build((str(path), base), *(("--set", each) for each in sets), ("flags", flags)))
@@ -313,21 +440,46 @@ def evaluate(
         announce_compilation(console(stderr=True))
     scores = other.test(genotype)
     if as_json:
-        result = {"objectives": {other.objective: scores[other.objective]}, "tasks": scores["tasks"], "key": space.key(genotype)}
-        print_json(result | ({"baselines": baselines(other, other.test_tasks)} if kind == "programs" else {}))
+        result = {
+            "objectives": {other.objective: scores[other.objective]},
+            "tasks": scores["tasks"],
+            "key": space.key(genotype),
+        }
+        print_json(
+            result
+            | ({"baselines": baselines(other, other.test_tasks)} if kind == "programs" else {})
+        )
         return
     if kind == "graphs":
         why = other.test_tasks.failure
-        graphs.print_scores("champion" if problem else path.name, other.config.name("task"), scores["tasks"], why)
+        graphs.print_scores(
+            "champion" if problem else path.name, other.config.name("task"), scores["tasks"], why
+        )
         return
     same = problem is not None and not edited(path) and _about_tasks(problem) == _about_tasks(other)
-    which = UNSEEN if same else f"test tasks of {other.config.name('task')}, seed {other.config.search.seed}"
-    _print_scores(console(), other, "discovered program" if problem else path.name, scores[other.objective], which)
+    which = (
+        UNSEEN
+        if same
+        else f"test tasks of {other.config.name('task')}, seed {other.config.search.seed}"
+    )
+    _print_scores(
+        console(),
+        other,
+        "discovered program" if problem else path.name,
+        scores[other.objective],
+        which,
+    )
 
 
-def _layers(task: str | None, data: Path | None, seed: int | None, sets: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+def _layers(
+    task: str | None, data: Path | None, seed: int | None, sets: list[dict[str, Any]]
+) -> list[tuple[str, dict[str, Any]]]:
     """--set and flags, as `build` takes them."""
-    about = {key: value for key, value in (("name", task), ("data", None if data is None else str(data))) if value is not None}
+    about = {
+        key: value
+        for key, value in (("name", task), ("data", None if data is None else str(data)))
+        if value is not None
+    }
     flags: dict[str, Any] = {"task": about, "search": {} if seed is None else {"seed": seed}}
     return [*(("--set", each) for each in sets), ("flags", flags)]
 
@@ -343,14 +495,32 @@ def _evaluate_architecture(
     as_json: bool,
     inherit: Path | None,
 ) -> None:
-    """Train a winner, or a file's architecture, and test it; a table is asked for what it reports."""
+    """Train a winner, or a file's architecture, and test it; a table is asked for what it
+    reports.
+    """
     if preset not in (None, "final"):
         raise InputError(f"evaluate: --preset {preset}: must be final")
-    if problem is not None and not problem.trains and preset is None and not any("task" in layer and layer["task"] for _, layer in layers):
-        if given := [f"{group}.{key}" for _, layer in layers for group, values in layer.items() for key in values]:
-            raise InputError(f"evaluate: {given[0]}: a table answers as it is; settings are for a training, with --task")
+    if (
+        problem is not None
+        and not problem.trains
+        and preset is None
+        and not any("task" in layer and layer["task"] for _, layer in layers)
+    ):
+        if given := [
+            f"{group}.{key}"
+            for _, layer in layers
+            for group, values in layer.items()
+            for key in values
+        ]:
+            raise InputError(
+                f"evaluate: {given[0]}: a table answers as it is; settings are for a training, "
+                "with --task"
+            )
         if inherit is not None:
-            raise InputError(f"evaluate: --inherit {inherit}: a table answers as it is; weights are for a training, with --task")
+            raise InputError(
+                f"evaluate: --inherit {inherit}: a table answers as it is; weights are for a "
+                "training, with --task"
+            )
         evaluator = problem.evaluator(problem.task.search(0))
         assert isinstance(evaluator, CandidateEvaluator)
         scores = evaluator.reported(genotype) or {}
@@ -365,30 +535,67 @@ def _evaluate_architecture(
     from evoml.tasks._image_splits import baseline_scores
 
     donor = None if inherit is None else donor_of(inherit)
-    final = final_problem(donor.problem if donor is not None and problem is None else _about(problem, space), layers, preset)
+    final = final_problem(
+        donor.problem if donor is not None and problem is None else _about(problem, space),
+        layers,
+        preset,
+    )
     if donor is not None:
         donor.check(space, final)
         if problem is not None and donor.search is not None and donor.run.samefile(path):
             problems = [*problems, *_of_another(path, problem, donor.search)]
-    own = problem is not None and problem.trains and preset == "final" and donor is None and _on_same_images(problem, final)
+    own = (
+        problem is not None
+        and problem.trains
+        and preset == "final"
+        and donor is None
+        and _on_same_images(problem, final)
+    )
 
     def before(trains: bool, keeps: bool) -> None:
         _warn([*problems, *([_not_kept(path)] if own and trains and not keeps else [])])
         if trains and not as_json:
-            console(stderr=True).print(f"{path}: {architectures.training_line(final)}", soft_wrap=True)
+            console(stderr=True).print(
+                f"{path}: {architectures.training_line(final)}", soft_wrap=True
+            )
 
-    trained = train_final(final, genotype, path if own else None, architectures.epochs(console(stderr=True), as_json), before, donor)
+    trained = train_final(
+        final,
+        genotype,
+        path if own else None,
+        architectures.epochs(console(stderr=True), as_json),
+        before,
+        donor,
+    )
     baselines = baseline_scores(final.test_tasks)
     if as_json:
-        print_json({"objectives": trained.scores, "key": space.key(genotype), "baselines": baselines, "curve": list(trained.curve)})
+        print_json(
+            {
+                "objectives": trained.scores,
+                "key": space.key(genotype),
+                "baselines": baselines,
+                "curve": list(trained.curve),
+            }
+        )
         return
-    architectures.print_scores(console(), final, "found architecture" if problem else path.name, trained.scores, baselines)
+    architectures.print_scores(
+        console(), final, "found architecture" if problem else path.name, trained.scores, baselines
+    )
 
 
 def _of_another(path: Path, problem: Problem, search: int) -> list[str]:
-    """That the best candidate of a run is not of the search whose weights there are, where it is not."""
+    """That the best candidate of a run is not of the search whose weights there are, where it is
+    not.
+    """
     best = problem.archive(path).best(1)[0][0]["id"]
-    return [] if best == search else [f"{path}: the best architecture is of search {best}, the weights are of the last one, {search}"]
+    return (
+        []
+        if best == search
+        else [
+            f"{path}: the best architecture is of search {best}, the weights are of the last one, "
+            f"{search}"
+        ]
+    )
 
 
 def _not_kept(path: Path) -> str:
@@ -397,11 +604,18 @@ def _not_kept(path: Path) -> str:
 
 def _on_same_images(problem: Problem, final: Problem) -> bool:
     """Whether a training is on the run's own data, so that the run may keep it as its network."""
-    return (problem.config.task["name"], problem.data_digest) == (final.config.task["name"], final.data_digest)
+    return (problem.config.task["name"], problem.data_digest) == (
+        final.config.task["name"],
+        final.data_digest,
+    )
 
 
 def _edited(path: Path, problem: Problem) -> list[str]:
-    return [f"{path / 'run.toml'}: not the settings that the run was made with"] if edited(path) else []
+    return (
+        [f"{path / 'run.toml'}: not the settings that the run was made with"]
+        if edited(path)
+        else []
+    )
 
 
 def _check_sets(sets: list[dict[str, Any]], takes: tuple[str, ...]) -> None:
@@ -421,7 +635,10 @@ def _about_tasks(problem: Problem) -> Any:
 
 def _task_of_file(task: str | None) -> Problem:
     if task is None:
-        raise InputError("export: --to python of a file needs --task, since vectors have the task's length; `evoml tasks` lists them")
+        raise InputError(
+            "export: --to python of a file needs --task, since vectors have the task's length; "
+            "`evoml tasks` lists them"
+        )
     return Problem(build(("flags", {"task": {"name": task}})))
 
 
@@ -439,7 +656,10 @@ def export(path: Path, to: str, output: Path | None, task: str | None, data: Pat
         text = _species(path, problem)
     elif _kind(space) == "graphs":
         if task is not None or data is not None:
-            raise InputError("export: --task and --data are for a training; a network of neurons is written as it is")
+            raise InputError(
+                "export: --task and --data are for a training; a network of neurons is written as "
+                "it is"
+            )
         units = _units(path, problem) if to in ("python", "torch") else None
         if to == "torch":
             _export_graph(path, output, space, genotype, problems, units)
@@ -483,9 +703,14 @@ def _course(path: Path, to: str, task: str | None) -> str:
     from evoml.export import correlation, probabilities
 
     if not path.is_dir() or task is not None:
-        raise InputError(f"export: --to {to} needs a run, and no --task; {path} is {'one' if path.is_dir() else 'none'}")
+        raise InputError(
+            f"export: --to {to} needs a run, and no --task; {path} is "
+            f"{'one' if path.is_dir() else 'none'}"
+        )
     problem = Problem(stored_config(path))
-    text = {"probabilities": probabilities, "correlation": correlation}[to].svg(path, problem, str(path))
+    text = {"probabilities": probabilities, "correlation": correlation}[to].svg(
+        path, problem, str(path)
+    )
     _warn(_edited(path, problem))
     return text
 
@@ -495,14 +720,20 @@ def _units(path: Path, problem: Problem | None) -> Any:
     if problem is None or problem.task.units is None:
         return None
     if (out := graphs.units(problem, path)) is None:
-        raise InputError(f"{problem.config.data}: not the data that the run was made with, which say how columns are scaled; put them back")
+        raise InputError(
+            f"{problem.config.data}: not the data that the run was made with, which say how "
+            "columns are scaled; put them back"
+        )
     return out
 
 
 def _graph(path: Path, to: str, space: Any, genotype: Genotype, units: Any) -> str:
     """A network of neurons as text, Python or a picture."""
     if to == "onnx":
-        raise InputError("export: --to onnx needs an architecture; of a network of neurons there are text, python, svg and torch")
+        raise InputError(
+            "export: --to onnx needs an architecture; of a network of neurons there are text, "
+            "python, svg and torch"
+        )
     if to == "text":
         return text_source(space, genotype)
     if to == "svg":
@@ -514,7 +745,9 @@ def _graph(path: Path, to: str, space: Any, genotype: Genotype, units: Any) -> s
     return source(space, genotype, str(path), units)
 
 
-def _export_graph(path: Path, output: Path | None, space: Any, genotype: Genotype, problems: list[str], units: Any) -> None:
+def _export_graph(
+    path: Path, output: Path | None, space: Any, genotype: Genotype, problems: list[str], units: Any
+) -> None:
     from evoml.export._neurons_torch import write
 
     if output is None:
@@ -524,7 +757,9 @@ def _export_graph(path: Path, output: Path | None, space: Any, genotype: Genotyp
     console(stderr=True).print(f"wrote {', '.join(map(str, written))}", soft_wrap=True)
 
 
-def _export_program(path: Path, problem: Problem | None, space: Any, genotype: Genotype, task: str | None) -> str:
+def _export_program(
+    path: Path, problem: Problem | None, space: Any, genotype: Genotype, task: str | None
+) -> str:
     from evoml.export.python import source
 
     memory = memory_of(space)
@@ -547,11 +782,18 @@ def _export_network(
 ) -> None:
     """The trained winner, as `evaluate` left it in the run; trained now where it did not."""
     if not isinstance(space, ArchitectureSpace):
-        raise InputError(f"export: --to {to} needs an architecture, which this is not; --to python writes a program")
+        raise InputError(
+            f"export: --to {to} needs an architecture, which this is not; --to python writes a "
+            "program"
+        )
     if output is None:
-        raise InputError(f"export: --to {to} needs --output, a {'folder' if to == 'torch' else 'file'} to write")
+        raise InputError(
+            f"export: --to {to} needs --output, a {'folder' if to == 'torch' else 'file'} to write"
+        )
     if problem is None and task is None:
-        raise InputError(f"export: --to {to} of a file needs --task, to be trained on; `evoml tasks` lists them")
+        raise InputError(
+            f"export: --to {to} of a file needs --task, to be trained on; `evoml tasks` lists them"
+        )
     from evoml.export.torch import claim
     from evoml.search.winner import final_problem, kept, train_final
 
@@ -562,11 +804,25 @@ def _export_network(
         final = final_problem(_about(problem, space), _layers(task, data, None, []), "final")
 
         def before(trains: bool, keeps: bool) -> None:
-            _warn([*problems, *([_not_kept(path)] if problem is not None and trains and not keeps else [])])
+            _warn(
+                [
+                    *problems,
+                    *([_not_kept(path)] if problem is not None and trains and not keeps else []),
+                ]
+            )
             if trains:
-                console(stderr=True).print(f"not trained at full size yet: {architectures.training_line(final)} ...", soft_wrap=True)
+                console(stderr=True).print(
+                    f"not trained at full size yet: {architectures.training_line(final)} ...",
+                    soft_wrap=True,
+                )
 
-        trained = train_final(final, genotype, None if problem is None else path, architectures.epochs(console(stderr=True)), before)
+        trained = train_final(
+            final,
+            genotype,
+            None if problem is None else path,
+            architectures.epochs(console(stderr=True)),
+            before,
+        )
     else:
         _warn(problems)
     title = f"{path}, test accuracy {trained.scores['test_accuracy']:.4f}"
@@ -580,7 +836,9 @@ def _export_network(
         write_onnx(trained, output)
         written = [output]
     console(stderr=True).print(
-        f"wrote {', '.join(map(str, written))} (test accuracy {trained.scores['test_accuracy']:.4f})", soft_wrap=True
+        f"wrote {', '.join(map(str, written))} (test accuracy "
+        f"{trained.scores['test_accuracy']:.4f})",
+        soft_wrap=True,
     )
 
 
@@ -600,7 +858,10 @@ def _training(problem: Problem) -> str:
     """How a program of this problem is trained, for who trains it elsewhere."""
     epochs = getattr(problem.config.part("evaluator"), "epochs", 1)
     inputs = task_class(problem.config.name("task")).scaling
-    return f"evoml trained it for {epochs} epoch{'s' * (epochs > 1)}; of later epochs the best on validation counts.\n{inputs}"
+    return (
+        f"evoml trained it for {epochs} epoch{'s' * (epochs > 1)}; of later epochs the best on "
+        f"validation counts.\n{inputs}"
+    )
 
 
 def _warn(problems: list[str]) -> None:

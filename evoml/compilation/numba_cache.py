@@ -1,10 +1,12 @@
 """Compilation with Numba, cached on disk once a machine and a version of the sources.
 
-Numba's own cache looks at the file of the function alone; a change in the operation table, which the kernels are generated from, would go
-unnoticed. So the cache lies in a folder named after a hash of every source that kernels come from (`kernel_sources`).
+Numba's own cache looks at the file of the function alone; a change in the operation table, which
+the kernels are generated from, would go unnoticed. So the cache lies in a folder named after a hash
+of every source that kernels come from (`kernel_sources`).
 
-What is cached is machine code in Numba's own format, which is a pickle: the one such thing that evoml keeps on a disk, never part of a run.
-A folder that somebody else owns or may write to is not used; a file that does not end with the digest of its name and content is compiled again.
+What is cached is machine code in Numba's own format, which is a pickle: the one such thing that
+evoml keeps on a disk, never part of a run. A folder that somebody else owns or may write to is not
+used; a file that does not end with the digest of its name and content is compiled again.
 """
 
 import os
@@ -27,26 +29,32 @@ from numba.core.sigutils import normalize_signature
 _config: Any = numba.config
 DIGEST = 16  # bytes
 _COMPILES = re.compile(rb"^from evoml\.compilation\.numba_cache import \(?[^)\n]*\bcompiled", re.M)
-_IMPORTS = re.compile(r"^from (evoml[\w.]*) import (\([^)]*\)|.*)", re.M)  # at the top level of a module
+# at the top level of a module
+_IMPORTS = re.compile(r"^from (evoml[\w.]*) import (\([^)]*\)|.*)", re.M)
 _NAMES = re.compile(r"\w+")
 _listeners: list[Callable[[], None]] = []
 
 
 @cache
 def cache_folder() -> Path:
-    """Where the compiled kernels of this version of the sources are kept: `$EVOML_CACHE`, else `$XDG_CACHE_HOME/evoml`, else `~/.cache/evoml`."""
+    """Where the compiled kernels of this version of the sources are kept: `$EVOML_CACHE`, else
+    `$XDG_CACHE_HOME/evoml`, else `~/.cache/evoml`.
+    """
     digest = blake2b(f"{numba.__version__} {version('llvmlite')}".encode(), digest_size=8)
     for name, content in kernel_sources(Path(__file__).parents[1]).items():
         digest.update(name.encode() + content)
-    root = os.environ.get("EVOML_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evoml"
+    root = (
+        os.environ.get("EVOML_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evoml"
+    )
     return Path(root) / digest.hexdigest()
 
 
 def kernel_sources(package: Path) -> dict[str, bytes]:
     """Every source that compiled code comes from, by its path below `package`, the folder of evoml.
 
-    These are the modules that compile something, and all modules of evoml that these import when they are loaded, since
-    tables and constants of those are compiled in.
+    These are the modules that compile something, and all modules of evoml that these import when
+    they are loaded, since tables and constants of those are compiled in.
     """
     found: dict[str, bytes] = {}
     waiting = [path for path in package.rglob("*.py") if _COMPILES.search(path.read_bytes())]
@@ -58,7 +66,10 @@ def kernel_sources(package: Path) -> dict[str, bytes]:
         found[name] = path.read_bytes()
         for module, names in _IMPORTS.findall(found[name].decode()):
             at = package.joinpath(*module.split(".")[1:])
-            waiting += [at.with_suffix(".py"), *(at / f"{each}.py" for each in _NAMES.findall(names))]
+            waiting += [
+                at.with_suffix(".py"),
+                *(at / f"{each}.py" for each in _NAMES.findall(names)),
+            ]
     return dict(sorted(found.items()))
 
 
@@ -82,7 +93,9 @@ def on_compile(listener: Callable[[], None]) -> None:
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile `function` on its first call, without the interpreter lock, and keep the result on disk where that is possible."""
+    """Compile `function` on its first call, without the interpreter lock, and keep the result on
+    disk where that is possible.
+    """
     out: Any = njit(nogil=True, error_model="numpy")(function)
     if (kernels := _kernels(function)) is not None:
         out._cache = kernels
@@ -90,8 +103,12 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def compiled_callback(signature: Any, function: Callable[..., Any]) -> Any:
-    """Compile `function` now to a C function with this signature; its `address` is to be called from other code."""
-    out: Any = CFunc(function, normalize_signature(signature), locals={}, options={"error_model": "numpy"})
+    """Compile `function` now to a C function with this signature; its `address` is to be called
+    from other code.
+    """
+    out: Any = CFunc(
+        function, normalize_signature(signature), locals={}, options={"error_model": "numpy"}
+    )
     if (kernels := _kernels(function)) is not None:
         out._cache = kernels
     out.compile()
@@ -118,7 +135,9 @@ class _Kernels(FunctionCache):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         plain = self._cache_file
-        self._cache_file = _Files(plain._cache_path, plain._index_name.removesuffix(".nbi"), plain._source_stamp)
+        self._cache_file = _Files(
+            plain._cache_path, plain._index_name.removesuffix(".nbi"), plain._source_stamp
+        )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -137,7 +156,9 @@ class _Kernels(FunctionCache):
 
 
 class _Files(IndexDataCacheFile):
-    """Numba's files, each followed by a digest of its name and content; a file without the right one is none."""
+    """Numba's files, each followed by a digest of its name and content; a file without the right
+    one is none.
+    """
 
     @contextmanager
     def _open_for_write(self, filepath: str) -> Iterator[BytesIO]:

@@ -1,4 +1,6 @@
-"""The streams of `evoml.core.streams` for compiled code: SplitMix64 (Steele, Lea, Flood 2014), and a hash made of its finaliser."""
+"""The streams of `evoml.core.streams` for compiled code: SplitMix64 (Steele, Lea, Flood 2014), and
+a hash made of its finaliser.
+"""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 """What a part must be: the classes that spaces, strategies, evaluators and tasks derive from.
 
-A part is one module with `Settings`, a subclass of `core.settings.Settings`, and one public subclass
-of the class of its axis.
+A part is one module with `Settings`, a subclass of `core.settings.Settings`, and one public
+subclass of the class of its axis.
 """
 
 from evoml.contracts.architecture_space import ArchitectureSpace, Skeleton
@@ -21,6 +21,8 @@ from evoml.contracts.strategy import (
 from evoml.contracts.task import ImageSet, Task, TaskSet, TrialResult, Trials
 
 __all__ = [
-    "AgingPopulation", "ArchitectureSpace", "BatchEvaluator", "CandidateEvaluator", "Evaluation", "Evaluator", "Executor", "ImageSet", "Job", "Learner", "Objective",
-    "OneAtATime", "OneAtATimeSettings", "Skeleton", "Space", "Strategy", "StrategySettings", "Task", "TaskSet", "TrialResult", "Trials",
+    "AgingPopulation", "ArchitectureSpace", "BatchEvaluator", "CandidateEvaluator", "Evaluation",
+    "Evaluator", "Executor", "ImageSet", "Job", "Learner", "Objective", "OneAtATime",
+    "OneAtATimeSettings", "Skeleton", "Space", "Strategy", "StrategySettings", "Task", "TaskSet",
+    "TrialResult", "Trials",
 ]  # fmt: skip

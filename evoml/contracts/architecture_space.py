@@ -22,16 +22,27 @@ SKIPS = ("skip_connect", "identity", "identity_fr")  # layers that skip
 
 
 class Skeleton(settings.Settings):
-    """What surrounds the searched part; not part of a genotype, so that it can be small in the search and large at the end."""
+    """What surrounds the searched part; not part of a genotype, so that it can be small in the
+    search and large at the end.
+    """
 
     cells: int = Field(1, ge=0, le=64, description="N, cells of a stage")
-    filters: int = Field(8, ge=1, le=4096, description="F, channels of the first stage; doubled at every reduction")
-    reductions: int = Field(1, ge=0, le=5, description="times that height and width are halved between stages")
-    auxiliary: bool = Field(False, description="an auxiliary head in training, at two thirds of the depth")
+    filters: int = Field(
+        8, ge=1, le=4096, description="F, channels of the first stage; doubled at every reduction"
+    )
+    reductions: int = Field(
+        1, ge=0, le=5, description="times that height and width are halved between stages"
+    )
+    auxiliary: bool = Field(
+        False, description="an auxiliary head in training, at two thirds of the depth"
+    )
 
 
 class ArchitectureSpace(Space):
-    """A space whose genotypes lower to networks. A subclass gives `schema`, `frame`, `network`, and its own mutation where it has one."""
+    """A space whose genotypes lower to networks.
+
+    A subclass gives `schema`, `frame`, `network`, and its own mutation where it has one.
+    """
 
     evaluator = "training"
     phenotype = "architectures"
@@ -43,8 +54,13 @@ class ArchitectureSpace(Space):
         raise NotImplementedError
 
     def supernet(self, inputs: Size, classes: int) -> "Supernet":
-        """All its networks for images of this size in one. Raises InputError where `has_supernet` is false."""
-        raise InputError(f"space: {self.name}: has no supernet; cell, nasbench201 and mobile have one")
+        """All its networks for images of this size in one.
+
+        Raises InputError where `has_supernet` is false.
+        """
+        raise InputError(
+            f"space: {self.name}: has no supernet; cell, nasbench201 and mobile have one"
+        )
 
     def paths(self, genotype: Genotype) -> np.ndarray:
         """What a genotype uses of the supernet, [G, O] of 0 and 1."""
@@ -58,9 +74,13 @@ class ArchitectureSpace(Space):
         """One mutated child."""
         return self.schema.perturb(rng, genotype)
 
-    def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
+    def mutate(
+        self, population: Population, parents: np.ndarray, streams: np.ndarray
+    ) -> Population:
         pairs = zip(parents, streams, strict=True)
-        children = [self.vary(generator(stream), population.genotype(int(at))) for at, stream in pairs]
+        children = [
+            self.vary(generator(stream), population.genotype(int(at))) for at, stream in pairs
+        ]
         return Population.of(self.schema, children)
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
@@ -72,7 +92,8 @@ class ArchitectureSpace(Space):
         raise NotImplementedError
 
     def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
-        """What is drawn of a genotype, by name: nodes with a `label` and a `kind` (input, output, node), edges that may have a `label`.
+        """What is drawn of a genotype, by name: nodes with a `label` and a `kind` (input, output,
+        node), edges that may have a `label`.
 
         Where a space says nothing better: the network with these settings for a small image.
         """
@@ -82,7 +103,10 @@ class ArchitectureSpace(Space):
             kind = "input" if number == 0 else "output" if number == network.output else "node"
             out.add_node(number, label=f"{channels} x {height} x {width}", kind=kind)
         for number, node in enumerate(network.nodes):
-            out.add_edges_from((edge.source, number, {"label": "" if edge.layer == "identity" else edge.layer}) for edge in node.edges)
+            out.add_edges_from(
+                (edge.source, number, {"label": "" if edge.layer == "identity" else edge.layer})
+                for edge in node.edges
+            )
         return {"": out}
 
     def keys(self, population: Population) -> list[str]:
@@ -97,7 +121,9 @@ class ArchitectureSpace(Space):
 
 
 def graph_digest(labels: Sequence[str], edges: Iterable[tuple[int, int, str]]) -> bytes:
-    """A hash of a labelled directed graph, the same whatever the order of nodes and edges (Weisfeiler and Leman 1968, both directions)."""
+    """A hash of a labelled directed graph, the same whatever the order of nodes and edges
+    (Weisfeiler and Leman 1968, both directions).
+    """
     edges = list(edges)
     colours = [_hash(label) for label in labels]
     for _ in range(len(colours)):
@@ -105,7 +131,10 @@ def graph_digest(labels: Sequence[str], edges: Iterable[tuple[int, int, str]]) -
         for source, target, label in edges:
             around[target].append(b"<" + _hash(label) + colours[source])
             around[source].append(b">" + _hash(label) + colours[target])
-        new = [_hash(colour + b"".join(sorted(near))) for colour, near in zip(colours, around, strict=True)]
+        new = [
+            _hash(colour + b"".join(sorted(near)))
+            for colour, near in zip(colours, around, strict=True)
+        ]
         stable = len(set(new)) == len(set(colours))
         colours = new
         if stable:

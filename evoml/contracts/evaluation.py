@@ -49,11 +49,13 @@ class Evaluation:
         if not parts:
             return cls(np.zeros((0, objectives)), np.zeros(0, np.uint8))
         return cls(
-            np.concatenate([part.objectives for part in parts]), np.concatenate([part.status for part in parts]),
-            sum(part.steps for part in parts), np.concatenate([part.times for part in parts]),
+            np.concatenate([part.objectives for part in parts]),
+            np.concatenate([part.status for part in parts]),
+            sum(part.steps for part in parts),
+            np.concatenate([part.times for part in parts]),
             tuple(curve for part in parts for curve in part.learning_curves),
             next((part.failure for part in parts if part.failure), ""),
-        )  # fmt: skip
+        )
 
     @property
     def times(self) -> np.ndarray:
@@ -66,14 +68,20 @@ class Evaluation:
         return self.curves if len(self.curves) == len(self) else ((),) * len(self)
 
     def plain(self) -> list[list[Any]]:
-        """A list a candidate: objectives, status, seconds, curve. As messages and checkpoints hold it."""
+        """A list a candidate: objectives, status, seconds, curve.
+
+        As messages and checkpoints hold it.
+        """
         return [
             [objectives, status, seconds, list(curve)]
             for objectives, status, seconds, curve in zip(
-                self.objectives.tolist(), self.status.tolist(), self.times.tolist(), self.learning_curves,
+                self.objectives.tolist(),
+                self.status.tolist(),
+                self.times.tolist(),
+                self.learning_curves,
                 strict=True,
             )
-        ]  # fmt: skip
+        ]
 
     @classmethod
     def from_plain(cls, rows: Sequence[Any], objectives: int) -> "Evaluation":
@@ -81,7 +89,11 @@ class Evaluation:
         parts = []
         for values, status, seconds, curve in rows:
             numbers = tuple(map(float, values))
-            if len(numbers) != objectives or any(map(isnan, numbers)) or not 0 < int(status) < len(STATUS):
+            if (
+                len(numbers) != objectives
+                or any(map(isnan, numbers))
+                or not 0 < int(status) < len(STATUS)
+            ):
                 raise ValueError("not an evaluation")
             parts.append(cls.of(numbers, int(status), float(seconds), tuple(map(float, curve))))
         return cls.joined(parts, objectives)

@@ -24,10 +24,13 @@ class Evaluator(Part):
     """
 
     task: ClassVar[str]  # what it is used on where nothing else is named
-    batched: ClassVar[bool] = False  # scores thousands a call; else every candidate is an archived row
+    # scores thousands a call; else every candidate is an archived row
+    batched: ClassVar[bool] = False
     costly: ClassVar[bool] = False  # whether a candidate is worth a process of its own
-    trains: ClassVar[bool] = False  # whether a candidate is a network that is trained, now or at the end
-    final: ClassVar[dict[str, dict[str, Any]]] = {}  # what lies over a run's settings for its winner
+    # whether a candidate is a network that is trained, now or at the end
+    trains: ClassVar[bool] = False
+    # what lies over a run's settings for its winner
+    final: ClassVar[dict[str, dict[str, Any]]] = {}
     timed: bool = True  # whether it knows what a candidate took
     timeout: float = 0.0  # seconds after which a candidate is given up; 0: none
     workers: int = 1  # threads that it may use in a call
@@ -38,7 +41,8 @@ class Evaluator(Part):
     space: Any
 
     def __init__(self, settings: Any, tasks: Any, space: Space, backend: str) -> None:
-        """settings: an instance of the module's `Settings`. tasks: what the task's `search`, `select` or `test` gave.
+        """settings: an instance of the module's `Settings`. tasks: what the task's `search`,
+        `select` or `test` gave.
 
         Raises InputError where these do not fit together.
         """
@@ -71,7 +75,9 @@ class Evaluator(Part):
 
     @classmethod
     def stand_alone_settings(cls, settings: Any) -> Any:
-        """How a candidate that is scored with shared weights is trained from scratch; None: it always is."""
+        """How a candidate that is scored with shared weights is trained from scratch; None: it
+        always is.
+        """
         return None
 
     def evaluate(self, population: Population, streams: np.ndarray | None = None) -> Evaluation:
@@ -92,7 +98,10 @@ class Evaluator(Part):
         """Have `watch` told now and then in a call how many were tried, and how many failed."""
 
     def warm(self, population: Population | None = None) -> None:
-        """Compile what a search needs, so that it is not counted as search. population: some to try."""
+        """Compile what a search needs, so that it is not counted as search.
+
+        population: some to try.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, and all that later results depend on."""
@@ -138,8 +147,14 @@ class CandidateEvaluator(Evaluator):
 
     def evaluate(self, population: Population, streams: np.ndarray | None = None) -> Evaluation:
         genotypes = [population.genotype(index) for index in range(len(population))]
-        seeds = [int(each.digest(), 16) for each in genotypes] if streams is None else [int(each) for each in streams]
-        parts = [self.candidate(genotype, seed) for genotype, seed in zip(genotypes, seeds, strict=True)]
+        seeds = (
+            [int(each.digest(), 16) for each in genotypes]
+            if streams is None
+            else [int(each) for each in streams]
+        )
+        parts = [
+            self.candidate(genotype, seed) for genotype, seed in zip(genotypes, seeds, strict=True)
+        ]
         return Evaluation.joined(parts, len(self.objectives))
 
     def reported(self, genotype: Genotype) -> dict[str, float] | None:
@@ -151,6 +166,8 @@ class CandidateEvaluator(Evaluator):
         """The objectives of a candidate that failed, [O]."""
         return tuple(each.worst for each in self.objectives)
 
-    def worst_evaluation(self, status: int, seconds: float = 0.0, curve: Sequence[float] = (), why: str = "") -> Evaluation:
+    def worst_evaluation(
+        self, status: int, seconds: float = 0.0, curve: Sequence[float] = (), why: str = ""
+    ) -> Evaluation:
         """What comes of a candidate that failed."""
         return Evaluation.of(self.worst, status, seconds, curve, why)

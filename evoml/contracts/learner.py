@@ -1,4 +1,6 @@
-"""What has to learn before there are candidates: a supernet, a hypernetwork, a controller on shared weights."""
+"""What has to learn before there are candidates: a supernet, a hypernetwork, a controller on shared
+weights.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +45,9 @@ class Learner:
         raise NotImplementedError
 
     def divergence(self, genotype: Genotype) -> float | None:
-        """How far a candidate's predictions are from the whole supernet's, in nats; None: unknown."""
+        """How far a candidate's predictions are from the whole supernet's, in nats; None:
+        unknown.
+        """
         return None
 
     @property

@@ -44,7 +44,12 @@ class Objective:
         """The inverse of `plain`. Raises InputError naming `where`."""
         if isinstance(values, dict) and set(values) == {"name", "larger", "unit", "kind"}:
             name, larger, unit, kind = (values[key] for key in ("name", "larger", "unit", "kind"))
-            if isinstance(name, str) and isinstance(unit, str) and isinstance(larger, bool) and kind in KINDS:
+            if (
+                isinstance(name, str)
+                and isinstance(unit, str)
+                and isinstance(larger, bool)
+                and kind in KINDS
+            ):
                 return cls(name, larger, unit, kind)
         raise InputError(f"{where}: {str(values)[:80]}: not an objective")
 

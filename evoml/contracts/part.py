@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Part:
     """What is chosen by its name: a space, a strategy, an evaluator, a task."""
 
-    name: ClassVar[str] = ""  # as in a configuration; a module's last word where nothing else is said
+    # as in a configuration; a module's last word where nothing else is said
+    name: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -34,15 +35,15 @@ def _only(axis: str, name: str, contract: type[P]) -> type[P]:
         found = [chosen] if isinstance(chosen, type) and issubclass(chosen, contract) else []
     else:
         found = [
-            each
-            for each in vars(module).values()
-            if isinstance(each, type) and issubclass(each, contract) and each.__module__ == module.__name__
-            and not each.__name__.startswith("_")
+            each for each in vars(module).values() if isinstance(each, type) and issubclass(
+                each, contract,
+            ) and each.__module__ == module.__name__ and not each.__name__.startswith("_")
         ]  # fmt: skip
     if len(found) != 1:
         several = f"{len(found)} public subclasses" if found else "no public subclass"
         raise InputError(
-            f"{axis}: {registry.described(axis, name)}: has {several} of evoml.contracts.{contract.__name__}; there must be one"
+            f"{axis}: {registry.described(axis, name)}: has {several} of "
+            f"evoml.contracts.{contract.__name__}; there must be one"
         )
     return found[0]
 
@@ -77,17 +78,32 @@ def task_class(name: str) -> "type[Task]":
 
 def part_class(axis: str, name: str) -> type[Part]:
     """The class of a part of any of these axes."""
-    doors = {"spaces": space_class, "strategies": strategy_class, "evaluators": evaluator_class, "tasks": task_class}
+    doors = {
+        "spaces": space_class,
+        "strategies": strategy_class,
+        "evaluators": evaluator_class,
+        "tasks": task_class,
+    }
     return doors[axis](name)
 
 
 def settings_class(axis: str, name: str) -> type[Settings]:
-    """The settings of a part. Raises InputError where its module has none, or others than its axis needs."""
+    """The settings of a part.
+
+    Raises InputError where its module has none, or others than its axis needs.
+    """
     from evoml.contracts.strategy import StrategySettings
 
     needed = StrategySettings if axis == "strategies" else Settings
     found = vars(registry.load(axis, name)).get("Settings")
     if not (isinstance(found, type) and issubclass(found, needed)):
-        where = "evoml.contracts.StrategySettings" if axis == "strategies" else "evoml.core.settings.Settings"
-        raise InputError(f"{axis}: {registry.described(axis, name)}: has no class Settings, a subclass of {where}")
+        where = (
+            "evoml.contracts.StrategySettings"
+            if axis == "strategies"
+            else "evoml.core.settings.Settings"
+        )
+        raise InputError(
+            f"{axis}: {registry.described(axis, name)}: has no class Settings, a subclass of "
+            f"{where}"
+        )
     return found

@@ -29,22 +29,28 @@ class Space(Part):
 
     schema: Schema
     settings: Any
-    identity_settings: ClassVar[tuple[str, ...]] = ()  # settings without which a genotype is something else
+    # settings without which a genotype is something else
+    identity_settings: ClassVar[tuple[str, ...]] = ()
     evaluator: ClassVar[str] = "execution"  # what scores its candidates where nothing else is named
     phenotype: ClassVar[str] = "genotypes"  # kind of what its genotypes become: a module of report/
     tools: ClassVar[tuple[str, ...]] = ()  # methods that strategies of its own need, by name
     memory: Memory | None = None  # of a space of programs: what its programs compute in
-    needs_task: ClassVar[bool] = False  # whether it is to be fitted to a task before anything is drawn
+    # whether it is to be fitted to a task before anything is drawn
+    needs_task: ClassVar[bool] = False
     has_supernet: ClassVar[bool] = False  # whether `supernet`, `paths` and `derive` are there
     lists_neighbours: ClassVar[bool] = False  # whether `neighbours` is there
-    operations: ClassVar[Mapping[str, Sequence[str]]] = {}  # lists of what genotypes are made of, by title
+    # lists of what genotypes are made of, by title
+    operations: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     def __init__(self, settings: Settings) -> None:
         """settings: an instance of the module's `Settings`. Raises InputError."""
         self.settings = settings
 
     def for_task(self, task: "Task") -> Self:
-        """This space, fitted to a task. Called once where `needs_task` is true. Raises InputError."""
+        """This space, fitted to a task.
+
+        Called once where `needs_task` is true. Raises InputError.
+        """
         return self
 
     # -- drawing and variation ---------------------------------------------------------------------
@@ -55,20 +61,31 @@ class Space(Part):
 
     def random(self, streams: np.ndarray) -> Population:
         """One random genotype a stream, not evaluated."""
-        return Population.of(self.schema, [self.schema.sample(generator(stream), self.frame(stream)) for stream in streams])
+        return Population.of(
+            self.schema,
+            [self.schema.sample(generator(stream), self.frame(stream)) for stream in streams],
+        )
 
     def initial(self, streams: np.ndarray, start_genotypes: Sequence[Genotype] = ()) -> Population:
         """The first population: copies of the given genotypes in turn, else random ones."""
         if start_genotypes:
-            return Population.of(self.schema, [start_genotypes[index % len(start_genotypes)] for index in range(len(streams))])
+            return Population.of(
+                self.schema,
+                [start_genotypes[index % len(start_genotypes)] for index in range(len(streams))],
+            )
         return self.random(streams)
 
-    def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
+    def mutate(
+        self, population: Population, parents: np.ndarray, streams: np.ndarray
+    ) -> Population:
         """One mutated child of each of `parents`, [n] indices into `population`."""
         pairs = zip(parents, streams, strict=True)
         return Population.of(
             self.schema,
-            [self.schema.perturb(generator(stream), population.genotype(int(at))) for at, stream in pairs],
+            [
+                self.schema.perturb(generator(stream), population.genotype(int(at)))
+                for at, stream in pairs
+            ],
         )
 
     def mate(self, rng: Random, one: Genotype, other: Genotype) -> tuple[Genotype, Genotype]:
@@ -76,8 +93,14 @@ class Space(Part):
         return one, other
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
-        """Every genotype that differs in one gene. Raises InputError where `lists_neighbours` is false."""
-        raise InputError("strategy: local_search needs a space that lists neighbours, which this one does not; spaces of architectures do")
+        """Every genotype that differs in one gene.
+
+        Raises InputError where `lists_neighbours` is false.
+        """
+        raise InputError(
+            "strategy: local_search needs a space that lists neighbours, which this one does not; "
+            "spaces of architectures do"
+        )
 
     # -- identity and text -------------------------------------------------------------------------
 
@@ -95,7 +118,8 @@ class Space(Part):
 
     @classmethod
     def open_text(cls, text: str, where: str) -> tuple[Self, Genotype]:
-        """The space that a genotype's file is of, with the settings that the file names, and the genotype.
+        """The space that a genotype's file is of, with the settings that the file names, and the
+        genotype.
 
         Raises InputError naming `where`; executes nothing.
         """
@@ -108,8 +132,13 @@ class Space(Part):
         return {}
 
     def format(self, genotype: Genotype) -> str:
-        """The genotype as text that `parse` reads: TOML, the space, then one array of tables a gene table."""
-        header = "".join(f"space.{toml({key: value})}" for key, value in {"name": self.name, **self.header()}.items())
+        """The genotype as text that `parse` reads: TOML, the space, then one array of tables a gene
+        table.
+        """
+        header = "".join(
+            f"space.{toml({key: value})}"
+            for key, value in {"name": self.name, **self.header()}.items()
+        )
         return header + "\n" + self.schema.format(genotype)
 
     def parse(self, text: str, where: str) -> Genotype:
@@ -117,14 +146,20 @@ class Space(Part):
         tables = read_genotype(text, where)
         given = tables.pop("space", {"name": self.name})
         if not isinstance(given, dict) or given.get("name") != self.name:
-            raise InputError(f"{where}: space.name: {given.get('name') if isinstance(given, dict) else given!r}: must be {self.name}")
+            raise InputError(
+                f"{where}: space.name: "
+                f"{given.get('name') if isinstance(given, dict) else given!r}: must be {self.name}"
+            )
         default = type(self.settings)().model_dump(mode="json")
         mine = {key: self.settings.model_dump(mode="json")[key] for key in self.identity_settings}
         for key, value in mine.items():
             if given.get(key, default[key]) != value:
-                theirs, ours = (json.dumps(each, default=str) for each in (given.get(key, default[key]), value))
+                theirs, ours = (
+                    json.dumps(each, default=str) for each in (given.get(key, default[key]), value)
+                )
                 raise InputError(
-                    f"{where}: space.{key}: {theirs}, where this search or task has {ours}; set space.{key} to the file's, or take another file"
+                    f"{where}: space.{key}: {theirs}, where this search or task has {ours}; set "
+                    f"space.{key} to the file's, or take another file"
                 )
         genotype = self.from_plain(tables, where)
         if violation := self.violation(genotype):

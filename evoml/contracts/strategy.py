@@ -36,19 +36,34 @@ class Strategy(Part):
     nor the number of workers. One that has to learn before there is a candidate is a `Learner` too.
     """
 
-    generational: ClassVar[bool] = False  # whether it is asked for whole generations of `settings.alive`
-    evolves: ClassVar[bool] = True  # whether a population that is not yet full means that nothing evolves
+    # whether it is asked for whole generations of `settings.alive`
+    generational: ClassVar[bool] = False
+    # whether a population that is not yet full means that nothing evolves
+    evolves: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ()  # tools that only some spaces have (`Space.tools`)
-    has_probabilities: ClassVar[bool] = False  # whether its epochs have probabilities of every option
+    # whether its epochs have probabilities of every option
+    has_probabilities: ClassVar[bool] = False
     block: int = 1  # candidates to ask for at once
     settings: Any
 
-    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
-        """settings: an instance of the module's `Settings`. given: what the first population is made of.
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        settings: Any,
+        seed: int,
+        start_genotypes: Sequence[Genotype] = (),
+    ) -> None:
+        """settings: an instance of the module's `Settings`. given: what the first population is
+        made of.
 
         Raises InputError where these do not fit together.
         """
-        self.toolbox, self.settings, self.seed, self.start_genotypes = toolbox, settings, seed, start_genotypes
+        self.toolbox, self.settings, self.seed, self.start_genotypes = (
+            toolbox,
+            settings,
+            seed,
+            start_genotypes,
+        )
         self.asked = self.told = 0  # individuals that ever were proposed, and that ever were told
 
     @property
@@ -106,15 +121,28 @@ class Strategy(Part):
 
 def check_counts(asked: Any, told: Any) -> tuple[int, int]:
     """Two counters of a stored state. Raises ValueError where they are none."""
-    if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in (asked, told)):
+    if not all(
+        isinstance(count, int) and not isinstance(count, bool) and count >= 0
+        for count in (asked, told)
+    ):
         raise ValueError("not counts")
     return asked, told
 
 
-def first_population(toolbox: base.Toolbox, seed: int, ids: np.ndarray, start_genotypes: Sequence[Genotype], asked: int) -> Population:
-    """Members of the first population with these ids, `asked` of which are there already: the given genotypes in turn, else what the space says."""
+def first_population(
+    toolbox: base.Toolbox,
+    seed: int,
+    ids: np.ndarray,
+    start_genotypes: Sequence[Genotype],
+    asked: int,
+) -> Population:
+    """Members of the first population with these ids, `asked` of which are there already: the given
+    genotypes in turn, else what the space says.
+    """
     turn = asked % len(start_genotypes) if start_genotypes else 0
-    out: Population = toolbox.initial(streams(seed, INITIAL, ids), [*start_genotypes[turn:], *start_genotypes[:turn]])
+    out: Population = toolbox.initial(
+        streams(seed, INITIAL, ids), [*start_genotypes[turn:], *start_genotypes[:turn]]
+    )
     out.ids[:] = ids
     return out
 
@@ -137,11 +165,20 @@ class OneAtATime(Strategy):
 
 
 class AgingPopulation(Strategy):
-    """The last P individuals, a newcomer in place of the oldest; what strategies with a living population share."""
+    """The last P individuals, a newcomer in place of the oldest; what strategies with a living
+    population share.
+    """
 
-    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        settings: Any,
+        seed: int,
+        start_genotypes: Sequence[Genotype] = (),
+    ) -> None:
         super().__init__(toolbox, settings, seed, start_genotypes)
-        self.population: Population = toolbox.empty(settings.population)  # by place, not by age; see `alive`
+        # by place, not by age; see `alive`
+        self.population: Population = toolbox.empty(settings.population)
         self.block = settings.candidates
 
     def tell(self, evaluated: Population) -> None:
@@ -153,14 +190,18 @@ class AgingPopulation(Strategy):
     @property
     def members(self) -> Population:
         """The population by place, without places that nobody has taken yet."""
-        return self.population if self.told >= len(self.population) else self.population[: self.told]
+        return (
+            self.population if self.told >= len(self.population) else self.population[: self.told]
+        )
 
     @property
     def alive(self) -> Population:
         """The population, oldest first."""
         if self.told < len(self.population):
             return self.population[: self.told]
-        return self.population.take(np.roll(np.arange(len(self.population)), -(self.told % len(self.population))))
+        return self.population.take(
+            np.roll(np.arange(len(self.population)), -(self.told % len(self.population)))
+        )
 
     @property
     def fitness(self) -> np.ndarray:
@@ -170,13 +211,19 @@ class AgingPopulation(Strategy):
     def state_dict(self) -> dict[str, Any]:
         """Numbers, and under `arrays` what is stored as arrays: the members there are."""
         held = min(self.told, len(self.population))
-        return {"asked": self.asked, "told": self.told, "arrays": {name: array[:held] for name, array in self.population.state().items()}}
+        return {
+            "asked": self.asked,
+            "told": self.told,
+            "arrays": {name: array[:held] for name, array in self.population.state().items()},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         asked, told = check_counts(state.get("asked", state["told"]), state["told"])
         mine = self.population
         members = Population.from_state(mine.schema, state["arrays"], mine.weights)
-        if len(members) != min(told, len(mine)) or any(a.shape[1] != b.shape[1] for a, b in zip(members.tables, mine.tables, strict=True)):
+        if len(members) != min(told, len(mine)) or any(
+            a.shape[1] != b.shape[1] for a, b in zip(members.tables, mine.tables, strict=True)
+        ):
             raise ValueError("not the members of this population")
         self.asked, self.told = asked, told
         mine.put(np.arange(len(members)), members)

@@ -28,7 +28,8 @@ class Task(Part):
     takes_data: ClassVar[bool] = True  # whether --data is for it
     with_data: ClassVar[str] = ""  # the task that takes its place where data is given and no task
     argument: ClassVar[str] = ""  # the setting that may stand behind a colon in its name
-    scaling: ClassVar[str] = ""  # how inputs were scaled, in a sentence, for who uses the result elsewhere
+    # how inputs were scaled, in a sentence, for who uses the result elsewhere
+    scaling: ClassVar[str] = ""
     settings: Any
     seed: int
     # Of tasks that networks of neurons are tried in.
@@ -43,16 +44,24 @@ class Task(Part):
         Raises InputError for data that it cannot read, or has no use for.
         """
         if data is not None and not self.takes_data:
-            raise InputError(f"data: {data}: this task has no use for data; leave it out, or take the task examples")
+            raise InputError(
+                f"data: {data}: this task has no use for data; leave it out, or take the task "
+                "examples"
+            )
         self.settings, self.seed = settings, seed
 
     @classmethod
     def tasks_in(cls, settings: Settings) -> int:
-        """How many tasks candidates are scored on at once; 0 where that is no number of small tasks."""
+        """How many tasks candidates are scored on at once; 0 where that is no number of small
+        tasks.
+        """
         return 0
 
     def search(self, experiment: int = 0) -> Any:
-        """What candidates are scored on. experiment: of a run that starts again; each may have its own."""
+        """What candidates are scored on.
+
+        experiment: of a run that starts again; each may have its own.
+        """
         raise NotImplementedError
 
     def select(self) -> Any:
@@ -78,7 +87,8 @@ class Task(Part):
 class TaskSet:
     """T supervised tasks of one size. T tasks, N training and M validation examples, F features.
 
-    `valid_x` and `valid_y` are the examples that the fitness is measured on; in a final test they are images the search never saw.
+    `valid_x` and `valid_y` are the examples that the fitness is measured on; in a final test they
+    are images the search never saw.
     """
 
     kind: Literal["regression", "classification"]
@@ -87,7 +97,8 @@ class TaskSet:
     valid_x: np.ndarray  # [T, M, F] float64
     valid_y: np.ndarray  # [T, M] float64
     names: tuple[str, ...]  # [T]
-    seeds: np.ndarray  # [T] uint64: the noise of a program and the order of later epochs derive from it
+    # [T] uint64: the noise of a program and the order of later epochs derive from it
+    seeds: np.ndarray
 
     def __len__(self) -> int:
         return len(self.train_x)
@@ -100,9 +111,11 @@ class TaskSet:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of K classes to learn from. N training and M validation images of C channels, H x W, normalised with the training part's mean and deviation.
+    """Images of K classes to learn from. N training and M validation images of C channels, H x W,
+    normalised with the training part's mean and deviation.
 
-    `valid_x` and `valid_y` are what the fitness is measured on; in a final test they are images the search never saw.
+    `valid_x` and `valid_y` are what the fitness is measured on; in a final test they are images the
+    search never saw.
     """
 
     train_x: np.ndarray  # [N, C, H, W] float32
@@ -112,7 +125,8 @@ class ImageSet:
     classes: tuple[str, ...]  # [K]
     mean: np.ndarray  # [C] of the raw pixels in 0..1
     deviation: np.ndarray  # [C]
-    pixels_are_bytes: bool = True  # whether the raw pixels were bytes, divided by 255; else floats, taken as they come
+    # whether the raw pixels were bytes, divided by 255; else floats, taken as they come
+    pixels_are_bytes: bool = True
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -124,7 +138,8 @@ class ImageSet:
 class TrialResult:
     """How P networks did in a set of trials."""
 
-    scores: np.ndarray  # [P, names] float64, one a reported number; the first is the fitness. NaN: it failed
+    # [P, names] float64, one a reported number; the first is the fitness. NaN: it failed
+    scores: np.ndarray
     status: np.ndarray  # [P] uint8, a position in `population.STATUS`
     steps: int  # cost: network evaluations, over all
 
@@ -139,8 +154,10 @@ class Trials:
     outputs: int  # O
     names: tuple[str, ...]  # of the reported numbers
     isolated: ClassVar[bool] = False  # whether code of others is run, in processes of its own
-    failure: str = ""  # why the first network failed that did in the last `run`; empty where none did
-    watch: Callable[[int, int], None] | None = None  # told in a `run` how many were tried, and failed
+    # why the first network failed that did in the last `run`; empty where none did
+    failure: str = ""
+    # told in a `run` how many were tried, and failed
+    watch: Callable[[int, int], None] | None = None
 
     def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """Try P networks, on at most `workers` threads; the result is the same for any number."""

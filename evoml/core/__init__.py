@@ -1,1 +1,4 @@
-"""The ground: errors, settings, the registry, random streams, digests. Imports nothing of the other rooms."""
+"""The ground: errors, settings, the registry, random streams, digests.
+
+Imports nothing of the other rooms.
+"""

@@ -1,7 +1,8 @@
 """Rank correlation: whether two lists of numbers put the same things in the same order, -1..1.
 
-Kendall 1938, "A New Measure of Rank Correlation", Biometrika 30, with ties as in Kendall 1945 (tau-b); Spearman 1904, with mean ranks for ties. Both are 0 where nothing
-is known of an order: with fewer than two pairs, or where all numbers of a list are equal. Pairs with a NaN are left out.
+Kendall 1938, "A New Measure of Rank Correlation", Biometrika 30, with ties as in Kendall 1945
+(tau-b); Spearman 1904, with mean ranks for ties. Both are 0 where nothing is known of an order:
+with fewer than two pairs, or where all numbers of a list are equal. Pairs with a NaN are left out.
 """
 
 import math
@@ -29,14 +30,18 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 def _pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"lists of shapes {a.shape} and {b.shape}; they must be two of equal length")
+        raise ValueError(
+            f"lists of shapes {a.shape} and {b.shape}; they must be two of equal length"
+        )
     known = ~(np.isnan(a) | np.isnan(b))
     return a[known], b[known]
 
 
 def _signs(values: np.ndarray) -> np.ndarray:
     """Of every pair, which is larger, [N, N]; infinities are equal to themselves."""
-    return (values[:, None] > values[None, :]).astype(np.int64) - (values[:, None] < values[None, :])
+    return (values[:, None] > values[None, :]).astype(np.int64) - (
+        values[:, None] < values[None, :]
+    )
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""The folder is the registry: a part's name is the name of its module, found because the file is there.
+"""The folder is the registry: a part's name is the name of its module, found because the file is
+there.
 
 Third parties add parts through entry points in the groups `evoml.spaces`, `evoml.strategies`,
-`evoml.evaluators`, `evoml.backends` and `evoml.tasks`, each naming a module or `module:Class`; and a
-name that ends in `.py` is a file. A file is executed only where somebody named it in this process
+`evoml.evaluators`, `evoml.backends` and `evoml.tasks`, each naming a module or `module:Class`; and
+a name that ends in `.py` is a file. A file is executed only where somebody named it in this process
 (`trust`): a run that names one does not have it executed by being opened.
 """
 
@@ -21,7 +22,8 @@ from typing import Any
 from evoml.core.errors import InputError
 
 AXES = ("spaces", "strategies", "evaluators", "backends", "tasks")
-ALIASES = {"evaluators": {"behaviour": "rollout"}}  # what parts were called before -> what they are called now
+# what parts were called before -> what they are called now
+ALIASES = {"evaluators": {"behaviour": "rollout"}}
 _trusted: set[Path] = set()
 
 
@@ -45,8 +47,14 @@ def names(axis: str) -> tuple[str, ...]:
 
 @cache
 def installed(axis: str) -> dict[str, EntryPoint]:
-    """Entry points of third parties' parts of one axis, by the part's name; never one of evoml's own."""
-    return {point.name: point for point in entry_points(group=f"evoml.{axis}") if point.name not in own(axis)}
+    """Entry points of third parties' parts of one axis, by the part's name; never one of evoml's
+    own.
+    """
+    return {
+        point.name: point
+        for point in entry_points(group=f"evoml.{axis}")
+        if point.name not in own(axis)
+    }
 
 
 def is_file(name: str) -> bool:
@@ -66,7 +74,10 @@ def real_name(axis: str, name: str) -> str:
 
 
 def load(axis: str, name: str) -> ModuleType:
-    """The module of a part. Raises InputError for a name that nothing has, and for one that cannot be imported."""
+    """The module of a part.
+
+    Raises InputError for a name that nothing has, and for one that cannot be imported.
+    """
     name = real_name(axis, name)
     if is_file(name):
         return _load_file(axis, Path(name))
@@ -80,7 +91,9 @@ def load(axis: str, name: str) -> ModuleType:
     try:
         return import_module(point.module)
     except Exception as error:  # it is others' code
-        raise InputError(f"{axis}: {described(axis, name)}: cannot be imported ({_one_line(error)})") from None
+        raise InputError(
+            f"{axis}: {described(axis, name)}: cannot be imported ({_one_line(error)})"
+        ) from None
 
 
 def chosen_class(axis: str, name: str) -> Any:
@@ -107,13 +120,17 @@ def distribution(axis: str, name: str) -> str | None:
     point = installed(axis).get(real_name(axis, name))
     if point is None:
         return None
-    return "an unknown distribution" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+    return (
+        "an unknown distribution"
+        if point.dist is None
+        else f"{point.dist.name} {point.dist.version}"
+    )
 
 
 def summary(axis: str, name: str) -> str:
-    """The first line of a part's docstring."""
+    """The first paragraph of a part's docstring, as one line."""
     doc = load(axis, name).__doc__ or ""
-    return doc.strip().splitlines()[0] if doc.strip() else ""
+    return " ".join(doc.strip().split("\n\n")[0].split())
 
 
 def _load_file(axis: str, path: Path) -> ModuleType:
@@ -125,7 +142,9 @@ def _load_file(axis: str, path: Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"{axis}: {path}: no such file")
     if path not in _trusted:
-        raise InputError(f"{axis}: {path}: would be executed; allow it with --trust if you know what it does")
+        raise InputError(
+            f"{axis}: {path}: would be executed; allow it with --trust if you know what it does"
+        )
     spec = spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{axis}: {path}: not a Python file")

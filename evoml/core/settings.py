@@ -1,4 +1,6 @@
-"""The base of every group of settings: unknown keys, wrong types and impossible values are refused with the key's path."""
+"""The base of every group of settings: unknown keys, wrong types and impossible values are refused
+with the key's path.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,22 +9,33 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from evoml.core.errors import InputError
 
-FILE: dict[str, Any] = {
-    "file": True
-}  # json_schema_extra of a setting that names a file: a run keeps its whole path and goes on only with the same content
+# json_schema_extra of a setting that names a file: a run keeps its whole path and goes on only with
+# the same content
+FILE: dict[str, Any] = {"file": True}
 SHOWN = 10  # settings that a message names; of more, those that are like what was given
 
 
 class Settings(BaseModel):
-    """A frozen group of settings. Subclass it in the module of a part (a space, a strategy, a task ...) under the name `Settings`."""
+    """A frozen group of settings.
+
+    Subclass it in the module of a part (a space, a strategy, a task ...) under the name `Settings`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    aliases: ClassVar[dict[str, str]] = {}  # what settings were called before -> what they are called now
+    # what settings were called before -> what they are called now
+    aliases: ClassVar[dict[str, str]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -33,7 +46,10 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        """Neither true nor a quoted number passes for a number, nor a word or a number for true. `none` is none, which TOML has no other word for."""
+        """Neither true nor a quoted number passes for a number, nor a word or a number for true.
+
+        `none` is none, which TOML has no other word for.
+        """
         kind = cls.model_fields[str(info.field_name)].annotation
         if value == "none" and NoneType in get_args(kind):
             return None
@@ -45,12 +61,18 @@ class Settings(BaseModel):
 
     def named_files(self) -> dict[str, Path]:
         """What the settings that name a file (`FILE`) are set to, those that are."""
-        marked = [name for name, field in type(self).model_fields.items() if field.json_schema_extra == FILE]
+        marked = [
+            name
+            for name, field in type(self).model_fields.items()
+            if field.json_schema_extra == FILE
+        ]
         return {name: Path(value) for name in marked if (value := getattr(self, name))}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: str) -> Self:
-        """Validate `values`; raise InputError in one line, such as `search.toml: strategy.tournament: 0 is not ...`."""
+        """Validate `values`; raise InputError in one line, such as `search.toml:
+        strategy.tournament: 0 is not ...`.
+        """
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -58,7 +80,10 @@ class Settings(BaseModel):
 
 
 def with_new_names(values: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Any]:
-    """Settings by the names that they have now. Raises ValueError where one is given by both of its names."""
+    """Settings by the names that they have now.
+
+    Raises ValueError where one is given by both of its names.
+    """
     for old, new in aliases.items():
         if old in values and new in values:
             raise ValueError(f"{old}: is called {new} now, which is given too; leave {old} out")
@@ -71,12 +96,20 @@ def _one_line(error: ValidationError, where: str, known: list[str]) -> str:
     key = ".".join(str(part) for part in first["loc"])
     path = f"{where}.{key}" if key and where and not where.endswith(": ") else f"{where}{key}"
     if first["type"] == "extra_forbidden":
-        return f"{path}: no such setting" + (f"; {_hint(key, known)}" if len(first["loc"]) == 1 else "")
-    message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list, such as [1, 2]")
+        return f"{path}: no such setting" + (
+            f"; {_hint(key, known)}" if len(first["loc"]) == 1 else ""
+        )
+    message = (
+        first["msg"].removeprefix("Value error, ").replace("valid tuple", "list, such as [1, 2]")
+    )
     if first["type"] == "too_short":
-        message = f"must have at least {first['ctx']['min_length']} item{'s' * (first['ctx']['min_length'] != 1)}"
+        message = (
+            f"must have at least {first['ctx']['min_length']} "
+            f"item{'s' * (first['ctx']['min_length'] != 1)}"
+        )
     given = first.get("input")
-    if isinstance(given, dict) and path and re.match(r"[a-z_]+: ", message):  # of settings that do not go together, with the key of one
+    # of settings that do not go together, with the key of one
+    if isinstance(given, dict) and path and re.match(r"[a-z_]+: ", message):
         return f"{path}.{message}"
     shown = f"{given!r}: " if first["type"] != "missing" and not isinstance(given, dict) else ""
     return f"{path}: {shown}{message[:1].lower()}{message[1:]}"
@@ -86,4 +119,6 @@ def _hint(key: str, known: list[str]) -> str:
     """Which setting was meant, or some of those that there are."""
     if len(known) > SHOWN and (near := get_close_matches(key, known, n=3)):
         return f"did you mean {' or '.join(near)}?"
-    return f"there are {', '.join(known[:SHOWN])}" + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
+    return f"there are {', '.join(known[:SHOWN])}" + (
+        f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    )

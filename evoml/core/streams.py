@@ -1,6 +1,8 @@
-"""Random streams: every candidate has its own, derived from the run's seed and the candidate's number, never from the order of work.
+"""Random streams: every candidate has its own, derived from the run's seed and the candidate's
+number, never from the order of work.
 
-A stream is SplitMix64 (Steele, Lea, Flood 2014): output k is mix(seed + k * golden), so any output is had without those before it.
+A stream is SplitMix64 (Steele, Lea, Flood 2014): output k is mix(seed + k * golden), so any output
+is had without those before it.
 """
 
 from random import Random

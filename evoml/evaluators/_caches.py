@@ -1,4 +1,6 @@
-"""Two bounded caches of fitness, compiled: one by canonical form, exact and free, one by behaviour on a few examples."""
+"""Two bounded caches of fitness, compiled: one by canonical form, exact and free, one by behaviour
+on a few examples.
+"""
 
 import numpy as np
 
@@ -6,7 +8,10 @@ from evoml.compilation.numba_cache import compiled
 
 
 class ExactCache:
-    """Fitness by canonical key: two entries a slot, the older one is replaced. [slots, 2] keys and values; key 0 is an empty entry."""
+    """Fitness by canonical key: two entries a slot, the older one is replaced.
+
+    [slots, 2] keys and values; key 0 is an empty entry.
+    """
 
     def __init__(self, size: int) -> None:
         slots = 1 << max(size // 2 - 1, 1).bit_length()
@@ -55,10 +60,12 @@ def _insert_exact(slots, values, keys, given):
 
 
 class FunctionalCache:
-    """Functional equivalence cache (Real et al. 2020, arXiv 2003.03384): fitness by a hash of the errors on the first few examples.
+    """Functional equivalence cache (Real et al. 2020, arXiv 2003.03384): fitness by a hash of the
+    errors on the first few examples.
 
-    Least recently used of `size` entries goes first; an entry is forgotten after `forget` uses, so that a lucky fitness does not stay.
-    Entries form a doubly linked list, newest first (entry `size` is its head); `table` finds them by open addressing.
+    Least recently used of `size` entries goes first; an entry is forgotten after `forget` uses, so
+    that a lucky fitness does not stay. Entries form a doubly linked list, newest first (entry
+    `size` is its head); `table` finds them by open addressing.
     """
 
     def __init__(self, size: int, forget: int) -> None:
@@ -67,7 +74,8 @@ class FunctionalCache:
         self.uses = np.zeros(size, np.int64)
         self.links = np.full((size + 1, 2), size, np.int32)  # [entry, (previous, next)]
         self.free = np.arange(size - 1, -1, -1, dtype=np.int32)
-        self.count = np.array([size, forget], np.int64)  # free entries, uses before an entry is forgotten
+        # free entries, uses before an entry is forgotten
+        self.count = np.array([size, forget], np.int64)
         self.table = np.full(1 << (2 * size - 1).bit_length(), -1, np.int32)
 
     def __len__(self) -> int:
@@ -97,12 +105,18 @@ class FunctionalCache:
         if count > len(self.keys) or len(np.unique(state["keys"])) != count:
             raise ValueError("more keys than the cache holds, or one twice")
         keys, values, uses = (
-            checked(state[name], like[:count]) for name, like in (("keys", self.keys), ("values", self.values), ("uses", self.uses))
+            checked(state[name], like[:count])
+            for name, like in (("keys", self.keys), ("values", self.values), ("uses", self.uses))
         )
         if np.isnan(values).any() or (uses < 0).any():
             raise ValueError("a fitness that is none")
         size = len(self.keys)
-        self.table[:], self.links[:], self.free[:], self.count[0] = -1, size, np.arange(size - 1, -1, -1), size
+        self.table[:], self.links[:], self.free[:], self.count[0] = (
+            -1,
+            size,
+            np.arange(size - 1, -1, -1),
+            size,
+        )
         _insert(*self._arrays(), keys, values)
         self.uses[np.arange(count)] = uses  # entries are taken in order from the free list
 

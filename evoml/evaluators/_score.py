@@ -24,7 +24,11 @@ def combine(fitness, tasks, median):
 
 @compiled
 def costs(tables, sizes, which, train):
-    """Estimated cost of the programs `which`: setup once, predict and learn on every training example. [n]"""
+    """Estimated cost of the programs `which`: setup once, predict and learn on every training
+    example.
+
+    [n]
+    """
     out = np.zeros(len(which))
     for index in range(len(which)):
         program = which[index]

@@ -1,8 +1,10 @@
-"""Runs learning algorithms on tasks and scores what they learnt, with caches, a cost budget and hurdles (AutoML-Zero).
+"""Runs learning algorithms on tasks and scores what they learnt, with caches, a cost budget and
+hurdles (AutoML-Zero).
 
-Real, Liang, So, Le 2020, arXiv 2003.03384; hurdles after So, Liang, Le 2019, "The Evolved Transformer", arXiv 1901.11117. Departures: a
-candidate is first looked up by its canonical form, which costs no execution; the functional equivalence cache covers all tasks with one
-key, not one key a task; the cost budget counts the canonical form, since nothing else is run.
+Real, Liang, So, Le 2020, arXiv 2003.03384; hurdles after So, Liang, Le 2019, "The Evolved
+Transformer", arXiv 1901.11117. Departures: a candidate is first looked up by its canonical form,
+which costs no execution; the functional equivalence cache covers all tasks with one key, not one
+key a task; the cost budget counts the canonical form, since nothing else is run.
 """
 
 from dataclasses import replace
@@ -26,12 +28,16 @@ from evoml.genotypes.population import DIVERGED, OK, OVER_BUDGET, Population
 from evoml.phenotypes.instructions import BY_NAME
 from evoml.phenotypes.programs import INSTRUCTION, Programs
 
-# The cost budget's yardstick: the two-layer network of programs/automl_zero/neural_network.py, by operation.
+# The cost budget's yardstick: the two-layer network of programs/automl_zero/neural_network.py, by
+# operation.
 _NETWORK = (
     ("vector_gaussian_set", "matrix_gaussian_set", "scalar_const_set"),
     ("matrix_vector_product", "vector_sum", "vector_max", "vector_inner_product", "scalar_sum"),
-    ("scalar_diff", "scalar_product", "scalar_sum", "scalar_vector_product", "vector_sum", "scalar_vector_product", "vector_heaviside",
-     "vector_product", "vector_sum", "vector_outer_product", "matrix_sum"),
+    (
+        "scalar_diff", "scalar_product", "scalar_sum", "scalar_vector_product", "vector_sum",
+        "scalar_vector_product", "vector_heaviside", "vector_product", "vector_sum",
+        "vector_outer_product", "matrix_sum",
+    ),
 )  # fmt: skip
 
 
@@ -48,49 +54,91 @@ class HurdleSettings(settings.Settings):
     """A candidate must pass a threshold on the first tasks to be run on the others."""
 
     tasks: int = Field(0, ge=0, description="tasks before the hurdle; 0: no hurdle")
-    percentile: float = Field(75.0, ge=0, le=100, description="of the distinct fitnesses that recent candidates had there")
-    window: int = Field(1000, ge=10, le=1_000_000, description="how many recent distinct fitnesses count")
+    percentile: float = Field(
+        75.0, ge=0, le=100, description="of the distinct fitnesses that recent candidates had there"
+    )
+    window: int = Field(
+        1000, ge=10, le=1_000_000, description="how many recent distinct fitnesses count"
+    )
 
 
 class Settings(settings.Settings):
     """How programs are trained and scored."""
 
-    dtype: Literal["float32", "float64"] = Field("float32", description="arithmetic of the search; selection and test use float64")
-    epochs: int = Field(1, ge=1, description="passes over the training examples; the best epoch counts")
-    max_abs_error: float = Field(100.0, gt=0, description="a larger error ends a program's run on a task with fitness 0")
+    dtype: Literal["float32", "float64"] = Field(
+        "float32", description="arithmetic of the search; selection and test use float64"
+    )
+    epochs: int = Field(
+        1, ge=1, description="passes over the training examples; the best epoch counts"
+    )
+    max_abs_error: float = Field(
+        100.0, gt=0, description="a larger error ends a program's run on a task with fitness 0"
+    )
     combine: Literal["mean", "median"] = Field("mean", description="over tasks")
-    exact_cache: int = Field(131_072, ge=0, le=100_000_000, description="entries of the cache by canonical form; 0: none")
+    exact_cache: int = Field(
+        131_072, ge=0, le=100_000_000, description="entries of the cache by canonical form; 0: none"
+    )
     functional_cache: FunctionalCacheSettings = FunctionalCacheSettings()
-    budget_factor: float = Field(0.0, ge=0, description="most cost, in two-layer networks, beyond which fitness is 0; 0: no limit")
+    budget_factor: float = Field(
+        0.0,
+        ge=0,
+        description="most cost, in two-layer networks, beyond which fitness is 0; 0: no limit",
+    )
     hurdle: HurdleSettings = HurdleSettings()
 
 
 class ExecutionEvaluator(BatchEvaluator):
-    """Scores programs on one set of tasks. One thread at a time: it owns its caches and the backend's memory."""
+    """Scores programs on one set of tasks.
+
+    One thread at a time: it owns its caches and the backend's memory.
+    """
 
     task = "projected_binary"
 
     def __init__(self, settings: Settings, tasks: TaskSet, space: Space, backend: str) -> None:
         memory = space.memory
         if memory is None:
-            raise InputError("evaluator: execution runs programs, which this space does not make; space automl_zero does")
+            raise InputError(
+                "evaluator: execution runs programs, which this space does not make; space "
+                "automl_zero does"
+            )
         if not isinstance(tasks, TaskSet):
-            raise InputError("evaluator: execution needs tasks of feature vectors, which this task does not give; projected_binary does")
+            raise InputError(
+                "evaluator: execution needs tasks of feature vectors, which this task does not "
+                "give; projected_binary does"
+            )
         self.settings, self.tasks, self.space, self.memory = settings, tasks, space, memory
         self.objectives = (Objective("fitness", True),)
-        self.rules = Rules(tasks.train_y.shape[1], tasks.valid_y.shape[1], settings.epochs, settings.max_abs_error, settings.dtype)
+        self.rules = Rules(
+            tasks.train_y.shape[1],
+            tasks.valid_y.shape[1],
+            settings.epochs,
+            settings.max_abs_error,
+            settings.dtype,
+        )
         self._make = load("backends", backend).Backend
         hurdle = settings.hurdle.tasks
         if hurdle >= len(tasks):
-            raise InputError(f"evaluator.hurdle.tasks: {hurdle}: there are {len(tasks)} search tasks, so it must be below {len(tasks)}")
+            raise InputError(
+                f"evaluator.hurdle.tasks: {hurdle}: there are {len(tasks)} search tasks, so it "
+                f"must be below {len(tasks)}"
+            )
         self._stages = [
             self._make(part, memory, self.rules)
-            for part in ([_part(tasks, slice(0, hurdle)), _part(tasks, slice(hurdle, None))] if hurdle else [tasks])
+            for part in (
+                [_part(tasks, slice(0, hurdle)), _part(tasks, slice(hurdle, None))]
+                if hurdle
+                else [tasks]
+            )
         ]
         self._short = self._make(tasks, memory, self.rules) if hurdle else self._stages[0]
         self._exact = ExactCache(settings.exact_cache) if settings.exact_cache else None
         functional = settings.functional_cache
-        self._functional = FunctionalCache(functional.size, functional.forget or 2**62) if functional.size else None
+        self._functional = (
+            FunctionalCache(functional.size, functional.forget or 2**62)
+            if functional.size
+            else None
+        )
         self._recent = np.full(settings.hurdle.window, np.nan)
         self.counts = {
             "candidates": 0,
@@ -107,10 +155,17 @@ class ExecutionEvaluator(BatchEvaluator):
         before = self.counts["steps"]
         self.counts["candidates"] += len(programs)
         fitness = np.zeros(len(programs))
-        over = costs(programs.tables, programs.sizes, np.arange(len(programs)), self.rules.train) > self.cost_limit()
+        over = (
+            costs(programs.tables, programs.sizes, np.arange(len(programs)), self.rules.train)
+            > self.cost_limit()
+        )
         self.counts["over_budget"] += int(over.sum())
         within = np.flatnonzero(~over)
-        known = self._exact.find(programs.keys[within]) if self._exact is not None else np.full(len(within), np.nan)
+        known = (
+            self._exact.find(programs.keys[within])
+            if self._exact is not None
+            else np.full(len(within), np.nan)
+        )
         missing = np.isnan(known)
         self.counts["exact_hits"] += len(known) - int(missing.sum())
         known[missing] = self._look_up_or_run(programs, within[missing])
@@ -122,13 +177,22 @@ class ExecutionEvaluator(BatchEvaluator):
 
     @staticmethod
     def exact(settings: Settings) -> Settings:
-        """The same scoring for selection and test: float64, everything in full, the mean over tasks as in the published program."""
-        off = {"dtype": "float64", "exact_cache": 0, "functional_cache": FunctionalCacheSettings(size=0), "budget_factor": 0.0}
+        """The same scoring for selection and test: float64, everything in full, the mean over tasks
+        as in the published program.
+        """
+        off = {
+            "dtype": "float64",
+            "exact_cache": 0,
+            "functional_cache": FunctionalCacheSettings(size=0),
+            "budget_factor": 0.0,
+        }
         return settings.model_copy(update=off | {"hurdle": HurdleSettings(), "combine": "mean"})
 
     def per_task(self, programs: Programs) -> np.ndarray:
         """Fitness on every task, in full: no cache, no hurdle, no budget. [n, T]"""
-        return np.concatenate([stage.fitness(programs, np.arange(len(programs)))[0] for stage in self._stages], axis=1)
+        return np.concatenate(
+            [stage.fitness(programs, np.arange(len(programs)))[0] for stage in self._stages], axis=1
+        )
 
     @staticmethod
     def overall(scores: np.ndarray) -> float:
@@ -149,13 +213,17 @@ class ExecutionEvaluator(BatchEvaluator):
         return found
 
     def cost_limit(self) -> float:
-        """The estimated cost above which a program is not run: `budget_factor` times the two-layer network's, or infinity."""
+        """The estimated cost above which a program is not run: `budget_factor` times the two-layer
+        network's, or infinity.
+        """
         network = [sum(BY_NAME[name].cost for name in function) for function in _NETWORK]
         factor = self.settings.budget_factor or np.inf
         return factor * (network[0] + self.rules.train * (network[1] + network[2]))
 
     def _run(self, programs: Programs, which: np.ndarray) -> np.ndarray:
-        """Combined fitness of the programs `which`, by execution; at a hurdle some stay with what they had on the first tasks."""
+        """Combined fitness of the programs `which`, by execution; at a hurdle some stay with what
+        they had on the first tasks.
+        """
         self.counts["full_runs"] += len(which)
         fitness, steps = self._stages[0].fitness(programs, which)
         self.counts["steps"] += steps
@@ -171,12 +239,22 @@ class ExecutionEvaluator(BatchEvaluator):
         return first
 
     def combine(self, fitness: np.ndarray) -> np.ndarray:
-        """Over tasks: the mean, or the median as the published program takes it, the element at T // 2 in order. [n, T] -> [n]"""
-        return combine(np.ascontiguousarray(fitness), fitness.shape[1], self.settings.combine == "median")
+        """Over tasks: the mean, or the median as the published program takes it, the element at T
+        // 2 in order.
+
+        [n, T] -> [n]
+        """
+        return combine(
+            np.ascontiguousarray(fitness), fitness.shape[1], self.settings.combine == "median"
+        )
 
     def _threshold(self) -> float:
         known = self._recent[~np.isnan(self._recent)]
-        return float(np.percentile(known, self.settings.hurdle.percentile)) if len(known) >= 10 else -np.inf
+        return (
+            float(np.percentile(known, self.settings.hurdle.percentile))
+            if len(known) >= 10
+            else -np.inf
+        )
 
     def _remember(self, fitness: np.ndarray) -> None:
         """Keep the latest distinct fitnesses, newest last."""
@@ -185,11 +263,16 @@ class ExecutionEvaluator(BatchEvaluator):
         self._recent = np.concatenate([self._recent, new])[-len(self._recent) :]
 
     def warm(self, population: Population | None = None) -> None:
-        """Compile what a search needs, on a program that does nothing. population: some to run in full."""
+        """Compile what a search needs, on a program that does nothing.
+
+        population: some to run in full.
+        """
         if population is not None and self._functional is None:
             self.per_task(self.space.phenotypes(population))
         empty = np.zeros((1, 1), INSTRUCTION)
-        programs = Programs(self.memory, (empty, empty, empty), np.zeros((1, 3), np.int64), np.zeros(1, np.uint64))
+        programs = Programs(
+            self.memory, (empty, empty, empty), np.zeros((1, 3), np.int64), np.zeros(1, np.uint64)
+        )
         self._short.fingerprints(programs, np.arange(1), 1, 1)
         for cache in (self._exact, self._functional):
             if cache is not None:
@@ -210,11 +293,17 @@ class ExecutionEvaluator(BatchEvaluator):
         for name, cache in (("exact", self._exact), ("functional", self._functional)):
             if cache is not None:
                 prefix = f"{name}."
-                cache.load({key.removeprefix(prefix): array for key, array in state["arrays"].items() if key.startswith(prefix)})
+                cache.load(
+                    {
+                        key.removeprefix(prefix): array
+                        for key, array in state["arrays"].items()
+                        if key.startswith(prefix)
+                    }
+                )
 
 
 def _part(tasks: TaskSet, at: slice) -> TaskSet:
     return replace(
-        tasks, train_x=tasks.train_x[at], train_y=tasks.train_y[at], valid_x=tasks.valid_x[at], valid_y=tasks.valid_y[at],
-        names=tasks.names[at], seeds=tasks.seeds[at],
+        tasks, train_x=tasks.train_x[at], train_y=tasks.train_y[at], valid_x=tasks.valid_x[at],
+        valid_y=tasks.valid_y[at], names=tasks.names[at], seeds=tasks.seeds[at],
     )  # fmt: skip

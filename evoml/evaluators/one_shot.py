@@ -1,10 +1,15 @@
-"""Scores candidates with shared weights: a supernet is trained first, once, and a candidate is what is left of it without all other paths.
+"""Scores candidates with shared weights: a supernet is trained first, once, and a candidate is what
+is left of it without all other paths.
 
-Bender, Kindermans, Zoph, Vasudevan, Le 2018, "Understanding and Simplifying One-Shot Architecture Search", ICML. In training paths are dropped at a rate that grows linearly from zero; a batch is parted
-into ghosts, each with paths of its own and normalised by itself; only weights that a step uses have an L2 penalty. Candidates are normalised by the statistics of the
-images that they are scored on. Which candidates is any strategy's business; the best of them are to be trained by themselves, by what `stand_alone` says.
+Bender, Kindermans, Zoph, Vasudevan, Le 2018, "Understanding and Simplifying One-Shot Architecture
+Search", ICML. In training paths are dropped at a rate that grows linearly from zero; a batch is
+parted into ghosts, each with paths of its own and normalised by itself; only weights that a step
+uses have an L2 penalty. Candidates are normalised by the statistics of the images that they are
+scored on. Which candidates is any strategy's business; the best of them are to be trained by
+themselves, by what `stand_alone` says.
 
-Departures: the supernets are those of evoml's spaces, where a path is dropped in all cells of a kind at once, as in the candidates.
+Departures: the supernets are those of evoml's spaces, where a path is dropped in all cells of a
+kind at once, as in the candidates.
 """
 
 import time
@@ -37,38 +42,59 @@ if TYPE_CHECKING:
     from evoml.networks.cpu.shared_weights import SharedWeights
 
 DATA, INIT, PATHS = range(3)  # what is drawn for
-COMPARED = 64  # training images that a candidate's predictions are compared with the whole supernet's on, as published
+# training images that a candidate's predictions are compared with the whole supernet's on, as
+# published
+COMPARED = 64
 _ALL = 2**32  # the number of the one supernet of a run, which no other stream of LEARN has
 Name = Literal["accuracy", "loss", "parameters", "multiply_adds"]
-OBJECTIVES = (replace(ACCURACY, kind="shared"), replace(LOSS, kind="shared"), PARAMETERS, MULTIPLY_ADDS)
+OBJECTIVES = (
+    replace(ACCURACY, kind="shared"),
+    replace(LOSS, kind="shared"),
+    PARAMETERS,
+    MULTIPLY_ADDS,
+)
 
 
 class Settings(SupernetSettings):
-    """How the supernet is trained, what candidates are judged by, and how one is trained by itself."""
+    """How the supernet is trained, what candidates are judged by, and how one is trained by
+    itself.
+    """
 
     aliases: ClassVar[dict[str, str]] = {"alone": "stand_alone"}
 
     objectives: tuple[Name, ...] = Field(
         ("accuracy",),
         min_length=1,
-        description="accuracy first, which is with shared weights, as is loss; the others are of a candidate's own network",
+        description="accuracy first, which is with shared weights, as is loss; the others are of a "
+        "candidate's own network",
     )
-    epochs: int = Field(30, ge=1, le=10_000, description="passes of the supernet over the training images")
-    ghosts: int = Field(2, ge=1, le=1024, description="equal parts of a batch, each with paths and statistics of its own")
+    epochs: int = Field(
+        30, ge=1, le=10_000, description="passes of the supernet over the training images"
+    )
+    ghosts: int = Field(
+        2,
+        ge=1,
+        le=1024,
+        description="equal parts of a batch, each with paths and statistics of its own",
+    )
     drop: float = Field(
         0.05,
         ge=0,
         lt=1,
-        description="r: probability at the end of training that a node would lose all of its k paths; each is dropped with r^(1/k)",
+        description="r: probability at the end of training that a node would lose all of its k "
+        "paths; each is dropped with r^(1/k)",
     )
     lr: float = Field(0.05, gt=0, le=1_000, description="learning rate at the start")
     lr_least: float = Field(
         0.05,
         ge=0,
         le=1_000,
-        description="at the end, reached along a cosine; a small one leaves weights behind that are fit for few dropped paths",
+        description="at the end, reached along a cosine; a small one leaves weights behind that "
+        "are fit for few dropped paths",
     )
-    weight_decay: float = Field(3e-4, ge=0, le=10, description="L2 penalty on the weights that a step uses")
+    weight_decay: float = Field(
+        3e-4, ge=0, le=10, description="L2 penalty on the weights that a step uses"
+    )
     clip: float = Field(5.0, ge=0, description="largest norm of the whole gradient; 0: no limit")
     stand_alone: TrainingSettings = TrainingSettings()
 
@@ -82,43 +108,63 @@ class Settings(SupernetSettings):
     @model_validator(mode="after")
     def _ghosts_are_equal(self) -> "Settings":
         if self.batch % self.ghosts or self.batch < 2 * self.ghosts:
-            raise ValueError(f"ghosts: {self.ghosts}: must divide batch, {self.batch}, into equal parts of at least two images")
+            raise ValueError(
+                f"ghosts: {self.ghosts}: must divide batch, {self.batch}, into equal parts of at "
+                "least two images"
+            )
         return self
 
 
 class OneShotEvaluator(CandidateEvaluator, Learner):
-    """One supernet on one set of images. The loop calls `learn` as long as there is something to learn; where nobody did, the first candidate does."""
+    """One supernet on one set of images.
+
+    The loop calls `learn` as long as there is something to learn; where nobody did, the first
+    candidate does.
+    """
 
     trains = True
     task = "digits"
-    final: ClassVar[dict[str, dict[str, Any]]] = {"evaluator": {"stand_alone": {"epochs": 60}}, "task": {"examples": 0, "size": 0}}
+    final: ClassVar[dict[str, dict[str, Any]]] = {
+        "evaluator": {"stand_alone": {"epochs": 60}},
+        "task": {"examples": 0, "size": 0},
+    }
     scores_candidates = True
 
-    def __init__(self, settings: Settings, tasks: ImageSet, space: Space, backend: str = "") -> None:
-        """Raises InputError for a space or a task without a supernet, and where a step of it does not fit into memory."""
+    def __init__(
+        self, settings: Settings, tasks: ImageSet, space: Space, backend: str = ""
+    ) -> None:
+        """Raises InputError for a space or a task without a supernet, and where a step of it does
+        not fit into memory.
+        """
         if not isinstance(space, ArchitectureSpace) or not space.has_supernet:
             raise InputError(
-                f"evaluator: one_shot trains a supernet, which space {space.name} does not have; cell, nasbench201 and mobile do"
+                f"evaluator: one_shot trains a supernet, which space {space.name} does not have; "
+                "cell, nasbench201 and mobile do"
             )
         if not isinstance(tasks, ImageSet):
-            raise InputError("evaluator: one_shot trains a supernet on images, which this task does not give; digits does")
+            raise InputError(
+                "evaluator: one_shot trains a supernet on images, which this task does not give; "
+                "digits does"
+            )
         if len(tasks.train_y) < 2 * settings.ghosts:
             raise InputError(
-                f"evaluator.ghosts: {settings.ghosts}: must be at most {len(tasks.train_y) // 2}, so that each has two training images"
+                f"evaluator.ghosts: {settings.ghosts}: must be at most {len(tasks.train_y) // 2}, "
+                "so that each has two training images"
             )
         self.settings, self.tasks, self.space = settings, tasks, space
         self.objectives = chosen(settings.objectives, OBJECTIVES)
         self.counts = dict.fromkeys(("candidates", "crashed", "diverged", "steps"), 0)
         self.supernet = space.supernet(tasks.size, len(tasks.classes))
         self.batch = min(settings.batch, len(tasks.train_y)) // settings.ghosts * settings.ghosts
-        check_step(self.supernet, self.batch // settings.ghosts, "evaluator.batch")  # one ghost after the other
+        # one ghost after the other
+        check_step(self.supernet, self.batch // settings.ghosts, "evaluator.batch")
         self._total = settings.epochs * (len(tasks.train_y) // self.batch)  # steps
         self.dropout = PathDropout(self.supernet, settings.drop)
         self.step = 0  # steps that are done
         self.spent = 0  # multiply-adds of training and of scoring candidates
         self.sums = np.zeros(2)  # loss and hits, of the epoch in progress
 
-    # -- the supernet ------------------------------------------------------------------------------------------------------
+    # -- the supernet ------------------------------------------------------------------------------
 
     @classmethod
     def objectives_of(cls, settings: Settings, task: type[Task]) -> tuple[Objective, ...]:
@@ -138,18 +184,26 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
         return self.step < self.total
 
     def learn(self) -> dict[str, Any] | None:
-        """One step. At the end of an epoch what it came to, else None. Raises InputError where the training diverges."""
+        """One step.
+
+        At the end of an epoch what it came to, else None. Raises InputError where the training
+        diverges.
+        """
         shared_weights, given = self.shared_weights, self.settings
         before, masks = shared_weights.spent, self.masks(self.step)
         found = shared_weights.gradients(*self.batches.at(self.step), masks, of_mix=False)
         if not isfinite(found.loss):
             raise InputError(
-                f"evaluator.lr: {given.lr:g}: the supernet's training diverged in step {self.step + 1} of {self.total}; make it smaller"
+                f"evaluator.lr: {given.lr:g}: the supernet's training diverged in step "
+                f"{self.step + 1} of {self.total}; make it smaller"
             )
         assert found.weights is not None
         lr = cosine(given.lr, given.lr_least, self.step, self.total)
         self.descent.step(
-            shared_weights.weights, clipped(found.weights, given.clip), lr, shared_weights.decayed & shared_weights.active(masks)
+            shared_weights.weights,
+            clipped(found.weights, given.clip),
+            lr,
+            shared_weights.decayed & shared_weights.active(masks),
         )
         self.spent += shared_weights.spent - before
         self.step += 1
@@ -165,22 +219,41 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
     def _epoch(self) -> dict[str, Any]:
         (loss, hits), self.sums = self.sums / self.batches.count, np.zeros(2)
         epoch, accuracy = self.step // self.batches.count, float(hits / self.batch)
-        return {"search": 0, "epoch": epoch, "epochs": self.settings.epochs, "loss": float(loss), "accuracy": accuracy, "spent": self.spent}
+        return {
+            "search": 0,
+            "epoch": epoch,
+            "epochs": self.settings.epochs,
+            "loss": float(loss),
+            "accuracy": accuracy,
+            "spent": self.spent,
+        }
 
     @cached_property
     def shared_weights(self) -> "SharedWeights":
-        """The shared weights, fresh at first; with scale and shift behind every normalisation, as in a candidate's own network."""
+        """The shared weights, fresh at first; with scale and shift behind every normalisation, as
+        in a candidate's own network.
+        """
         from evoml.networks.cpu.shared_weights import SharedWeights
 
-        return SharedWeights(self.supernet, self._draw(INIT), affine=True, threads=self.settings.threads)
+        return SharedWeights(
+            self.supernet, self._draw(INIT), affine=True, threads=self.settings.threads
+        )
 
     @cached_property
     def descent(self) -> Momentum:
-        return Momentum(len(self.shared_weights.weights), self.settings.momentum, self.settings.weight_decay)
+        return Momentum(
+            len(self.shared_weights.weights), self.settings.momentum, self.settings.weight_decay
+        )
 
     @cached_property
     def batches(self) -> Batches:
-        return Batches(self.tasks.train_x, self.tasks.train_y, self.batch, self._draw(DATA), **self.settings.augmentation)
+        return Batches(
+            self.tasks.train_x,
+            self.tasks.train_y,
+            self.batch,
+            self._draw(DATA),
+            **self.settings.augmentation,
+        )
 
     @cached_property
     def _valid(self) -> np.ndarray:
@@ -191,16 +264,22 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
         """A seed."""
         return seed_of(self.seed, LEARN, _ALL, purpose, number)
 
-    # -- candidates --------------------------------------------------------------------------------------------------------
+    # -- candidates --------------------------------------------------------------------------------
 
     def candidate(self, genotype: Genotype, stream: int = 0) -> Evaluation:
-        """Score one candidate, with nothing random. What is the candidate's own fault is a status, never an exception."""
+        """Score one candidate, with nothing random.
+
+        What is the candidate's own fault is a status, never an exception.
+        """
         self._finish()
         began, before = time.perf_counter(), self.shared_weights.spent
         self.counts["candidates"] += 1
         try:
             network = self.space.network(genotype, self.tasks.size, len(self.tasks.classes))
-            counted = {"parameters": float(network.parameters), "multiply_adds": float(network.multiply_adds)}
+            counted = {
+                "parameters": float(network.parameters),
+                "multiply_adds": float(network.multiply_adds),
+            }
         except ValueError:
             self.counts["crashed"] += 1
             return self.worst_evaluation(CRASHED)
@@ -214,14 +293,18 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
         return Evaluation.of([values[each.name] for each in self.objectives], OK, seconds)
 
     def score(self, genotype: Genotype) -> float:
-        """Accuracy of a genotype with the shared weights, on the images that candidates are judged by; no part of the search, so not in `spent`."""
+        """Accuracy of a genotype with the shared weights, on the images that candidates are judged
+        by; no part of the search, so not in `spent`.
+        """
         self._finish()
         return self._scored(genotype)[0]
 
     def divergence(self, genotype: Genotype) -> float:
-        """How much the predictions of a genotype differ from those of the supernet with all paths: D(p || q) + D(q || p) in nats, the mean of `COMPARED` training images.
+        """How much the predictions of a genotype differ from those of the supernet with all paths:
+        D(p || q) + D(q || p) in nats, the mean of `COMPARED` training images.
 
-        Bender et al. 2018 find that shared weights hold candidates up by which the predictions change little, and that those are good when trained alone.
+        Bender et al. 2018 find that shared weights hold candidates up by which the predictions
+        change little, and that those are good when trained alone.
         """
         self._finish()
         p, q = self._whole, self._logs(self.space.paths(genotype))
@@ -234,33 +317,58 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
 
     def _logs(self, mix: np.ndarray) -> np.ndarray:
         """Of the probabilities of every class on the compared images, [N, classes]."""
-        logs: np.ndarray = np.log(self.shared_weights.probabilities(channels_last(self.tasks.train_x[:COMPARED]), mix) + 1e-30)
+        logs: np.ndarray = np.log(
+            self.shared_weights.probabilities(channels_last(self.tasks.train_x[:COMPARED]), mix)
+            + 1e-30
+        )
         return logs
 
     def _scored(self, genotype: Genotype) -> tuple[float, float]:
-        return self.shared_weights.score(self._valid, self.tasks.valid_y, self.space.paths(genotype))
+        return self.shared_weights.score(
+            self._valid, self.tasks.valid_y, self.space.paths(genotype)
+        )
 
     def _finish(self) -> None:
         while self.learning:
             self.learn()
 
     def warm(self, population: Population | None = None) -> None:
-        """Make the supernet and pass through it once, so that no import and no compilation counts as searching."""
+        """Make the supernet and pass through it once, so that no import and no compilation counts
+        as searching.
+        """
         shared_weights, masks = self.shared_weights, self.masks(0)
         before, ghosts = shared_weights.spent, self.settings.ghosts
-        shared_weights.gradients(self._valid[:1].repeat(2 * ghosts, 0), self.tasks.valid_y[:1].repeat(2 * ghosts), masks, of_mix=False)
+        shared_weights.gradients(
+            self._valid[:1].repeat(2 * ghosts, 0),
+            self.tasks.valid_y[:1].repeat(2 * ghosts),
+            masks,
+            of_mix=False,
+        )
         shared_weights.spent = before
 
-    # -- state -------------------------------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        learnt = {"net": self.shared_weights.state(), "descent": self.descent.state()} if self.step else {}
-        return super().state_dict() | {"step": self.step, "spent": self.spent, "sums": self.sums.copy(), "learnt": learnt}
+        learnt = (
+            {"net": self.shared_weights.state(), "descent": self.descent.state()}
+            if self.step
+            else {}
+        )
+        return super().state_dict() | {
+            "step": self.step,
+            "spent": self.spent,
+            "sums": self.sums.copy(),
+            "learnt": learnt,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ValueError or KeyError for a state that does not fit."""
         super().load_state_dict(state)
-        step, spent, sums = int(state["step"]), int(state["spent"]), np.array(state["sums"], np.float64)
+        step, spent, sums = (
+            int(state["step"]),
+            int(state["spent"]),
+            np.array(state["sums"], np.float64),
+        )
         if not 0 <= step <= self.total or spent < 0 or sums.shape != (2,):
             raise ValueError("not a step of this supernet's training")
         self.step, self.spent, self.sums = step, spent, sums

@@ -1,7 +1,8 @@
 """Tries networks of fixed weights in their task: what they do is what they are worth.
 
-A task's trials (a data set, or episodes of an environment) run a whole generation in one call on the chosen backend. Networks that fail there, by NaN, by an exception or by
-time, get the worst fitness and a status.
+A task's trials (a data set, or episodes of an environment) run a whole generation in one call on
+the chosen backend. Networks that fail there, by NaN, by an exception or by time, get the worst
+fitness and a status.
 """
 
 from collections.abc import Callable
@@ -32,9 +33,15 @@ class RolloutEvaluator(BatchEvaluator):
 
     def __init__(self, settings: Settings, tasks: Trials, space: Space, backend: str) -> None:
         if space.phenotype != "neurons":
-            raise InputError("evaluator: rollout tries networks of neurons, which this space does not make; space neat does")
+            raise InputError(
+                "evaluator: rollout tries networks of neurons, which this space does not make; "
+                "space neat does"
+            )
         if not isinstance(tasks, Trials):
-            raise InputError("evaluator: rollout needs a task that networks are tried in, such as xor or double_pole")
+            raise InputError(
+                "evaluator: rollout needs a task that networks are tried in, such as xor or "
+                "double_pole"
+            )
         self.settings, self.tasks, self.space, self.backend = settings, tasks, space, backend
         self.objectives = (Objective("fitness", True),)
         self.counts = {"candidates": 0, "failed": 0, "steps": 0}
@@ -43,20 +50,29 @@ class RolloutEvaluator(BatchEvaluator):
         """Fitness of every network, [P, 1]."""
         tried = self.tasks.run(graphs, self.backend, self.workers)
         fitness = tried.scores[:, :1]
-        status = np.where(np.isnan(fitness[:, 0]) & (tried.status == OK), DIVERGED, tried.status).astype(np.uint8)
+        status = np.where(
+            np.isnan(fitness[:, 0]) & (tried.status == OK), DIVERGED, tried.status
+        ).astype(np.uint8)
         self.counts["candidates"] += len(graphs)
         failed = int((status != OK).sum())
         self.counts["failed"] += failed
         failure = (self.tasks.failure or UNSAID) if failed else ""
         self.counts["steps"] += tried.steps
-        return Evaluation(np.where(np.isnan(fitness), -np.inf, fitness), status, tried.steps, failure=failure)
+        return Evaluation(
+            np.where(np.isnan(fitness), -np.inf, fitness), status, tried.steps, failure=failure
+        )
 
     def check(self) -> None:
-        """Raise InputError where the task's code, a user's, cannot be run. Runs none of it where that is not in a process of its own."""
+        """Raise InputError where the task's code, a user's, cannot be run.
+
+        Runs none of it where that is not in a process of its own.
+        """
         self.tasks.check(self.backend, self.workers)
 
     def watched(self, watch: Callable[[int, int], None] | None) -> None:
-        """Have `watch` told now and then in a call how many networks have been tried and how many of them failed, where that takes long."""
+        """Have `watch` told now and then in a call how many networks have been tried and how many
+        of them failed, where that takes long.
+        """
         self.tasks.watch = watch
 
     def per_task(self, graphs: NeuronGraphs) -> np.ndarray:
@@ -64,6 +80,8 @@ class RolloutEvaluator(BatchEvaluator):
         return self.tasks.run(graphs, self.backend, self.workers).scores
 
     def warm(self, population: Population | None = None) -> None:
-        """Compile what a search needs by trying some networks, where that runs nothing of a user's or an environment's."""
+        """Compile what a search needs by trying some networks, where that runs nothing of a user's
+        or an environment's.
+        """
         if population is not None and not self.tasks.isolated:
             self.tasks.run(self.space.phenotypes(population), self.backend)

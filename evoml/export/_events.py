@@ -12,9 +12,11 @@ T = TypeVar("T")
 
 
 def events(folder: Path, kind: str, read: Callable[[dict[str, Any]], T | None]) -> Iterator[T]:
-    """What `read` makes of every event of a kind, without None; nothing where no event has been logged. A line that is being written ends them.
+    """What `read` makes of every event of a kind, without None; nothing where no event has been
+    logged. A line that is being written ends them.
 
-    `read` may raise what a wrong value raises. Raises InputError where the file cannot be read, or with the number of a line that is none of evoml's.
+    `read` may raise what a wrong value raises. Raises InputError where the file cannot be read, or
+    with the number of a line that is none of evoml's.
     """
     path, number = folder / EVENTS, 0
     try:

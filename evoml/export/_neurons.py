@@ -1,7 +1,10 @@
-"""A network of single neurons written out: a formula to read, and a Python module that needs nothing but `math`.
+"""A network of single neurons written out: a formula to read, and a Python module that needs
+nothing but `math`.
 
-Both have a line a node, in the order in which nodes are computed; nodes that reach no output are left out. Inputs are x0, x1, ..., outputs y0, ..., hidden nodes h and their number.
-The module adds up in the order of the reference backend. Functions are written from their text in `evoml.phenotypes.activations`.
+Both have a line a node, in the order in which nodes are computed; nodes that reach no output are
+left out. Inputs are x0, x1, ..., outputs y0, ..., hidden nodes h and their number. The module adds
+up in the order of the reference backend. Functions are written from their text in
+`evoml.phenotypes.activations`.
 """
 
 import ast
@@ -16,7 +19,12 @@ from evoml.core.wording import plural
 from evoml.export.python import escaped
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
-from evoml.phenotypes.activations import ACTIVATION_NAMES, ACTIVATIONS, AGGREGATION_NAMES, AGGREGATIONS
+from evoml.phenotypes.activations import (
+    ACTIVATION_NAMES,
+    ACTIVATIONS,
+    AGGREGATION_NAMES,
+    AGGREGATIONS,
+)
 from evoml.tasks.examples import Units
 
 WIDTH = 100
@@ -25,9 +33,13 @@ TERMS = 200  # of one expression; longer sums are written in several, since comp
 _COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 
-# Functions of the rows' texts, where `math` raises and NumPy does not. A row that is named like one of them is that function.
+# Functions of the rows' texts, where `math` raises and NumPy does not. A row that is named like one
+# of them is that function.
 _SAFE = {
-    "exp": "def exp(a):\n    try:\n        return math.exp(a)\n    except OverflowError:\n        return math.inf\n",
+    "exp": (
+        "def exp(a):\n    try:\n        return math.exp(a)\n    except OverflowError:\n        "
+        "return math.inf\n"
+    ),
     "sin": "def sin(a):\n    return math.sin(a) if math.isfinite(a) else math.nan\n",
     "cos": "def cos(a):\n    return math.cos(a) if math.isfinite(a) else math.nan\n",
     "sqrt": "def sqrt(a):\n    return math.sqrt(a) if a >= 0 else math.nan\n",
@@ -76,10 +88,13 @@ class Network:
         """{answers}, a list of floats, for {given}."""
 {lines}
         return self.memory[:{outputs}]
-'''
+'''  # noqa: E501
 _USE = {
     False: "    outputs = network(inputs)",
-    True: "    network = Network()\n    outputs = network.step(inputs)  # of every time step\n    network.reset()  # before another episode",
+    True: (
+        "    network = Network()\n    outputs = network.step(inputs)  # of every time step\n    "
+        "network.reset()  # before another episode"
+    ),
 }
 # What is around a network of a table: values as the table has them in, and out.
 _TABLE = '''
@@ -95,7 +110,7 @@ def network(row):
     inputs = [(float(value) - mean) / deviation for value, mean, deviation in zip(row, MEAN, DEVIATION)]
 {answers}
     return {result}
-'''
+'''  # noqa: E501
 
 
 @dataclass(frozen=True)
@@ -131,15 +146,26 @@ class Neurons:
     @property
     def size(self) -> str:
         """How large it is, in words."""
-        counts = {"input": len(self.inputs), "output": len(self.outputs), "hidden node": len(self.hidden), "link": self.links}
+        counts = {
+            "input": len(self.inputs),
+            "output": len(self.outputs),
+            "hidden node": len(self.hidden),
+            "link": self.links,
+        }
         return ", ".join(plural(count, name) for name, count in counts.items())
 
 
 def neurons(space: Any, genotype: Genotype) -> Neurons:
     """The network that a genotype becomes, as the backends run it."""
     graphs = space.phenotypes(Population.of(space.schema, [genotype]))
-    inputs, outputs = ([f"{letter}{index}" for index in range(count)] for letter, count in (("x", graphs.inputs), ("y", graphs.outputs)))
-    hidden, nodes = int(graphs.slots[0]) - graphs.inputs - 1 - graphs.outputs, genotype.tables["nodes"]
+    inputs, outputs = (
+        [f"{letter}{index}" for index in range(count)]
+        for letter, count in (("x", graphs.inputs), ("y", graphs.outputs))
+    )
+    hidden, nodes = (
+        int(graphs.slots[0]) - graphs.inputs - 1 - graphs.outputs,
+        genotype.tables["nodes"],
+    )
     ids = nodes["id"][nodes["kind"] == _hidden()]
     if len(ids) != hidden:
         ids = np.arange(hidden)  # a network that a genotype only describes, such as a substrate
@@ -157,9 +183,11 @@ def sizes(genotype: Genotype) -> dict[str, int]:
     """What the gene tables hold: nodes, hidden nodes, links, and links that are enabled."""
     nodes, links = genotype.tables["nodes"], genotype.tables["links"]
     return {
-        "nodes": len(nodes), "hidden": int((nodes["kind"] == _hidden()).sum()),
-        "links": len(links), "enabled": int((links["enabled"] == 1).sum()),
-    }  # fmt: skip
+        "nodes": len(nodes),
+        "hidden": int((nodes["kind"] == _hidden()).sum()),
+        "links": len(links),
+        "enabled": int((links["enabled"] == 1).sum()),
+    }
 
 
 def _hidden() -> int:
@@ -168,20 +196,31 @@ def _hidden() -> int:
     return HIDDEN
 
 
-# -- a formula -----------------------------------------------------------------------------------------------------------------
+# -- a formula -------------------------------------------------------------------------------------
 
 
 def formula(space: Any, genotype: Genotype) -> str:
-    """A line a node, weights to four digits. In a recurrent network the nodes on the right have the values of the step before."""
+    """A line a node, weights to four digits.
+
+    In a recurrent network the nodes on the right have the values of the step before.
+    """
     net = neurons(space, genotype)
     lines = []
     for row in net.rows:
-        terms = [f"{weight:.4g} {source}" for weight, source in zip(row.weights, row.sources, strict=True)]
+        terms = [
+            f"{weight:.4g} {source}"
+            for weight, source in zip(row.weights, row.sources, strict=True)
+        ]
         if not terms:
             lines.append(f"{row.name} = 0")
             continue
-        total = _sum(terms) if row.aggregation == "sum" else f"{row.aggregation}({', '.join(terms)})"
-        lines.append(f"{row.name} = {total if row.activation == 'identity' else f'{row.activation}({total})'}")
+        total = (
+            _sum(terms) if row.aggregation == "sum" else f"{row.aggregation}({', '.join(terms)})"
+        )
+        lines.append(
+            f"{row.name} = "
+            f"{total if row.activation == 'identity' else f'{row.activation}({total})'}"
+        )
     if net.bias not in (0.0, 1.0) and any("bias" in row.sources for row in net.rows):
         lines.append(f"bias = {net.bias:g}")
     return "\n".join(lines)
@@ -192,17 +231,23 @@ def _sum(terms: Iterable[str]) -> str:
     return " + ".join(terms).replace("+ -", "- ")
 
 
-# -- Python --------------------------------------------------------------------------------------------------------------------
+# -- Python ----------------------------------------------------------------------------------------
 
 
 def source(space: Any, genotype: Genotype, title: str, units: Units | None = None) -> str:
-    """A module with `network(inputs)`, or of a recurrent network with a class `Network` of `reset()` and `step(inputs)`.
+    """A module with `network(inputs)`, or of a recurrent network with a class `Network` of
+    `reset()` and `step(inputs)`.
 
-    With `units`, `network(row)` takes a row of the table as it is and gives targets in their own units, or the class; what computes on scaled columns is `outputs(inputs)`.
-    The title may hold any characters, and so may columns and classes. Results are those of the reference backend in float64.
+    With `units`, `network(row)` takes a row of the table as it is and gives targets in their own
+    units, or the class; what computes on scaled columns is `outputs(inputs)`. The title may hold
+    any characters, and so may columns and classes. Results are those of the reference backend in
+    float64.
     """
     net = neurons(space, genotype)
-    lines = [*_unpacked(net.inputs, "inputs"), *([f"bias = {net.bias!r}"] if any("bias" in row.sources for row in net.rows) else [])]
+    lines = [
+        *_unpacked(net.inputs, "inputs"),
+        *([f"bias = {net.bias!r}"] if any("bias" in row.sources for row in net.rows) else []),
+    ]
     names = {row.name: f"new_{row.name}" if net.recurrent else row.name for row in net.rows}
     if net.recurrent:
         memory = (*net.outputs, *net.hidden)
@@ -213,10 +258,10 @@ def source(space: Any, genotype: Genotype, title: str, units: Units | None = Non
         lines += _listed("self.memory = ", [names[name] for name in memory])
     text = _RECURRENT if net.recurrent else _FORWARD
     module = text.format(
-        use=_USE[net.recurrent] if units is None else indent(table_use(units), "    "), name="network" if units is None else "outputs",
-        title="".join(map(escaped, title.strip())),
-        size=net.size, given=plural(len(net.inputs), "input"), answers=plural(len(net.outputs), "output"),
-        outputs=len(net.outputs), slots=len(net.rows),
+        use=_USE[net.recurrent] if units is None else indent(table_use(units), "    "),
+        name="network" if units is None else "outputs", title="".join(map(escaped, title.strip())),
+        size=net.size, given=plural(len(net.inputs), "input"),
+        answers=plural(len(net.outputs), "output"), outputs=len(net.outputs), slots=len(net.rows),
         helpers=_preamble(net), lines=indent("\n".join(lines), " " * (8 if net.recurrent else 4)),
         result=indent("\n".join(_listed("return ", net.outputs)), "    "),
     )  # fmt: skip
@@ -229,27 +274,52 @@ def table_use(units: Units) -> str:
     given = "".join(map(escaped, f"[{', '.join(names)}]"))
     if units.classes:
         return f"answer = network({given})  # the class, as the table has it"
-    return f"answers = network({given})  # {''.join(map(escaped, ', '.join(units.targets[:FEW])))} in their own units"
+    return (
+        f"answers = network({given})  # {''.join(map(escaped, ', '.join(units.targets[:FEW])))} in "
+        "their own units"
+    )
 
 
 def _table(net: Neurons, units: Units) -> str:
     """`network(row)`, which takes and gives a table's own values."""
-    constants = {"COLUMNS": map(ascii, units.columns), "MEAN": map(repr, units.mean), "DEVIATION": map(repr, units.deviation)}
+    constants = {
+        "COLUMNS": map(ascii, units.columns),
+        "MEAN": map(repr, units.mean),
+        "DEVIATION": map(repr, units.deviation),
+    }
     if units.classes:
         constants["CLASSES"] = map(ascii, units.classes)
-        result = "CLASSES[answers[0] > 0.5]" if len(units.classes) == 2 else "CLASSES[max(range(len(answers)), key=answers.__getitem__)]"
+        result = (
+            "CLASSES[answers[0] > 0.5]"
+            if len(units.classes) == 2
+            else "CLASSES[max(range(len(answers)), key=answers.__getitem__)]"
+        )
         given = "The class of a row of the table, as the table has it"
     else:
-        constants |= {"TARGETS": map(ascii, units.targets), "OFFSET": map(repr, units.offset), "SCALE": map(repr, units.scale)}
-        result = "[offset + scale * answer for answer, offset, scale in zip(answers, OFFSET, SCALE)]"
+        constants |= {
+            "TARGETS": map(ascii, units.targets),
+            "OFFSET": map(repr, units.offset),
+            "SCALE": map(repr, units.scale),
+        }
+        result = (
+            "[offset + scale * answer for answer, offset, scale in zip(answers, OFFSET, SCALE)]"
+        )
         given = "The targets of a row of the table, in their own units: a list of floats"
     answers = ["answers = outputs(inputs)"]
     if net.recurrent:
-        answers = ["memory = Network()", f"for _ in range({units.sweeps}):", "    answers = memory.step(inputs)"]
+        answers = [
+            "memory = Network()",
+            f"for _ in range({units.sweeps}):",
+            "    answers = memory.step(inputs)",
+        ]
     return _TABLE.format(
-        constants="\n".join(line for name, values in constants.items() for line in tupled(f"{name} = ", values)),
-        given=given, answers=indent("\n".join(answers), "    "), result=result,
-    )  # fmt: skip
+        constants="\n".join(
+            line for name, values in constants.items() for line in tupled(f"{name} = ", values)
+        ),
+        given=given,
+        answers=indent("\n".join(answers), "    "),
+        result=result,
+    )
 
 
 def tupled(start: str, values: Iterable[str]) -> list[str]:
@@ -261,7 +331,10 @@ def tupled(start: str, values: Iterable[str]) -> list[str]:
 
 def _preamble(net: Neurons) -> str:
     functions = "\n\n\n".join(helper.rstrip() for helper in _helpers(net))
-    return "\n\n\n".join(["import math"] * ("math." in functions) + [functions] * bool(functions)) or "# It needs no module."
+    return (
+        "\n\n\n".join(["import math"] * ("math." in functions) + [functions] * bool(functions))
+        or "# It needs no module."
+    )
 
 
 def _unpacked(names: Iterable[str], value: str) -> list[str]:
@@ -271,7 +344,11 @@ def _unpacked(names: Iterable[str], value: str) -> list[str]:
 
 def _listed(start: str, names: Iterable[str]) -> list[str]:
     lines = _wrapped(names)
-    return [f"{start}[{lines[0].rstrip(',')}]"] if len(lines) == 1 else [f"{start}[", *(f"    {line}" for line in lines), "]"]
+    return (
+        [f"{start}[{lines[0].rstrip(',')}]"]
+        if len(lines) == 1
+        else [f"{start}[", *(f"    {line}" for line in lines), "]"]
+    )
 
 
 def _wrapped(names: Iterable[str]) -> list[str]:
@@ -280,7 +357,9 @@ def _wrapped(names: Iterable[str]) -> list[str]:
 
 def _node(row: Neuron, name: str) -> Iterator[str]:
     """The lines that compute a node: one, but for a sum of very many."""
-    terms = [f"{weight!r} * {source}" for weight, source in zip(row.weights, row.sources, strict=True)]
+    terms = [
+        f"{weight!r} * {source}" for weight, source in zip(row.weights, row.sources, strict=True)
+    ]
     if not terms:
         yield f"{name} = 0.0"
         return
@@ -297,7 +376,11 @@ def _node(row: Neuron, name: str) -> Iterator[str]:
 def _helpers(net: Neurons) -> list[str]:
     """Definitions of the functions that the lines call."""
     used = {row.activation for row in net.rows if row.sources} - {"identity"}
-    defined = {each.name: f"def {each.name}(a):\n    return {python(each.text)}\n" for each in ACTIVATIONS if each.name in used}
+    defined = {
+        each.name: f"def {each.name}(a):\n    return {python(each.text)}\n"
+        for each in ACTIVATIONS
+        if each.name in used
+    }
     needed = {name for each in ACTIVATIONS if each.name in used for name in called(each.text)}
     folds = {row.aggregation for row in net.rows if row.sources} - {"sum"}
     out = [_SAFE[name] for name in _SAFE if name in needed and _SAFE[name]]
@@ -307,14 +390,19 @@ def _helpers(net: Neurons) -> list[str]:
             start = repr(each.start).replace("inf", "math.inf")
             end = "out / len(values)" if each.mean else "out"
             out.append(
-                f"def {each.name}_of(*values):\n    out = {start}\n    for a in values:\n        out = {python(each.step)}\n    return {end}\n"
+                f"def {each.name}_of(*values):\n    out = {start}\n    for a in values:\n        "
+                f"out = {python(each.step)}\n    return {end}\n"
             )
     return out
 
 
 def called(text: str) -> set[str]:
     """Functions of a row's text but `where`."""
-    calls = (node.func.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
+    calls = (
+        node.func.id
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )
     return {name for name in calls if name != "where"}
 
 

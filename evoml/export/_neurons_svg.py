@@ -1,7 +1,9 @@
-"""A network of single neurons drawn: inputs left, outputs right, hidden nodes in layers of longest paths; colour is a weight's sign, width its size.
+"""A network of single neurons drawn: inputs left, outputs right, hidden nodes in layers of longest
+paths; colour is a weight's sign, width its size.
 
-Layers, places of passing links and drawing are those of `evoml.export.svg`, turned by a quarter. Links that close a cycle, and all from outputs, are dashed arcs: they carry
-the value of the step before.
+Layers, places of passing links and drawing are those of `evoml.export.svg`, turned by a quarter.
+Links that close a cycle, and all from outputs, are dashed arcs: they carry the value of the step
+before.
 """
 
 from itertools import pairwise
@@ -27,18 +29,19 @@ from evoml.export.svg import (
     _place,
     _printable,
     _text,
-)  # fmt: skip
+)
 from evoml.genotypes.schema import Genotype
 
 POSITIVE, NEGATIVE = "#0072b2", "#d55e00"  # told apart by the colour-blind, too
 THIN, THICK = 0.8, 4.5  # widths of the smallest and the largest weight
 COLUMN = 90.0  # between two layers
-FEW = 600  # links up to which they pass nodes at a distance and layers are put in an order of few crossings
+# links up to which they pass nodes at a distance and layers are put in an order of few crossings
+FEW = 600
 
 _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" \
 font-family="monospace" font-size="12">
 <rect class="paper" width="100%" height="100%" fill="white"/>
-"""
+"""  # noqa: E501
 
 
 class Node(Box):
@@ -59,15 +62,23 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
     net = neurons(space, genotype)
     kinds = _kinds(space, net)
     nodes = _nodes(net, kinds)
-    links = [(nodes[name], nodes[row.name], weight) for row in net.rows for name, weight in zip(row.sources, row.weights, strict=True)]
+    links = [
+        (nodes[name], nodes[row.name], weight)
+        for row in net.rows
+        for name, weight in zip(row.sources, row.weights, strict=True)
+    ]
     pairs = [(source, target) for source, target, _ in links]
-    back = _closing(pairs, nodes.values()) | {index for index, (source, _) in enumerate(pairs) if source.kind == "output"}
+    back = _closing(pairs, nodes.values()) | {
+        index for index, (source, _) in enumerate(pairs) if source.kind == "output"
+    }
     forward = [pair for index, pair in enumerate(pairs) if index not in back]
     panel = _laid_out(list(nodes.values()), forward)
     most = max((abs(weight) for _, _, weight in links), default=1.0) or 1.0
     drawn = [
         _link(path, weight, most)
-        for path, weight in zip(panel.paths, (links[at][2] for at in range(len(links)) if at not in back), strict=True)
+        for path, weight in zip(
+            panel.paths, (links[at][2] for at in range(len(links)) if at not in back), strict=True
+        )
     ]
     arcs = [_arc(*links[index], most) for index in sorted(back)]
     above = max([0.0, *(-top for _, top in arcs)]) + 6.0 * bool(arcs)
@@ -75,13 +86,19 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
         title,
         panel,
         above,
-        [*drawn, *(arc for arc, _ in arcs), *(line for box in nodes.values() for line in _drawn(box))],
+        [
+            *drawn,
+            *(arc for arc, _ in arcs),
+            *(line for box in nodes.values() for line in _drawn(box)),
+        ],
         _legend(net, kinds, most, bool(back)),
     )
 
 
 def _kinds(space: Any, net: Neurons) -> dict[str, str]:
-    """What hidden nodes and outputs do where all do the same: a name, and nothing where they differ."""
+    """What hidden nodes and outputs do where all do the same: a name, and nothing where they
+    differ.
+    """
     out = {}
     groups = {
         "hidden nodes": [row for row in net.rows if row.name in net.hidden],
@@ -101,16 +118,25 @@ def _function(activation: str, aggregation: str) -> str:
 
 def _nodes(net: Neurons, kinds: dict[str, str]) -> dict[str, Box]:
     """Inputs, the bias where there is one, hidden nodes, outputs."""
-    out: dict[str, Box] = {name: Node(name, "input") for name in (*net.inputs, *["bias"] * (net.bias != 0))}
+    out: dict[str, Box] = {
+        name: Node(name, "input") for name in (*net.inputs, *["bias"] * (net.bias != 0))
+    }
     rows = {row.name: row for row in net.rows}
-    for names, kind, title in ((net.hidden, "node", "hidden nodes"), (net.outputs, "output", "outputs")):
+    for names, kind, title in (
+        (net.hidden, "node", "hidden nodes"),
+        (net.outputs, "output", "outputs"),
+    ):
         for name in names:
-            function = "" if title in kinds else " " + _function(rows[name].activation, rows[name].aggregation)
+            function = (
+                ""
+                if title in kinds
+                else " " + _function(rows[name].activation, rows[name].aggregation)
+            )
             out[name] = Node(name + function, kind)
     return out
 
 
-# -- layout --------------------------------------------------------------------------------------------------------------------
+# -- layout ----------------------------------------------------------------------------------------
 
 
 def _laid_out(boxes: list[Box], links: list[tuple[Box, Box]]) -> Panel:
@@ -127,7 +153,10 @@ def _laid_out(boxes: list[Box], links: list[tuple[Box, Box]]) -> Panel:
     left = MARGIN
     panel.height = panel.width
     for layer in layers:
-        wide = max((box.wide for box in layer if isinstance(box, Node) and box.text is not None), default=0.0)
+        wide = max(
+            (box.wide for box in layer if isinstance(box, Node) and box.text is not None),
+            default=0.0,
+        )
         for box in layer:
             box.x, box.y = left + wide / 2, box.x
         left += wide + COLUMN
@@ -140,7 +169,11 @@ def _layer(links: list[tuple[Box, Box]], boxes: list[Box]) -> None:
     graph = nx.DiGraph(links)
     graph.add_nodes_from(boxes)
     for box in nx.topological_sort(graph):
-        box.layer = 0 if box.kind == "input" else max([1, *(before.layer + 1 for before in graph.predecessors(box))])
+        box.layer = (
+            0
+            if box.kind == "input"
+            else max([1, *(before.layer + 1 for before in graph.predecessors(box))])
+        )
     last = max([0, *(box.layer for box in boxes if box.kind != "output")])
     for box in boxes:
         if box.kind == "output":
@@ -148,7 +181,9 @@ def _layer(links: list[tuple[Box, Box]], boxes: list[Box]) -> None:
 
 
 def _ordered(panel: Panel) -> list[list[Box]]:
-    """Layers from top to bottom: inputs and outputs as they are counted, what is between by barycentres, in the order of fewest crossings seen."""
+    """Layers from top to bottom: inputs and outputs as they are counted, what is between by
+    barycentres, in the order of fewest crossings seen.
+    """
     layers: list[list[Box]] = [[] for _ in range(max(box.layer for box in panel.boxes) + 1)]
     for box in panel.boxes:
         layers[box.layer].append(box)
@@ -161,7 +196,9 @@ def _ordered(panel: Panel) -> list[list[Box]]:
         for before, layer in pairwise(order):
             at = {box: index / max(len(before) - 1, 1) for index, box in enumerate(before)}
             here = {box: index / max(len(layer) - 1, 1) for index, box in enumerate(layer)}
-            weight = {box: _mean([at[each] for each in near.get(box, ())], here[box]) for box in layer}
+            weight = {
+                box: _mean([at[each] for each in near.get(box, ())], here[box]) for box in layer
+            }
             if layer not in (layers[0], layers[-1]):
                 layer.sort(key=lambda box: weight[box])
         if (crossings := _crossings(layers, right)) < fewest:
@@ -169,7 +206,7 @@ def _ordered(panel: Panel) -> list[list[Box]]:
     return best
 
 
-# -- drawing -------------------------------------------------------------------------------------------------------------------
+# -- drawing ---------------------------------------------------------------------------------------
 
 
 def _page(title: str, panel: Panel, above: float, drawn: list[str], legend: list[list[str]]) -> str:
@@ -184,7 +221,11 @@ def _page(title: str, panel: Panel, above: float, drawn: list[str], legend: list
     out += [f'<g transform="translate({(width - panel.width) / 2:.1f} {top:.1f})">', *drawn, "</g>"]
     top += panel.height
     for text, length in lines:
-        out += [f'<g class="legend" transform="translate({(width - length) / 2:.1f} {top:.1f})">', text, "</g>"]
+        out += [
+            f'<g class="legend" transform="translate({(width - length) / 2:.1f} {top:.1f})">',
+            text,
+            "</g>",
+        ]
         top += 22
     head = _HEAD.format(width=width, height=top + MARGIN).rstrip()
     return "\n".join([head, f"<title>{escape(_printable(title))}</title>", *out, "</svg>\n"])
@@ -192,7 +233,10 @@ def _page(title: str, panel: Panel, above: float, drawn: list[str], legend: list
 
 def _style(weight: float, most: float) -> str:
     colour = POSITIVE if weight >= 0 else NEGATIVE
-    return f'fill="none" stroke="{colour}" stroke-width="{THIN + (THICK - THIN) * abs(weight) / most:.2f}" stroke-opacity="0.85"'
+    return (
+        f'fill="none" stroke="{colour}" '
+        f'stroke-width="{THIN + (THICK - THIN) * abs(weight) / most:.2f}" stroke-opacity="0.85"'
+    )
 
 
 def _link(path: list[Box], weight: float, most: float) -> str:
@@ -205,7 +249,10 @@ def _link(path: list[Box], weight: float, most: float) -> str:
         middle = (x + box.x - half) / 2
         out.append(f"C{middle:.1f},{y:.1f} {middle:.1f},{box.y:.1f} {box.x - half:.1f},{box.y:.1f}")
         x, y = box.x, box.y
-    return f'<path class="link" d="{" ".join(out)}" {_style(weight, most)}><title>{first.text} to {last.text}: {weight:.6g}</title></path>'
+    return (
+        f'<path class="link" d="{" ".join(out)}" {_style(weight, most)}><title>{first.text} to '
+        f"{last.text}: {weight:.6g}</title></path>"
+    )
 
 
 def _arc(source: Box, target: Box, weight: float, most: float) -> tuple[str, float]:
@@ -213,13 +260,29 @@ def _arc(source: Box, target: Box, weight: float, most: float) -> tuple[str, flo
     span = abs(source.x - target.x)
     bow = 26.0 + 0.3 * span + 0.1 * abs(source.y - target.y)
     shift = min(9.0, _half(source) / 2)
-    x1, x2, y1, y2 = source.x + shift, target.x - shift, source.y - HEIGHT / 2, target.y - HEIGHT / 2
+    x1, x2, y1, y2 = (
+        source.x + shift,
+        target.x - shift,
+        source.y - HEIGHT / 2,
+        target.y - HEIGHT / 2,
+    )
     top = min(y1, y2) - bow
     lean = 10.0 if source is target else 0.0
-    route = f"M{x1:.1f},{y1:.1f} C{x1 + lean:.1f},{top:.1f} {x2 - lean:.1f},{top:.1f} {x2:.1f},{y2:.1f}"
-    head = f'<path class="head" d="M{x2:.1f},{y2:.1f} l-3.5,-7 l7,0 z" fill="{POSITIVE if weight >= 0 else NEGATIVE}"/>'
+    route = (
+        f"M{x1:.1f},{y1:.1f} C{x1 + lean:.1f},{top:.1f} {x2 - lean:.1f},{top:.1f} {x2:.1f},{y2:.1f}"
+    )
+    head = (
+        f'<path class="head" d="M{x2:.1f},{y2:.1f} l-3.5,-7 l7,0 z" '
+        f'fill="{POSITIVE if weight >= 0 else NEGATIVE}"/>'
+    )
     title = f"<title>{source.text} to {target.text}, a step later: {weight:.6g}</title>"
-    return f'<path class="arc" d="{route}" {_style(weight, most)} stroke-dasharray="5 3">{title}</path>\n{head}', top
+    return (
+        (
+            f'<path class="arc" d="{route}" {_style(weight, most)} stroke-dasharray="5 '
+            f'3">{title}</path>\n{head}'
+        ),
+        top,
+    )
 
 
 def _half(box: Box) -> float:
@@ -232,8 +295,11 @@ def _drawn(box: Box) -> list[str]:
     style = 'fill="#e4e4e4" stroke-width="2"' if ends else 'fill="white"'
     half = _half(box)
     return [
-        f'<rect class="{box.kind}" x="{box.x - half:.1f}" y="{box.y - HEIGHT / 2:.1f}" width="{2 * half:.1f}" height="{HEIGHT:.1f}" '
-        f'rx="{4 if ends else HEIGHT / 2:g}" stroke="black" {style}/>',
+        (
+            f'<rect class="{box.kind}" x="{box.x - half:.1f}" y="{box.y - HEIGHT / 2:.1f}" '
+            f'width="{2 * half:.1f}" height="{HEIGHT:.1f}" rx="{4 if ends else HEIGHT / 2:g}" '
+            f'stroke="black" {style}/>'
+        ),
         _text(box.text or "", box.x, box.y + 4, 1.0, "label"),
     ]
 
@@ -241,12 +307,22 @@ def _drawn(box: Box) -> list[str]:
 def _legend(net: Neurons, kinds: dict[str, str], most: float, recurrent: bool) -> list[list[str]]:
     """Lines of the legend; what begins with a space is the style of a sample."""
     out = (
-        [["positive weight", f" {_style(most, most)}", "negative weight", f" {_style(-most, most)}", f"largest {most:.3g}"]]
+        [
+            [
+                "positive weight",
+                f" {_style(most, most)}",
+                "negative weight",
+                f" {_style(-most, most)}",
+                f"largest {most:.3g}",
+            ]
+        ]
         if net.links
         else []
     )
     if recurrent:
-        out.append(["value of the step before", f' {_style(most / 4, most)} stroke-dasharray="5 3"'])
+        out.append(
+            ["value of the step before", f' {_style(most / 4, most)} stroke-dasharray="5 3"']
+        )
     size = f"{plural(len(net.hidden), 'hidden node')}, {plural(net.links, 'link')}"
     return [*out, [size, *(f"{title}: {name}" for title, name in kinds.items())]]
 

@@ -1,7 +1,9 @@
-"""A network of single neurons as a folder that needs only torch: `network.py`, a line a node, whose link weights are parameters, and `weights.safetensors`.
+"""A network of single neurons as a folder that needs only torch: `network.py`, a line a node, whose
+link weights are parameters, and `weights.safetensors`.
 
-It computes what the reference backend computes, up to rounding, and can be trained on by gradient. Where the plain text of a function would give gradients that are no
-numbers, torch's own is written. Weights are kept in float64.
+It computes what the reference backend computes, up to rounding, and can be trained on by gradient.
+Where the plain text of a function would give gradients that are no numbers, torch's own is written.
+Weights are kept in float64.
 """
 
 from pathlib import Path
@@ -20,7 +22,8 @@ from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATIONS
 from evoml.tasks.examples import Units
 
-# Functions whose gradient is lost where the exponential overflows, or whose text has numbers where torch wants tensors.
+# Functions whose gradient is lost where the exponential overflows, or whose text has numbers where
+# torch wants tensors.
 _FUNCTIONS = {
     "sigmoid": "torch.sigmoid(4.9 * a)",
     "logistic": "torch.sigmoid(a)",
@@ -34,7 +37,13 @@ _FUNCTIONS = {
     "cos": "torch.cos(a)",
     "abs": "torch.abs(a)",
 }
-_FOLDS = {"sum": "sum(-1)", "product": "prod(-1)", "max": "amax(-1)", "min": "amin(-1)", "mean": "mean(-1)"}
+_FOLDS = {
+    "sum": "sum(-1)",
+    "product": "prod(-1)",
+    "max": "amax(-1)",
+    "min": "amin(-1)",
+    "mean": "mean(-1)",
+}
 
 _HEAD = Template('''\
 $mark
@@ -58,7 +67,7 @@ from torch import nn
 $constants
 
 $helpers
-''')
+''')  # noqa: E501
 _FORWARD = Template('''\
 class $name(nn.Module):
     """Inputs [..., $inputs] to outputs [..., $outputs]."""
@@ -97,7 +106,7 @@ $lines
             output, state = self(each, state)
             outputs.append(output)
         return torch.stack(outputs)
-''')
+''')  # noqa: E501
 # What is around a network of a table: values as the table has them in, and out.
 _TABLE = Template('''
 
@@ -117,7 +126,7 @@ $buffers
 $answers
         return $result
 $classes
-''')
+''')  # noqa: E501
 _CLASSES = Template('''
     def classes(self, rows):
         """The class of every one of the rows [N, $inputs], as the table has it."""
@@ -149,20 +158,29 @@ def read_weights(path):
             begin, end = about["data_offsets"]
             tensors[name] = torch.frombuffer(data[start + begin : start + end], dtype=types[about["dtype"]]).reshape(about["shape"])
     return tensors
-''')
+''')  # noqa: E501
 _USE = {
     False: "    import network\n    outputs = network.load()(inputs)",
-    True: "    import network\n    found = network.load()\n    outputs, state = found(inputs)  # the first step of an episode\n"
-    "    outputs, state = found(inputs, state)  # and those after it; or found.sequence(inputs)",
+    True: (
+        "    import network\n    found = network.load()\n    outputs, state = found(inputs)  # the "
+        "first step of an episode\n"
+        "    outputs, state = found(inputs, state)  # and those after it; or "
+        "found.sequence(inputs)"
+    ),
 }
 
 
-def write(space: Any, genotype: Genotype, folder: Path, title: str, units: Units | None = None) -> list[Path]:
-    """Write the network's code and weights into a folder, made if needed; the files. The title may hold any characters.
+def write(
+    space: Any, genotype: Genotype, folder: Path, title: str, units: Units | None = None
+) -> list[Path]:
+    """Write the network's code and weights into a folder, made if needed; the files. The title may
+    hold any characters.
 
-    With `units`, the module takes rows of the table as it is and gives targets in their own units, or of classes what says which.
+    With `units`, the module takes rows of the table as it is and gives targets in their own units,
+    or of classes what says which.
 
-    Raises InputError for a folder with anything else in it, and InputError or DiskError where it cannot be written.
+    Raises InputError for a folder with anything else in it, and InputError or DiskError where it
+    cannot be written.
     """
     net = neurons(space, genotype)
     try:
@@ -170,8 +188,14 @@ def write(space: Any, genotype: Genotype, folder: Path, title: str, units: Units
     except OSError as error:
         raise cannot_write(folder, error) from None
     prefix = "" if units is None else "neurons."
-    tensors = {prefix + row.name: torch.tensor(row.weights, dtype=torch.float64) for row in net.rows if row.sources}
-    tensors |= {name: torch.tensor(values, dtype=torch.float64) for name, values in _buffers(units).items()}
+    tensors = {
+        prefix + row.name: torch.tensor(row.weights, dtype=torch.float64)
+        for row in net.rows
+        if row.sources
+    }
+    tensors |= {
+        name: torch.tensor(values, dtype=torch.float64) for name, values in _buffers(units).items()
+    }
     files = {folder / CODE: source(net, title, units).encode(), folder / WEIGHTS: save(tensors)}
     for path, content in files.items():
         write_atomically(path, content)
@@ -182,20 +206,35 @@ def source(net: Neurons, title: str, units: Units | None = None) -> str:
     """The module `network.py`."""
     head = _HEAD.substitute(
         mark=_MARK, title="".join(map(escaped, title.strip())), size=net.size, weights=WEIGHTS,
-        use=_USE[net.recurrent] if units is None else _table_use(units), constants="" if units is None else "\n".join(_constants(units)),
+        use=_USE[net.recurrent] if units is None else _table_use(units),
+        constants="" if units is None else "\n".join(_constants(units)),
         helpers="\n\n\n".join(_helpers(net)),
     )  # fmt: skip
-    parameters = [f"self.{row.name} = nn.Parameter(torch.zeros({len(row.sources)}))" for row in net.rows if row.sources]
+    parameters = [
+        f"self.{row.name} = nn.Parameter(torch.zeros({len(row.sources)}))"
+        for row in net.rows
+        if row.sources
+    ]
     memory = (*net.outputs, *net.hidden)
     values = [f"new_{name}" if net.recurrent else name for name in memory]
     text = (_RECURRENT if net.recurrent else _FORWARD).substitute(
-        name="Network" if units is None else "Neurons",
-        inputs=len(net.inputs), outputs=len(net.outputs), memory=len(memory), values=", ".join(values), answers=", ".join(net.outputs),
+        name="Network" if units is None else "Neurons", inputs=len(net.inputs),
+        outputs=len(net.outputs), memory=len(memory), values=", ".join(values),
+        answers=", ".join(net.outputs),
         parameters="\n".join(f"        {line}" for line in parameters or ["pass"]),
-        given=_GIVEN.substitute(inputs=len(net.inputs)) + ("        inputs = inputs.to(next(self.parameters()))" if parameters else "        # no links"),
+        given=_GIVEN.substitute(inputs=len(net.inputs)) + (
+            "        inputs = inputs.to(next(self.parameters()))" if parameters else "        # no "
+                "links"
+        ),
         lines="\n".join(f"        {line}" for line in _lines(net, memory)),
     )  # fmt: skip
-    return head + "\n\n" + text + ("" if units is None else _table(net, units)) + _TAIL.substitute(weights=WEIGHTS)
+    return (
+        head
+        + "\n\n"
+        + text
+        + ("" if units is None else _table(net, units))
+        + _TAIL.substitute(weights=WEIGHTS)
+    )
 
 
 def _buffers(units: Units | None) -> dict[str, tuple[float, ...]]:
@@ -207,41 +246,78 @@ def _buffers(units: Units | None) -> dict[str, tuple[float, ...]]:
 
 
 def _constants(units: Units) -> list[str]:
-    out = {"COLUMNS": units.columns, "TARGETS": units.targets} | ({"CLASSES": units.classes} if units.classes else {})
-    return ["", *(line for name, values in out.items() for line in tupled(f"{name} = ", map(ascii, values))), ""]
+    out = {"COLUMNS": units.columns, "TARGETS": units.targets} | (
+        {"CLASSES": units.classes} if units.classes else {}
+    )
+    return [
+        "",
+        *(
+            line
+            for name, values in out.items()
+            for line in tupled(f"{name} = ", map(ascii, values))
+        ),
+        "",
+    ]
 
 
 def _table_use(units: Units) -> str:
     call = (
-        "network.load().classes(rows)  # the class of every row" if units.classes else "network.load()(rows)  # TARGETS in their own units"
+        "network.load().classes(rows)  # the class of every row"
+        if units.classes
+        else "network.load()(rows)  # TARGETS in their own units"
     )
-    return f"    import network\n    answers = {call}; rows [N, {len(units.columns)}] of the columns COLUMNS as the table has them"
+    return (
+        f"    import network\n    answers = {call}; rows [N, {len(units.columns)}] of the columns "
+        "COLUMNS as the table has them"
+    )
 
 
 def _table(net: Neurons, units: Units) -> str:
     """The class `Network`, which takes and gives a table's own values."""
     answers = ["answers = self.neurons(inputs)"]
     if net.recurrent:
-        answers = ["state = None", f"for _ in range({units.sweeps}):", "    answers, state = self.neurons(inputs, state)"]
+        answers = [
+            "state = None",
+            f"for _ in range({units.sweeps}):",
+            "    answers, state = self.neurons(inputs, state)",
+        ]
     two = len(units.classes) == 2
-    meaning = "above 0.5 for the second of CLASSES" if two else "of CLASSES the largest" if units.classes else "TARGETS in their own units"
+    meaning = (
+        "above 0.5 for the second of CLASSES"
+        if two
+        else "of CLASSES the largest"
+        if units.classes
+        else "TARGETS in their own units"
+    )
     index = "(answers[..., 0] > 0.5).long()" if two else "answers.argmax(-1)"
-    buffers = [f'self.register_buffer("{name}", torch.zeros({len(values)}))' for name, values in _buffers(units).items()]
+    buffers = [
+        f'self.register_buffer("{name}", torch.zeros({len(values)}))'
+        for name, values in _buffers(units).items()
+    ]
     return _TABLE.substitute(
         inputs=len(net.inputs), meaning=meaning, given=f"Answers [..., {len(net.outputs)}]",
-        buffers="\n".join(f"        {line}" for line in buffers), answers="\n".join(f"        {line}" for line in answers),
+        buffers="\n".join(f"        {line}" for line in buffers),
+        answers="\n".join(f"        {line}" for line in answers),
         result="answers" if units.classes else "self.offset + self.scale * answers",
-        classes=_CLASSES.substitute(inputs=len(net.inputs), index=index).rstrip() if units.classes else "",
+        classes=_CLASSES.substitute(
+            inputs=len(net.inputs), index=index,
+        ).rstrip() if units.classes else "",
     ).rstrip() + "\n"  # fmt: skip
 
 
 def _lines(net: Neurons, memory: tuple[str, ...]) -> list[str]:
     """The lines that compute every node."""
     used = {name for row in net.rows for name in row.sources}
-    out = [f"{name} = inputs[..., {index}]" for index, name in enumerate(net.inputs) if name in used]
+    out = [
+        f"{name} = inputs[..., {index}]" for index, name in enumerate(net.inputs) if name in used
+    ]
     if "bias" in used:
         out.append(f"bias = inputs.new_full(inputs.shape[:-1], {net.bias!r})")
-    out += [f"{name} = state[..., {index}]" for index, name in enumerate(memory) if net.recurrent and name in used]
+    out += [
+        f"{name} = state[..., {index}]"
+        for index, name in enumerate(memory)
+        if net.recurrent and name in used
+    ]
     return out + [f"{'new_' * net.recurrent}{row.name} = {_node(row)}" for row in net.rows]
 
 
@@ -255,12 +331,26 @@ def _node(row: Neuron) -> str:
 def _helpers(net: Neurons) -> list[str]:
     """Definitions of the functions that the lines call."""
     used = {row.activation for row in net.rows if row.sources} - {"identity"}
-    weighted = 'def weighted(weights, *values):\n    """Values [...] of K nodes, each times its weight: [..., K]."""\n    return torch.stack(values, -1) * weights'
-    return [weighted, *(f"def {each.name}(a):\n    return {torch_text(each.name, each.text)}" for each in ACTIVATIONS if each.name in used)]
+    weighted = (
+        'def weighted(weights, *values):\n    """Values [...] of K nodes, each times its weight: '
+        '[..., K]."""\n    return torch.stack(values, -1) * weights'
+    )
+    return [
+        weighted,
+        *(
+            f"def {each.name}(a):\n    return {torch_text(each.name, each.text)}"
+            for each in ACTIVATIONS
+            if each.name in used
+        ),
+    ]
 
 
 def torch_text(name: str, text: str) -> str:
-    """A row's text for tensors. Raises NotImplementedError for a function of numbers and cases, which needs a line in `_FUNCTIONS`."""
+    """A row's text for tensors.
+
+    Raises NotImplementedError for a function of numbers and cases, which needs a line in
+    `_FUNCTIONS`.
+    """
     if name in _FUNCTIONS:
         return _FUNCTIONS[name]
     if "where" in text:

@@ -1,4 +1,7 @@
-"""What the pictures of a run's course share: page, words, colours, axes and lines. Readable in black and white, with no script and no font of their own."""
+"""What the pictures of a run's course share: page, words, colours, axes and lines.
+
+Readable in black and white, with no script and no font of their own.
+"""
 
 from collections.abc import Iterable, Sequence
 from colorsys import hls_to_rgb
@@ -14,34 +17,64 @@ ADVANCE = 0.6  # width of a character, in heights; texts are stretched to it wha
 
 _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" \
 font-family="monospace" font-size="12">
-<rect class="paper" width="100%" height="100%" fill="white"/>"""
+<rect class="paper" width="100%" height="100%" fill="white"/>"""  # noqa: E501
 
 
 def page(title: str, width: float, height: float, lines: list[str]) -> str:
     """A whole SVG document."""
-    return "\n".join([_HEAD.format(width=width, height=height), f"<title>{escape(title)}</title>", *lines, "</svg>\n"])
+    return "\n".join(
+        [
+            _HEAD.format(width=width, height=height),
+            f"<title>{escape(title)}</title>",
+            *lines,
+            "</svg>\n",
+        ]
+    )
 
 
 def colour(number: int) -> str:
-    """One colour a number, neighbours far apart, and as dark as lines and bands on white need to be."""
+    """One colour a number, neighbours far apart, and as dark as lines and bands on white need to
+    be.
+    """
     red, green, blue = hls_to_rgb(number * GOLDEN % 1.0, (0.45, 0.62, 0.54)[number % 3], 0.62)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
-def words(text: str, x: float, y: float, kind: str, anchor: str = "start", size: float = 12.0, fill: str = "", most: float = 0.0) -> str:
-    """A text at its base line, no wider than `most` where that is given. anchor: start, middle or end."""
+def words(
+    text: str,
+    x: float,
+    y: float,
+    kind: str,
+    anchor: str = "start",
+    size: float = 12.0,
+    fill: str = "",
+    most: float = 0.0,
+) -> str:
+    """A text at its base line, no wider than `most` where that is given.
+
+    anchor: start, middle or end.
+    """
     width = ADVANCE * size * len(text)
     if most and width > most:
         size, width = size * most / width, most
     colour = f" fill={quoteattr(fill)}" if fill else ""
-    about = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size:.3g}" textLength="{width:.1f}"{colour}'
+    about = (
+        f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size:.3g}" '
+        f'textLength="{width:.1f}"{colour}'
+    )
     return f'<text class="{kind}" {about} lengthAdjust="spacingAndGlyphs">{escape(text)}</text>'
 
 
 def ticks(low: float, high: float, most: int, least: float = 0.0) -> list[tuple[float, str]]:
-    """At most so many round values from low to high, at least `least` apart, as numbers and as they are written."""
+    """At most so many round values from low to high, at least `least` apart, as numbers and as they
+    are written.
+    """
     power = floor(log10(max((high - low) / most, least, 1e-12)))
-    steps = [(factor * 10.0**place, max(-place, 0)) for place in (power, power + 1) for factor in (1, 2, 5)]
+    steps = [
+        (factor * 10.0**place, max(-place, 0))
+        for place in (power, power + 1)
+        for factor in (1, 2, 5)
+    ]
     for step, digits in steps:  # noqa: B007 (of the result)
         first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
         if step >= least and last - first < most:
@@ -87,7 +120,15 @@ class Axes:
     high: float
 
     @classmethod
-    def around(cls, left: float, top: float, width: float, height: float, times: np.ndarray, values: Iterable[np.ndarray]) -> "Axes":
+    def around(
+        cls,
+        left: float,
+        top: float,
+        width: float,
+        height: float,
+        times: np.ndarray,
+        values: Iterable[np.ndarray],
+    ) -> "Axes":
         """With a scale for these values and a little room; flat ones are in the middle."""
         return cls(left, top, width, height, times, *roomy(np.concatenate([*values])))
 
@@ -100,12 +141,18 @@ class Axes:
         return self.top + self.height * (self.high - value) / (self.high - self.low)
 
     def frame(self, stroke: str) -> str:
-        return f'<rect class="frame" x="{self.left:.1f}" y="{self.top:.1f}" width="{self.width:.1f}" height="{self.height:.1f}" fill="none" stroke="{stroke}"/>'
+        return (
+            f'<rect class="frame" x="{self.left:.1f}" y="{self.top:.1f}" width="{self.width:.1f}" '
+            f'height="{self.height:.1f}" fill="none" stroke="{stroke}"/>'
+        )
 
     def level(self, value: float) -> str:
         """A dotted line across."""
         dots = 'stroke="black" stroke-width="0.6" stroke-dasharray="1 3"'
-        return f'<path class="level" d="M{self.left:.1f},{self.y(value):.1f} h{self.width:.1f}" {dots}/>'
+        return (
+            f'<path class="level" d="M{self.left:.1f},{self.y(value):.1f} h{self.width:.1f}" '
+            f"{dots}/>"
+        )
 
     def scale(self, most: int, size: float, right: bool = False) -> list[str]:
         """Ticks and numbers at one side."""
@@ -113,7 +160,16 @@ class Axes:
         for value, text in ticks(self.low, self.high, most):
             y = self.y(value)
             out.append(f'<path d="M{x:.1f},{y:.1f} h{4 if right else -4}" stroke="black"/>')
-            out.append(words(text, x + (7 if right else -7), y + 0.35 * size, "number", "start" if right else "end", size))
+            out.append(
+                words(
+                    text,
+                    x + (7 if right else -7),
+                    y + 0.35 * size,
+                    "number",
+                    "start" if right else "end",
+                    size,
+                )
+            )
         return out
 
     def epochs(self, most: int, numbers: bool = True) -> list[str]:
@@ -137,21 +193,42 @@ class Axes:
         where = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         style = f'{line.style} stroke-linejoin="round"'
         about = escape(f"{line.name}: {line.values[0]:.4g} to {line.values[-1]:.4g}")
-        return f'<polyline class="{line.kind}" points="{where}" fill="none" {style}><title>{about}</title></polyline>'
+        return (
+            f'<polyline class="{line.kind}" points="{where}" fill="none" '
+            f"{style}><title>{about}</title></polyline>"
+        )
 
     def ends(self, lines: Sequence[Line], named: bool, size: float) -> list[str]:
         """Letters, or letters and names, at the right ends of lines, apart from each other."""
         out, edge = [], self.left + self.width
         order = sorted(lines, key=lambda line: -line.values[-1])
         heights = [self.y(line.values[-1]) for line in order]
-        for line, y, at in zip(order, heights, spread(heights, size, self.top - 4, self.top + self.height + 4), strict=True):
-            out.append(f'<path class="lead" d="M{edge:.1f},{y:.1f} L{edge + 9:.1f},{at:.1f}" stroke="{line.colour}" stroke-width="0.7"/>')
-            out.append(words(f"{line.letter} {line.name}" if named else line.letter, edge + 11, at + 0.33 * size, "end", size=size))
+        for line, y, at in zip(
+            order,
+            heights,
+            spread(heights, size, self.top - 4, self.top + self.height + 4),
+            strict=True,
+        ):
+            out.append(
+                f'<path class="lead" d="M{edge:.1f},{y:.1f} L{edge + 9:.1f},{at:.1f}" '
+                f'stroke="{line.colour}" stroke-width="0.7"/>'
+            )
+            out.append(
+                words(
+                    f"{line.letter} {line.name}" if named else line.letter,
+                    edge + 11,
+                    at + 0.33 * size,
+                    "end",
+                    size=size,
+                )
+            )
         return out
 
 
 def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """Places near those wanted, which rise, that keep their distance from each other: as far as there is room from low to high."""
+    """Places near those wanted, which rise, that keep their distance from each other: as far as
+    there is room from low to high.
+    """
     apart = min(apart, (high - low) / max(len(wanted) - 1, 1))
     blocks: list[tuple[float, int]] = []  # mean of what is wanted by its first place, places
     for want in wanted:
@@ -163,4 +240,7 @@ def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> li
         blocks.append((start, count))
     places = [start + index * apart for start, count in blocks for index in range(count)]
     last = len(places) - 1
-    return [min(max(place, low + index * apart), high - (last - index) * apart) for index, place in enumerate(places)]
+    return [
+        min(max(place, low + index * apart), high - (last - index) * apart)
+        for index, place in enumerate(places)
+    ]

@@ -1,7 +1,9 @@
-"""A trained network as an ONNX file, from normalised images to class scores, with any number of images at a time.
+"""A trained network as an ONNX file, from normalised images to class scores, with any number of
+images at a time.
 
-What onnxruntime computes from the file is compared with torch before the file is kept. The class names, and the mean and deviation that images are normalised
-with, are in its metadata as JSON. The exporter's own notes, which name files of this machine, are taken out.
+What onnxruntime computes from the file is compared with torch before the file is kept. The class
+names, and the mean and deviation that images are normalised with, are in its metadata as JSON. The
+exporter's own notes, which name files of this machine, are taken out.
 """
 
 import json
@@ -32,8 +34,9 @@ _BATCHES = (1, 2, 5)  # images at a time in the comparison
 def write(trained: Trained, path: Path) -> None:
     """Write the network: `images` [N, C, H, W], normalised, to `logits` [N, K]; both float32.
 
-    Raises InputError where a package is missing, or where the exported network cannot be made or computes something else, and InputError or DiskError where the file
-    cannot be written; then nothing is.
+    Raises InputError where a package is missing, or where the exported network cannot be made or
+    computes something else, and InputError or DiskError where the file cannot be written; then
+    nothing is.
     """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
@@ -41,15 +44,25 @@ def write(trained: Trained, path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: cannot write ({'no permission' if path.parent.is_dir() else 'no such folder'})")
+        raise InputError(
+            f"{path}: cannot write "
+            f"({'no permission' if path.parent.is_dir() else 'no such folder'})"
+        )
     state = {name: tensor.detach().cpu() for name, tensor in trained.module.state_dict().items()}
     try:
         content = _exported(trained, state)
         differences = [_difference(trained, state, content, count) for count in _BATCHES]
-    except Exception as error:  # whatever exporter and runtime say of a network that they do not take
-        raise InputError(f"{path}: torch.onnx or onnxruntime failed ({' '.join(str(error).split())[:200]}); nothing was written") from None
+    # whatever exporter and runtime say of a network that they do not take
+    except Exception as error:
+        raise InputError(
+            f"{path}: torch.onnx or onnxruntime failed ({' '.join(str(error).split())[:200]}); "
+            "nothing was written"
+        ) from None
     if not all(difference <= TOLERANCE for difference in differences):  # NaN too
-        raise InputError(f"{path}: onnxruntime's scores differ from torch's by {max(differences):.1e} of their size; nothing was written")
+        raise InputError(
+            f"{path}: onnxruntime's scores differ from torch's by {max(differences):.1e} of their "
+            "size; nothing was written"
+        )
     write_atomically(path, content)
 
 
@@ -72,7 +85,15 @@ def _exported(trained: Trained, state: dict[str, Tensor]) -> bytes:
         assert program is not None
         model: Any = program.model_proto
     graph = model.graph
-    for each in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    for each in (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ):
         each.ClearField("metadata_props")
         each.ClearField("doc_string")
     about = {
@@ -90,8 +111,12 @@ def _exported(trained: Trained, state: dict[str, Tensor]) -> bytes:
 
 @torch.no_grad()
 def _difference(trained: Trained, state: dict[str, Tensor], content: bytes, count: int) -> float:
-    """Largest difference between onnxruntime's and torch's scores of random images, against the largest score."""
-    images = torch.randn(count, *trained.network.inputs, generator=torch.Generator().manual_seed(count))
+    """Largest difference between onnxruntime's and torch's scores of random images, against the
+    largest score.
+    """
+    images = torch.randn(
+        count, *trained.network.inputs, generator=torch.Generator().manual_seed(count)
+    )
     module = Module(trained.network)
     module.load_state_dict(state)
     expected, _ = module.eval()(images)
@@ -101,7 +126,9 @@ def _difference(trained: Trained, state: dict[str, Tensor], content: bytes, coun
     session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     given = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
     if given.shape != expected.shape:
-        raise ValueError(f"scores of shape {list(given.shape)} where torch has {list(expected.shape)}")
+        raise ValueError(
+            f"scores of shape {list(given.shape)} where torch has {list(expected.shape)}"
+        )
     difference, scale = float((given - expected).abs().max()), float(expected.abs().max())
     return difference / (scale or 1.0)
 

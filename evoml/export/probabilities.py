@@ -1,8 +1,11 @@
-"""The architecture probabilities of a search by gradient over its epochs, from events.jsonl: a panel a choice, a line an option, and above them their means by kind of cell.
+"""The architecture probabilities of a search by gradient over its epochs, from events.jsonl: a
+panel a choice, a line an option, and above them their means by kind of cell.
 
-What one looks for is skip connections that take over (Zela et al. 2020, "Understanding and Robustifying Differentiable Architecture Search", arXiv 1909.09656), so theirs is the red, thick line;
-`none` is grey and dotted. Every panel has a scale of its own, since probabilities may stay near uniform to the end and still decide. Lines end in the letter of their option, for
-black and white. Many epochs are drawn as means over equal spans between the first and the last one.
+What one looks for is skip connections that take over (Zela et al. 2020, "Understanding and
+Robustifying Differentiable Architecture Search", arXiv 1909.09656), so theirs is the red, thick
+line; `none` is grey and dotted. Every panel has a scale of its own, since probabilities may stay
+near uniform to the end and still decide. Lines end in the letter of their option, for black and
+white. Many epochs are drawn as means over equal spans between the first and the last one.
 """
 
 from collections.abc import Sequence
@@ -26,19 +29,27 @@ from evoml.export.svg import MARGIN, _printable
 from evoml.phenotypes.network import Group
 from evoml.search.problem import Problem
 
-SPANS, COLUMNS, WIDEST = 100, 5, 8  # points of a line; panels in a row where names do not say which belong together, and at most
-WIDTH, HEIGHT, AXIS, LETTER, GAP = (
-    128.0,
-    96.0,
-    44.0,
-    26.0,
-    34.0,
-)  # of a panel, of the numbers at its left and the letters at its right, and above it
+# points of a line; panels in a row where names do not say which belong together, and at most
+SPANS, COLUMNS, WIDEST = 100, 5, 8
+# of a panel, of the numbers at its left and the letters at its right, and above it
+WIDTH, HEIGHT, AXIS, LETTER, GAP = (128.0, 96.0, 44.0, 26.0, 34.0)
 PITCH = AXIS + WIDTH + LETTER
-MEANS, CURVE, WIDE = 190.0, 120.0, 54.0  # heights of the means' panels and of the training curve, and of the numbers beside both
+# heights of the means' panels and of the training curve, and of the numbers beside both
+MEANS, CURVE, WIDE = 190.0, 120.0, 54.0
 NARROW, SMALL = 780.0, 10.0  # least width of what is drawn, and height of the letters in panels
 SKIP, NONE = ("#e0201b", "#f4745c"), "#8a8a8a"
-COLOURS = ("#1f4e9c", "#4fa9e0", "#1b7837", "#86c440", "#7b3fa0", "#d36fb0", "#e08a00", "#8c510a", "#009e9e", "#111111")
+COLOURS = (
+    "#1f4e9c",
+    "#4fa9e0",
+    "#1b7837",
+    "#86c440",
+    "#7b3fa0",
+    "#d36fb0",
+    "#e08a00",
+    "#8c510a",
+    "#009e9e",
+    "#111111",
+)
 
 
 @dataclass(frozen=True)
@@ -54,9 +65,16 @@ class Epoch:
 
 
 def choices(problem: Problem) -> tuple[Group, ...]:
-    """The groups of a space's supernet, which do not depend on the images, so that no data is read for their names. Raises InputError."""
+    """The groups of a space's supernet, which do not depend on the images, so that no data is read
+    for their names.
+
+    Raises InputError.
+    """
     if not isinstance(problem.space, ArchitectureSpace) or not problem.space.has_supernet:
-        raise InputError(f"space: {problem.config.name('space')}: has no supernet, so no probabilities of its options")
+        raise InputError(
+            f"space: {problem.config.name('space')}: has no supernet, so no probabilities of its "
+            "options"
+        )
     groups: tuple[Group, ...] = problem.space.supernet((3, 32, 32), 10).groups
     return groups
 
@@ -79,8 +97,19 @@ def _read(event: dict[str, Any]) -> Epoch | None:
     if "probabilities" not in event:
         return None
     table = np.array(event["probabilities"], np.float64)
-    epoch = Epoch(int(event["search"]), int(event["epoch"]), int(event["epochs"]), float(event["loss"]), float(event["accuracy"]), table)
-    within = table.ndim == 2 and ((table >= 0) & (table <= 1)).all() and np.isfinite([epoch.loss, epoch.accuracy]).all()
+    epoch = Epoch(
+        int(event["search"]),
+        int(event["epoch"]),
+        int(event["epochs"]),
+        float(event["loss"]),
+        float(event["accuracy"]),
+        table,
+    )
+    within = (
+        table.ndim == 2
+        and ((table >= 0) & (table <= 1)).all()
+        and np.isfinite([epoch.loss, epoch.accuracy]).all()
+    )
     if not within or epoch.search < 0 or not 1 <= epoch.number <= epoch.of:
         raise ValueError("not an epoch")
     return epoch
@@ -90,17 +119,24 @@ def _fits(folder: Path, groups: Sequence[Group], table: np.ndarray) -> None:
     shape = len(groups), max(len(group.options) for group in groups)
     if table.shape != shape:
         raise InputError(
-            f"{folder / EVENTS}: probabilities {table.shape[0]} x {table.shape[1]}; the space in run.toml has {shape[0]} x {shape[1]}"
+            f"{folder / EVENTS}: probabilities {table.shape[0]} x {table.shape[1]}; the space in "
+            f"run.toml has {shape[0]} x {shape[1]}"
         )
 
 
 def means(groups: Sequence[Group], table: np.ndarray) -> dict[str, dict[str, float]]:
-    """Of every kind of cell, the mean probability of every option, over the groups that have it. table: [G, O]."""
+    """Of every kind of cell, the mean probability of every option, over the groups that have it.
+
+    table: [G, O].
+    """
     found: dict[str, dict[str, list[float]]] = {}
     for group, row in zip(groups, table, strict=True):
         for name, value in zip(group.options, row.tolist()):
             found.setdefault(kind(group), {}).setdefault(name, []).append(value)
-    return {cell: {name: sum(values) / len(values) for name, values in options.items()} for cell, options in found.items()}
+    return {
+        cell: {name: sum(values) / len(values) for name, values in options.items()}
+        for cell, options in found.items()
+    }
 
 
 def kind(group: Group) -> str:
@@ -109,7 +145,10 @@ def kind(group: Group) -> str:
 
 
 def derived(problem: Problem, folder: Path, epoch: Epoch) -> np.ndarray:
-    """Which options the search's candidate is made of, or would be after this epoch, [G, O] bool. Raises InputError."""
+    """Which options the search's candidate is made of, or would be after this epoch, [G, O] bool.
+
+    Raises InputError.
+    """
     genotype = _candidate(problem, folder, epoch.search) if epoch.number == epoch.of else None
     if genotype is None:
         genotype = problem.architecture_space.derive(epoch.probabilities)
@@ -118,15 +157,23 @@ def derived(problem: Problem, folder: Path, epoch: Epoch) -> np.ndarray:
 
 
 def _candidate(problem: Problem, folder: Path, id: int) -> Any:
-    """The archived one, which was derived of numbers that were not rounded; None where there is no such row."""
+    """The archived one, which was derived of numbers that were not rounded; None where there is no
+    such row.
+    """
     archive = problem.archive(folder)
     table, _ = archive.table(["id", "event", "genotype"])
     rows = table.filter(pc.and_(pc.equal(table["id"], id), pc.equal(table["event"], "candidate")))
-    return archive.genotype(rows["genotype"].combine_chunks().slice(0, 1), f"{folder}: candidate {id}") if len(rows) else None
+    return (
+        archive.genotype(rows["genotype"].combine_chunks().slice(0, 1), f"{folder}: candidate {id}")
+        if len(rows)
+        else None
+    )
 
 
 def shown(problem: Problem, folder: Path) -> int | None:
-    """The search that is of interest: of a finished run that of the best architecture, else the last one, None."""
+    """The search that is of interest: of a finished run that of the best architecture, else the
+    last one, None.
+    """
     if read_result(folder) is None:
         return None
     best, _ = problem.archive(folder).best(1)
@@ -134,27 +181,40 @@ def shown(problem: Problem, folder: Path) -> int | None:
 
 
 def svg(folder: Path, problem: Problem, title: str, search: int | None = None) -> str:
-    """The probabilities of a search, by default the one that is `shown`, as an SVG picture. Raises InputError for a run without any."""
+    """The probabilities of a search, by default the one that is `shown`, as an SVG picture.
+
+    Raises InputError for a run without any.
+    """
     groups = choices(problem)
     found = epochs(folder, groups, shown(problem, folder) if search is None else search)
     if not found:
-        raise InputError(f"{folder}: no epoch with probabilities has been logged; runs of darts, snas and proxylessnas have them")
+        raise InputError(
+            f"{folder}: no epoch with probabilities has been logged; runs of darts, snas and "
+            "proxylessnas have them"
+        )
     return picture(found, groups, derived(problem, folder, found[-1]), title)
 
 
-# -- drawing -------------------------------------------------------------------------------------------------------------------
+# -- drawing ---------------------------------------------------------------------------------------
 
 
 def picture(found: Sequence[Epoch], groups: Sequence[Group], taken: np.ndarray, title: str) -> str:
-    """At least one epoch, all of one search, as an SVG picture. taken: [G, O] bool, what is derived after the last one."""
+    """At least one epoch, all of one search, as an SVG picture.
+
+    taken: [G, O] bool, what is derived after the last one.
+    """
     times, tables, curves = _spans(found)
     draw = _Drawing(times, _looks(groups))
-    rows = {cell: _rows([*members], groups) for cell, members in groupby(range(len(groups)), lambda at: kind(groups[at]))}
+    rows = {
+        cell: _rows([*members], groups)
+        for cell, members in groupby(range(len(groups)), lambda at: kind(groups[at]))
+    }
     draw.width = max(max(len(row) for several in rows.values() for row in several) * PITCH, NARROW)
     last = found[-1]
     draw.heading(title)
     draw.heading(
-        f"search {last.search}, epoch {last.number} of {last.of}: the supernet's loss {last.loss:.4f}, accuracy {last.accuracy:.4f}",
+        f"search {last.search}, epoch {last.number} of {last.of}: the supernet's loss "
+        f"{last.loss:.4f}, accuracy {last.accuracy:.4f}",
         12.0,
     )
     draw.legend()
@@ -168,7 +228,9 @@ def picture(found: Sequence[Epoch], groups: Sequence[Group], taken: np.ndarray, 
 
 
 def _spans(found: Sequence[Epoch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Epochs [S], probabilities [S, G, O], losses and accuracies [S, 2], as means over spans; the first and the last epoch are spans of their own."""
+    """Epochs [S], probabilities [S, G, O], losses and accuracies [S, 2], as means over spans; the
+    first and the last epoch are spans of their own.
+    """
     count = len(found)
     inner = np.array_split(np.arange(1, count - 1), min(SPANS, count) - 2) if count > 2 else []
     spans = [np.array([0]), *inner, np.array([count - 1])][: min(count, len(inner) + 2)]
@@ -177,16 +239,24 @@ def _spans(found: Sequence[Epoch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.stack([epoch.probabilities for epoch in found]),
         np.array([(epoch.loss, epoch.accuracy) for epoch in found]),
     )
-    times, tables, curves = (np.stack([column[span].mean(0) for span in spans]) for column in columns)
+    times, tables, curves = (
+        np.stack([column[span].mean(0) for span in spans]) for column in columns
+    )
     return times, tables, curves
 
 
 def _rows(members: Sequence[int], groups: Sequence[Group]) -> list[list[int]]:
-    """Edges into the same state side by side, since they compete, and other groups in rows of equal length; no row is longer than WIDEST."""
+    """Edges into the same state side by side, since they compete, and other groups in rows of equal
+    length; no row is longer than WIDEST.
+    """
     if all(">" in groups[at].name for at in members):
-        together = [[*row] for _, row in groupby(members, lambda at: groups[at].name.rpartition(">")[2])]
+        together = [
+            [*row] for _, row in groupby(members, lambda at: groups[at].name.rpartition(">")[2])
+        ]
     else:
-        together = [list(members[start : start + COLUMNS]) for start in range(0, len(members), COLUMNS)]
+        together = [
+            list(members[start : start + COLUMNS]) for start in range(0, len(members), COLUMNS)
+        ]
     return [row[start : start + WIDEST] for row in together for start in range(0, len(row), WIDEST)]
 
 
@@ -194,8 +264,12 @@ def _looks(groups: Sequence[Group]) -> dict[str, Line]:
     """Every option with its letter and colour, as a line without values."""
     out: dict[str, Line] = {}
     skips, others = iter(SKIP), iter(COLOURS)
-    for number, name in enumerate(dict.fromkeys(name for group in groups for name in group.options)):
-        letter = (ascii_lowercase[number // 26 - 1] if number >= 26 else "") + ascii_lowercase[number % 26]
+    for number, name in enumerate(
+        dict.fromkeys(name for group in groups for name in group.options)
+    ):
+        letter = (ascii_lowercase[number // 26 - 1] if number >= 26 else "") + ascii_lowercase[
+            number % 26
+        ]
         nothing = np.zeros(0)
         if name == "none":
             out[name] = Line(name, letter, NONE, nothing, "option", 1.6, "1.5 2.5")
@@ -240,7 +314,10 @@ class _Drawing:
             self.out.append(f'<path class="sample" d="M{x:.1f},{y:.1f} h22" {look.style}/>')
             self.out.append(words(f"{look.letter} {name}", x + 28, self.top, "legend"))
             left += wide
-        note = "Dot, and name above: derived after the last epoch. Grey frame: nothing of it derived. Dotted: all equal."
+        note = (
+            "Dot, and name above: derived after the last epoch. Grey frame: nothing of it derived. "
+            "Dotted: all equal."
+        )
         for line in wrap(note, int(self.width / (ADVANCE * 12))):
             self.top += 18
             self.out.append(words(line, MARGIN, self.top, "note"))
@@ -255,14 +332,21 @@ class _Drawing:
             for place, (cell, values) in enumerate(row):
                 room = self.width / len(row)
                 left = MARGIN + place * room + WIDE
-                axes = Axes.around(left, self.top, room - WIDE - names, MEANS, self.times, values.values())
+                axes = Axes.around(
+                    left, self.top, room - WIDE - names, MEANS, self.times, values.values()
+                )
                 title = f"mean probability in {cell} cells" if cell else "mean probability"
-                self.out += [words(title, left, self.top - 8, "means"), *self._lines(axes, values, True, 12.0)]
+                self.out += [
+                    words(title, left, self.top - 8, "means"),
+                    *self._lines(axes, values, True, 12.0),
+                ]
                 self.out += [axes.frame("black"), *axes.scale(5, 12.0), *axes.epochs(6)]
             self.top += MEANS + 22
 
     def row(self, panels: Sequence[tuple[Group, np.ndarray, np.ndarray]]) -> None:
-        """Panels side by side: of a group its options' probabilities [S, O], and which are derived [O]."""
+        """Panels side by side: of a group its options' probabilities [S, O], and which are derived
+        [O].
+        """
         self.top += GAP
         for place, (group, table, taken) in enumerate(panels):
             left, values = MARGIN + place * PITCH + AXIS, dict(zip(group.options, table.T))
@@ -271,14 +355,39 @@ class _Drawing:
             title, equal = group.name.rpartition(" ")[2], 1 / len(group.options)
             self.out.append(f'<g class="panel"><title>{escape(group.name)}</title>')
             self.out.append(words(title, left, self.top - 6, "group"))
-            self.out += [words(", ".join(chosen), left + WIDTH, self.top - 6, "derived", "end", SMALL, most=WIDTH - 45)] if chosen else []
+            self.out += (
+                [
+                    words(
+                        ", ".join(chosen),
+                        left + WIDTH,
+                        self.top - 6,
+                        "derived",
+                        "end",
+                        SMALL,
+                        most=WIDTH - 45,
+                    )
+                ]
+                if chosen
+                else []
+            )
             self.out += [axes.level(equal)] if axes.low < equal < axes.high else []
             self.out += self._lines(axes, values, False, SMALL)
-            self.out += [f'<circle class="dot" cx="{left + WIDTH:.1f}" cy="{axes.y(values[name][-1]):.1f}" r="3.5"/>' for name in chosen]
-            self.out += [axes.frame("black" if chosen else "#b8b8b8"), *axes.scale(3, SMALL), *axes.epochs(6, numbers=False), "</g>"]
+            self.out += [
+                f'<circle class="dot" cx="{left + WIDTH:.1f}" cy="{axes.y(values[name][-1]):.1f}" '
+                'r="3.5"/>'
+                for name in chosen
+            ]
+            self.out += [
+                axes.frame("black" if chosen else "#b8b8b8"),
+                *axes.scale(3, SMALL),
+                *axes.epochs(6, numbers=False),
+                "</g>",
+            ]
         self.top += HEIGHT
 
-    def _lines(self, axes: Axes, values: dict[str, np.ndarray], named: bool, size: float) -> list[str]:
+    def _lines(
+        self, axes: Axes, values: dict[str, np.ndarray], named: bool, size: float
+    ) -> list[str]:
         """Those of options, skip connections on top of all others and `none` below."""
         lines = [replace(self.looks[name], values=each) for name, each in values.items()]
         order = sorted(lines, key=lambda line: (line.name in SKIPS, line.name != "none"))
@@ -289,13 +398,25 @@ class _Drawing:
         self.section("training of the supernet")
         self.top += GAP - 6
         left, wide = MARGIN + WIDE, self.width - 2 * WIDE
-        looks = (Line("loss", "", "black", curves[:, 0], "loss"), Line("accuracy", "", "#1f4e9c", curves[:, 1], "accuracy", 1.4, "6 3"))
+        looks = (
+            Line("loss", "", "black", curves[:, 0], "loss"),
+            Line("accuracy", "", "#1f4e9c", curves[:, 1], "accuracy", 1.4, "6 3"),
+        )
         for right, line in enumerate(looks):
             axes = Axes.around(left, self.top, wide, CURVE, self.times, [line.values])
             x = left + wide if right else left
             name = words(
-                f"{line.name} (dashed)" if right else line.name, x, self.top - 8, "axis", "end" if right else "start", fill=line.colour
+                f"{line.name} (dashed)" if right else line.name,
+                x,
+                self.top - 8,
+                "axis",
+                "end" if right else "start",
+                fill=line.colour,
             )
             self.out += [axes.line(line), *axes.scale(4, 12.0, bool(right)), name]
-        self.out += [axes.frame("black"), *axes.epochs(10), words("epoch", left + wide / 2, self.top + CURVE + 32, "axis", "middle")]
+        self.out += [
+            axes.frame("black"),
+            *axes.epochs(10),
+            words("epoch", left + wide / 2, self.top + CURVE + 32, "axis", "middle"),
+        ]
         self.top += CURVE + 34

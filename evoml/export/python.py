@@ -1,7 +1,8 @@
 """A program as a Python module that needs only NumPy: what was found, to run and to read.
 
-The instructions stay as they are shown everywhere else; the memory becomes module globals. It computes in float64 and sums in ascending
-order, as the reference interpreter does, to the same bits where there is no noise.
+The instructions stay as they are shown everywhere else; the memory becomes module globals. It
+computes in float64 and sums in ascending order, as the reference interpreter does, to the same bits
+where there is no noise.
 """
 
 import re
@@ -11,8 +12,9 @@ from evoml.phenotypes.instructions import OPS
 from evoml.phenotypes.programs import FUNCTIONS, Memory
 from evoml.spaces._program_text import format_instruction
 
-# Functions of the instructions' text that are not NumPy's by that name, or differ from it. Any other name is imported from NumPy, so an
-# operation made of operators and NumPy's functions needs no row; one that may return a view of its argument does, since v1[...] = writes.
+# Functions of the instructions' text that are not NumPy's by that name, or differ from it. Any
+# other name is imported from NumPy, so an operation made of operators and NumPy's functions needs
+# no row; one that may return a view of its argument does, since v1[...] = writes.
 _HELPERS = {
     "at(x)": "np.minimum(np.int64(np.float32(F) * np.float32(x)), F - 1)",
     "total(x, axis=-1)": "np.add.accumulate(x, axis).take(-1, axis)",
@@ -25,7 +27,8 @@ _HELPERS = {
     "column_norm(a)": "np.sqrt(total(a * a, 0))",
     "row_norm(a)": "np.sqrt(total(a * a))",
     "transpose(a)": "a.T.copy()",
-    "minimum(a, b)": "np.where(a < b, a, b) if np.ndim(a) == 2 else np.where(b < a, b, a)[()]",  # NaN as in C++: not np.minimum
+    # NaN as in C++: not np.minimum
+    "minimum(a, b)": "np.where(a < b, a, b) if np.ndim(a) == 2 else np.where(b < a, b, a)[()]",
     "maximum(a, b)": "np.where(a > b, a, b) if np.ndim(a) == 2 else np.where(a < b, b, a)[()]",
     "mean(a)": "total(np.ravel(a)) / np.size(a)",
     "row_mean(a)": "total(a) / F",
@@ -40,7 +43,10 @@ _HELPERS = {
     "gaussian_vector(mean, deviation)": "RANDOM.normal(mean, deviation, F)",
     "gaussian_matrix(mean, deviation)": "RANDOM.normal(mean, deviation, (F, F))",
 }
-_BY_NAME = {signature.split("(")[0]: f"def {signature}:\n    return {value}\n" for signature, value in _HELPERS.items()}
+_BY_NAME = {
+    signature.split("(")[0]: f"def {signature}:\n    return {value}\n"
+    for signature, value in _HELPERS.items()
+}
 _ZERO = {"s": "np.float64(0.0)", "v": "np.zeros(F)", "m": "np.zeros((F, F))"}
 
 _MODULE = '''\
@@ -96,20 +102,28 @@ def predictions(features):
 
 
 reset()
-'''
+'''  # noqa: E501
 
 
-def source(genotype: Genotype, features: int, classify: bool, memory: Memory, title: str, trained: str = "") -> str:
-    """A module with `reset`, `train` and `prediction`, and setup, predict and learn as they are. `features` is F, the length of a vector.
+def source(
+    genotype: Genotype, features: int, classify: bool, memory: Memory, title: str, trained: str = ""
+) -> str:
+    """A module with `reset`, `train` and `prediction`, and setup, predict and learn as they are.
+    `features` is F, the length of a vector.
 
-    With `classify` s1 becomes a probability before learn and `prediction` is one. The program's addresses must be within `memory`.
-    `trained`: sentences on how evoml trained the program.
+    With `classify` s1 becomes a probability before learn and `prediction` is one. The program's
+    addresses must be within `memory`. `trained`: sentences on how evoml trained the program.
     """
     functions = "\n\n\n".join(_function(name, genotype) for name in FUNCTIONS)
     helpers, imports = _needed(functions + ("\nsigmoid()" if classify else ""))
     counts = {"s": memory.scalars, "v": memory.vectors, "m": memory.matrices}
     used = {"s0", "s1", "v0", *re.findall(r"\b[svm]\d+\b", functions)}
-    addresses = [name for kind, count in counts.items() for name in (f"{kind}{index}" for index in range(count)) if name in used]
+    addresses = [
+        name
+        for kind, count in counts.items()
+        for name in (f"{kind}{index}" for index in range(count))
+        if name in used
+    ]
     return _MODULE.format(
         title="".join(escaped(character) for character in title),
         trained=trained,
@@ -133,19 +147,28 @@ def escaped(character: str) -> str:
 
 
 def _function(name: str, genotype: Genotype) -> str:
-    """One component function. Constants become NumPy's numbers, whose division by zero is infinite and no exception."""
+    """One component function.
+
+    Constants become NumPy's numbers, whose division by zero is infinite and no exception.
+    """
     lines, written = [], set()
     for row in genotype.tables[name]:
         op, line = OPS[row["op"]], format_instruction(row)
         if op.out:
             written.add(f"{op.out}{row['out']}")
-        lines.append(re.sub("= (.*)", r"= np.float64(\1)", line) if op.out == "s" and not op.ins else line)
+        lines.append(
+            re.sub("= (.*)", r"= np.float64(\1)", line) if op.out == "s" and not op.ins else line
+        )
     declared = [f"global {', '.join(sorted(written))}"] if written else []
-    return "\n".join([f"def {name}():", *(f"    {line}" for line in [*declared, *(lines or ["..."])])])
+    return "\n".join(
+        [f"def {name}():", *(f"    {line}" for line in [*declared, *(lines or ["..."])])]
+    )
 
 
 def _needed(text: str) -> tuple[list[str], list[str]]:
-    """The helpers that the text calls, and those that these call, in the table's order; and the names to import from NumPy."""
+    """The helpers that the text calls, and those that these call, in the table's order; and the
+    names to import from NumPy.
+    """
     called: set[str] = set()
     todo = _called(text) - set(FUNCTIONS)
     while todo:
@@ -155,5 +178,7 @@ def _needed(text: str) -> tuple[list[str], list[str]]:
 
 
 def _called(text: str) -> set[str]:
-    """Names that are called, but not as methods or NumPy's attributes, nor where they are defined."""
+    """Names that are called, but not as methods or NumPy's attributes, nor where they are
+    defined.
+    """
     return set(re.findall(r"(?<![.\w])(?<!def )([a-z_]\w*)\(", text))

@@ -1,7 +1,9 @@
-"""The species of a run over its generations, from events.jsonl: sizes stacked, one colour a species, oldest at the bottom, and below them the best fitness.
+"""The species of a run over its generations, from events.jsonl: sizes stacked, one colour a
+species, oldest at the bottom, and below them the best fitness.
 
-The picture that NEAT's users know (Stanley, Miikkulainen 2002, figure 7). Many generations are drawn as means over equal spans, and species beyond the largest `MOST` as one
-grey band, so that the file stays small however long the run was.
+The picture that NEAT's users know (Stanley, Miikkulainen 2002, figure 7). Many generations are
+drawn as means over equal spans, and species beyond the largest `MOST` as one grey band, so that the
+file stays small however long the run was.
 """
 
 from collections import defaultdict
@@ -18,7 +20,8 @@ from evoml.export._plots import colour, page
 from evoml.export.svg import CHARACTER, MARGIN, _printable, _text
 
 SPANS, MOST = 400, 200  # columns of the picture, and species with a colour
-WIDTH, STACK, CURVE, AXIS = 800.0, 340.0, 110.0, 70.0  # of the plots, and of the numbers at their left
+# of the plots, and of the numbers at their left
+WIDTH, STACK, CURVE, AXIS = 800.0, 340.0, 110.0, 70.0
 
 
 @dataclass
@@ -30,11 +33,15 @@ class _Species:
     largest: int = 0
     best: float = float("-inf")
     total: int = 0  # members, over all generations
-    spans: dict[int, int] = field(default_factory=lambda: defaultdict(int))  # members, over the generations of a span
+    # members, over the generations of a span
+    spans: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
 
 def generations(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every generation that a run has logged with its species. Raises InputError where events.jsonl cannot be read."""
+    """Every generation that a run has logged with its species.
+
+    Raises InputError where events.jsonl cannot be read.
+    """
     return events(folder, "generation", _checked)
 
 
@@ -59,8 +66,13 @@ def svg(folder: Path, title: str) -> str:
     count = sum(1 for _ in generations(folder))
     if not count:
         if (folder / EVENTS).is_file() and (folder / EVENTS).read_bytes()[-1:] not in (b"", b"\n"):
-            raise InputError(f"{folder / EVENTS}: damaged: cut off before its first generation was whole")
-        raise InputError(f"{folder}: no generation with species has been archived; runs of the strategy neat have them")
+            raise InputError(
+                f"{folder / EVENTS}: damaged: cut off before its first generation was whole"
+            )
+        raise InputError(
+            f"{folder}: no generation with species has been archived; runs of the strategy neat "
+            "have them"
+        )
     spans = min(count, SPANS)
     species: dict[int, _Species] = defaultdict(_Species)
     best, widths = [float("-inf")] * spans, [0] * spans
@@ -88,10 +100,12 @@ def _finite(value: Any) -> float:
     return float(value) if value is not None and value - value == 0 else float("-inf")
 
 
-# -- drawing -------------------------------------------------------------------------------------------------------------------
+# -- drawing ---------------------------------------------------------------------------------------
 
 
-def _page(title: str, species: dict[int, _Species], best: list[float], widths: list[int], last: int) -> str:
+def _page(
+    title: str, species: dict[int, _Species], best: list[float], widths: list[int], last: int
+) -> str:
     """Title, stack, curve, and what the colours are."""
     width = AXIS + WIDTH + 2 * MARGIN
     out, top = [], MARGIN
@@ -100,13 +114,25 @@ def _page(title: str, species: dict[int, _Species], best: list[float], widths: l
         out.append(_text(line, width / 2, top, 1.25, "title"))
     top += 16
     first = min(each.first for each in species.values())
-    members = max(sum(each.spans.get(at, 0) for each in species.values()) / widths[at] for at in range(len(widths)))
-    out += [_group(top), *_stack(species, widths, members), *_scale(0.0, members, STACK, "members"), "</g>"]
+    members = max(
+        sum(each.spans.get(at, 0) for each in species.values()) / widths[at]
+        for at in range(len(widths))
+    )
+    out += [
+        _group(top),
+        *_stack(species, widths, members),
+        *_scale(0.0, members, STACK, "members"),
+        "</g>",
+    ]
     top += STACK + 28
     out += [_group(top), *_curve(best), *_generations(first, last), "</g>"]
     top += CURVE + 42
     grey = f"; grey: {len(species) - MOST:,} smaller ones" if len(species) > MOST else ""
-    out.append(_text(f"{len(species):,} species, oldest at the bottom{grey}", width / 2, top, 1.0, "legend"))
+    out.append(
+        _text(
+            f"{len(species):,} species, oldest at the bottom{grey}", width / 2, top, 1.0, "legend"
+        )
+    )
     return page(_printable(title), width, top + MARGIN, out)
 
 
@@ -115,15 +141,28 @@ def _group(top: float) -> str:
 
 
 def _stack(species: dict[int, _Species], widths: list[int], members: float) -> list[str]:
-    """A band a species, at its mean size over a span; from nothing to nothing at the spans beside its life."""
+    """A band a species, at its mean size over a span; from nothing to nothing at the spans beside
+    its life.
+    """
     count, scale = len(widths), STACK / members
     coloured = set(sorted(species, key=lambda id: (-species[id].total, id))[:MOST])
     edge = "white" if len(coloured) <= 40 else ""  # edges would cover thin bands
     floor, out = [0.0] * count, []
     for id in sorted(coloured):
         each = species[id]
-        label = f"species {id}: generations {each.first} to {each.last}, at most {each.largest} members, best {each.best:.6g}"
-        out.append(_band({at: size / widths[at] * scale for at, size in each.spans.items()}, floor, colour(id), edge, label))
+        label = (
+            f"species {id}: generations {each.first} to {each.last}, at most {each.largest} "
+            f"members, best {each.best:.6g}"
+        )
+        out.append(
+            _band(
+                {at: size / widths[at] * scale for at, size in each.spans.items()},
+                floor,
+                colour(id),
+                edge,
+                label,
+            )
+        )
     rest: dict[int, float] = defaultdict(float)
     for id in species.keys() - coloured:
         for at, size in species[id].spans.items():
@@ -145,7 +184,10 @@ def _band(heights: dict[int, float], floor: list[float], colour: str, edge: str,
         low, high = ([(0.0, side[0][1]), (WIDTH, side[0][1])] for side in (low, high))
     points = " ".join(f"{x:.0f},{y:.1f}" for x, y in [*low, *high[::-1]])
     style = f'fill="{colour}" stroke="{edge or colour}" stroke-width="0.4"'
-    return f'<polygon class="species" points="{points}" {style}><title>{escape(label)}</title></polygon>'
+    return (
+        f'<polygon class="species" points="{points}" '
+        f"{style}><title>{escape(label)}</title></polygon>"
+    )
 
 
 def _x(at: int, count: int) -> float:
@@ -160,15 +202,24 @@ def _curve(best: list[float]) -> list[str]:
     low, high = min(known.values()), max(known.values())
     if low == high:
         low, high = low - 0.5, high + 0.5
-    points = " ".join(f"{_x(at, len(best)):.0f},{CURVE * (high - value) / (high - low):.1f}" for at, value in known.items())
+    points = " ".join(
+        f"{_x(at, len(best)):.0f},{CURVE * (high - value) / (high - low):.1f}"
+        for at, value in known.items()
+    )
 
-    line = f'<polyline class="best" points="{points}" fill="none" stroke="black" stroke-width="1.5" stroke-linecap="round"/>'
+    line = (
+        f'<polyline class="best" points="{points}" fill="none" stroke="black" stroke-width="1.5" '
+        'stroke-linecap="round"/>'
+    )
     return [line, *_scale(low, high, CURVE, "best fitness")]
 
 
 def _scale(low: float, high: float, height: float, title: str) -> list[str]:
     """A frame, the numbers at its left, and what they are."""
-    out = [f'<rect class="frame" width="{WIDTH:.0f}" height="{height:.0f}" fill="none" stroke="black"/>']
+    out = [
+        f'<rect class="frame" width="{WIDTH:.0f}" height="{height:.0f}" fill="none" '
+        'stroke="black"/>'
+    ]
     for part in (0.0, 0.5, 1.0):
         value = low + part * (high - low)
         label = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

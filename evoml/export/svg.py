@@ -1,8 +1,10 @@
-"""Cells, motifs and programs drawn as layered graphs, a panel a graph: readable in black and white, with no script and no font of its own.
+"""Cells, motifs and programs drawn as layered graphs, a panel a graph: readable in black and white,
+with no script and no font of its own.
 
-Layers after Sugiyama, Tagawa, Toda 1981, "Methods for Visual Understanding of Hierarchical System Structures": longest paths, the order within a layer by
-barycentres. An operation on an edge is a box of its own, and an edge that passes a layer has a place there, so nothing is drawn over text. Edges that close a
-cycle, as between two examples of a program, are dashed and run upwards.
+Layers after Sugiyama, Tagawa, Toda 1981, "Methods for Visual Understanding of Hierarchical System
+Structures": longest paths, the order within a layer by barycentres. An operation on an edge is a
+box of its own, and an edge that passes a layer has a place there, so nothing is drawn over text.
+Edges that close a cycle, as between two examples of a program, are dashed and run upwards.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -16,20 +18,26 @@ import networkx as nx
 
 from evoml.genotypes.schema import Genotype
 
-CHARACTER, HEIGHT = 7.2, 24.0  # width of a character, height of a box; texts are stretched to this width whatever the font
-SIDE, GAP, LINE, MARGIN = 18.0, 34.0, 12.0, 20.0  # between boxes of a layer, between layers, the place of a passing edge, around a panel
-SWEEPS, WIDEST = 24, 2200.0  # passes over the layers; panels are put in rows no wider than this, or than the widest panel
+# width of a character, height of a box; texts are stretched to this width whatever the font
+CHARACTER, HEIGHT = 7.2, 24.0
+# between boxes of a layer, between layers, the place of a passing edge, around a panel
+SIDE, GAP, LINE, MARGIN = 18.0, 34.0, 12.0, 20.0
+# passes over the layers; panels are put in rows no wider than this, or than the widest panel
+SWEEPS, WIDEST = 24, 2200.0
 
 _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" \
 font-family="monospace" font-size="12">
 <defs><marker id="arrow" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0,0.5 L8,4 L0,7.5 z"/></marker></defs>
 <rect class="paper" width="100%" height="100%" fill="white"/>
-"""
+"""  # noqa: E501
 
 
 @dataclass(eq=False)
 class Box:
-    """A node, an operation on an edge, or (without text) the place where an edge passes a layer. `x`, `y`: the centre."""
+    """A node, an operation on an edge, or (without text) the place where an edge passes a layer.
+
+    `x`, `y`: the centre.
+    """
 
     text: str | None
     kind: str  # input, output, node, operation, line
@@ -45,7 +53,9 @@ class Box:
 
 @dataclass(eq=False)
 class Panel:
-    """A laid out graph: boxes and, for every edge, the boxes that it runs through from source to target."""
+    """A laid out graph: boxes and, for every edge, the boxes that it runs through from source to
+    target.
+    """
 
     name: str
     boxes: list[Box]
@@ -56,7 +66,10 @@ class Panel:
 
 
 def svg(space: Any, genotype: Genotype, title: str) -> str:
-    """A genotype as an SVG picture, what `space.graphs` gives side by side. The title may hold any characters."""
+    """A genotype as an SVG picture, what `space.graphs` gives side by side.
+
+    The title may hold any characters.
+    """
     rows = _rows([_panel(name, graph) for name, graph in drawn(space, genotype).items()])
     width = max([sum(panel.width for panel in row) for row in rows] + [20 * CHARACTER])
     lines = wrap(_printable(title), int((width - 2 * MARGIN) / (1.25 * CHARACTER))) or [""]
@@ -72,24 +85,37 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
             left += panel.width
         top += max([panel.height for panel in row], default=0.0)
     return "\n".join(
-        [_HEAD.format(width=width, height=top + MARGIN).rstrip(), f"<title>{escape(_printable(title))}</title>", *out, "</svg>\n"]
+        [
+            _HEAD.format(width=width, height=top + MARGIN).rstrip(),
+            f"<title>{escape(_printable(title))}</title>",
+            *out,
+            "</svg>\n",
+        ]
     )
 
 
 def drawn(space: Any, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
-    """The graphs of a genotype by name, nodes and edges with `label`: the space's `drawings`, or its one `drawing`."""
-    drawings = space.drawings(genotype) if hasattr(space, "drawings") else {"": space.drawing(genotype)}
+    """The graphs of a genotype by name, nodes and edges with `label`: the space's `drawings`, or
+    its one `drawing`.
+    """
+    drawings = (
+        space.drawings(genotype) if hasattr(space, "drawings") else {"": space.drawing(genotype)}
+    )
     return {name: nx.MultiDiGraph(graph) for name, graph in drawings.items()}
 
 
-# -- layout --------------------------------------------------------------------------------------------------------------------
+# -- layout ----------------------------------------------------------------------------------------
 
 
 def _rows(panels: list[Panel]) -> list[list[Panel]]:
     """Side by side, in as few rows as `WIDEST` allows and these as even as can be."""
     narrowest = int(max((panel.width for panel in panels), default=0.0)) + 1
     fewest = _filled(panels, max(WIDEST, narrowest))
-    return next(rows for limit in range(narrowest, int(max(WIDEST, narrowest)) + 1) if len(rows := _filled(panels, limit)) == len(fewest))
+    return next(
+        rows
+        for limit in range(narrowest, int(max(WIDEST, narrowest)) + 1)
+        if len(rows := _filled(panels, limit)) == len(fewest)
+    )
 
 
 def _filled(panels: list[Panel], limit: float) -> list[list[Panel]]:
@@ -122,8 +148,15 @@ def _panel(name: str, graph: nx.MultiDiGraph) -> Panel:
 
 
 def _nodes(graph: nx.MultiDiGraph) -> dict[Hashable, Box]:
-    """A box a node. Where the graph says which nodes are inputs and which is the output, those on no path between them are dead."""
-    inputs, outputs = ([node for node, kind in graph.nodes(data="kind") if kind == wanted] for wanted in ("input", "output"))
+    """A box a node.
+
+    Where the graph says which nodes are inputs and which is the output, those on no path between
+    them are dead.
+    """
+    inputs, outputs = (
+        [node for node, kind in graph.nodes(data="kind") if kind == wanted]
+        for wanted in ("input", "output")
+    )
     live = set(graph)
     if inputs and outputs:
         live = set(inputs).union(*(nx.descendants(graph, node) for node in inputs))
@@ -131,19 +164,33 @@ def _nodes(graph: nx.MultiDiGraph) -> dict[Hashable, Box]:
     out = {}
     for node, data in graph.nodes(data=True):
         kind = data.get("kind") or (
-            "input" if not graph.in_degree(node) else "output" if not graph.out_degree(node) and not outputs else "node"
+            "input"
+            if not graph.in_degree(node)
+            else "output"
+            if not graph.out_degree(node) and not outputs
+            else "node"
         )
-        out[node] = Box(_printable(str(data.get("label", node))), kind, node not in live and kind == "node")
+        out[node] = Box(
+            _printable(str(data.get("label", node))), kind, node not in live and kind == "node"
+        )
     return out
 
 
-def _links(graph: nx.MultiDiGraph, boxes: dict[Hashable, Box]) -> tuple[list[tuple[Box, Box]], list[Box]]:
-    """Pairs of boxes to join; an edge with a label, or back to its node, goes through a box of its own. And those boxes."""
+def _links(
+    graph: nx.MultiDiGraph, boxes: dict[Hashable, Box]
+) -> tuple[list[tuple[Box, Box]], list[Box]]:
+    """Pairs of boxes to join; an edge with a label, or back to its node, goes through a box of its
+    own.
+
+    And those boxes.
+    """
     links, operations = [], []
     for source, target, data in graph.edges(data=True):
         label = data.get("label", data.get("address"))
         if label or source == target:
-            box = Box(_printable(str(label or "")), "operation", boxes[source].dead or boxes[target].dead)
+            box = Box(
+                _printable(str(label or "")), "operation", boxes[source].dead or boxes[target].dead
+            )
             operations.append(box)
             links += [(boxes[source], box), (box, boxes[target])]
         else:
@@ -152,14 +199,24 @@ def _links(graph: nx.MultiDiGraph, boxes: dict[Hashable, Box]) -> tuple[list[tup
 
 
 def _closing(links: Sequence[tuple[Box, Box]], nodes: Iterable[Box]) -> set[int]:
-    """The links to turn round so that no cycle is left: those within a cycle that lead to a node which stands before."""
+    """The links to turn round so that no cycle is left: those within a cycle that lead to a node
+    which stands before.
+    """
     order = {box: float(index) for index, box in enumerate(nodes)}
     order |= {target: order[source] + 0.5 for source, target in links if target not in order}
-    part = {box: index for index, boxes in enumerate(nx.strongly_connected_components(nx.DiGraph(links))) for box in boxes}
-    return {index for index, (a, b) in enumerate(links) if part[a] == part[b] and order[a] >= order[b]}
+    part = {
+        box: index
+        for index, boxes in enumerate(nx.strongly_connected_components(nx.DiGraph(links)))
+        for box in boxes
+    }
+    return {
+        index for index, (a, b) in enumerate(links) if part[a] == part[b] and order[a] >= order[b]
+    }
 
 
-def _layer(links: Sequence[tuple[Box, Box]], nodes: Iterable[Box], operations: Sequence[Box]) -> None:
+def _layer(
+    links: Sequence[tuple[Box, Box]], nodes: Iterable[Box], operations: Sequence[Box]
+) -> None:
     """Longest paths; an operation as near its target as can be, and outputs below everything."""
     graph = nx.DiGraph(links)
     graph.add_nodes_from(nodes)
@@ -175,8 +232,12 @@ def _layer(links: Sequence[tuple[Box, Box]], nodes: Iterable[Box], operations: S
 
 
 def _order(panel: Panel) -> list[list[Box]]:
-    """The boxes of every layer from left to right, after sweeps of barycentres down and up; the order of fewest crossings seen."""
-    layers: list[list[Box]] = [[] for _ in range(max((box.layer for box in panel.boxes), default=-1) + 1)]
+    """The boxes of every layer from left to right, after sweeps of barycentres down and up; the
+    order of fewest crossings seen.
+    """
+    layers: list[list[Box]] = [
+        [] for _ in range(max((box.layer for box in panel.boxes), default=-1) + 1)
+    ]
     for box in panel.boxes:
         layers[box.layer].append(box)
     above, below = _neighbours(panel)
@@ -187,7 +248,10 @@ def _order(panel: Panel) -> list[list[Box]]:
             at = {box: index for index, box in enumerate(before)}
             here = {box: index for index, box in enumerate(layer)}
             scale = (len(before) - 1) / max(len(layer) - 1, 1)
-            weight = {box: _mean([at[each] for each in near.get(box, ())], here[box] * scale) for box in layer}
+            weight = {
+                box: _mean([at[each] for each in near.get(box, ())], here[box] * scale)
+                for box in layer
+            }
             layer.sort(key=lambda box: weight[box])
         if (crossings := _crossings(layers, below)) < fewest:
             best, fewest = [list(layer) for layer in layers], crossings
@@ -222,12 +286,28 @@ def _place(panel: Panel, layers: list[list[Box]]) -> None:
     for layer in layers:
         _spread(layer, [0.0] * len(layer))
     for sweep in range(SWEEPS):
-        near = (above, below)[sweep % 2] if sweep < SWEEPS // 2 else {box: above.get(box, []) + below.get(box, []) for box in panel.boxes}
+        near = (
+            (above, below)[sweep % 2]
+            if sweep < SWEEPS // 2
+            else {box: above.get(box, []) + below.get(box, []) for box in panel.boxes}
+        )
         straight = (
-            {box: _mean([each.x for each in path], 0.0) for path in panel.paths for box in path[1:-1]} if sweep >= SWEEPS // 2 else {}
+            {
+                box: _mean([each.x for each in path], 0.0)
+                for path in panel.paths
+                for box in path[1:-1]
+            }
+            if sweep >= SWEEPS // 2
+            else {}
         )
         for layer in layers if sweep % 2 == 0 else layers[::-1]:
-            _spread(layer, [straight.get(box, _mean([each.x for each in near.get(box, ())], box.x)) for box in layer])
+            _spread(
+                layer,
+                [
+                    straight.get(box, _mean([each.x for each in near.get(box, ())], box.x))
+                    for box in layer
+                ],
+            )
     left = min((box.x - box.width / 2 for box in panel.boxes), default=0.0)
     right = max((box.x + box.width / 2 for box in panel.boxes), default=0.0)
     panel.width = max(right - left, CHARACTER * 1.1 * len(panel.name)) + 2 * MARGIN
@@ -240,19 +320,27 @@ def _place(panel: Panel, layers: list[list[Box]]) -> None:
 
 
 def _spread(layer: list[Box], wanted: list[float]) -> None:
-    """Set x so that the squared distances to what is wanted are least with the boxes in order and apart (isotonic regression)."""
+    """Set x so that the squared distances to what is wanted are least with the boxes in order and
+    apart (isotonic regression).
+    """
     offset, offsets = 0.0, []
     for index, box in enumerate(layer):
         if index:
             before = layer[index - 1]
-            offset += (before.width + box.width) / 2 + (LINE / 2 if before.text is None and box.text is None else SIDE)
+            offset += (before.width + box.width) / 2 + (
+                LINE / 2 if before.text is None and box.text is None else SIDE
+            )
         offsets.append(offset)
     blocks: list[tuple[float, float, int]] = []  # mean, weight, boxes
     for box, want, off in zip(layer, wanted, offsets, strict=True):
         mean, weight, count = want - off, 4.0 if box.text is None else 1.0, 1
         while blocks and blocks[-1][0] > mean:
             other, heavy, many = blocks.pop()
-            mean, weight, count = (mean * weight + other * heavy) / (weight + heavy), weight + heavy, count + many
+            mean, weight, count = (
+                (mean * weight + other * heavy) / (weight + heavy),
+                weight + heavy,
+                count + many,
+            )
         blocks.append((mean, weight, count))
     means = [mean for mean, _, count in blocks for _ in range(count)]
     for box, mean, off in zip(layer, means, offsets, strict=True):
@@ -263,14 +351,20 @@ def _mean(values: Sequence[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
 
-# -- drawing -------------------------------------------------------------------------------------------------------------------
+# -- drawing ---------------------------------------------------------------------------------------
 
 
 def _draw(panel: Panel) -> list[str]:
     out = [_text(panel.name, panel.width / 2, MARGIN + 10, 1.1, "panel")] if panel.name else []
     for index, path in enumerate(panel.paths):
         dead = path[0].dead or path[-1].dead
-        dashes = ' stroke-dasharray="5 3"' if index in panel.dashed else ' stroke-dasharray="1 3"' if dead else ""
+        dashes = (
+            ' stroke-dasharray="5 3"'
+            if index in panel.dashed
+            else ' stroke-dasharray="1 3"'
+            if dead
+            else ""
+        )
         arrow = ' marker-end="url(#arrow)"' if path[-1].kind != "operation" else ""
         out.append(f'<path d="{_route(path)}" fill="none" stroke="black"{dashes}{arrow}/>')
     return out + [line for box in panel.boxes if box.text is not None for line in _box(box)]
@@ -291,14 +385,19 @@ def _route(path: list[Box]) -> str:
 
 
 def _box(box: Box) -> list[str]:
-    """Operations are rectangles, nodes are round, inputs and outputs have a thick border and grey paper."""
+    """Operations are rectangles, nodes are round, inputs and outputs have a thick border and grey
+    paper.
+    """
     ends = box.kind in ("input", "output")
     style = 'fill="#e4e4e4" stroke-width="2"' if ends else 'fill="white"'
     dashes = ' stroke-dasharray="1 3"' if box.dead else ""
     radius = 2 if box.kind == "operation" else HEIGHT / 2
     return [
-        f'<rect class="{box.kind}" x="{box.x - box.width / 2:.1f}" y="{box.y - HEIGHT / 2:.1f}" width="{box.width:.1f}" height="{HEIGHT:.1f}" '
-        f'rx="{radius:g}" stroke="black" {style}{dashes}/>',
+        (
+            f'<rect class="{box.kind}" x="{box.x - box.width / 2:.1f}" '
+            f'y="{box.y - HEIGHT / 2:.1f}" width="{box.width:.1f}" height="{HEIGHT:.1f}" '
+            f'rx="{radius:g}" stroke="black" {style}{dashes}/>'
+        ),
         _text(box.text or "", box.x, box.y + 4, 1.0, "label"),
     ]
 
@@ -306,9 +405,15 @@ def _box(box: Box) -> list[str]:
 def _text(text: str, x: float, y: float, scale: float, kind: str) -> str:
     if not text:
         return ""
-    width, size = CHARACTER * scale * len(text), "" if scale == 1.0 else f' font-size="{12 * scale:g}" font-weight="bold"'
+    width, size = (
+        CHARACTER * scale * len(text),
+        "" if scale == 1.0 else f' font-size="{12 * scale:g}" font-weight="bold"',
+    )
     stretch = f' textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs"'
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="middle"{size}{stretch}>{escape(text)}</text>'
+    return (
+        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" '
+        f'text-anchor="middle"{size}{stretch}>{escape(text)}</text>'
+    )
 
 
 def _printable(text: str) -> str:

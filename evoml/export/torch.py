@@ -1,7 +1,8 @@
-"""A trained network as a folder that needs only torch: `network.py`, straight-line code to read, and `weights.safetensors`.
+"""A trained network as a folder that needs only torch: `network.py`, straight-line code to read,
+and `weights.safetensors`.
 
-What reaches only the auxiliary head is left out, and so is what a `none` layer adds. Sizes are fixed, since the zeros that even out unequal sizes are counted
-when the code is written.
+What reaches only the auxiliary head is left out, and so is what a `none` layer adds. Sizes are
+fixed, since the zeros that even out unequal sizes are counted when the code is written.
 """
 
 from collections.abc import Iterator
@@ -23,9 +24,12 @@ from evoml.search.winner import Trained
 CODE, WEIGHTS = "network.py", "weights.safetensors"
 _MARK = "# evoml export --to torch"  # how a folder of this exporter is known
 _WIDTH = 140
-_A, _B, _S = 1_000_003, 1_000_033, 1_000_037  # channels and stride that stand for any: no layer's numbers
-_INNER = {inner(_B, (1, 4)): "max(1, outputs // 4)", inner(_B, (3, 8)): "max(1, outputs * 3 // 8)"}  # of bottlenecks
-_EXPANDED = {inner(_A, (times, 1)): f"{times} * inputs" for times in (3, 6)}  # of inverted bottlenecks
+# channels and stride that stand for any: no layer's numbers
+_A, _B, _S = 1_000_003, 1_000_033, 1_000_037
+# of bottlenecks
+_INNER = {inner(_B, (1, 4)): "max(1, outputs // 4)", inner(_B, (3, 8)): "max(1, outputs * 3 // 8)"}
+# of inverted bottlenecks
+_EXPANDED = {inner(_A, (times, 1)): f"{times} * inputs" for times in (3, 6)}
 _NAMES = {_A: "inputs", _B: "outputs", _S: "stride"} | _INNER | _EXPANDED
 
 _MODULE = Template('''\
@@ -122,7 +126,7 @@ def read_weights(path):
 @cache
 def _loaded():
     return load()
-''')
+''')  # noqa: E501
 
 _REDUCTION = '''\
 class FactorisedReduction(nn.Module):
@@ -137,7 +141,7 @@ class FactorisedReduction(nn.Module):
         half = len(self.weight) // 2
         shifted = functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
         parts = [(x, self.weight[:half]), (shifted, self.weight[half:])]
-        return torch.cat([functional.conv2d(given, weight, stride=self.stride) for given, weight in parts if len(weight)], 1)'''
+        return torch.cat([functional.conv2d(given, weight, stride=self.stride) for given, weight in parts if len(weight)], 1)'''  # noqa: E501
 
 _PADDED = '''\
 def padded(x, right, bottom):
@@ -146,19 +150,27 @@ def padded(x, right, bottom):
 
 
 def write(trained: Trained, folder: Path, title: str) -> list[Path]:
-    """Write the network's code and weights into a folder, made if needed; the files. The title may hold any characters.
+    """Write the network's code and weights into a folder, made if needed; the files. The title may
+    hold any characters.
 
-    Raises InputError for a folder with anything else in it, and InputError or DiskError where it cannot be written.
+    Raises InputError for a folder with anything else in it, and InputError or DiskError where it
+    cannot be written.
     """
     claim(folder)
-    files = {folder / CODE: source(trained, title).encode(), folder / WEIGHTS: save(weights(trained))}
+    files = {
+        folder / CODE: source(trained, title).encode(),
+        folder / WEIGHTS: save(weights(trained)),
+    }
     for path, content in files.items():
         write_atomically(path, content)
     return list(files)
 
 
 def claim(folder: Path) -> None:
-    """Make the folder, unless it is empty or of this exporter. Raises InputError and DiskError, as `write` does."""
+    """Make the folder, unless it is empty or of this exporter.
+
+    Raises InputError and DiskError, as `write` does.
+    """
     try:
         _claim(folder)
     except OSError as error:
@@ -167,21 +179,35 @@ def claim(folder: Path) -> None:
 
 def _claim(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; name a folder, which will hold {CODE} and {WEIGHTS}")
+        raise InputError(
+            f"{folder}: is a file; name a folder, which will hold {CODE} and {WEIGHTS}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     found = {path.name for path in folder.iterdir()} - {"__pycache__"}
     code = folder / CODE
-    if found and not (found <= {CODE, WEIGHTS} and code.is_file() and code.read_bytes().startswith(_MARK.encode() + b"\n")):
-        raise InputError(f"{folder}: holds other files; name a new or an empty folder, or one of an earlier export")
+    if found and not (
+        found <= {CODE, WEIGHTS}
+        and code.is_file()
+        and code.read_bytes().startswith(_MARK.encode() + b"\n")
+    ):
+        raise InputError(
+            f"{folder}: holds other files; name a new or an empty folder, or one of an earlier "
+            "export"
+        )
 
 
 def weights(trained: Trained) -> dict[str, Tensor]:
-    """The tensors of the network by the names that the code gives them, without the auxiliary head's."""
+    """The tensors of the network by the names that the code gives them, without the auxiliary
+    head's.
+    """
     state, out = trained.module.state_dict(), {}
-    prefixes = {"linear.": "linear."} | {layer.prefix: f"{layer.name}." for layer in _Code(trained.network).layers}
+    prefixes = {"linear.": "linear."} | {
+        layer.prefix: f"{layer.name}." for layer in _Code(trained.network).layers
+    }
     for name, tensor in state.items():
         old = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
-        if old is not None and not name.endswith("num_batches_tracked"):  # which matters in training alone
+        # which matters in training alone
+        if old is not None and not name.endswith("num_batches_tracked"):
             out[prefixes[old] + name[len(old) :]] = tensor.detach().cpu().contiguous()
     return out
 
@@ -190,8 +216,9 @@ def source(trained: Trained, title: str) -> str:
     """The module `network.py`."""
     code, (channels, height, width) = _Code(trained.network), trained.network.inputs
     shapes = ([f"[N, {height}, {width}]"] if channels == 1 else []) + [
-        f"[N, {height}, {width}, {channels}]", f"[N, {channels}, {height}, {width}]",
-    ]  # fmt: skip
+        f"[N, {height}, {width}, {channels}]",
+        f"[N, {channels}, {height}, {width}]",
+    ]
     names = ['"' + "".join(map(escaped, name)) + '"' for name in trained.classes]
     return _MODULE.substitute(
         mark=_MARK,
@@ -204,7 +231,9 @@ def source(trained: Trained, title: str) -> str:
         classes=len(names),
         names=_listed(names),
         coded=trained.pixels_are_bytes,
-        pixels="bytes, or floats in 0..1" if trained.pixels_are_bytes else "numbers on the scale of the images that it was trained on",
+        pixels="bytes, or floats in 0..1"
+        if trained.pixels_are_bytes
+        else "numbers on the scale of the images that it was trained on",
         mean=[float(value) for value in trained.mean],
         deviation=[float(value) for value in trained.deviation],
         weights=WEIGHTS,
@@ -217,12 +246,18 @@ def source(trained: Trained, title: str) -> str:
 def _scores(trained: Trained) -> str:
     network, scores = trained.network, trained.scores
     accuracy = (
-        f"Accuracy {scores['test_accuracy']:.4f} on test images that neither search nor training saw. " if "test_accuracy" in scores else ""
+        f"Accuracy {scores['test_accuracy']:.4f} on test images that neither search nor training "
+        "saw. "
+        if "test_accuracy" in scores
+        else ""
     )
-    return f"{accuracy}{network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds an image."
+    return (
+        f"{accuracy}{network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds an "
+        "image."
+    )
 
 
-# -- from a table of edges to lines --------------------------------------------------------------------------------------------
+# -- from a table of edges to lines ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -238,7 +273,10 @@ class _Layer:
 
 
 class _Code:
-    """A network's lines. Only what reaches the class scores is written: a name that nothing reads is an error to linters."""
+    """A network's lines.
+
+    Only what reaches the class scores is written: a name that nothing reads is an error to linters.
+    """
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -250,10 +288,16 @@ class _Code:
         return list(self._layers.values())
 
     def _alive(self) -> list[int]:
-        """Nodes that the output depends on, but through layers that give zeros whatever they read; in order."""
+        """Nodes that the output depends on, but through layers that give zeros whatever they read;
+        in order.
+        """
         alive, todo = {self.network.output}, [self.network.output]
         while todo:
-            read = {edge.source for edge in self.network.nodes[todo.pop()].edges if self._kind(edge) != "zero"} - alive
+            read = {
+                edge.source
+                for edge in self.network.nodes[todo.pop()].edges
+                if self._kind(edge) != "zero"
+            } - alive
             alive |= read
             todo += read
         return sorted(alive - {0})
@@ -264,7 +308,9 @@ class _Code:
     def _kind(self, edge: Edge) -> str:
         """id, zero or cut for what is written without a module; else a layer."""
         steps = self._steps(edge)
-        return steps[0].kind if len(steps) == 1 and steps[0].kind in ("id", "zero", "cut") else "layer"
+        return (
+            steps[0].kind if len(steps) == 1 and steps[0].kind in ("id", "zero", "cut") else "layer"
+        )
 
     def _modules(self) -> Iterator[tuple[int, int, _Layer]]:
         for number in self.alive:
@@ -283,7 +329,11 @@ class _Code:
         functions = {layer.function: layer.steps for layer in self.layers}
         reduces = any(step.kind == "fr" for steps in functions.values() for step in steps)
         pads = any("padded(" in line for line in self.forward())
-        return [*[_REDUCTION] * reduces, *[_PADDED] * pads, *(_function(name, functions[name]) for name in sorted(functions))]
+        return [
+            *[_REDUCTION] * reduces,
+            *[_PADDED] * pads,
+            *(_function(name, functions[name]) for name in sorted(functions)),
+        ]
 
     def definitions(self) -> Iterator[str]:
         """The lines that make the layers."""
@@ -293,25 +343,44 @@ class _Code:
                 yield heading
             for layer in layers:
                 read = f"node {layer.source}" if layer.source else "the images"
-                yield f"self.{layer.name} = {layer.function}({', '.join(map(str, layer.arguments))})  # reads {read}"
-        yield f"self.linear = nn.Linear({self.network.sizes[self.network.output][0]}, {self.network.classes})"
+                yield (
+                    f"self.{layer.name} = "
+                    f"{layer.function}({', '.join(map(str, layer.arguments))})  # reads {read}"
+                )
+        yield (
+            f"self.linear = nn.Linear({self.network.sizes[self.network.output][0]}, "
+            f"{self.network.classes})"
+        )
 
     def forward(self) -> Iterator[str]:
         """The lines that compute the class scores."""
         for heading, number in self._sections():
             if heading:
                 yield heading
-            node, size = self.network.nodes[number], " x ".join(map(str, self.network.sizes[number]))
+            node, size = (
+                self.network.nodes[number],
+                " x ".join(map(str, self.network.sizes[number])),
+            )
             adds = node.merge == "add"
-            places = [place for place, edge in enumerate(node.edges) if not adds or self._kind(edge) != "zero"] or [0]
+            places = [
+                place
+                for place, edge in enumerate(node.edges)
+                if not adds or self._kind(edge) != "zero"
+            ] or [0]
             parts = [self._part(number, place) for place in places]
-            yield from f"node{number} = {_added(parts) if adds else f'torch.cat({_listed(parts)}, 1)'}  # {size}".split("\n")
+            yield from (
+                f"node{number} = {_added(parts) if adds else f'torch.cat({_listed(parts)}, 1)'}  # "
+                f"{size}"
+            ).split("\n")
         output = f"node{self.network.output}" if self.network.output else "images"
         yield f"return self.linear(functional.relu({output}).mean((2, 3)))"
 
     def _part(self, number: int, place: int) -> str:
         """What an edge gives to its node."""
-        edge, (_, height, width) = self.network.nodes[number].edges[place], self.network.sizes[number]
+        edge, (_, height, width) = (
+            self.network.nodes[number].edges[place],
+            self.network.sizes[number],
+        )
         given, kind = f"node{edge.source}" if edge.source else "images", self._kind(edge)
         if kind == "zero":
             return f"images.new_zeros(images.shape[0], {edge.channels}, {height}, {width})"
@@ -322,48 +391,77 @@ class _Code:
         high, wide = self.network.sizes[edge.source][1:]
         for step in self._steps(edge):
             high, wide = step.after(high, wide)
-        return given if (high, wide) == (height, width) else f"padded({given}, {width - wide}, {height - high})"
+        return (
+            given
+            if (high, wide) == (height, width)
+            else f"padded({given}, {width - wide}, {height - high})"
+        )
 
     def _sections(self) -> Iterator[tuple[str, int]]:
-        """Nodes, with a heading where another cell begins; without cells, where the size changes."""
+        """Nodes, with a heading where another cell begins; without cells, where the size
+        changes.
+        """
         last = ""
         for number in self.alive:
             height, width = self.network.sizes[number][1:]
-            text = self._cells.get(number, "") or ("" if self._cells else f"{height} x {width} pixels")
+            text = self._cells.get(number, "") or (
+                "" if self._cells else f"{height} x {width} pixels"
+            )
             yield (f"# {text}" if text not in ("", last) else ""), number
             last = text or last
 
     @cached_property
     def _cells(self) -> dict[int, str]:
-        """A name for every node's cell, from how deep drop path says that it is: a node between cells belongs to what reads it, or to what it reads."""
-        depths = [max((edge.depth for edge in node.edges), default=0.0) for node in self.network.nodes]
+        """A name for every node's cell, from how deep drop path says that it is: a node between
+        cells belongs to what reads it, or to what it reads.
+        """
+        depths = [
+            max((edge.depth for edge in node.edges), default=0.0) for node in self.network.nodes
+        ]
         order = [0.0, *sorted(set(depths) - {0.0})]
         own = [order.index(depth) for depth in depths]
         cells = list(own)
         for number in self.alive:
             readers = [
-                own[reader] for reader in self.alive if own[reader] and number in {edge.source for edge in self.network.nodes[reader].edges}
+                own[reader]
+                for reader in self.alive
+                if own[reader]
+                and number in {edge.source for edge in self.network.nodes[reader].edges}
             ]
             if not own[number]:
                 cells[number] = (
-                    min(readers) if readers else max((cells[edge.source] for edge in self.network.nodes[number].edges), default=0)
+                    min(readers)
+                    if readers
+                    else max(
+                        (cells[edge.source] for edge in self.network.nodes[number].edges), default=0
+                    )
                 )
         return (
-            {number: f"cell {cells[number]} of {len(order) - 1}" if cells[number] else "stem" for number in self.alive}
+            {
+                number: f"cell {cells[number]} of {len(order) - 1}" if cells[number] else "stem"
+                for number in self.alive
+            }
             if len(order) > 1
             else {}
         )
 
 
 def _general(edge: Edge, channels: int) -> tuple[str, tuple[Primitive, ...], tuple[int, ...]]:
-    """A layer's function: its name, its steps for any numbers, and this edge's numbers in the order of the parameters."""
+    """A layer's function: its name, its steps for any numbers, and this edge's numbers in the order
+    of the parameters.
+    """
     row = LAYERS[edge.layer]
     changed = channels != edge.channels or (edge.stride > 1 and row.text == "id")
     try:
         steps = primitives(edge.layer, _A, _A if row.reduced and not changed else _B, _S)
     except ValueError:
         steps = primitives(edge.layer, _A, _A, _S)
-    values = {"inputs": channels, "channels": channels, "outputs": edge.channels, "stride": edge.stride}
+    values = {
+        "inputs": channels,
+        "channels": channels,
+        "outputs": edge.channels,
+        "stride": edge.stride,
+    }
     arguments = tuple(values[name] for name in _parameters(steps))
     if "stride" in _parameters(steps) and edge.stride == 1:
         arguments = arguments[:-1]
@@ -371,8 +469,15 @@ def _general(edge: Edge, channels: int) -> tuple[str, tuple[Primitive, ...], tup
 
 
 def _parameters(steps: tuple[Primitive, ...]) -> list[str]:
-    """inputs and outputs, channels where these are the same, none where no step has to know; and the stride where a step has one."""
-    known = {number for step in steps if step.kind in ("bn", "conv", "dw", "fr") for number in (step.inputs, step.outputs)}
+    """inputs and outputs, channels where these are the same, none where no step has to know; and
+    the stride where a step has one.
+    """
+    known = {
+        number
+        for step in steps
+        if step.kind in ("bn", "conv", "dw", "fr")
+        for number in (step.inputs, step.outputs)
+    }
     channels = ["inputs", "outputs"] if _B in known else ["channels"] if known else []
     return channels + ["stride"] * any(_S in step.stride for step in steps)
 
@@ -382,22 +487,35 @@ def _function(name: str, steps: tuple[Primitive, ...]) -> str:
     parameters = _parameters(steps)
     names = _NAMES | ({} if "outputs" in parameters else {_A: "channels"})
     made = [_step(step, names) for step in steps]
-    signature = ", ".join("stride=1" if parameter == "stride" else parameter for parameter in parameters)
-    body = made[0] if len(made) == 1 else "nn.Sequential(\n" + "".join(f"        {line},\n" for line in made) + "    )"
+    signature = ", ".join(
+        "stride=1" if parameter == "stride" else parameter for parameter in parameters
+    )
+    body = (
+        made[0]
+        if len(made) == 1
+        else "nn.Sequential(\n" + "".join(f"        {line},\n" for line in made) + "    )"
+    )
     return f"def {name}({signature}):\n    return {body}"
 
 
 def _step(step: Primitive, names: dict[int, str]) -> str:
     """The call that makes a step's module, as `reference.layer` makes it."""
-    inputs, outputs = names.get(step.inputs, str(step.inputs)), names.get(step.outputs, str(step.outputs))
+    inputs, outputs = (
+        names.get(step.inputs, str(step.inputs)),
+        names.get(step.outputs, str(step.outputs)),
+    )
     stride = _pair((names.get(step.stride[0], "1"), names.get(step.stride[1], "1")))
     window = [_pair(step.kernel), stride] + [f"padding={_pair(step.padding)}"] * any(step.padding)
     if step.kind in ("conv", "dw"):
         given = [inputs, outputs, *(window if stride != "1" else [window[0], *window[2:]])]
-        given += [f"dilation={step.dilation}"] * (step.dilation > 1) + [f"groups={inputs}"] * (step.kind == "dw")
+        given += [f"dilation={step.dilation}"] * (step.dilation > 1) + [f"groups={inputs}"] * (
+            step.kind == "dw"
+        )
         return f"nn.Conv2d({', '.join([*given, 'bias=False'])})"
     if step.kind in ("max", "avg"):
-        window += ["ceil_mode=True"] * (step.overhangs) + ["count_include_pad=False"] * (step.kind == "avg")
+        window += ["ceil_mode=True"] * (step.overhangs) + ["count_include_pad=False"] * (
+            step.kind == "avg"
+        )
         return f"nn.{step.kind.capitalize()}Pool2d({', '.join(window)})"
     return {
         "relu": "nn.ReLU()",
@@ -421,4 +539,8 @@ def _added(parts: list[str]) -> str:
 def _listed(parts: list[str]) -> str:
     """A list, on one line where there is room."""
     line = f"[{', '.join(parts)}]"
-    return line if len(line) + 50 <= _WIDTH else "[\n" + "".join(f"    {part},\n" for part in parts) + "]"
+    return (
+        line
+        if len(line) + 50 <= _WIDTH
+        else "[\n" + "".join(f"    {part},\n" for part in parts) + "]"
+    )

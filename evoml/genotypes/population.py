@@ -1,7 +1,8 @@
 """Populations: many genotypes as one struct of arrays, and the individual that DEAP's tools see.
 
-A gene table of P genotypes is padded to a common number of rows `[P, R]` beside `sizes`, not packed with offsets: an individual can then
-be replaced in place, which is what aging evolution does with every child. Parquet gets `list<struct>` all the same.
+A gene table of P genotypes is padded to a common number of rows `[P, R]` beside `sizes`, not packed
+with offsets: an individual can then be replaced in place, which is what aging evolution does with
+every child. Parquet gets `list<struct>` all the same.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,14 +15,17 @@ from deap import base
 
 from evoml.genotypes.schema import Genotype, Schema
 
-# How an evaluation ended: `diverged` is a fitness of zero, no task survived; `over_budget` was too costly to be run.
+# How an evaluation ended: `diverged` is a fitness of zero, no task survived; `over_budget` was too
+# costly to be run.
 STATUS = ("pending", "ok", "diverged", "timed_out", "crashed", "over_budget")
 PENDING, OK, DIVERGED, TIMED_OUT, CRASHED, OVER_BUDGET = range(len(STATUS))
 
 
 @cache
 def fitness_class(weights: tuple[float, ...] = (1.0,)) -> type[base.Fitness]:
-    """DEAP's fitness with these weights; NaN is refused, since in DEAP it would win every tournament."""
+    """DEAP's fitness with these weights; NaN is refused, since in DEAP it would win every
+    tournament.
+    """
 
     class Fitness(base.Fitness):
         def setValues(self, values: Sequence[float]) -> None:
@@ -39,9 +43,19 @@ def fitness_class(weights: tuple[float, ...] = (1.0,)) -> type[base.Fitness]:
 
 
 class Individual:
-    """A candidate as DEAP sees it: a genotype with a fitness, an identity and a birth. Mutation replaces `genotype`, which is immutable."""
+    """A candidate as DEAP sees it: a genotype with a fitness, an identity and a birth.
 
-    def __init__(self, genotype: Genotype, fitness: base.Fitness, id: int = -1, birth: int = -1, parents: tuple[int, ...] = ()) -> None:
+    Mutation replaces `genotype`, which is immutable.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        fitness: base.Fitness,
+        id: int = -1,
+        birth: int = -1,
+        parents: tuple[int, ...] = (),
+    ) -> None:
         self.genotype = genotype
         self.fitness = fitness
         self.id = id
@@ -61,20 +75,35 @@ class Individual:
         return hash(self.genotype)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Individual":
-        clone = type(self)(self.genotype, deepcopy(self.fitness, memo), self.id, self.birth, self.parents)
+        clone = type(self)(
+            self.genotype, deepcopy(self.fitness, memo), self.id, self.birth, self.parents
+        )
         clone._status = self._status
         return clone
 
 
 class Population(Sequence[Individual]):
-    """P genotypes of one schema. Every array has P as its first axis; `put` writes in place, everything else copies."""
+    """P genotypes of one schema.
 
-    def __init__(self, schema: Schema, size: int, capacity: Sequence[int] | None = None, weights: tuple[float, ...] = (1.0,)) -> None:
+    Every array has P as its first axis; `put` writes in place, everything else copies.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        size: int,
+        capacity: Sequence[int] | None = None,
+        weights: tuple[float, ...] = (1.0,),
+    ) -> None:
         """`capacity`: rows reserved a table, default each table's maximum."""
         self.schema = schema
         self.weights = weights
         rows = [table.most for table in schema.tables] if capacity is None else capacity
-        self.tables = tuple(np.zeros((size, count), table.dtype) for table, count in zip(schema.tables, rows, strict=True))  # [P, R] each
+        # [P, R] each
+        self.tables = tuple(
+            np.zeros((size, count), table.dtype)
+            for table, count in zip(schema.tables, rows, strict=True)
+        )
         self.sizes = np.zeros((size, len(schema.tables)), np.int64)  # [P, tables]
         self.fitness = np.full((size, len(weights)), np.nan)  # [P, O]
         self.ids = np.full(size, -1, np.int64)
@@ -83,11 +112,16 @@ class Population(Sequence[Individual]):
         self.status = np.zeros(size, np.uint8)
 
     @classmethod
-    def of(cls, schema: Schema, genotypes: Iterable[Genotype], weights: tuple[float, ...] = (1.0,)) -> "Population":
+    def of(
+        cls, schema: Schema, genotypes: Iterable[Genotype], weights: tuple[float, ...] = (1.0,)
+    ) -> "Population":
         """A population of these genotypes, not evaluated."""
         members = list(genotypes)
         capacity = [max((len(g.tables[t.name]) for g in members), default=0) for t in schema.tables]
-        capacity = [max(c, t.most) if t.most < 1_000_000 else c for c, t in zip(capacity, schema.tables, strict=True)]
+        capacity = [
+            max(c, t.most) if t.most < 1_000_000 else c
+            for c, t in zip(capacity, schema.tables, strict=True)
+        ]
         out = cls(schema, len(members), capacity, weights)
         for index, genotype in enumerate(members):
             for column, table in enumerate(schema.tables):
@@ -97,7 +131,15 @@ class Population(Sequence[Individual]):
         return out
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        return (*self.tables, self.sizes, self.fitness, self.ids, self.birth, self.parents, self.status)
+        return (
+            *self.tables,
+            self.sizes,
+            self.fitness,
+            self.ids,
+            self.birth,
+            self.parents,
+            self.status,
+        )
 
     def put(self, at: np.ndarray, others: "Population") -> None:
         """Replace the members `at` by `others`, in order."""
@@ -110,8 +152,16 @@ class Population(Sequence[Individual]):
         out = Population.__new__(Population)
         out.schema, out.weights = self.schema, self.weights
         out.tables = tuple(_taken(table, indices) for table in self.tables)
-        out.sizes, out.fitness, out.ids = self.sizes[indices], self.fitness[indices], self.ids[indices]
-        out.birth, out.parents, out.status = self.birth[indices], self.parents[indices], self.status[indices]
+        out.sizes, out.fitness, out.ids = (
+            self.sizes[indices],
+            self.fitness[indices],
+            self.ids[indices],
+        )
+        out.birth, out.parents, out.status = (
+            self.birth[indices],
+            self.parents[indices],
+            self.status[indices],
+        )
         return out
 
     @classmethod
@@ -119,14 +169,21 @@ class Population(Sequence[Individual]):
         """Populations one after the other, at least one, of the same schema and objectives."""
         if len(parts) == 1:
             return parts[0].take(slice(None))
-        capacity = [max(tables) for tables in zip(*([table.shape[1] for table in part.tables] for part in parts), strict=True)]
+        capacity = [
+            max(tables)
+            for tables in zip(
+                *([table.shape[1] for table in part.tables] for part in parts), strict=True
+            )
+        ]
         out = cls(parts[0].schema, sum(map(len, parts)), capacity, parts[0].weights)
         start = 0
         for part in parts:
             span = slice(start, start + len(part))
             for mine, theirs in zip(out.tables, part.tables, strict=True):
                 mine[span, : theirs.shape[1]] = theirs
-            for mine, theirs in zip(out._arrays()[len(out.tables) :], part._arrays()[len(out.tables) :], strict=True):
+            for mine, theirs in zip(
+                out._arrays()[len(out.tables) :], part._arrays()[len(out.tables) :], strict=True
+            ):
                 mine[span] = theirs
             start += len(part)
         return out
@@ -137,7 +194,9 @@ class Population(Sequence[Individual]):
             self.schema,
             {
                 table.name: rows[index, : self.sizes[index, column]]
-                for column, (table, rows) in enumerate(zip(self.schema.tables, self.tables, strict=True))
+                for column, (table, rows) in enumerate(
+                    zip(self.schema.tables, self.tables, strict=True)
+                )
             },
         )
 
@@ -147,7 +206,9 @@ class Population(Sequence[Individual]):
         if self.status[index] != PENDING:
             fitness.values = tuple(self.fitness[index])
         parents = tuple(int(parent) for parent in self.parents[index] if parent >= 0)
-        out = Individual(self.genotype(index), fitness, int(self.ids[index]), int(self.birth[index]), parents)
+        out = Individual(
+            self.genotype(index), fitness, int(self.ids[index]), int(self.birth[index]), parents
+        )
         out._status = int(self.status[index])
         return out
 
@@ -183,33 +244,51 @@ class Population(Sequence[Individual]):
     def state(self) -> dict[str, np.ndarray]:
         """Every array by name, for a checkpoint; structured rows as bytes."""
         arrays = {
-            f"table{i}": table.view(np.uint8).reshape(len(self), table.shape[1] * table.dtype.itemsize)
+            f"table{i}": table.view(np.uint8).reshape(
+                len(self), table.shape[1] * table.dtype.itemsize
+            )
             for i, table in enumerate(self.tables)
         }
         rest = ("sizes", "fitness", "ids", "birth", "parents", "status")
         return arrays | {name: getattr(self, name) for name in rest}
 
     @classmethod
-    def from_state(cls, schema: Schema, state: dict[str, np.ndarray], weights: tuple[float, ...] = (1.0,)) -> "Population":
+    def from_state(
+        cls, schema: Schema, state: dict[str, np.ndarray], weights: tuple[float, ...] = (1.0,)
+    ) -> "Population":
         """The population whose `state` this is."""
-        capacity = [state[f"table{i}"].shape[1] // table.dtype.itemsize for i, table in enumerate(schema.tables)]
+        capacity = [
+            state[f"table{i}"].shape[1] // table.dtype.itemsize
+            for i, table in enumerate(schema.tables)
+        ]
         out = cls(schema, len(state["ids"]), capacity, weights)
         out.load(state)
         return out
 
     def load(self, state: dict[str, np.ndarray]) -> None:
-        """Take over the arrays of `state`, made by a population of the same shape. Raises ValueError for anything else."""
+        """Take over the arrays of `state`, made by a population of the same shape.
+
+        Raises ValueError for anything else.
+        """
         for name, mine in self.state().items():
             theirs = state[name]
-            if not isinstance(theirs, np.ndarray) or theirs.shape != mine.shape or theirs.dtype != mine.dtype:
+            if (
+                not isinstance(theirs, np.ndarray)
+                or theirs.shape != mine.shape
+                or theirs.dtype != mine.dtype
+            ):
                 raise ValueError(f"{name} is not {mine.dtype}{list(mine.shape)}")
             mine[...] = theirs
         limits = [table.shape[1] for table in self.tables]
         if len(self) and ((self.sizes < 0) | (self.sizes > limits)).any():
             raise ValueError("sizes beyond the rows")
-        if (self.status >= len(STATUS)).any() or np.isnan(self.fitness[self.status != PENDING]).any():
+        if (self.status >= len(STATUS)).any() or np.isnan(
+            self.fitness[self.status != PENDING]
+        ).any():
             raise ValueError("a fitness without a status")
-        doubtful = np.flatnonzero(self.sizes.any(1) & ~self.schema.valid_mask(self.tables, self.sizes))
+        doubtful = np.flatnonzero(
+            self.sizes.any(1) & ~self.schema.valid_mask(self.tables, self.sizes)
+        )
         for index in doubtful.tolist():
             violation = self.schema.violation(self.genotype(index))
             if violation:
@@ -217,7 +296,9 @@ class Population(Sequence[Individual]):
 
 
 def _taken(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """The rows `indices` of a gene table [P, R], as bytes: NumPy copies structured rows field by field."""
+    """The rows `indices` of a gene table [P, R], as bytes: NumPy copies structured rows field by
+    field.
+    """
     if not table.size:
         return np.zeros((len(indices), table.shape[1]), table.dtype)
     rows = np.ascontiguousarray(table).view(np.uint8).reshape(len(table), -1)[indices]

@@ -1,13 +1,18 @@
-"""The genotype layer: declared schemas from which sampling, perturbation, identity, text and Parquet follow.
+"""The genotype layer: declared schemas from which sampling, perturbation, identity, text and
+Parquet follow.
 
-A genotype is a few gene tables. A `Schema` declares their columns and the domain of each; four rules keep the tables honest:
+A genotype is a few gene tables. A `Schema` declares their columns and the domain of each; four
+rules keep the tables honest:
 
-1. A domain reads only columns to its left and rows above, so sampling is one pass and graphs stay acyclic.
+1. A domain reads only columns to its left and rows above, so sampling is one pass and graphs stay
+   acyclic.
 2. When a gene changes, the genes that depend on it are redrawn.
-3. The space supplies the row frame (how many rows, and the columns that are keys), validity and canonical form.
+3. The space supplies the row frame (how many rows, and the columns that are keys), validity and
+   canonical form.
 4. Rows for one genotype, padded rows for a batch (`evoml.genotypes.population`).
 
-Names, not codes, leave the process: choices are written by name in text and in Parquet, so a new choice never shifts an old archive.
+Names, not codes, leave the process: choices are written by name in text and in Parquet, so a new
+choice never shifts an old archive.
 """
 
 import math
@@ -33,7 +38,9 @@ Frame = Mapping[str, Sequence[Row]]  # table -> its rows, each holding the key c
 
 @dataclass(frozen=True)
 class Place:
-    """What a domain may read: the row's index, the genes to its left, and how many rows every table has."""
+    """What a domain may read: the row's index, the genes to its left, and how many rows every table
+    has.
+    """
 
     row: int
     left: Mapping[str, Any]
@@ -41,7 +48,10 @@ class Place:
 
 
 class Domain(Protocol):
-    """The values a gene may take. `code` is what the table holds, `plain` what text and Parquet hold."""
+    """The values a gene may take.
+
+    `code` is what the table holds, `plain` what text and Parquet hold.
+    """
 
     @property
     def dtype(self) -> str: ...
@@ -64,7 +74,9 @@ class _SelfCoded:
         return self.sample(rng, at)  # type: ignore[attr-defined]
 
     def alternatives(self, code: Any, at: Place) -> Iterable[Any]:
-        """The codes that local search tries instead of this one; none where there is no end of them."""
+        """The codes that local search tries instead of this one; none where there is no end of
+        them.
+        """
         return ()
 
     def plain(self, code: Any, at: Place) -> Any:
@@ -76,7 +88,10 @@ class _SelfCoded:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a list of names; the code is the position in the list. `drawn`: the codes that sampling draws from (none: the code stays 0)."""
+    """One of a list of names; the code is the position in the list.
+
+    `drawn`: the codes that sampling draws from (none: the code stays 0).
+    """
 
     names: tuple[str, ...]
     drawn: tuple[int, ...] | None = None
@@ -205,7 +220,10 @@ class IntegerChoice(_SelfCoded):
 
 @dataclass(frozen=True)
 class Real(_SelfCoded):
-    """A finite number, drawn uniformly from (low, high). A perturbation is drawn anew, a Gaussian step of size `step`, or a factor exp(N(0, 1))."""
+    """A finite number, drawn uniformly from (low, high).
+
+    A perturbation is drawn anew, a Gaussian step of size `step`, or a factor exp(N(0, 1)).
+    """
 
     low: float
     high: float
@@ -222,20 +240,34 @@ class Real(_SelfCoded):
     def perturb(self, rng: Random, code: Any, at: Place) -> float:
         if self.move == "redraw":
             return self.sample(rng, at)
-        moved = float(code + rng.gauss(0.0, self.step) if self.move == "step" else code * math.exp(rng.gauss(0.0, self.step)))
+        moved = float(
+            code + rng.gauss(0.0, self.step)
+            if self.move == "step"
+            else code * math.exp(rng.gauss(0.0, self.step))
+        )
         return min(max(moved, self.least), self.most) if math.isfinite(moved) else float(code)
 
     def contains(self, code: Any, at: Place) -> bool:
         low, high = max(self.least, -sys.float_info.max), min(self.most, sys.float_info.max)
-        return isinstance(code, (int, float, np.number)) and not isinstance(code, bool) and bool(low <= code <= high)
+        return (
+            isinstance(code, (int, float, np.number))
+            and not isinstance(code, bool)
+            and bool(low <= code <= high)
+        )
 
     def describe(self, at: Place) -> str:
-        return "a finite number" if math.isinf(self.most) else f"a number in {self.least:g}..{self.most:g}"
+        return (
+            "a finite number"
+            if math.isinf(self.most)
+            else f"a number in {self.least:g}..{self.most:g}"
+        )
 
 
 @dataclass(frozen=True)
 class Reference(_SelfCoded):
-    """A row above, counted after `inputs` numbers that stand for what exists before the first row; or any row of an earlier table."""
+    """A row above, counted after `inputs` numbers that stand for what exists before the first row;
+    or any row of an earlier table.
+    """
 
     table: str | None = None  # None: this table, rows above
     inputs: int = 0
@@ -260,7 +292,9 @@ class Reference(_SelfCoded):
 
 @dataclass(frozen=True)
 class Subset:
-    """A set of the rows above, at most 64, each in or out with probability 1/2; the code is a bit mask, and a perturbation flips one bit."""
+    """A set of the rows above, at most 64, each in or out with probability 1/2; the code is a bit
+    mask, and a perturbation flips one bit.
+    """
 
     dtype = "u8"
     arrow = pa.list_(pa.int64())
@@ -285,12 +319,18 @@ class Subset:
         return members(int(code))
 
     def code(self, plain: Any, at: Place) -> int:
-        if not isinstance(plain, list) or not all(_is_integer(row) and 0 <= row < self.count(at) for row in plain):
+        if not isinstance(plain, list) or not all(
+            _is_integer(row) and 0 <= row < self.count(at) for row in plain
+        ):
             return -1
         return sum(1 << row for row in plain) if len(set(plain)) == len(plain) else -1
 
     def describe(self, at: Place) -> str:
-        return f"a list of different rows in 0..{self.count(at) - 1}" if self.count(at) else "an empty list: there is no row above"
+        return (
+            f"a list of different rows in 0..{self.count(at) - 1}"
+            if self.count(at)
+            else "an empty list: there is no row above"
+        )
 
 
 @dataclass(frozen=True)
@@ -332,11 +372,17 @@ class Conditional:
 
     @cached_property
     def _kinds(self) -> list[Domain]:
-        return [case for case in [*self.cases.values(), self.otherwise] if not isinstance(case, Absent)]
+        return [
+            case for case in [*self.cases.values(), self.otherwise] if not isinstance(case, Absent)
+        ]
 
     @property
     def dtype(self) -> str:
-        return np.result_type(*(np.dtype(case.dtype) for case in self._kinds)).str[1:] if self._kinds else "u1"
+        return (
+            np.result_type(*(np.dtype(case.dtype) for case in self._kinds)).str[1:]
+            if self._kinds
+            else "u1"
+        )
 
     @property
     def arrow(self) -> pa.DataType:
@@ -390,7 +436,9 @@ class Table:
         for column in self.columns:
             needs = column.domain.column if isinstance(column.domain, Conditional) else None
             if needs is not None and needs not in seen:
-                raise ValueError(f"{self.name}.{column.name} depends on {needs}, which is not to its left")
+                raise ValueError(
+                    f"{self.name}.{column.name} depends on {needs}, which is not to its left"
+                )
             seen.add(column.name)
 
     @cached_property
@@ -405,11 +453,16 @@ class Table:
 
     @cached_property
     def arrow(self) -> pa.DataType:
-        return pa.list_(pa.struct([pa.field(column.name, column.domain.arrow) for column in self.columns]))
+        return pa.list_(
+            pa.struct([pa.field(column.name, column.domain.arrow) for column in self.columns])
+        )
 
 
 class Genotype:
-    """The gene tables of one candidate, read-only. Equal genotypes have equal rows in every table."""
+    """The gene tables of one candidate, read-only.
+
+    Equal genotypes have equal rows in every table.
+    """
 
     __slots__ = ("_bytes", "tables")
 
@@ -430,7 +483,7 @@ class Genotype:
         return hash(self._bytes)
 
     def __repr__(self) -> str:
-        return f"Genotype({', '.join(f'{name}: {len(rows)} rows' for name, rows in self.tables.items())})"
+        return f"Genotype({', '.join(f'{name}: {len(rows)} rows' for name, rows in self.tables.items())})"  # noqa: E501
 
     def digest(self) -> str:
         """A hash of the rows as they stand, 16 hexadecimal digits."""
@@ -446,25 +499,39 @@ class Schema:
     def __getitem__(self, name: str) -> Table:
         return next(table for table in self.tables if table.name == name)
 
-    # -- sampling and variation --------------------------------------------------------------------------------------------
+    # -- sampling and variation --------------------------------------------------------------------
 
     def sample(self, rng: Random, frame: Frame) -> Genotype:
-        """A random genotype with the rows of `frame`; key columns are taken from it, every other gene is drawn from its domain."""
+        """A random genotype with the rows of `frame`; key columns are taken from it, every other
+        gene is drawn from its domain.
+        """
         rows = {table.name: len(frame[table.name]) for table in self.tables}
-        return Genotype(self, {table.name: self._sample_rows(rng, table, frame[table.name], rows) for table in self.tables})
+        return Genotype(
+            self,
+            {
+                table.name: self._sample_rows(rng, table, frame[table.name], rows)
+                for table in self.tables
+            },
+        )
 
-    def _sample_rows(self, rng: Random, table: Table, frame: Sequence[Row], rows: Mapping[str, int]) -> np.ndarray:
+    def _sample_rows(
+        self, rng: Random, table: Table, frame: Sequence[Row], rows: Mapping[str, int]
+    ) -> np.ndarray:
         out = np.zeros(len(frame), table.dtype)
         for index, keys in enumerate(frame):
             left: Row = {}
             for column in table.columns:
                 place = Place(index, left, rows)
-                left[column.name] = keys[column.name] if column.key else column.domain.sample(rng, place)
+                left[column.name] = (
+                    keys[column.name] if column.key else column.domain.sample(rng, place)
+                )
             out[index] = tuple(left.values())
         return out
 
     def perturb(self, rng: Random, genotype: Genotype) -> Genotype:
-        """A copy in which one gene, uniform over all, has changed, and the genes that depend on it are redrawn where they no longer fit."""
+        """A copy in which one gene, uniform over all, has changed, and the genes that depend on it
+        are redrawn where they no longer fit.
+        """
         genes = [(table, index, column) for table, index, column, _ in self._genes(genotype)]
         if not genes:
             return genotype
@@ -479,28 +546,42 @@ class Schema:
             if other is column:
                 row[other.name] = other.domain.perturb(rng, row[other.name], place)
                 changed.add(other.name)
-            elif isinstance(other.domain, Conditional) and other.domain.column in changed and not other.key:
+            elif (
+                isinstance(other.domain, Conditional)
+                and other.domain.column in changed
+                and not other.key
+            ):
                 row[other.name] = other.domain.sample(rng, place)
                 changed.add(other.name)
             left[other.name] = row[other.name]
         return Genotype(self, tables)
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
-        """Every genotype that differs in one gene, in the order of the genes; those that depend on it are redrawn, always alike, where they no longer fit."""
+        """Every genotype that differs in one gene, in the order of the genes; those that depend on
+        it are redrawn, always alike, where they no longer fit.
+        """
         return [
             self._with(genotype, table, index, column, code)
             for table, index, column, place in self._genes(genotype)
-            for code in column.domain.alternatives(_item(genotype.tables[table.name][index][column.name]), place)
+            for code in column.domain.alternatives(
+                _item(genotype.tables[table.name][index][column.name]), place
+            )
         ]
 
-    def _with(self, genotype: Genotype, table: Table, index: int, changed: Column, code: Any) -> Genotype:
+    def _with(
+        self, genotype: Genotype, table: Table, index: int, changed: Column, code: Any
+    ) -> Genotype:
         rows = genotype.tables[table.name].copy()
         row = rows[index]
         row[changed.name] = code
         if any(isinstance(column.domain, Conditional) for column in table.columns):
             counts = {name: len(each) for name, each in genotype.tables.items()}
             for place, column in self._places(table, index, row, counts):
-                fits = column.key or column is changed or column.domain.contains(_item(row[column.name]), place)
+                fits = (
+                    column.key
+                    or column is changed
+                    or column.domain.contains(_item(row[column.name]), place)
+                )
                 if not fits:
                     row[column.name] = column.domain.sample(Random(0), place)
         return Genotype(self, {**genotype.tables, table.name: rows})
@@ -511,33 +592,50 @@ class Schema:
         for table in self.tables:
             for index, row in enumerate(genotype.tables[table.name]):
                 for place, column in self._places(table, index, row, counts):
-                    domain = column.domain.at(place) if isinstance(column.domain, Conditional) else column.domain
+                    domain = (
+                        column.domain.at(place)
+                        if isinstance(column.domain, Conditional)
+                        else column.domain
+                    )
                     if not column.key and not isinstance(domain, Absent):
                         yield table, index, column, place
 
     @staticmethod
-    def _places(table: Table, index: int, row: Any, counts: Mapping[str, int]) -> Iterable[tuple[Place, Column]]:
+    def _places(
+        table: Table, index: int, row: Any, counts: Mapping[str, int]
+    ) -> Iterable[tuple[Place, Column]]:
         left: Row = {}
         for column in table.columns:
             yield Place(index, dict(left), counts), column
             left[column.name] = row[column.name]
 
-    # -- validity and identity ---------------------------------------------------------------------------------------------
+    # -- validity and identity ---------------------------------------------------------------------
 
     def violation(self, genotype: Genotype) -> str | None:
-        """What is wrong with a genotype, as `table[row].column: what would be right`; None if nothing is."""
+        """What is wrong with a genotype, as `table[row].column: what would be right`; None if
+        nothing is.
+        """
         counts = {name: len(rows) for name, rows in genotype.tables.items()}
         for table in self.tables:
             if not table.least <= counts[table.name] <= table.most:
-                return f"{table.name}: {counts[table.name]} rows, not in {table.least}..{table.most}"
+                return (
+                    f"{table.name}: {counts[table.name]} rows, not in {table.least}..{table.most}"
+                )
             for index, row in enumerate(genotype.tables[table.name]):
                 for place, column in self._places(table, index, row, counts):
                     if not column.domain.contains(_item(row[column.name]), place):
-                        return f"{table.name}[{index}].{column.name}: must be {column.domain.describe(place)}"
+                        return (
+                            f"{table.name}[{index}].{column.name}: must be "
+                            f"{column.domain.describe(place)}"
+                        )
         return None
 
     def valid_mask(self, tables: Sequence[np.ndarray], sizes: np.ndarray) -> np.ndarray:
-        """Of P genotypes which have no `violation`, by whole columns, [P] bool; False also where a column cannot be judged so. tables and sizes as in `to_arrow`."""
+        """Of P genotypes which have no `violation`, by whole columns, [P] bool; False also where a
+        column cannot be judged so.
+
+        tables and sizes as in `to_arrow`.
+        """
         out = np.ones(len(sizes), bool)
         for table, rows, counts in zip(self.tables, tables, sizes.T, strict=True):
             used = np.arange(rows.shape[1]) < counts[:, None]
@@ -551,10 +649,12 @@ class Schema:
         """Identity by rows as they stand; a space with a canonical form overrides this."""
         return genotype.digest()
 
-    # -- text --------------------------------------------------------------------------------------------------------------
+    # -- text --------------------------------------------------------------------------------------
 
     def plain(self, genotype: Genotype) -> dict[str, list[Row]]:
-        """Tables as lists of dictionaries with choices by name; columns that hold nothing are left out."""
+        """Tables as lists of dictionaries with choices by name; columns that hold nothing are left
+        out.
+        """
         counts = {name: len(rows) for name, rows in genotype.tables.items()}
         out: dict[str, list[Row]] = {}
         for table in self.tables:
@@ -569,18 +669,27 @@ class Schema:
         return out
 
     def from_plain(self, tables: Any, where: str) -> Genotype:
-        """The inverse of `plain`. Raises InputError naming `where`, the table, the row and the column."""
+        """The inverse of `plain`.
+
+        Raises InputError naming `where`, the table, the row and the column.
+        """
         if not isinstance(tables, dict):
             raise InputError(f"{where}: must be a table of gene tables")
         unknown = sorted(set(tables) - {table.name for table in self.tables})
         if unknown:
-            raise InputError(f"{where}: {unknown[0]}: no such table; there are {', '.join(table.name for table in self.tables)}")
+            raise InputError(
+                f"{where}: {unknown[0]}: no such table; there are "
+                f"{', '.join(table.name for table in self.tables)}"
+            )
         given = {table.name: tables.get(table.name, []) for table in self.tables}
         for name, rows in given.items():
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise InputError(f"{where}: {name}: must be an array of tables")
         counts = {name: len(rows) for name, rows in given.items()}
-        out = {table.name: self._rows_from_plain(table, given[table.name], counts, where) for table in self.tables}
+        out = {
+            table.name: self._rows_from_plain(table, given[table.name], counts, where)
+            for table in self.tables
+        }
         genotype = Genotype(self, out)
         violation = self.violation(genotype)
         if violation:
@@ -588,7 +697,9 @@ class Schema:
         return genotype
 
     @staticmethod
-    def _rows_from_plain(table: Table, given: Sequence[Row], counts: Mapping[str, int], where: str) -> np.ndarray:
+    def _rows_from_plain(
+        table: Table, given: Sequence[Row], counts: Mapping[str, int], where: str
+    ) -> np.ndarray:
         out = np.zeros(len(given), table.dtype)
         for index, row in enumerate(given):
             left: Row = {}
@@ -600,7 +711,10 @@ class Schema:
                 code = column.domain.code(row.get(column.name), place)
                 if not column.domain.contains(code, place):
                     shown = f"{row[column.name]!r}: " if column.name in row else "missing; "
-                    raise InputError(f"{where}: {table.name}[{index}].{column.name}: {shown}must be {column.domain.describe(place)}")
+                    raise InputError(
+                        f"{where}: {table.name}[{index}].{column.name}: {shown}must be "
+                        f"{column.domain.describe(place)}"
+                    )
                 left[column.name] = code
             out[index] = tuple(left.values())
         return out
@@ -613,11 +727,12 @@ class Schema:
         """The inverse of `format`. Raises InputError."""
         try:
             tables = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # not TOML, or an integer or a nesting beyond Python's limits
+        # not TOML, or an integer or a nesting beyond Python's limits
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: {error}") from None
         return self.from_plain(tables, where)
 
-    # -- Parquet -----------------------------------------------------------------------------------------------------------
+    # -- Parquet -----------------------------------------------------------------------------------
 
     @cached_property
     def arrow(self) -> pa.DataType:
@@ -625,18 +740,33 @@ class Schema:
         return pa.struct([pa.field(table.name, table.arrow) for table in self.tables])
 
     def to_arrow(self, tables: Sequence[np.ndarray], sizes: np.ndarray) -> pa.Array:
-        """P genotypes as an Arrow array of type `arrow`. tables: [P, R] padded rows a gene table; sizes: [P, tables] rows in use."""
+        """P genotypes as an Arrow array of type `arrow`.
+
+        tables: [P, R] padded rows a gene table; sizes: [P, tables] rows in use.
+        """
         lists = []
         for table, rows, counts in zip(self.tables, tables, sizes.T, strict=True):
             flat = rows[np.arange(rows.shape[1]) < counts[:, None]]
             fields = [pa.field(column.name, column.domain.arrow) for column in table.columns]
-            columns = [_column_to_arrow(column.domain, flat, column.name) for column in table.columns]
+            columns = [
+                _column_to_arrow(column.domain, flat, column.name) for column in table.columns
+            ]
             offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-            lists.append(pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(columns, fields=fields)))
-        return pa.StructArray.from_arrays(lists, fields=[pa.field(table.name, table.arrow) for table in self.tables])
+            lists.append(
+                pa.ListArray.from_arrays(
+                    offsets, pa.StructArray.from_arrays(columns, fields=fields)
+                )
+            )
+        return pa.StructArray.from_arrays(
+            lists, fields=[pa.field(table.name, table.arrow) for table in self.tables]
+        )
 
     def from_arrow(self, array: pa.Array, where: str) -> list[Genotype]:
-        """The inverse of `to_arrow`. Raises InputError naming `where` for a column, a name or a value that this schema does not have."""
+        """The inverse of `to_arrow`.
+
+        Raises InputError naming `where` for a column, a name or a value that this schema does not
+        have.
+        """
         out = []
         for index, tables in enumerate(array.to_pylist()):
             place = f"{where}: row {index}"
@@ -650,7 +780,9 @@ def _column_to_arrow(domain: Domain, rows: np.ndarray, name: str) -> pa.Array:
     """One column of flat rows as Arrow: choices by name, null where a column holds nothing."""
     values = rows[name]
     if isinstance(domain, Choice):
-        return pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int32)), pa.array(domain.names, pa.string())).dictionary_decode()
+        return pa.DictionaryArray.from_arrays(
+            pa.array(values.astype(np.int32)), pa.array(domain.names, pa.string())
+        ).dictionary_decode()
     if isinstance(domain, Subset):
         bits = (values[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)  # [rows, 64]
         offsets = np.concatenate([[0], np.cumsum(bits.sum(1))]).astype(np.int32)
@@ -661,13 +793,18 @@ def _column_to_arrow(domain: Domain, rows: np.ndarray, name: str) -> pa.Array:
     cases = [domain.cases.get(code.item(), domain.otherwise) for code in codes]
     if domain.arrow in (pa.string(), Subset.arrow):
         place = Place(0, {}, {})
-        return pa.array([cases[at].plain(_item(value), place) for at, value in zip(which, values, strict=True)], domain.arrow)
+        return pa.array(
+            [cases[at].plain(_item(value), place) for at, value in zip(which, values, strict=True)],
+            domain.arrow,
+        )
     nothing = np.array([isinstance(case, Absent) for case in cases], bool)
     return pa.array(values, domain.arrow, mask=nothing[which] if len(which) else np.zeros(0, bool))
 
 
 def _contained(domain: Domain, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Which values of one column are in a domain; False for domains that need the place of a value."""
+    """Which values of one column are in a domain; False for domains that need the place of a
+    value.
+    """
     if isinstance(domain, Conditional):
         out = np.zeros(values.shape, bool)
         for code in np.unique(rows[domain.column]):
@@ -696,7 +833,12 @@ def toml(tables: Mapping[str, Any]) -> str:
     """TOML with lists of integers, and lists of those, on one line."""
     text = tomli_w.dumps(tables)
     for _ in range(2):
-        text = _LIST.sub(lambda match: f"[{', '.join(line.strip().rstrip(',') for line in match[1].splitlines())}]", text)
+        text = _LIST.sub(
+            lambda match: (
+                f"[{', '.join(line.strip().rstrip(',') for line in match[1].splitlines())}]"
+            ),
+            text,
+        )
     return text
 
 

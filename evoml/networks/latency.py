@@ -1,9 +1,12 @@
-"""How long networks take on this machine, from a table of how long their layers take: a prediction that is the same every time, and linear in what a supernet has open.
+"""How long networks take on this machine, from a table of how long their layers take: a prediction
+that is the same every time, and linear in what a supernet has open.
 
-Cai, Zhu, Han 2019, "ProxylessNAS", ICLR, arXiv 1812.00332, whose table has a row for operation, input, output, stride, kernel, expansion and size. Here a layer's name says
-operation, kernel and expansion. A row is the median of many passes of one image through one layer, as `Module` runs it in evaluation (normalisations folded in),
-on one thread, less what calling it costs; the row `head` is what is behind the last layer, with the call's cost. Two of a network's edges that share work (a ReLU of the same
-node) are counted twice. Nothing here imports torch before something is measured.
+Cai, Zhu, Han 2019, "ProxylessNAS", ICLR, arXiv 1812.00332, whose table has a row for operation,
+input, output, stride, kernel, expansion and size. Here a layer's name says operation, kernel and
+expansion. A row is the median of many passes of one image through one layer, as `Module` runs it in
+evaluation (normalisations folded in), on one thread, less what calling it costs; the row `head` is
+what is behind the last layer, with the call's cost. Two of a network's edges that share work (a
+ReLU of the same node) are counted twice. Nothing here imports torch before something is measured.
 """
 
 import io
@@ -30,12 +33,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "latency 1"
-HEAD, ADD, CONCAT = "head", "add", "concat"  # rows that are not layers; their outputs are classes, and channels of the result
+# rows that are not layers; their outputs are classes, and channels of the result
+HEAD, ADD, CONCAT = "head", "add", "concat"
 REPEATS = 50  # measurements of a row
 TOGETHER = 50  # whole networks that are measured in turn, and so are in memory
-PATIENCE, DRAWN = 200, 5000  # random networks in a row without a new layer after which all are taken to be known, and networks at most
+# random networks in a row without a new layer after which all are taken to be known, and networks
+# at most
+PATIENCE, DRAWN = 200, 5000
 
-Key = tuple[str, int, int, int, int, int]  # layer, channels in and out, stride, and the input's height and width
+# layer, channels in and out, stride, and the input's height and width
+Key = tuple[str, int, int, int, int, int]
 SCHEMA = pa.schema(
     [
         ("layer", pa.string()),
@@ -50,7 +57,8 @@ class Table:
     """Seconds by row."""
 
     rows: Mapping[Key, float]
-    about: Mapping[str, Any] = field(default_factory=dict)  # the machine, torch's version and threads that they are of
+    # the machine, torch's version and threads that they are of
+    about: Mapping[str, Any] = field(default_factory=dict)
     where: str = "table"  # the file, for messages
 
     @classmethod
@@ -61,7 +69,9 @@ class Table:
         except OSError as error:
             if isinstance(error, FileNotFoundError) or not path.is_file():
                 raise InputError(f"{path}: no such file; evoml latency makes one") from None
-            raise InputError(f"{path}: cannot be read ({error.strerror or 'not Parquet'})") from None
+            raise InputError(
+                f"{path}: cannot be read ({error.strerror or 'not Parquet'})"
+            ) from None
         except (pa.ArrowException, ValueError):
             raise InputError(f"{path}: not Parquet; evoml latency makes such a file") from None
         try:
@@ -72,16 +82,25 @@ class Table:
         if given != FORMAT:
             raise InputError(f"{path}: not a table of latencies; evoml latency makes one")
         if (names := read.schema.names) != SCHEMA.names:
-            raise InputError(f"{path}: columns {', '.join(names)}; must be {', '.join(SCHEMA.names)}")
+            raise InputError(
+                f"{path}: columns {', '.join(names)}; must be {', '.join(SCHEMA.names)}"
+            )
         for wanted in SCHEMA:
             found = read.schema.field(wanted.name).type
-            if found != wanted.type and (wanted.type, str(found)) not in [(pa.string(), kind) for kind in ("large_string", "string_view")]:
+            if found != wanted.type and (wanted.type, str(found)) not in [
+                (pa.string(), kind) for kind in ("large_string", "string_view")
+            ]:
                 raise InputError(f"{path}: column {wanted.name}: {found}; must be {wanted.type}")
         rows: dict[Key, float] = {}
-        for number, row in enumerate(zip(*(column.to_pylist() for column in read.columns), strict=True)):
+        for number, row in enumerate(
+            zip(*(column.to_pylist() for column in read.columns), strict=True)
+        ):
             key, seconds = row[:-1], row[-1]
             if None in row or not 0 <= seconds < np.inf or min(key[1:]) < 1:
-                raise InputError(f"{path}: row {number}: {shown(key)}, {seconds} seconds; must be numbers, seconds 0 or more")
+                raise InputError(
+                    f"{path}: row {number}: {shown(key)}, {seconds} seconds; must be numbers, "
+                    "seconds 0 or more"
+                )
             if key in rows:
                 raise InputError(f"{path}: row {number}: {shown(key)} is in it twice")
             rows[key] = seconds
@@ -90,9 +109,18 @@ class Table:
     def write(self, path: Path) -> None:
         """Write it as Parquet. Raises InputError and DiskError."""
         columns = [*zip(*self.rows, strict=True)] if self.rows else [()] * (len(SCHEMA) - 1)
-        arrays = [pa.array(column, kind.type) for column, kind in zip([*columns, tuple(self.rows.values())], SCHEMA, strict=True)]
+        arrays = [
+            pa.array(column, kind.type)
+            for column, kind in zip([*columns, tuple(self.rows.values())], SCHEMA, strict=True)
+        ]
         file = io.BytesIO()
-        pq.write_table(pa.table(arrays, SCHEMA.with_metadata({"evoml": json.dumps({"format": FORMAT} | dict(self.about))})), file)
+        pq.write_table(
+            pa.table(
+                arrays,
+                SCHEMA.with_metadata({"evoml": json.dumps({"format": FORMAT} | dict(self.about))}),
+            ),
+            file,
+        )
         check_writable(path)
         write_atomically(path, file.getvalue())
 
@@ -100,7 +128,8 @@ class Table:
         """One row. Raises InputError where there is none."""
         if key not in self.rows:
             raise InputError(
-                f"{self.where}: no row for {shown(key)}; evoml latency measures a table for a space, a task and their settings"
+                f"{self.where}: no row for {shown(key)}; evoml latency measures a table for a "
+                "space, a task and their settings"
             )
         return self.rows[key]
 
@@ -109,7 +138,10 @@ class Table:
         return all(key in self.rows for key in parts(network))
 
     def network(self, network: Network) -> float:
-        """Predicted seconds of a pass of one image. Raises InputError for a layer that is not in the table."""
+        """Predicted seconds of a pass of one image.
+
+        Raises InputError for a layer that is not in the table.
+        """
         return sum(map(self.seconds, parts(network)))
 
     def fixed(self, supernet: Supernet) -> float:
@@ -117,7 +149,11 @@ class Table:
         return linear(supernet, self.seconds)[0]
 
     def options(self, supernet: Supernet) -> np.ndarray:
-        """Predicted seconds of every option, over all its occurrences, [G, O]; 0 where there is none. With `fixed` they sum to what `network` says."""
+        """Predicted seconds of every option, over all its occurrences, [G, O]; 0 where there is
+        none.
+
+        With `fixed` they sum to what `network` says.
+        """
         return linear(supernet, self.seconds)[1]
 
 
@@ -137,7 +173,7 @@ def shown(key: Sequence[Any]) -> str:
     return f"{layer}, {inputs} to {outputs} channels, stride {stride}, on {height}x{width}"
 
 
-# -- what a network is made of ---------------------------------------------------------------------------------------------------
+# -- what a network is made of ---------------------------------------------------------------------
 
 
 def parts(network: Network) -> Iterator[Key]:
@@ -152,17 +188,25 @@ def parts(network: Network) -> Iterator[Key]:
 
 
 def linear(supernet: Supernet, price: Callable[[Key], float]) -> tuple[float, np.ndarray]:
-    """What a supernet's networks cost, as a sum: what all have, and what every option adds over all its occurrences, [G, O].
+    """What a supernet's networks cost, as a sum: what all have, and what every option adds over all
+    its occurrences, [G, O].
 
-    A sum of k paths has k - 1 additions: every path brings one, and where nothing else is in the sum, one of them was too many.
+    A sum of k paths has k - 1 additions: every path brings one, and where nothing else is in the
+    sum, one of them was too many.
     """
     network, out = supernet.network, np.zeros(supernet.available.shape)
     fixed = price(_head(network))
     for number, node in enumerate(network.nodes[1:], 1):
         choices = {(edge.source, edge.option[0]) for edge in node.edges if edge.option is not None}
         always = sum(edge.option is None for edge in node.edges)
-        added = price(_merge(network, number, ADD)) if node.merge == "add" and always + len(choices) > 1 else 0.0
-        fixed += (always - 1) * added + (price(_merge(network, number, CONCAT)) if node.merge == "concat" and always > 1 else 0.0)
+        added = (
+            price(_merge(network, number, ADD))
+            if node.merge == "add" and always + len(choices) > 1
+            else 0.0
+        )
+        fixed += (always - 1) * added + (
+            price(_merge(network, number, CONCAT)) if node.merge == "concat" and always > 1 else 0.0
+        )
         for edge in node.edges:
             key = _layer(network, edge)
             cost = 0.0 if key is None else price(key)
@@ -205,9 +249,11 @@ def _head(network: Network) -> Key:
 
 
 def known(space: Any, inputs: Size, classes: int, patience: int = PATIENCE) -> set[Key]:
-    """All rows that networks of a space are made of: those of its supernet, where it has one, and of random networks until there have been so many without a new one.
+    """All rows that networks of a space are made of: those of its supernet, where it has one, and
+    of random networks until there have been so many without a new one.
 
-    Of a space whose layers meet any number of channels, as long chains with many anchors do, some will be missing.
+    Of a space whose layers meet any number of channels, as long chains with many anchors do, some
+    will be missing.
     """
     out: set[Key] = set()
 
@@ -240,26 +286,38 @@ def drawn(space: Any, inputs: Size, classes: int, count: int, seed: int = 0) -> 
         yield network
 
 
-# -- measuring -------------------------------------------------------------------------------------------------------------------
+# -- measuring -------------------------------------------------------------------------------------
 
 
 def measure(keys: Iterable[Key], repeats: int = REPEATS) -> Table:
-    """A table of these rows, measured now on one thread. Raises InputError for a row of no layer."""
+    """A table of these rows, measured now on one thread.
+
+    Raises InputError for a row of no layer.
+    """
     import torch
 
     keys = sorted(set(keys))
-    if strange := [key for key in keys if key[0] not in LAYERS and key[0] not in (HEAD, ADD, CONCAT)]:
+    if strange := [
+        key for key in keys if key[0] not in LAYERS and key[0] not in (HEAD, ADD, CONCAT)
+    ]:
         raise InputError(f"latency: {shown(strange[0])}: no such layer")
     with one_thread(), torch.inference_mode():
         calling, *found = np.median(timed([_call(None), *map(_call, keys)], repeats), 1).tolist()
-    rows = {key: seconds if key[0] == HEAD else max(seconds - calling, 0.0) for key, seconds in zip(keys, found, strict=True)}
-    return Table(rows, {"machine": machine(), "torch": torch.__version__, "threads": 1, "repeats": repeats})
+    rows = {
+        key: seconds if key[0] == HEAD else max(seconds - calling, 0.0)
+        for key, seconds in zip(keys, found, strict=True)
+    }
+    return Table(
+        rows, {"machine": machine(), "torch": torch.__version__, "threads": 1, "repeats": repeats}
+    )
 
 
 def timed(calls: Sequence[Callable[[], Any]], repeats: int) -> np.ndarray:
-    """Seconds of these calls, [calls, repeats], the thread's own, so that other processes are not in them.
+    """Seconds of these calls, [calls, repeats], the thread's own, so that other processes are not
+    in them.
 
-    They take turns, after a first one that is not counted, so that a disturbance hits a little of everything, and what a call reads is as far away as in a network.
+    They take turns, after a first one that is not counted, so that a disturbance hits a little of
+    everything, and what a call reads is as far away as in a network.
     """
     out = np.empty((len(calls), repeats))
     for turn in range(-1, repeats):  # what the first writes is written over by the last
@@ -298,11 +356,15 @@ def _module(network: Network) -> Any:
 def _image(size: Size) -> "Tensor":
     import torch
 
-    return torch.randn(1, *size, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    return torch.randn(1, *size, generator=torch.Generator().manual_seed(0)).to(
+        memory_format=torch.channels_last
+    )
 
 
 def whole(networks: Sequence[Network], repeats: int = REPEATS) -> np.ndarray:
-    """Measured seconds of passes of one image through networks with random weights, on one thread, [networks, repeats]."""
+    """Measured seconds of passes of one image through networks with random weights, on one thread,
+    [networks, repeats].
+    """
     import torch
 
     def call(network: Network) -> Callable[[], Any]:
@@ -311,7 +373,9 @@ def whole(networks: Sequence[Network], repeats: int = REPEATS) -> np.ndarray:
 
     with one_thread(), torch.inference_mode():
         groups = [networks[start : start + TOGETHER] for start in range(0, len(networks), TOGETHER)]
-        return np.concatenate([np.empty((0, repeats)), *(timed(list(map(call, group)), repeats) for group in groups)])
+        return np.concatenate(
+            [np.empty((0, repeats)), *(timed(list(map(call, group)), repeats) for group in groups)]
+        )
 
 
 @contextmanager
@@ -332,7 +396,10 @@ def machine() -> str:
     processor = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor)
+        processor = next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+            processor,
+        )
     except (OSError, ValueError):
         pass
     return f"{processor}, {platform.machine()}, {platform.system()}"

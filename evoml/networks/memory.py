@@ -6,14 +6,19 @@ from typing import Any
 from evoml.core.errors import InputError
 
 
-def available(meminfo: Path = Path("/proc/meminfo"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that this process may still take, by the system and by its control group; None where neither says."""
+def available(
+    meminfo: Path = Path("/proc/meminfo"), groups: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """Bytes that this process may still take, by the system and by its control group; None where
+    neither says.
+    """
     found = [*_system(meminfo), *_group(groups)]
     return min(found) if found else None
 
 
 def check_step(supernet: Any, batch: int, setting: str, mix: Any = None) -> None:
-    """Raise InputError where a step of a supernet on so many images needs more memory than there is. setting: where that number comes from.
+    """Raise InputError where a step of a supernet on so many images needs more memory than there
+    is. setting: where that number comes from.
 
     mix: [G, O], where only its options are in memory at once.
     """
@@ -22,8 +27,9 @@ def check_step(supernet: Any, batch: int, setting: str, mix: Any = None) -> None
     needed, there = memory(supernet, batch, mix=mix), available()
     if there is not None and needed > there:
         raise InputError(
-            f"space: the supernet needs about {needed / 2**30:.1f} GiB for a step of {batch} images, and {there / 2**30:.1f} GiB are free; "
-            f"make {setting}, space.skeleton or task.size smaller"
+            f"space: the supernet needs about {needed / 2**30:.1f} GiB for a step of {batch} "
+            f"images, and {there / 2**30:.1f} GiB are free; make {setting}, space.skeleton or "
+            "task.size smaller"
         )
 
 
@@ -37,8 +43,14 @@ def _system(meminfo: Path) -> list[int]:
 
 def _group(groups: Path) -> list[int]:
     try:
-        limit, used, parts = ((groups / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat"))
-        cached = sum(int(line.split()[1]) for line in parts.splitlines() if line.startswith("inactive_file "))  # given back on demand
+        limit, used, parts = (
+            (groups / name).read_text().strip()
+            for name in ("memory.max", "memory.current", "memory.stat")
+        )
+        # given back on demand
+        cached = sum(
+            int(line.split()[1]) for line in parts.splitlines() if line.startswith("inactive_file ")
+        )
         return [] if limit == "max" else [max(int(limit) - int(used) + cached, 0)]
     except (OSError, ValueError, IndexError):
         return []

@@ -1,8 +1,11 @@
-"""One torch module that runs any `Network`, with a scheduled drop path and an auxiliary head in training.
+"""One torch module that runs any `Network`, with a scheduled drop path and an auxiliary head in
+training.
 
-What it computes is what `reference` computes, quicker: on a CPU training runs as one operation (`_training_pass`), and evaluation folds normalisations into convolutions.
-ScheduledDropPath: Zoph et al. 2018 (NASNet), arXiv 1707.07012, in its later form, where the chance to drop a path grows with depth and with the step. The
-auxiliary head is theirs with pooling to 2x2 at any image size. Weights start after He et al. 2015, arXiv 1502.01852.
+What it computes is what `reference` computes, quicker: on a CPU training runs as one operation
+(`_training_pass`), and evaluation folds normalisations into convolutions. ScheduledDropPath: Zoph
+et al. 2018 (NASNet), arXiv 1707.07012, in its later form, where the chance to drop a path grows
+with depth and with the step. The auxiliary head is theirs with pooling to 2x2 at any image size.
+Weights start after He et al. 2015, arXiv 1502.01852.
 """
 
 import math
@@ -23,19 +26,25 @@ from evoml.phenotypes.network import Network
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the weights of one step lie in the flat parameter, and those of a normalisation in the running moments."""
+    """Where the weights of one step lie in the flat parameter, and those of a normalisation in the
+    running moments.
+    """
 
     primitive: Primitive
     start: int
     running: int
 
     def view(self, flat: Tensor) -> Tensor:
-        """[outputs, inputs, height, width] in the layout channels_last; of a normalisation scale and shift, [2, C]."""
+        """[outputs, inputs, height, width] in the layout channels_last; of a normalisation scale
+        and shift, [2, C].
+        """
         p = self.primitive
         part = flat[self.start : self.start + p.parameters]
         if p.kind == "bn":
             return part.view(2, p.outputs)
-        return part.view(p.outputs, *p.kernel, 1 if p.kind == "dw" else p.inputs).permute(0, 3, 1, 2)
+        return part.view(p.outputs, *p.kernel, 1 if p.kind == "dw" else p.inputs).permute(
+            0, 3, 1, 2
+        )
 
     def moments(self, running: Tensor) -> Tensor:
         """Running mean and variance, [2, C]."""
@@ -43,12 +52,22 @@ class _Place:
 
 
 class Module(nn.Module):
-    """Images [N, C, H, W] to class scores [N, K]. The weights of all layers are one parameter, which makes for quick optimisers."""
+    """Images [N, C, H, W] to class scores [N, K].
+
+    The weights of all layers are one parameter, which makes for quick optimisers.
+    """
 
     running: Tensor
 
-    def __init__(self, network: Network, generator: torch.Generator | None = None, drop_path_keep: float = 1.0) -> None:
-        """`generator`, on the CPU, draws the initial weights and, in training, the paths that are dropped; without one it is new, with seed 0."""
+    def __init__(
+        self,
+        network: Network,
+        generator: torch.Generator | None = None,
+        drop_path_keep: float = 1.0,
+    ) -> None:
+        """`generator`, on the CPU, draws the initial weights and, in training, the paths that are
+        dropped; without one it is new, with seed 0.
+        """
         super().__init__()
         self.network, self.keep, self.progress = network, drop_path_keep, 0.0
         self.generator = generator or torch.Generator().manual_seed(0)
@@ -70,34 +89,55 @@ class Module(nn.Module):
         """Class scores of the output, and in training of the auxiliary head, where there is one."""
         auxiliary = self.auxiliary if self.training else None
         nodes = [self.network.output, *([self.network.auxiliary] if auxiliary is not None else [])]
-        values = self._train(images, nodes) if self.training and images.device.type == "cpu" else self._run(images, nodes)
+        values = (
+            self._train(images, nodes)
+            if self.training and images.device.type == "cpu"
+            else self._run(images, nodes)
+        )
         logits = self.linear(functional.relu(values[0]).mean((2, 3)))
         return logits, auxiliary(values[1]) if auxiliary is not None else None
 
     def reference(self) -> ReferenceNetwork:
-        """The same network as a plain loop over torch's modules, with copies of these weights, in evaluation mode."""
+        """The same network as a plain loop over torch's modules, with copies of these weights, in
+        evaluation mode.
+        """
         with torch.random.fork_rng(devices=[]):
             out = ReferenceNetwork(self.network).eval()
         out.load_state_dict(self.state_dict(), strict=False)
         return out
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """Weights and running moments by the names that `ReferenceNetwork` gives them, `nodes.<node>.<edge>.<step>.weight`, and the heads'; not copied."""
+        """Weights and running moments by the names that `ReferenceNetwork` gives them,
+        `nodes.<node>.<edge>.<step>.weight`, and the heads'; not copied.
+        """
         out: dict[str, Tensor] = {}
         for name, place in self._places.items():
             view = place.view(self.weights.detach())
             if place.primitive.kind == "bn":
                 mean, variance = place.moments(self.running)
-                out |= {f"nodes.{name}.{key}": part for key, part in zip(_NORMALISATION, (*view, mean, variance), strict=True)}
+                out |= {
+                    f"nodes.{name}.{key}": part
+                    for key, part in zip(_NORMALISATION, (*view, mean, variance), strict=True)
+                }
             else:
                 out[f"nodes.{name}.weight"] = view
-        heads = {"linear": self.linear} | ({"auxiliary": self.auxiliary} if self.auxiliary is not None else {})
-        return out | {f"{name}.{key}": value for name, head in heads.items() for key, value in head.state_dict().items()}
+        heads = {"linear": self.linear} | (
+            {"auxiliary": self.auxiliary} if self.auxiliary is not None else {}
+        )
+        return out | {
+            f"{name}.{key}": value
+            for name, head in heads.items()
+            for key, value in head.state_dict().items()
+        }
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
         """Copy what `state_dict` gave. Raises ValueError for other names or shapes."""
         mine = self.state_dict()
-        wrong = sorted(mine.keys() ^ state.keys()) or sorted(name for name in mine if mine[name].shape != state[name].shape)
+        wrong = sorted(mine.keys() ^ state.keys()) or sorted(
+            name for name in mine if mine[name].shape != state[name].shape
+        )
         if wrong:
             raise ValueError(f"weights do not fit this network: {wrong[0]}")
         for name, value in mine.items():
@@ -106,28 +146,44 @@ class Module(nn.Module):
     def _train(self, images: Tensor, nodes: list[int]) -> tuple[Tensor, ...]:
         """The values of some nodes, normalised by the batch."""
         weights, gradient = self._tensors()
-        out: tuple[Tensor, ...] = Train.apply(self.weights, images, self.plan, nodes, weights, gradient, self._scales(len(images)))
+        out: tuple[Tensor, ...] = Train.apply(
+            self.weights, images, self.plan, nodes, weights, gradient, self._scales(len(images))
+        )
         return out
 
     def _run(self, images: Tensor, nodes: list[int]) -> tuple[Tensor, ...]:
-        """The same in torch's own operations, on any device; in evaluation with the running moments."""
+        """The same in torch's own operations, on any device; in evaluation with the running
+        moments.
+        """
         scales = self._scales(len(images)) if self.training else None
         weights = {name: place.view(self.weights) for name, place in self._places.items()}
         values, folded = {0: images.to(memory_format=torch.channels_last)}, -1
         wanted = {self.plan.nodes[node] for node in nodes}
-        for step, following, done in zip_longest(self.plan.steps, self.plan.steps[1:], self.plan.done):
+        for step, following, done in zip_longest(
+            self.plan.steps, self.plan.steps[1:], self.plan.done
+        ):
             parts = [values[source] for source in step.sources]
             if step.to == folded:
                 out = parts[0]
             elif step.kind == "bn":
-                (mean, variance), (scale, shift) = self._places[step.weight].moments(self.running), weights[step.weight]
-                out = functional.batch_norm(parts[0], mean, variance, scale, shift, self.training, MOMENTUM, EPSILON)
+                (mean, variance), (scale, shift) = (
+                    self._places[step.weight].moments(self.running),
+                    weights[step.weight],
+                )
+                out = functional.batch_norm(
+                    parts[0], mean, variance, scale, shift, self.training, MOMENTUM, EPSILON
+                )
             elif not self.training and following is not None and step.to in self.plan.folds:
                 folded = following.to
                 mean, variance = self._places[following.weight].moments(self.running)
                 scale, shift = weights[following.weight]
                 scale = scale * (variance + EPSILON).rsqrt()
-                out = convolve(step, parts[0], weights[step.weight] * scale[:, None, None, None], shift - mean * scale)
+                out = convolve(
+                    step,
+                    parts[0],
+                    weights[step.weight] * scale[:, None, None, None],
+                    shift - mean * scale,
+                )
             else:
                 out = compute(step, parts, weights.get(step.weight), scales)
             values[step.to] = functional.relu(out) if step.rectified else out
@@ -136,13 +192,25 @@ class Module(nn.Module):
         return tuple(values[self.plan.nodes[node]] for node in nodes)
 
     def _tensors(self) -> tuple[Weights, Weights]:
-        """Weights, and a buffer for their gradient, as a pass takes them; made again where the weights have moved."""
+        """Weights, and a buffer for their gradient, as a pass takes them; made again where the
+        weights have moved.
+        """
         where = (self.weights.data_ptr(), self.running.data_ptr())
         if self._made is None or self._made[0] != where:
             flat, gradient = self.weights.detach(), torch.zeros_like(self.weights.detach())
             weights, gradients = (
-                Weights(whole, {name: place.view(whole) for name, place in self._places.items()}, moments)
-                for moments in [{name: p.moments(self.running).numpy() for name, p in self._places.items() if p.primitive.kind == "bn"}]
+                Weights(
+                    whole,
+                    {name: place.view(whole) for name, place in self._places.items()},
+                    moments,
+                )
+                for moments in [
+                    {
+                        name: p.moments(self.running).numpy()
+                        for name, p in self._places.items()
+                        if p.primitive.kind == "bn"
+                    }
+                ]
                 for whole in (flat, gradient)
             )
             self._made = where, weights, gradients
@@ -153,11 +221,15 @@ class Module(nn.Module):
         if self.keep == 1 or not self.plan.paths or not self.progress:
             return None
         keep = 1 - (1 - self.keep) * self.progress * torch.tensor(self.plan.paths)[:, None]
-        return ((torch.rand(len(keep), images, generator=self.generator) < keep) / keep).to(self.weights.device)
+        return ((torch.rand(len(keep), images, generator=self.generator) < keep) / keep).to(
+            self.weights.device
+        )
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """Weights of deviation sqrt(2 / inputs) before a ReLU, sqrt(1 / inputs) in linear layers; normalisations of scale 1 and shift 0."""
+        """Weights of deviation sqrt(2 / inputs) before a ReLU, sqrt(1 / inputs) in linear layers;
+        normalisations of scale 1 and shift 0.
+        """
         for place in self._places.values():
             view, p = place.view(self.weights), place.primitive
             if p.kind == "bn":
@@ -170,7 +242,11 @@ class Module(nn.Module):
             if value.dim() < 2:
                 value.fill_(float(name.endswith("bn.weight")))
             else:
-                value.normal_(0.0, math.sqrt((2 if value.dim() == 4 else 1) / value[0].numel()), generator=self.generator)
+                value.normal_(
+                    0.0,
+                    math.sqrt((2 if value.dim() == 4 else 1) / value[0].numel()),
+                    generator=self.generator,
+                )
 
 
 _NORMALISATION = ("weight", "bias", "running_mean", "running_var")
@@ -195,7 +271,9 @@ class Auxiliary(nn.Module):
         return out
 
 
-def compute(step: Step, parts: Sequence[Tensor], weight: Tensor | None, scales: Tensor | None) -> Tensor:
+def compute(
+    step: Step, parts: Sequence[Tensor], weight: Tensor | None, scales: Tensor | None
+) -> Tensor:
     """One step other than a normalisation, in torch's own operations."""
     x, p = parts[0], step.primitive
     match step.kind:
@@ -206,7 +284,9 @@ def compute(step: Step, parts: Sequence[Tensor], weight: Tensor | None, scales: 
         case "max":
             return functional.max_pool2d(x, p.kernel, p.stride, p.padding, ceil_mode=p.overhangs)
         case "avg":
-            return functional.avg_pool2d(x, p.kernel, p.stride, p.padding, p.overhangs, count_include_pad=False)
+            return functional.avg_pool2d(
+                x, p.kernel, p.stride, p.padding, p.overhangs, count_include_pad=False
+            )
         case "zero":
             return x.new_zeros(len(x), p.outputs, *p.after(*x.shape[2:]))
         case "cut":
@@ -227,14 +307,24 @@ def convolve(step: Step, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     """A convolution, depthwise convolution or factorised reduction."""
     p = step.primitive
     if step.kind != "fr":
-        return functional.conv2d(x, weight, bias, p.stride, p.padding, p.dilation, p.inputs if step.kind == "dw" else 1)
+        return functional.conv2d(
+            x, weight, bias, p.stride, p.padding, p.dilation, p.inputs if step.kind == "dw" else 1
+        )
     inputs = (x, functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:])
     biases = [bias[at] if bias is not None else None for _, at in halves(p)]
-    return torch.cat([functional.conv2d(inputs[n], weight[at], b, p.stride) for (n, at), b in zip(halves(p), biases, strict=True)], 1)
+    return torch.cat(
+        [
+            functional.conv2d(inputs[n], weight[at], b, p.stride)
+            for (n, at), b in zip(halves(p), biases, strict=True)
+        ],
+        1,
+    )
 
 
 def _places(network: Network) -> tuple[dict[str, _Place], int, int]:
-    """Where weights lie, by `<node>.<edge>.<step>`; how many there are, and how many running moments."""
+    """Where weights lie, by `<node>.<edge>.<step>`; how many there are, and how many running
+    moments.
+    """
     places, start, running = {}, 0, 0
     for number, which, place, primitive in _primitives(network):
         if primitive.parameters:
@@ -247,5 +337,7 @@ def _places(network: Network) -> tuple[dict[str, _Place], int, int]:
 def _primitives(network: Network) -> Iterator[tuple[int, int, int, Primitive]]:
     for number, node in enumerate(network.nodes):
         for which, edge in enumerate(node.edges):
-            for place, primitive in enumerate(network.primitives(edge, network.sizes[edge.source][0])):
+            for place, primitive in enumerate(
+                network.primitives(edge, network.sizes[edge.source][0])
+            ):
                 yield number, which, place, primitive

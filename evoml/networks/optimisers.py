@@ -1,7 +1,9 @@
-"""Optimisers on flat NumPy arrays: what torch's SGD and Adam compute, without torch. Values are changed in place.
+"""Optimisers on flat NumPy arrays: what torch's SGD and Adam compute, without torch. Values are
+changed in place.
 
-A mask says which values the weight decay is for; the others are still moved by their gradients. Adam: Kingma and Ba 2015, arXiv 1412.6980, with L2 in the gradient.
-Cosine: Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts.
+A mask says which values the weight decay is for; the others are still moved by their gradients.
+Adam: Kingma and Ba 2015, arXiv 1412.6980, with L2 in the gradient. Cosine: Loshchilov and Hutter
+2017, arXiv 1608.03983, without restarts.
 """
 
 import math
@@ -15,18 +17,28 @@ State = dict[str, Any]
 class Momentum:
     """SGD with momentum; Nesterov's where wanted."""
 
-    def __init__(self, size: int | tuple[int, ...], momentum: float, weight_decay: float, nesterov: bool = False) -> None:
+    def __init__(
+        self,
+        size: int | tuple[int, ...],
+        momentum: float,
+        weight_decay: float,
+        nesterov: bool = False,
+    ) -> None:
         self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
         self.velocity = np.zeros(size)
 
-    def step(self, values: np.ndarray, gradient: np.ndarray, lr: float, mask: np.ndarray | None = None) -> None:
+    def step(
+        self, values: np.ndarray, gradient: np.ndarray, lr: float, mask: np.ndarray | None = None
+    ) -> None:
         """Move `values` against `gradient`, both of this optimiser's size, any float dtype."""
         if self.velocity.dtype != values.dtype:
             self.velocity = self.velocity.astype(values.dtype)
         gradient = decayed(values, gradient, self.weight_decay, mask)
         self.velocity *= self.momentum
         self.velocity += gradient
-        values -= lr * ((gradient + self.momentum * self.velocity) if self.nesterov else self.velocity)
+        values -= lr * (
+            (gradient + self.momentum * self.velocity) if self.nesterov else self.velocity
+        )
 
     def state(self) -> State:
         return {"velocity": self.velocity.copy()}
@@ -40,7 +52,11 @@ class Adam:
     """Adam, with weight decay as L2."""
 
     def __init__(
-        self, shape: int | tuple[int, ...], betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0, eps: float = 1e-8
+        self,
+        shape: int | tuple[int, ...],
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        eps: float = 1e-8,
     ) -> None:
         self.betas, self.weight_decay, self.eps = betas, weight_decay, eps
         self.mean, self.square, self.steps = np.zeros(shape), np.zeros(shape), np.zeros(1, np.int64)
@@ -62,27 +78,47 @@ class Adam:
     def load(self, state: State) -> None:
         """Take over what `state` gave. Raises ValueError for another shape."""
         mean, square = (_fitting(state[name], self.mean.shape) for name in ("mean", "square"))
-        self.mean, self.square, self.steps = mean, square, _fitting(state["steps"], self.steps.shape).astype(np.int64)
+        self.mean, self.square, self.steps = (
+            mean,
+            square,
+            _fitting(state["steps"], self.steps.shape).astype(np.int64),
+        )
 
 
 class PartialAdam(Adam):
-    """Adam for those numbers that a step involves, each with a count of its own; the others are left as they are, with all that is known of them."""
+    """Adam for those numbers that a step involves, each with a count of its own; the others are
+    left as they are, with all that is known of them.
+    """
 
     def __init__(
-        self, shape: int | tuple[int, ...], betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0, eps: float = 1e-8
+        self,
+        shape: int | tuple[int, ...],
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        eps: float = 1e-8,
     ) -> None:
         super().__init__(shape, betas, weight_decay, eps)
         self.steps = np.zeros(shape, np.int64)
 
-    def step(self, values: np.ndarray, gradient: np.ndarray, lr: float, involved: np.ndarray | None = None) -> None:
-        """Move `values` where `involved` (bool) says so, all of one shape; everywhere without it."""
+    def step(
+        self,
+        values: np.ndarray,
+        gradient: np.ndarray,
+        lr: float,
+        involved: np.ndarray | None = None,
+    ) -> None:
+        """Move `values` where `involved` (bool) says so, all of one shape; everywhere without
+        it.
+        """
         involved = np.ones(values.shape, bool) if involved is None else involved
         g, (one, two) = decayed(values, gradient, self.weight_decay)[involved], self.betas
         self.steps[involved] += 1
         count = self.steps[involved]
         self.mean[involved] = mean = one * self.mean[involved] + (1 - one) * g
         self.square[involved] = square = two * self.square[involved] + (1 - two) * g * g
-        values[involved] -= lr * mean / (1 - one**count) / (np.sqrt(square / (1 - two**count)) + self.eps)
+        values[involved] -= (
+            lr * mean / (1 - one**count) / (np.sqrt(square / (1 - two**count)) + self.eps)
+        )
 
 
 def _fitting(values: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -92,7 +128,9 @@ def _fitting(values: Any, shape: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def decayed(values: np.ndarray, gradient: np.ndarray, weight_decay: float, mask: np.ndarray | None = None) -> np.ndarray:
+def decayed(
+    values: np.ndarray, gradient: np.ndarray, weight_decay: float, mask: np.ndarray | None = None
+) -> np.ndarray:
     """A gradient with that of the L2 penalty, where the mask says."""
     if not weight_decay:
         return gradient

@@ -1,7 +1,9 @@
-"""Training of one network on images, from scratch or from weights that are given: the same result for the same seed and number of threads, whatever ran before in the process.
+"""Training of one network on images, from scratch or from weights that are given: the same result
+for the same seed and number of threads, whatever ran before in the process.
 
-Cutout: DeVries and Taylor 2017, arXiv 1708.04552. Label smoothing: Szegedy et al. 2016, arXiv 1512.00567. Cosine schedule: Loshchilov and Hutter 2017,
-arXiv 1608.03983, without restarts. Augmentation works on whole batches at once.
+Cutout: DeVries and Taylor 2017, arXiv 1708.04552. Label smoothing: Szegedy et al. 2016, arXiv
+1512.00567. Cosine schedule: Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts.
+Augmentation works on whole batches at once.
 """
 
 import math
@@ -23,19 +25,26 @@ from evoml.networks.batches import channels_last
 from evoml.networks.module import Module
 from evoml.phenotypes.network import Network
 
-VALIDATION_PIXELS = 2**18  # of a batch: enough to be quick, not so many that they leave the processor's caches
-SETTLING = 50  # batches after which moments, of which each batch is a tenth, are those of the images
+# of a batch: enough to be quick, not so many that they leave the processor's caches
+VALIDATION_PIXELS = 2**18
+# batches after which moments, of which each batch is a tenth, are those of the images
+SETTLING = 50
 _WEIGHTS, _ORDER, _AUGMENT = range(1, 4)  # what a generator is for
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training came to. Curves have one number an epoch that was finished, all on the validation images but `train_losses`."""
+    """What training came to.
+
+    Curves have one number an epoch that was finished, all on the validation images but
+    `train_losses`.
+    """
 
     module: Module | None  # in evaluation mode; None where it crashed
     curve: tuple[float, ...]  # accuracy
     losses: tuple[float, ...]
-    train_losses: tuple[float, ...]  # mean of the epoch's batches, with label smoothing, without the auxiliary head
+    # mean of the epoch's batches, with label smoothing, without the auxiliary head
+    train_losses: tuple[float, ...]
     epoch: int  # whose accuracy, loss and weights these are; -1: none was finished
     seconds: float
     steps: int
@@ -52,19 +61,31 @@ class Trained:
 
 
 class Data:
-    """An image set as tensors. Images lie as [N, H, W, C]; a batch is a view [N, C, H, W] of it in torch's channels_last layout."""
+    """An image set as tensors.
+
+    Images lie as [N, H, W, C]; a batch is a view [N, C, H, W] of it in torch's channels_last
+    layout.
+    """
 
     def __init__(self, images: ImageSet, device: str = "cpu") -> None:
-        self.train_x, self.valid_x = (torch.from_numpy(channels_last(x)).to(device) for x in (images.train_x, images.valid_x))
-        self.train_y, self.valid_y = (torch.from_numpy(np.asarray(y, np.int64)).to(device) for y in (images.train_y, images.valid_y))
+        self.train_x, self.valid_x = (
+            torch.from_numpy(channels_last(x)).to(device) for x in (images.train_x, images.valid_x)
+        )
+        self.train_y, self.valid_y = (
+            torch.from_numpy(np.asarray(y, np.int64)).to(device)
+            for y in (images.train_y, images.valid_y)
+        )
         self.device = device
 
 
 def train(
-    network: Network, data: ImageSet | Data, settings: TrainingSettings, seed: int, *, timeout: float = 0.0, device: str = "cpu",
-    after: Callable[[int, float], bool] | None = None, start: Mapping[str, Tensor] | None = None,
+    network: Network, data: ImageSet | Data, settings: TrainingSettings, seed: int, *,
+    timeout: float = 0.0, device: str = "cpu", after: Callable[[int, float], bool] | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> Trained:  # fmt: skip
-    """Train from scratch, or from the weights `start`, whose running moments do not count. timeout: seconds, 0 none. after(epoch, accuracy): called after every epoch; False ends the training there.
+    """Train from scratch, or from the weights `start`, whose running moments do not count. timeout:
+    seconds, 0 none. after(epoch, accuracy): called after every epoch; False ends the training
+    there.
 
     What the network itself brings about (divergence, no memory) is a status, never an exception.
     """
@@ -72,9 +93,16 @@ def train(
     run = None
     try:
         with _repeatable():
-            run = _Run(network, data if isinstance(data, Data) else Data(data, device), settings, seed, start or {})
+            run = _Run(
+                network,
+                data if isinstance(data, Data) else Data(data, device),
+                settings,
+                seed,
+                start or {},
+            )
             status, error = run.go(began + timeout if timeout else math.inf, after), ""
-    except (RuntimeError, MemoryError) as caught:  # torch says RuntimeError where it finds no memory
+    # torch says RuntimeError where it finds no memory
+    except (RuntimeError, MemoryError) as caught:
         status, error = CRASHED, " ".join(str(caught).split())[:200]
     seconds = time.perf_counter() - began
     if run is None or status == CRASHED:
@@ -86,9 +114,18 @@ def train(
 class _Run:
     """One training in progress."""
 
-    def __init__(self, network: Network, data: Data, settings: TrainingSettings, seed: int, start: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        data: Data,
+        settings: TrainingSettings,
+        seed: int,
+        start: Mapping[str, Tensor],
+    ) -> None:
         self.data, self.settings = data, settings
-        weights, self.order, self.draws = (_generator(seed, purpose) for purpose in (_WEIGHTS, _ORDER, _AUGMENT))
+        weights, self.order, self.draws = (
+            _generator(seed, purpose) for purpose in (_WEIGHTS, _ORDER, _AUGMENT)
+        )
         self.module = Module(network, weights, settings.drop_path_keep).to(data.device)
         self.optimiser = _optimiser(self.module, settings)
         self.batch = min(settings.batch, len(data.train_y))
@@ -98,7 +135,8 @@ class _Run:
         self.losses: list[float] = []
         self.train_losses: list[float] = []
         if start:
-            self.module.load_state_dict(self.module.state_dict() | dict(start))  # an auxiliary head is none of a supernet's
+            # an auxiliary head is none of a supernet's
+            self.module.load_state_dict(self.module.state_dict() | dict(start))
             self._settle()
 
     def go(self, deadline: float, after: Callable[[int, float], bool] | None) -> int:
@@ -115,18 +153,28 @@ class _Run:
             accuracy, valid = score(self.module, self.data.valid_x, self.data.valid_y)
             if not math.isfinite(valid):
                 return DIVERGED
-            for curve, value in ((self.curve, accuracy), (self.losses, valid), (self.train_losses, mean)):
+            for curve, value in (
+                (self.curve, accuracy),
+                (self.losses, valid),
+                (self.train_losses, mean),
+            ):
                 curve.append(value)
             if self.settings.report == "last" or accuracy > self.curve[self.epoch] or epoch == 0:
                 self.epoch = epoch
-                best = {name: value.clone() for name, value in self.module.state_dict().items()} if self.settings.report == "best" else {}
+                best = (
+                    {name: value.clone() for name, value in self.module.state_dict().items()}
+                    if self.settings.report == "best"
+                    else {}
+                )
             if after is not None and not after(epoch, accuracy):
                 break
         self.module.load_state_dict(best or self.module.state_dict())
         return OK
 
     def _settle(self) -> None:
-        """Take the moments that normalise in evaluation from the training images: shared weights have none."""
+        """Take the moments that normalise in evaluation from the training images: shared weights
+        have none.
+        """
         self.module.train()
         with torch.no_grad():
             for number in range(SETTLING):
@@ -139,7 +187,9 @@ class _Run:
         order = torch.randperm(len(self.data.train_y), generator=self.order).to(self.data.device)
         for number in range(self.batches):
             at = order[number * self.batch : (number + 1) * self.batch]
-            yield self._step(self.data.train_x.index_select(0, at), self.data.train_y.index_select(0, at))
+            yield self._step(
+                self.data.train_x.index_select(0, at), self.data.train_y.index_select(0, at)
+            )
 
     def _step(self, x: Tensor, y: Tensor) -> float:
         """One step on images [N, H, W, C]; its loss."""
@@ -149,9 +199,13 @@ class _Run:
             group["lr"] = learning_rate(settings, self.steps, total)
         x = augmented(x, settings, self.draws).permute(0, 3, 1, 2)
         logits, side = self.module(x)
-        loss = total_loss = functional.cross_entropy(logits, y, label_smoothing=settings.label_smoothing)
+        loss = total_loss = functional.cross_entropy(
+            logits, y, label_smoothing=settings.label_smoothing
+        )
         if side is not None:
-            total_loss = loss + settings.auxiliary_weight * functional.cross_entropy(side, y, label_smoothing=settings.label_smoothing)
+            total_loss = loss + settings.auxiliary_weight * functional.cross_entropy(
+                side, y, label_smoothing=settings.label_smoothing
+            )
         self.optimiser.zero_grad()
         total_loss.backward()
         if settings.clip:
@@ -166,30 +220,50 @@ def learning_rate(settings: TrainingSettings, step: int, total: int) -> float:
     if settings.schedule == "cosine":
         return settings.lr * 0.5 * (1 + math.cos(math.pi * step / total))
     if settings.schedule == "step":
-        return settings.lr * settings.decay_factor ** (step * settings.epochs // total // settings.decay_epochs)
+        return settings.lr * settings.decay_factor ** (
+            step * settings.epochs // total // settings.decay_epochs
+        )
     return settings.lr
 
 
 def augmented(x: Tensor, settings: TrainingSettings, generator: torch.Generator) -> Tensor:
-    """Images [N, H, W, C] moved, mirrored and cut as the settings say; the same ones where they say nothing. What moves in is the mean, zero."""
+    """Images [N, H, W, C] moved, mirrored and cut as the settings say; the same ones where they say
+    nothing.
+
+    What moves in is the mean, zero.
+    """
     count, height, width, _ = x.shape
     if settings.shift or settings.flip:
-        down, right = (torch.randint(-settings.shift, settings.shift + 1, (2, count, 1), generator=generator)) if settings.shift else (0, 0)
-        rows, columns = (torch.arange(height) + down).expand(count, -1), (torch.arange(width) + right).expand(count, -1)
+        down, right = (
+            (torch.randint(-settings.shift, settings.shift + 1, (2, count, 1), generator=generator))
+            if settings.shift
+            else (0, 0)
+        )
+        rows, columns = (
+            (torch.arange(height) + down).expand(count, -1),
+            (torch.arange(width) + right).expand(count, -1),
+        )
         if settings.flip:
             mirrored = torch.rand(count, 1, generator=generator) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
-        inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
-        flat = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
+        inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[
+            :, None, :
+        ]
+        flat = (
+            rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
+        )
         flat = (torch.arange(count)[:, None, None] * height * width + flat).flatten().to(x.device)
         x = x.reshape(-1, x.shape[3]).index_select(0, flat).reshape(x.shape)
         if settings.shift:
             x = x * inside[..., None].to(x.device)
     if settings.cutout:
-        middle = torch.stack([torch.randint(side, (count, 1), generator=generator) for side in (height, width)])
+        middle = torch.stack(
+            [torch.randint(side, (count, 1), generator=generator) for side in (height, width)]
+        )
         first = middle - settings.cutout // 2
         rows, columns = (
-            (torch.arange(side) >= at) & (torch.arange(side) < at + settings.cutout) for side, at in zip((height, width), first)
+            (torch.arange(side) >= at) & (torch.arange(side) < at + settings.cutout)
+            for side, at in zip((height, width), first)
         )
         x = x * ~(rows[:, :, None] & columns[:, None, :])[..., None].to(x.device)
     return x
@@ -210,7 +284,9 @@ def score(module: Module, x: Tensor, y: Tensor) -> tuple[float, float]:
 def latency(module: Module, repeats: int = 20) -> float:
     """Seconds of a forward pass of one image, the median of `repeats`, on this machine."""
     channels, height, width = module.network.inputs
-    image = torch.zeros(1, channels, height, width, device=module.linear.weight.device).to(memory_format=torch.channels_last)
+    image = torch.zeros(1, channels, height, width, device=module.linear.weight.device).to(
+        memory_format=torch.channels_last
+    )
     times = []
     with torch.inference_mode():
         module.eval()
@@ -223,9 +299,16 @@ def latency(module: Module, repeats: int = 20) -> float:
 
 def _optimiser(module: Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     if settings.optimiser == "adam":
-        return torch.optim.Adam(module.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.Adam(
+            module.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
     return torch.optim.SGD(
-        module.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay, nesterov=settings.momentum > 0, fused=True
+        module.parameters(),
+        settings.lr,
+        settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.momentum > 0,
+        fused=True,
     )
 
 
@@ -236,8 +319,13 @@ def _generator(seed: int, purpose: int) -> torch.Generator:
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Deterministic algorithms where there are some; torch's own settings as they were afterwards."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    """Deterministic algorithms where there are some; torch's own settings as they were
+    afterwards.
+    """
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     try:
         with torch.random.fork_rng(devices=[]):

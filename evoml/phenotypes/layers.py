@@ -1,24 +1,33 @@
-"""The layers of networks: one row a layer, made of primitives, from which module, parameters and multiply-adds all follow.
+"""The layers of networks: one row a layer, made of primitives, from which module, parameters and
+multiply-adds all follow.
 
 A row is a sequence of primitives:
 
     relu  relu6  bn                activation, activation that ends at 6, batch normalisation
-    conv3  conv1x7  conv3d2        convolution to the layer's channels: kernel, and dilation behind `d`
-    conv1/4  conv1x3*3/8           the same to a quarter, to three eighths of them, rounded down, one at least: a bottleneck
-    conv1*in6                      the same to six times as many channels as the layer reads: an inverted bottleneck
+    conv3  conv1x7  conv3d2        convolution to the layer's channels: kernel, and dilation behind
+                                   `d`
+    conv1/4  conv1x3*3/8           the same to a quarter, to three eighths of them, rounded down,
+                                   one at least: a bottleneck
+    conv1*in6                      the same to six times as many channels as the layer reads: an
+                                   inverted bottleneck
     dw3  dw5d2                     depthwise convolution
     max3  avg3                     pooling; padding does not count in the mean
-    fr                             factorised reduction: two strided 1x1 convolutions, one of them shifted by a pixel, side by side
+    fr                             factorised reduction: two strided 1x1 convolutions, one of them
+                                   shifted by a pixel, side by side
     id  zero  cut                  the input as it is; nothing; its first channels
 
-A dense convolution goes from whatever channels there are to the layer's. A stride belongs to the first primitive whose kernel is larger than one, along each
-axis by itself: of a kernel 1xk with a kx1 behind it each strides along its own, and the 1x1 convolution in front of a bottleneck not at all. Where no kernel is
-larger, the first one strides. Sources: Zoph and Le 2017 (NAS-RL), arXiv 1611.01578; Zoph et al. 2018 (NASNet), 1707.07012; Real et al. 2019 (AmoebaNet),
-1802.01548; Liu et al. 2018 (PNAS), 1712.00559; Pham et al. 2018 (ENAS), 1802.03268; Liu et al. 2019 (DARTS), 1806.09055; Liu et al. 2018 (HNAS), 1711.00436;
-Sandler et al. 2018 (MobileNetV2), 1801.04381.
+A dense convolution goes from whatever channels there are to the layer's. A stride belongs to the
+first primitive whose kernel is larger than one, along each axis by itself: of a kernel 1xk with a
+kx1 behind it each strides along its own, and the 1x1 convolution in front of a bottleneck not at
+all. Where no kernel is larger, the first one strides. Sources: Zoph and Le 2017 (NAS-RL), arXiv
+1611.01578; Zoph et al. 2018 (NASNet), 1707.07012; Real et al. 2019 (AmoebaNet), 1802.01548; Liu et
+al. 2018 (PNAS), 1712.00559; Pham et al. 2018 (ENAS), 1802.03268; Liu et al. 2019 (DARTS),
+1806.09055; Liu et al. 2018 (HNAS), 1711.00436; Sandler et al. 2018 (MobileNetV2), 1801.04381.
 
-The dense kernels of NASNet, AmoebaNet and PNAS are the bottlenecks of AmoebaNet's release (TensorFlow TPU models), which has the code for all of them; NASNet's
-and PNAS's have only what their best cells need. Departure: with fewer than four channels the release leaves the bottleneck out; here it is one channel wide.
+The dense kernels of NASNet, AmoebaNet and PNAS are the bottlenecks of AmoebaNet's release
+(TensorFlow TPU models), which has the code for all of them; NASNet's and PNAS's have only what
+their best cells need. Departure: with fewer than four channels the release leaves the bottleneck
+out; here it is one channel wide.
 """
 
 import re
@@ -32,7 +41,8 @@ _SPATIAL = ("conv", "dw", "max", "avg", "fr", "zero")
 
 @dataclass(frozen=True)
 class Row:
-    """One layer. `reduced`: what it is where it changes the number of channels, and for an identity where it strides, if not the same.
+    """One layer. `reduced`: what it is where it changes the number of channels, and for an identity
+    where it strides, if not the same.
 
     `kept`: drop path leaves it alone whatever it is made of; it never drops what is `id` or `zero`.
     """
@@ -85,7 +95,12 @@ ROWS = (
     Row("avg_pool_3x3_bn", "avg3 bn", "avg3 conv1 bn"),  # DARTS: in its supernet
     Row("max_pool_3x3_bn", "max3 bn", "max3 conv1 bn"),
     Row("stem_3x3", "conv3 bn"),
-    *(Row(f"conv_{h}x{w}_bn_relu", f"conv{h}x{w} bn relu") for h in (1, 3, 5, 7) for w in (1, 3, 5, 7)),  # NAS-RL, HNAS, NAS-Bench-101
+    # NAS-RL, HNAS, NAS-Bench-101
+    *(
+        Row(f"conv_{h}x{w}_bn_relu", f"conv{h}x{w} bn relu")
+        for h in (1, 3, 5, 7)
+        for w in (1, 3, 5, 7)
+    ),
     Row("dw_conv_3x3_bn_relu", "dw3 bn relu"),
     Row("sep_conv_3x3_bn_relu", "dw3 conv1 bn relu"),
     Row("residual_3x3", "relu conv3 bn relu conv3 bn"),
@@ -93,25 +108,31 @@ ROWS = (
     Row("batch_norm", "bn"),
     Row("max_pool_2x2", "max2"),
     Row("truncate", "cut"),  # NAS-Bench-101: vertices of unequal width
-    *(Row(f"mbconv_{k}x{k}_e{e}", _inverted(k, e)) for k in (3, 5, 7) for e in (1, 3, 6)),  # MobileNetV2, ProxylessNAS: kernel, expansion
+    # MobileNetV2, ProxylessNAS: kernel, expansion
+    *(Row(f"mbconv_{k}x{k}_e{e}", _inverted(k, e)) for k in (3, 5, 7) for e in (1, 3, 6)),
     Row("conv_3x3_bn_relu6", "conv3 bn relu6"),
     Row("conv_1x1_bn_relu6", "conv1 bn relu6"),
 )
 LAYERS = {row.name: row for row in ROWS}
 
-OPERATIONS: dict[str, tuple[str, ...]] = {  # the lists that published spaces draw from
+# the lists that published spaces draw from
+OPERATIONS: dict[str, tuple[str, ...]] = {
     "nasnet": (
-        "identity", "conv_1x3_3x1", "conv_1x7_7x1", "dil_dense_3x3", "avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7",
-        "conv_1x1", "bottleneck_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+        "identity", "conv_1x3_3x1", "conv_1x7_7x1", "dil_dense_3x3", "avg_pool_3x3", "max_pool_3x3",
+        "max_pool_5x5", "max_pool_7x7", "conv_1x1", "bottleneck_3x3", "sep_conv_3x3",
+        "sep_conv_5x5", "sep_conv_7x7",
     ),
     "amoebanet": (
-        "identity", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "avg_pool_3x3", "max_pool_3x3", "dil_sep_conv_3x3", "conv_1x7_7x1",
+        "identity", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "avg_pool_3x3", "max_pool_3x3",
+        "dil_sep_conv_3x3", "conv_1x7_7x1",
     ),
     "pnas": (
-        "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_1x7_7x1", "identity", "avg_pool_3x3", "max_pool_3x3", "dil_dense_3x3",
+        "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_1x7_7x1", "identity", "avg_pool_3x3",
+        "max_pool_3x3", "dil_dense_3x3",
     ),
     "darts": (
-        "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
+        "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5",
+        "dil_conv_3x3", "dil_conv_5x5",
     ),
     "enas": ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity_fr"),
 }  # fmt: skip
@@ -135,7 +156,9 @@ class Primitive:
 
     @property
     def overhangs(self) -> bool:
-        """Whether the last window of a pooling may hang over the border: an even kernel is not padded."""
+        """Whether the last window of a pooling may hang over the border: an even kernel is not
+        padded.
+        """
         return self.kernel[0] % 2 == 0
 
     @property
@@ -148,7 +171,9 @@ class Primitive:
         return self.outputs * self.kernel[0] * self.kernel[1] if self.kind == "dw" else 0
 
     def multiply_adds(self, height: int, width: int) -> int:
-        """Multiply-adds of convolutions on an input of this size; other primitives count nothing, as in the papers."""
+        """Multiply-adds of convolutions on an input of this size; other primitives count nothing,
+        as in the papers.
+        """
         if self.kind not in ("conv", "fr", "dw"):
             return 0
         height, width = self.after(height, width)
@@ -161,9 +186,16 @@ class Primitive:
 
 @cache
 def primitives(name: str, inputs: int, outputs: int, stride: int = 1) -> tuple[Primitive, ...]:
-    """A layer as primitives, from `inputs` to `outputs` channels. Raises KeyError for no layer, ValueError where it cannot be so."""
+    """A layer as primitives, from `inputs` to `outputs` channels.
+
+    Raises KeyError for no layer, ValueError where it cannot be so.
+    """
     row = LAYERS[name]
-    text = row.reduced if row.reduced and (inputs != outputs or (stride > 1 and row.text == "id")) else row.text
+    text = (
+        row.reduced
+        if row.reduced and (inputs != outputs or (stride > 1 and row.text == "id"))
+        else row.text
+    )
     tokens = [_token(token) for token in text.split()]
     striding = [_striding(tokens, axis) for axis in (0, 1)]
     out: list[Primitive] = []
@@ -173,11 +205,16 @@ def primitives(name: str, inputs: int, outputs: int, stride: int = 1) -> tuple[P
         if token.kind in ("conv", "fr", "zero", "cut"):
             new = inner(inputs if token.of_inputs else outputs, token.part)
         if token.kind == "cut" and new > channels:
-            raise ValueError(f"{name} only takes channels away; it cannot give {outputs} of {inputs}")
+            raise ValueError(
+                f"{name} only takes channels away; it cannot give {outputs} of {inputs}"
+            )
         strides = (stride if index == striding[0] else 1, stride if index == striding[1] else 1)
         out.append(Primitive(token.kind, channels, new, token.kernel, token.dilation, strides))
         if out[-1].overhangs and 1 in strides:
-            raise ValueError(f"{name} is for strides from two on: an even kernel has no middle to keep the size with")
+            raise ValueError(
+                f"{name} is for strides from two on: an even kernel has no middle to keep the size "
+                "with"
+            )
         channels = new
     if channels != outputs:
         raise ValueError(f"{name} keeps its {inputs} channels; it cannot give {outputs}")
@@ -201,7 +238,9 @@ class _Token:
 
 @cache
 def _token(text: str) -> _Token:
-    match = re.fullmatch(r"(relu6|[a-z]+)(\d+)?(?:x(\d+))?(?:d(\d+))?(?:\*(in)?(\d+))?(?:/(\d+))?", text)
+    match = re.fullmatch(
+        r"(relu6|[a-z]+)(\d+)?(?:x(\d+))?(?:d(\d+))?(?:\*(in)?(\d+))?(?:/(\d+))?", text
+    )
     assert match is not None, text
     height, width, dilation, times, parts = match.group(2, 3, 4, 6, 7)
     kernel, part = (int(height or 1), int(width or height or 1)), (int(times or 1), int(parts or 1))

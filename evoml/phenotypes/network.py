@@ -1,7 +1,9 @@
-"""Networks: what a space of architectures lowers to, as a table of edges. One torch module runs any of them (`evoml.networks`).
+"""Networks: what a space of architectures lowers to, as a table of edges. One torch module runs any
+of them (`evoml.networks`).
 
-Node 0 is the image; every other node merges the outputs of layers that read earlier nodes. Shapes, parameters and multiply-adds follow from
-the table alone, so they are known before anything is built or trained.
+Node 0 is the image; every other node merges the outputs of layers that read earlier nodes. Shapes,
+parameters and multiply-adds follow from the table alone, so they are known before anything is built
+or trained.
 """
 
 from collections.abc import Iterable
@@ -25,22 +27,31 @@ class Edge:
     layer: str  # a name in `layers.LAYERS`
     channels: int  # that it gives
     stride: int = 1
-    depth: float = 0.0  # (cell + 1) / cells for drop path; 0: never dropped. Identities are never dropped whatever this says
-    option: tuple[int, int] | None = None  # in a supernet, which option of which group this layer is; None: it is always there
+    # (cell + 1) / cells for drop path; 0: never dropped. Identities are never dropped whatever this
+    # says
+    depth: float = 0.0
+    # in a supernet, which option of which group this layer is; None: it is always there
+    option: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Node:
-    """One tensor: outputs of layers, added or concatenated. Where sizes differ, smaller ones are zero-padded at the bottom and right."""
+    """One tensor: outputs of layers, added or concatenated.
+
+    Where sizes differ, smaller ones are zero-padded at the bottom and right.
+    """
 
     edges: tuple[Edge, ...]
     merge: Merge = "add"
-    name: str = field(default="", compare=False)  # the same in a supernet and in the networks that are read off it
+    # the same in a supernet and in the networks that are read off it
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A whole network, from images to class scores: `nodes[1:]`, then ReLU, global average pooling and a linear layer on node `output`."""
+    """A whole network, from images to class scores: `nodes[1:]`, then ReLU, global average pooling
+    and a linear layer on node `output`.
+    """
 
     inputs: Size
     classes: int
@@ -50,13 +61,18 @@ class Network:
 
     @cached_property
     def sizes(self) -> tuple[Size, ...]:
-        """Channels, height and width of every node. Raises ValueError where edges that are added differ in channels."""
+        """Channels, height and width of every node.
+
+        Raises ValueError where edges that are added differ in channels.
+        """
         out: list[Size] = [self.inputs]
         for number, node in enumerate(self.nodes[1:], 1):
             given = []
             for edge in node.edges:
                 if not 0 <= edge.source < number:
-                    raise ValueError(f"node {number} reads node {edge.source}, which is not before it")
+                    raise ValueError(
+                        f"node {number} reads node {edge.source}, which is not before it"
+                    )
                 _, height, width = out[edge.source]
                 for step in self.primitives(edge, out[edge.source][0]):
                     height, width = step.after(height, width)
@@ -65,8 +81,16 @@ class Network:
                 raise ValueError(f"node {number} reads nothing")
             if node.merge == "add" and len({channels for channels, _, _ in given}) > 1:
                 raise ValueError(f"node {number} adds different numbers of channels")
-            channels = given[0][0] if node.merge == "add" else sum(channels for channels, _, _ in given)
-            out.append((channels, max(height for _, height, _ in given), max(width for _, _, width in given)))
+            channels = (
+                given[0][0] if node.merge == "add" else sum(channels for channels, _, _ in given)
+            )
+            out.append(
+                (
+                    channels,
+                    max(height for _, height, _ in given),
+                    max(width for _, _, width in given),
+                )
+            )
         return tuple(out)
 
     @cached_property
@@ -74,7 +98,9 @@ class Network:
         """Whether anything of the image reaches the output."""
         reached = [True]
         for node in self.nodes[1:]:
-            reached.append(any(reached[edge.source] and edge.layer != "none" for edge in node.edges))
+            reached.append(
+                any(reached[edge.source] and edge.layer != "none" for edge in node.edges)
+            )
         return reached[self.output]
 
     @staticmethod
@@ -125,7 +151,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Supernet:
-    """A network with every candidate layer of a space on every edge: the layers of one group are alternatives, wherever it occurs in the network."""
+    """A network with every candidate layer of a space on every edge: the layers of one group are
+    alternatives, wherever it occurs in the network.
+    """
 
     network: Network
     groups: tuple[Group, ...]
@@ -134,7 +162,9 @@ class Supernet:
     def available(self) -> np.ndarray:
         """Which options there are, [G, O] bool: groups need not have the same number."""
         most = max(len(group.options) for group in self.groups)
-        return np.array([[option < len(group.options) for option in range(most)] for group in self.groups])
+        return np.array(
+            [[option < len(group.options) for option in range(most)] for group in self.groups]
+        )
 
 
 class Builder:
@@ -149,10 +179,20 @@ class Builder:
         """A node that merges these edges; its number."""
         edges = tuple(edges)
         self.nodes.append(Node(edges, merge, name))
-        self.channels.append(edges[0].channels if merge == "add" else sum(edge.channels for edge in edges))
+        self.channels.append(
+            edges[0].channels if merge == "add" else sum(edge.channels for edge in edges)
+        )
         return len(self.nodes) - 1
 
-    def layer(self, source: int, layer: str, channels: int, stride: int = 1, depth: float = 0.0, name: str = "") -> int:
+    def layer(
+        self,
+        source: int,
+        layer: str,
+        channels: int,
+        stride: int = 1,
+        depth: float = 0.0,
+        name: str = "",
+    ) -> int:
         """A node with one edge."""
         return self.node([Edge(source, layer, channels, stride, depth)], name=name)
 
@@ -161,7 +201,9 @@ class Builder:
         sources = list(sources)
         if len(sources) == 1:
             return sources[0]
-        return self.node([Edge(source, "identity", self.channels[source]) for source in sources], "concat")
+        return self.node(
+            [Edge(source, "identity", self.channels[source]) for source in sources], "concat"
+        )
 
     def network(self, output: int, classes: int, auxiliary: int = -1) -> Network:
         """Everything that reaches the output."""
@@ -173,7 +215,12 @@ class Builder:
                     todo.append(edge.source)
         place = {old: new for new, old in enumerate(sorted(needed))}
         nodes = tuple(
-            replace(self.nodes[old], edges=tuple(replace(edge, source=place[edge.source]) for edge in self.nodes[old].edges))
+            replace(
+                self.nodes[old],
+                edges=tuple(
+                    replace(edge, source=place[edge.source]) for edge in self.nodes[old].edges
+                ),
+            )
             for old in sorted(needed)
         )
         return Network(self.inputs, classes, nodes, place[output], place.get(auxiliary, -1))

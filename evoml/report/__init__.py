@@ -17,7 +17,9 @@ class _Console(Console):
 
 
 class TolerantStderr(io.TextIOBase):
-    """Standard error for progress: when nobody can hear it any more, the search goes on in silence."""
+    """Standard error for progress: when nobody can hear it any more, the search goes on in
+    silence.
+    """
 
     def write(self, text: str) -> int:
         self._try("write", text)
@@ -46,5 +48,11 @@ def console(stderr: bool = False) -> Console:
     """A terminal gets its own width; a pipe gets `$COLUMNS`, or lines that nothing cuts."""
     stream: Any = TolerantStderr() if stderr else sys.stdout
     columns = os.environ.get("COLUMNS", "")
-    width = None if stream.isatty() else int(columns) if columns.isdecimal() and int(columns) > 0 else WIDE
+    width = (
+        None
+        if stream.isatty()
+        else int(columns)
+        if columns.isdecimal() and int(columns) > 0
+        else WIDE
+    )
     return _Console(file=stream, width=width, highlight=False, markup=False)

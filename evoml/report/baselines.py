@@ -1,4 +1,6 @@
-"""What a discovered program is held against: the textbook method and the hand-written programs, on the same test tasks."""
+"""What a discovered program is held against: the textbook method and the hand-written programs, on
+the same test tasks.
+"""
 
 from importlib.resources import files
 from pathlib import Path
@@ -15,20 +17,32 @@ from evoml.search.problem import Problem
 from evoml.spaces.automl_zero import AutoMLZeroSpace
 
 HAND_WRITTEN = {
-    "regression": {"linear regression by SGD": "linear_regression", "two-layer ReLU network": "neural_network"},
-    "classification": {"logistic regression by SGD": "logistic_regression", "two-layer ReLU network": "neural_network"},
+    "regression": {
+        "linear regression by SGD": "linear_regression",
+        "two-layer ReLU network": "neural_network",
+    },
+    "classification": {
+        "logistic regression by SGD": "logistic_regression",
+        "two-layer ReLU network": "neural_network",
+    },
 }
 
 
 def programs_folder() -> Path:
-    """Where the reference programs are: beside the package in a checkout, inside it when installed."""
+    """Where the reference programs are: beside the package in a checkout, inside it when
+    installed.
+    """
     inside = Path(str(files("evoml") / "_programs"))
     return inside if inside.is_dir() else Path(__file__).parents[2] / "programs"
 
 
 def baselines(problem: Problem, tasks: TaskSet) -> dict[str, float]:
     """Mean score of every baseline on these tasks, by name, in the order to show."""
-    out = {_textbook_name(tasks): float(np.mean([_textbook(tasks, index) for index in range(len(tasks))]))}
+    out = {
+        _textbook_name(tasks): float(
+            np.mean([_textbook(tasks, index) for index in range(len(tasks))])
+        )
+    }
     for title, name in HAND_WRITTEN[tasks.kind].items():
         path = programs_folder() / "automl_zero" / f"{name}.py"
         if path.is_file():
@@ -41,13 +55,21 @@ def score_program(problem: Problem, tasks: TaskSet, path: Path) -> np.ndarray:
     space, genotype = AutoMLZeroSpace.open_text(read_text(path), str(path))
     own = problem.config.part("evaluator")
     settings = own if isinstance(own, execution.Settings) else execution.Settings()
-    evaluator = execution.ExecutionEvaluator(execution.ExecutionEvaluator.exact(settings), tasks, space, problem.backend)
-    out: np.ndarray = evaluator.per_task(space.phenotypes(Population.of(space.schema, [genotype])))[0]
+    evaluator = execution.ExecutionEvaluator(
+        execution.ExecutionEvaluator.exact(settings), tasks, space, problem.backend
+    )
+    out: np.ndarray = evaluator.per_task(space.phenotypes(Population.of(space.schema, [genotype])))[
+        0
+    ]
     return out
 
 
 def _textbook_name(tasks: TaskSet) -> str:
-    return "least squares (scikit-learn)" if tasks.kind == "regression" else "logistic regression (scikit-learn)"
+    return (
+        "least squares (scikit-learn)"
+        if tasks.kind == "regression"
+        else "logistic regression (scikit-learn)"
+    )
 
 
 def _textbook(tasks: TaskSet, index: int) -> float:
@@ -58,7 +80,11 @@ def _textbook(tasks: TaskSet, index: int) -> float:
     if tasks.kind == "classification":
         if len(set(y)) == 1:  # a task so small that one class is missing
             return float((tasks.valid_y[index] == y[0]).mean())
-        return float(LogisticRegression(max_iter=1000).fit(x, y).score(tasks.valid_x[index], tasks.valid_y[index]))
+        return float(
+            LogisticRegression(max_iter=1000)
+            .fit(x, y)
+            .score(tasks.valid_x[index], tasks.valid_y[index])
+        )
     error = LinearRegression().fit(x, y).predict(tasks.valid_x[index]) - tasks.valid_y[index]
     return float(1.0 - 2.0 / np.pi * np.arctan(np.sqrt(np.mean(error * error))))
 

@@ -1,4 +1,6 @@
-"""What the commands say of networks of neurons: the champion as a formula and its size, its scores by name, and the species of the last generation."""
+"""What the commands say of networks of neurons: the champion as a formula and its size, its scores
+by name, and the species of the last generation.
+"""
 
 import re
 from pathlib import Path
@@ -29,25 +31,38 @@ def print_result(problem: Problem, result: Result) -> None:
     """The end of a search, and what to do next."""
     out, folder = console(), quote(str(result.run))
     why = failure(result.run)
-    failed = (f"; {result.counts['failed']:,} failed" + (f"; the first: {why}" if why else "")) if result.counts.get("failed") else ""
+    failed = (
+        (f"; {result.counts['failed']:,} failed" + (f"; the first: {why}" if why else ""))
+        if result.counts.get("failed")
+        else ""
+    )
     rate = (
-        f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s ({result.evaluations_per_second:,.0f} a second), "
-        f"ended by {result.reason}{failed}"
+        f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s "
+        f"({result.evaluations_per_second:,.0f} a second), ended by {result.reason}{failed}"
     )
     if result.best is None:
-        out.print(f"nothing was selected, since no network could be scored: {rate}\nrun: {result.run}", soft_wrap=True)
+        out.print(
+            f"nothing was selected, since no network could be scored: {rate}\nrun: {result.run}",
+            soft_wrap=True,
+        )
         return
     genotype = problem.space.parse(result.best["text"], str(result.run))
     searched = in_search(problem, result.run, result.best["id"])
     score = {"search": searched, "selection": result.best["objectives"][problem.objective]}
     about = describe(problem.space, genotype)
-    out.print(f"\nThe champion (candidate {result.best['id']}), {size_line(about)}:\n", soft_wrap=True)
+    out.print(
+        f"\nThe champion (candidate {result.best['id']}), {size_line(about)}:\n", soft_wrap=True
+    )
     print_formula(problem.space, about, units(problem, result.run))
     out.print(f"\n{score_line(problem, score)}")
     if result.test is not None:
         out.print(f"in the test: {named(result.test['tasks'])}", soft_wrap=True)
     out.print(f"\n{rate}{_generations(result.run)}\nrun: {result.run}", soft_wrap=True)
-    out.print(f"pictures: evoml export {folder} --to svg -o network.svg; evoml export {folder} --to species -o species.svg", soft_wrap=True)
+    out.print(
+        f"pictures: evoml export {folder} --to svg -o network.svg; evoml export {folder} --to "
+        "species -o species.svg",
+        soft_wrap=True,
+    )
 
 
 def _generations(run: Path) -> str:
@@ -60,39 +75,65 @@ def facts(problem: Problem, result: Result) -> dict[str, Any]:
     if result.best is None:
         return {"failure": failure(result.run)}
     genotype = problem.space.parse(result.best["text"], str(result.run))
-    scores = {"search": in_search(problem, result.run, result.best["id"]), "selection": result.best["objectives"][problem.objective]}
+    scores = {
+        "search": in_search(problem, result.run, result.best["id"]),
+        "selection": result.best["objectives"][problem.objective],
+    }
     test = {"tasks": result.test["tasks"]} if result.test else {}
     return describe(problem.space, genotype) | {"scores": scores} | test | population(result.run)
 
 
 def failure(run: Path) -> str:
-    """Why the first network of a run failed that did; empty where none did, or none says why. Raises InputError."""
+    """Why the first network of a run failed that did; empty where none did, or none says why.
+
+    Raises InputError.
+    """
     return _printable(next(events(run, "failure", lambda event: str(event["text"])), ""))[:160]
 
 
 def nothing(run: Path) -> InputError:
     """What to raise where a run has no network that could be scored."""
     why = failure(run)
-    return InputError(f"{run}: nothing was selected, since no network could be scored" + (f"; the first that failed: {why}" if why else ""))
+    return InputError(
+        f"{run}: nothing was selected, since no network could be scored"
+        + (f"; the first that failed: {why}" if why else "")
+    )
 
 
 def units(problem: Problem, run: Path) -> Any:
-    """What a table's columns are to the networks of a run, an `examples.Units`; None where its task has no table, or the data are not the run's any more."""
-    if problem.config.data is None or problem.task.units is None or read_config(run).get("data_digest") != problem.data_digest:
+    """What a table's columns are to the networks of a run, an `examples.Units`; None where its task
+    has no table, or the data are not the run's any more.
+    """
+    if (
+        problem.config.data is None
+        or problem.task.units is None
+        or read_config(run).get("data_digest") != problem.data_digest
+    ):
         return None
     return problem.task.units
 
 
 def population(run: Path) -> dict[str, Any]:
-    """The last generation of a run and its species; empty before there is one. Raises InputError."""
+    """The last generation of a run and its species; empty before there is one.
+
+    Raises InputError.
+    """
     event = species.last(run)
-    return {} if event is None else {"generation": event["generation"], "species": species_rows(event)}
+    return (
+        {} if event is None else {"generation": event["generation"], "species": species_rows(event)}
+    )
 
 
 def describe(space: Any, genotype: Genotype) -> dict[str, Any]:
-    """A network as plain values: its formula, the functions in that, and what its gene tables hold; of a CPPN also how large the network is that it draws."""
+    """A network as plain values: its formula, the functions in that, and what its gene tables hold;
+    of a CPPN also how large the network is that it draws.
+    """
     text = formula(space, genotype)
-    used = {each.name: each.text for each in ACTIVATIONS if re.search(rf"\b{each.name}\(", text) and each.text != f"{each.name}(a)"}
+    used = {
+        each.name: each.text
+        for each in ACTIVATIONS
+        if re.search(rf"\b{each.name}\(", text) and each.text != f"{each.name}(a)"
+    }
     drawn = {"network": neurons(space, genotype).size} if space.substrate is not None else {}
     return {"formula": text, "functions": used, "size": sizes(genotype)} | drawn
 
@@ -105,13 +146,20 @@ def print_file(space: Any, genotype: Genotype) -> None:
 
 
 def print_formula(space: Any, about: dict[str, Any], units: Any = None) -> None:
-    """A formula that `describe` gave, what its functions are, how one with cycles is to be read, and what inputs and outputs stand for."""
+    """A formula that `describe` gave, what its functions are, how one with cycles is to be read,
+    and what inputs and outputs stand for.
+    """
     print(about["formula"])
-    recurrent = space.substrate.recurrent if space.substrate is not None else space.settings.recurrent
+    recurrent = (
+        space.substrate.recurrent if space.substrate is not None else space.settings.recurrent
+    )
     if recurrent and re.search(r"= .*\b[hy]\d", about["formula"]):
         print("\nRecurrent: nodes on the right have the values of the step before.")
     if about["functions"]:
-        print("\nwhere " + ", ".join(f"{name}(a) = {text}" for name, text in about["functions"].items()))
+        print(
+            "\nwhere "
+            + ", ".join(f"{name}(a) = {text}" for name, text in about["functions"].items())
+        )
     if units is not None:
         print("\n" + "\n".join(map(_printable, units.words())))
 
@@ -120,44 +168,67 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def print_best(out: Console, problem: Problem, rows: list[dict[str, Any]], now: dict[str, Any], units: Any = None) -> None:
+def print_best(
+    out: Console,
+    problem: Problem,
+    rows: list[dict[str, Any]],
+    now: dict[str, Any],
+    units: Any = None,
+) -> None:
     """The best networks of a run, `described`, and its `population`."""
     for row in rows:
-        out.print(f"\ncandidate {row['id']}, key {row['key']}: {score_line(problem, row['scores'])}", soft_wrap=True)
+        out.print(
+            f"\ncandidate {row['id']}, key {row['key']}: {score_line(problem, row['scores'])}",
+            soft_wrap=True,
+        )
         out.print(size_line(row) + "\n", soft_wrap=True)
         print_formula(problem.space, row, units)
     if now:
         count = len(now["species"])
-        out.print(f"\ngeneration {now['generation']:,}, {count:,} species" + (f", the largest {SHOWN}:" if count > SHOWN else ":"))
+        out.print(
+            f"\ngeneration {now['generation']:,}, {count:,} species"
+            + (f", the largest {SHOWN}:" if count > SHOWN else ":")
+        )
         out.print(species_table(now["species"]))
 
 
-def described(problem: Problem, run: Path, row: dict[str, Any], genotype: Genotype) -> dict[str, Any]:
-    """What `show` adds to a row of the archive: formula, size, and the objective in search and on selection, None where it is not known."""
+def described(
+    problem: Problem, run: Path, row: dict[str, Any], genotype: Genotype
+) -> dict[str, Any]:
+    """What `show` adds to a row of the archive: formula, size, and the objective in search and on
+    selection, None where it is not known.
+    """
     own = row["objectives"][problem.objective]
     selected = row["event"] == "selected"
-    scores = {"search": in_search(problem, run, row["id"]) if selected else own, "selection": own if selected else None}
+    scores = {
+        "search": in_search(problem, run, row["id"]) if selected else own,
+        "selection": own if selected else None,
+    }
     return describe(problem.space, genotype) | {"scores": scores}
 
 
 def in_search(problem: Problem, run: Path, candidate: int) -> float | None:
     """A candidate's objective in search; None where no row of it was kept."""
     table, _ = problem.archive(run).table(["id", "event", problem.objective])
-    for id, event, value in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+    for id, event, value in zip(
+        *(table[name].to_pylist() for name in table.column_names), strict=True
+    ):
         if id == candidate and event != "selected":
             return float(value)
     return None
 
 
 def species_rows(event: dict[str, Any]) -> list[dict[str, Any]]:
-    """The species of a generation: number, members, best fitness now and ever, age and generations since the last gain; the largest first."""
+    """The species of a generation: number, members, best fitness now and ever, age and generations
+    since the last gain; the largest first.
+    """
     now = event["generation"]
     rows = [
         {
-            "species": each["id"], "members": each["size"], "best": each["now"], "best_ever": each["best"],
-            "age": now - each["since"], "since_gain": now - each["improved"],
-        }
-        for each in event["species"]
+            "species": each["id"], "members": each["size"], "best": each["now"],
+            "best_ever": each["best"], "age": now - each["since"],
+            "since_gain": now - each["improved"],
+        } for each in event["species"]
     ]  # fmt: skip
     return sorted(rows, key=lambda row: (-row["members"], row["species"]))
 
@@ -169,22 +240,44 @@ def species_table(rows: list[dict[str, Any]]) -> Table:
         table.add_column(title, justify="right")
     for row in rows[:SHOWN]:
         best = ("-" if row[name] is None else number(row[name]) for name in ("best", "best_ever"))
-        table.add_row(str(row["species"]), f"{row['members']:,}", *best, f"{row['age']:,}", f"{row['since_gain']:,}")
+        table.add_row(
+            str(row["species"]),
+            f"{row['members']:,}",
+            *best,
+            f"{row['age']:,}",
+            f"{row['since_gain']:,}",
+        )
     return table
 
 
 def size_line(about: dict[str, Any]) -> str:
-    """What `describe` gave in words: 4 nodes of which 1 hidden, 6 links of which 5 enabled; of a CPPN also what it draws."""
+    """What `describe` gave in words: 4 nodes of which 1 hidden, 6 links of which 5 enabled; of a
+    CPPN also what it draws.
+    """
     size = about["size"]
-    words = f"{plural(size['nodes'], 'node')} of which {size['hidden']:,} hidden, {plural(size['links'], 'link')} of which {size['enabled']:,} enabled"
-    return f"CPPN: {words}; the network that it draws: {about['network']}" if "network" in about else words
+    words = (
+        f"{plural(size['nodes'], 'node')} of which {size['hidden']:,} hidden, "
+        f"{plural(size['links'], 'link')} of which {size['enabled']:,} enabled"
+    )
+    return (
+        f"CPPN: {words}; the network that it draws: {about['network']}"
+        if "network" in about
+        else words
+    )
 
 
 def score_line(problem: Problem, scores: dict[str, float | None]) -> str:
     """What was scored in search and on selection, each by its name."""
     task = problem.task
-    places = {"search": ("in search", task.search(0).names[0]), "selection": ("on selection", task.select().names[0])}
-    return ", ".join(f"{title(places[name][1])} {number(value)} {places[name][0]}" for name, value in scores.items() if value is not None)
+    places = {
+        "search": ("in search", task.search(0).names[0]),
+        "selection": ("on selection", task.select().names[0]),
+    }
+    return ", ".join(
+        f"{title(places[name][1])} {number(value)} {places[name][0]}"
+        for name, value in scores.items()
+        if value is not None
+    )
 
 
 def title(score: str) -> str:
@@ -194,7 +287,11 @@ def title(score: str) -> str:
 
 def number(value: float) -> str:
     """Four places, or four digits where these would not be seen."""
-    return f"{value:.4f}" if value == 0 or (not 0 < abs(value) < 1e-3 and abs(value) < 1e9) else f"{value:.4g}"
+    return (
+        f"{value:.4f}"
+        if value == 0 or (not 0 < abs(value) < 1e-3 and abs(value) < 1e9)
+        else f"{value:.4g}"
+    )
 
 
 def named(scores: dict[str, float]) -> str:

@@ -1,7 +1,9 @@
-"""Aging evolution of programs as one compiled loop: what `ask`, `score` and `tell` do, block by block, without Python between the steps.
+"""Aging evolution of programs as one compiled loop: what `ask`, `score` and `tell` do, block by
+block, without Python between the steps.
 
-It is an optimisation and nothing else: the candidates, the caches and the archive are the same, bit for bit, as without it (a test holds
-this). It fits aging evolution of programs on the numba backend without hurdles; everything else goes through the toolbox.
+It is an optimisation and nothing else: the candidates, the caches and the archive are the same, bit
+for bit, as without it (a test holds this). It fits aging evolution of programs on the numba backend
+without hurdles; everything else goes through the toolbox.
 """
 
 from typing import Any
@@ -30,51 +32,91 @@ class Engine:
     @staticmethod
     def fits(space: Any, strategy: Any, evaluator: Any) -> bool:
         """Whether these parts are the ones that this loop is compiled for."""
-        if [type(part) for part in (space, strategy, evaluator)] != [AutoMLZeroSpace, AgingEvolution, ExecutionEvaluator]:
+        if [type(part) for part in (space, strategy, evaluator)] != [
+            AutoMLZeroSpace,
+            AgingEvolution,
+            ExecutionEvaluator,
+        ]:
             return False
         if strategy.settings.replace != "oldest":
             return False
         return len(evaluator._stages) == 1 and isinstance(evaluator._stages[0], Backend)
 
-    def __init__(self, space: Any, strategy: Any, evaluator: Any, island: int, islands: int) -> None:
+    def __init__(
+        self, space: Any, strategy: Any, evaluator: Any, island: int, islands: int
+    ) -> None:
         self.strategy, self.evaluator = strategy, evaluator
         self.numbering = np.array([island, islands], np.int64)
         block = strategy.block
-        self.children, self.found = Population(space.schema, block), Population(space.schema, CHUNK * block)
+        self.children, self.found = (
+            Population(space.schema, block),
+            Population(space.schema, CHUNK * block),
+        )
         self._canonical = tuple(np.zeros_like(table) for table in self.children.tables)
         self._canonical_sizes = np.zeros_like(self.children.sizes)
         self._places = places(space._addresses)
         roots = outputs(np.array([strategy.seed % 2**64], np.uint64), np.array([SELECT, VARY]))
         allowed = np.array([MUTATIONS.index(name) for name in space.settings.mutations])
-        self._variation = (allowed, space.settings.mutate_probability, space._operations, space._bounds, space._addresses)
+        self._variation = (
+            allowed,
+            space.settings.mutate_probability,
+            space._operations,
+            space._bounds,
+            space._addresses,
+        )
         backend, functional = evaluator._stages[0], evaluator.settings.functional_cache
         rules = backend.rules
         self._selection = (roots, strategy.settings.tournament)
-        short = (functional.train, functional.valid) if evaluator._functional is not None else (0, 0)
-        # Training and validation examples, epochs, and whether errors are recorded: of a short run and of a full one.
-        self._extent = (min(short[0], rules.train), min(short[1], rules.valid), 1, True), (rules.train, rules.valid, rules.epochs, False)
+        short = (
+            (functional.train, functional.valid) if evaluator._functional is not None else (0, 0)
+        )
+        # Training and validation examples, epochs, and whether errors are recorded: of a short run
+        # and of a full one.
+        self._extent = (
+            (min(short[0], rules.train), min(short[1], rules.valid), 1, True),
+            (rules.train, rules.valid, rules.epochs, False),
+        )
         errors = backend.errors(sum(self._extent[0][:2]))
         self._run = (
-            KINDS, backend._layout, backend._memory, *backend._train, *backend._later, *backend._valid, backend._seeds,
-            len(backend.tasks), backend.examples, int(backend.tasks.kind == "classification"), backend.limit, errors,
+            KINDS, backend._layout, backend._memory, *backend._train, *backend._later,
+            *backend._valid, backend._seeds, len(backend.tasks), backend.examples,
+            int(backend.tasks.kind == "classification"), backend.limit, errors,
         )  # fmt: skip
         empty = (np.zeros((0, 2), np.uint64), np.zeros((0, 2)))
-        self._exact = (evaluator._exact.keys, evaluator._exact.values) if evaluator._exact is not None else empty
+        self._exact = (
+            (evaluator._exact.keys, evaluator._exact.values)
+            if evaluator._exact is not None
+            else empty
+        )
         cache = evaluator._functional
         self._functional = (FunctionalCache(0, 1) if cache is None else cache)._arrays()
         self._scoring = (evaluator.cost_limit(), evaluator.settings.combine == "median")
-        self._counts = np.zeros(7, np.int64)  # candidates, exact hits, functional hits, over budget, full runs, steps, found
+        # candidates, exact hits, functional hits, over budget, full runs, steps, found
+        self._counts = np.zeros(7, np.int64)
 
-    def advance(self, asked: int, candidates: int, steps: int, best: float) -> tuple[int, int, Population]:
-        """Evaluate at most `candidates` and CHUNK blocks, until `steps` are run. Returns candidates done, steps run, and the improvements."""
+    def advance(
+        self, asked: int, candidates: int, steps: int, best: float
+    ) -> tuple[int, int, Population]:
+        """Evaluate at most `candidates` and CHUNK blocks, until `steps` are run.
+
+        Returns candidates done, steps run, and the improvements.
+        """
         ring = self.strategy.population
         self._counts[:] = 0
         _advance(
-            (ring.tables, ring.sizes, ring.fitness, ring.ids, ring.birth, ring.parents, ring.status),
+            (
+                ring.tables, ring.sizes, ring.fitness, ring.ids, ring.birth, ring.parents,
+                ring.status,
+            ),
             (self.children.tables, self.children.sizes, self.children.ids, self.children.parents),
-            (self.found.tables, self.found.sizes, self.found.fitness, self.found.ids, self.found.birth, self.found.parents, self.found.status),
-            (self._canonical, self._canonical_sizes, self._places), np.array([asked, self.strategy.told, candidates, steps], np.int64), self.numbering, best,
-            self._selection, self._variation, self._exact, self._functional, self._extent, self._run, self._scoring, self._counts,
+            (
+                self.found.tables, self.found.sizes, self.found.fitness, self.found.ids,
+                self.found.birth, self.found.parents, self.found.status,
+            ),
+            (self._canonical, self._canonical_sizes, self._places),
+            np.array([asked, self.strategy.told, candidates, steps], np.int64), self.numbering,
+            best, self._selection, self._variation, self._exact, self._functional, self._extent,
+            self._run, self._scoring, self._counts,
         )  # fmt: skip
         done, exact, functional, over, full, cost, found = map(int, self._counts)
         self.strategy.told += done
@@ -93,9 +135,12 @@ class Engine:
 
 @compiled
 def _advance(
-    ring, children, found, canonical_form, limits, numbering, best, selection, variation, exact, functional, extent, run, scoring, counts
+    ring, children, found, canonical_form, limits, numbering, best, selection, variation, exact,
+    functional, extent, run, scoring, counts,
 ):  # fmt: skip
-    """Blocks of children until a limit: tournament, mutation, canonical form, look-ups, interpretation, into the ring."""
+    """Blocks of children until a limit: tournament, mutation, canonical form, look-ups,
+    interpretation, into the ring.
+    """
     tables, sizes, fitness, ids, birth, parents, status = ring
     child_tables, child_sizes, child_ids, child_parents = children
     asked, told, candidates, most_steps = limits
@@ -125,8 +170,25 @@ def _advance(
             child_tables,
             child_sizes,
         )
-        canonical(child_tables, child_sizes[:count], canonical_form[2], canonical_form[0], canonical_form[1], keys)
-        scores = _score(canonical_form[0], canonical_form[1], keys[:count], exact, functional, extent, run, scoring, counts)
+        canonical(
+            child_tables,
+            child_sizes[:count],
+            canonical_form[2],
+            canonical_form[0],
+            canonical_form[1],
+            keys,
+        )
+        scores = _score(
+            canonical_form[0],
+            canonical_form[1],
+            keys[:count],
+            exact,
+            functional,
+            extent,
+            run,
+            scoring,
+            counts,
+        )
         for index in range(count):
             child_parents[index, 0] = ids[chosen[index]]
         for index in range(count):
@@ -169,7 +231,9 @@ def _select(fitness, streams, tournament, chosen):
 
 @compiled
 def _score(tables, sizes, keys, exact, functional, extent, run, scoring, counts):
-    """Fitness of canonical programs, [n], through the cost limit and both caches, as the evaluator does; -1 for over the limit."""
+    """Fitness of canonical programs, [n], through the cost limit and both caches, as the evaluator
+    does; -1 for over the limit.
+    """
     fitness = np.full(len(keys), -1.0)
     within = np.arange(len(keys))
     if scoring[0] < np.inf:
@@ -185,7 +249,17 @@ def _score(tables, sizes, keys, exact, functional, extent, run, scoring, counts)
         _, prints, steps = _interpret(tables, sizes, which, extent[0], run, scoring[1])
         counts[5] += steps
         found = np.empty(len(prints))
-        _find(functional[0], functional[1], functional[2], functional[3], functional[4], functional[5], functional[6], prints, found)
+        _find(
+            functional[0],
+            functional[1],
+            functional[2],
+            functional[3],
+            functional[4],
+            functional[5],
+            functional[6],
+            prints,
+            found,
+        )
         fresh = np.flatnonzero(np.isnan(found))
         counts[2] += len(found) - len(fresh)
         found[fresh], _, steps = _interpret(tables, sizes, which[fresh], extent[1], run, scoring[1])
@@ -219,11 +293,13 @@ def _interpret(tables, sizes, which, extent, run, median):
         kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
         tasks, examples, classify, limit, errors,
     ) = run  # fmt: skip
-    train, valid, epochs, record = extent  # not written at the call: Numba would compile everything below for each literal
+    # not written at the call: Numba would compile everything below for each literal
+    train, valid, epochs, record = extent
     out = np.zeros((len(which), seeds.size))
     hashes = np.zeros(len(which), np.uint64)
     steps = _evaluate(
-        tables, sizes, which, kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x, valid_y, seeds,
-        tasks, train, valid, epochs, examples, classify, limit, errors, record, out, hashes,
+        tables, sizes, which, kinds, layout, memory, train_x, train_y, later_x, later_y, valid_x,
+        valid_y, seeds, tasks, train, valid, epochs, examples, classify, limit, errors, record, out,
+        hashes,
     )  # fmt: skip
     return combine(out, tasks, median), hashes, steps

@@ -1,6 +1,8 @@
-"""The shared weights of a run, for whoever goes on with them: what is read off its supernet is scored with them, and starts from them when it is trained.
+"""The shared weights of a run, for whoever goes on with them: what is read off its supernet is
+scored with them, and starts from them when it is trained.
 
-Bender et al. 2018 train anew instead; ENAS's children (Pham et al. 2018, arXiv 1802.03268) have the shared weights as they are. A run of several searches has the weights of its last one.
+Bender et al. 2018 train anew instead; ENAS's children (Pham et al. 2018, arXiv 1802.03268) have the
+shared weights as they are. A run of several searches has the weights of its last one.
 """
 
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ from evoml.search.steady_state import SteadyState
 if TYPE_CHECKING:
     from evoml.networks.cpu.shared_weights import SharedWeights
 
-TRAINING = ("examples", "data")  # settings of a task that do not decide which images are the test part, nor what they look like
+# settings of a task that do not decide which images are the test part, nor what they look like
+TRAINING = ("examples", "data")
 
 
 @dataclass(frozen=True)
@@ -31,46 +34,71 @@ class Donor:
     run: Path
     problem: Problem
     shared_weights: "SharedWeights"
-    search: int | None  # that the weights are of, from 0; None: of all candidates, which one supernet scores
+    # that the weights are of, from 0; None: of all candidates, which one supernet scores
+    search: int | None
 
     def check(self, space: Any, about: Problem) -> None:
-        """Raises InputError for a space whose genotypes the supernet does not hold, and for a training on other images, whose test part the supernet may have seen."""
+        """Raises InputError for a space whose genotypes the supernet does not hold, and for a
+        training on other images, whose test part the supernet may have seen.
+        """
         mine = self.problem.space
         if (space.name, space.schema) != (mine.name, mine.schema):
-            raise InputError(f"{self.run}: is of space {mine.name}, with settings under which this genotype is none")
+            raise InputError(
+                f"{self.run}: is of space {mine.name}, with settings under which this genotype is "
+                "none"
+            )
         here, there = (problem.config.complete()["task"] for problem in (self.problem, about))
         for key in dict.fromkeys([*here, *there]):
             if key not in TRAINING and here.get(key) != there.get(key):
                 raise InputError(
-                    f"{self.run}: its supernet was trained with task.{key} = {here.get(key)}, not {there.get(key)}; on other images it may have seen the test part"
+                    f"{self.run}: its supernet was trained with task.{key} = {here.get(key)}, not "
+                    f"{there.get(key)}; on other images it may have seen the test part"
                 )
         if self.problem.data_digest != about.data_digest:
-            raise InputError(f"{self.run}: its supernet was trained on other data, so it may have seen the test part")
+            raise InputError(
+                f"{self.run}: its supernet was trained on other data, so it may have seen the test "
+                "part"
+            )
 
     def weights(self, network: Network) -> dict[str, Any]:
-        """What a network starts from, as `Module.load_state_dict` takes it. Raises InputError where it has layers that the supernet has not."""
+        """What a network starts from, as `Module.load_state_dict` takes it.
+
+        Raises InputError where it has layers that the supernet has not.
+        """
         try:
             return self.shared_weights.child(network)
         except ValueError as error:
             raise InputError(
-                f"{self.run}: {error}; networks must be of the size that the search had, so without --preset final or another space.skeleton"
+                f"{self.run}: {error}; networks must be of the size that the search had, so "
+                "without --preset final or another space.skeleton"
             ) from None
 
     def accuracy(self, genotype: Genotype, images: ImageSet) -> float:
-        """With the shared weights as they are, on validation images, normalised by their own statistics."""
+        """With the shared weights as they are, on validation images, normalised by their own
+        statistics.
+        """
         return float(
-            self.shared_weights.score(channels_last(images.valid_x), images.valid_y, self.problem.architecture_space.paths(genotype))[0]
+            self.shared_weights.score(
+                channels_last(images.valid_x),
+                images.valid_y,
+                self.problem.architecture_space.paths(genotype),
+            )[0]
         )
 
 
 def donor(run: Path) -> Donor:
-    """The supernet of a run as its last checkpoint has it. Raises InputError for a run without one that has learned all it should."""
+    """The supernet of a run as its last checkpoint has it.
+
+    Raises InputError for a run without one that has learned all it should.
+    """
     if not run.is_dir():
         raise InputError(f"{run}: must be the folder of a run")
     config = stored_config(run)
     parts = strategy_class(config.name("strategy")), evaluator_class(config.name("evaluator"))
     if not any(issubclass(part, Learner) for part in parts):
-        raise InputError(f"{run}: trained no supernet; runs of darts, snas, proxylessnas and one-shot did")
+        raise InputError(
+            f"{run}: trained no supernet; runs of darts, snas, proxylessnas and one-shot did"
+        )
     search = resume(run)
     assert isinstance(search, SteadyState) and search.learning is not None
     learner = search.learning.learner
@@ -79,5 +107,8 @@ def donor(run: Path) -> Donor:
     if learner.failure:
         raise InputError(f"{run}: its last search diverged")
     if learner.step < learner.total:
-        raise InputError(f"{run}: its supernet has done {learner.step:,} of {learner.total:,} steps; go on with it first: evoml resume")
+        raise InputError(
+            f"{run}: its supernet has done {learner.step:,} of {learner.total:,} steps; go on with "
+            "it first: evoml resume"
+        )
     return Donor(run, search.problem, learner.shared_weights, learner.search)

@@ -1,4 +1,6 @@
-"""The phase in which a learner learns before there are candidates: a step a turn, its epochs events of the archive."""
+"""The phase in which a learner learns before there are candidates: a step a turn, its epochs events
+of the archive.
+"""
 
 from typing import Any
 
@@ -34,13 +36,16 @@ class Learning:
         try:
             report = self.learner.learn()
         except InputError as error:
-            self.archive.flush()  # the epochs so far can be seen; a resumed run begins at the checkpoint
+            # the epochs so far can be seen; a resumed run begins at the checkpoint
+            self.archive.flush()
             raise InputError(f"{error}; what there is so far is in {self.archive.folder}") from None
         if report is not None:
             self.archive.log("epoch", **report)
             self.epoch = report
         if why := self.learner.failure:
-            self.archive.log("diverged", search=self.learner.search, step=self.learner.diverged, why=why)
+            self.archive.log(
+                "diverged", search=self.learner.search, step=self.learner.diverged, why=why
+            )
 
     @property
     def note(self) -> str:
@@ -52,4 +57,7 @@ class Learning:
             return "first epoch"
         if self.learner.search not in (None, learnt["search"]):
             return f"search {self.learner.search}, first epoch"
-        return f"search {learnt['search']}, epoch {learnt['epoch']} of {learnt['epochs']}, loss {learnt['loss']:.4f}"
+        return (
+            f"search {learnt['search']}, epoch {learnt['epoch']} of {learnt['epochs']}, loss "
+            f"{learnt['loss']:.4f}"
+        )

@@ -22,7 +22,10 @@ from evoml.genotypes.schema import Genotype
 
 
 class Problem:
-    """Space, task and evaluators of one configuration. The task, and with it the data, is read when it is first needed."""
+    """Space, task and evaluators of one configuration.
+
+    The task, and with it the data, is read when it is first needed.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -35,7 +38,10 @@ class Problem:
     def architecture_space(self) -> ArchitectureSpace:
         """The space, where it is one of architectures. Raises InputError."""
         if not isinstance(self.space, ArchitectureSpace):
-            raise InputError(f"space: {self.space.name}: makes no networks to train; cell, hierarchical and chain do")
+            raise InputError(
+                f"space: {self.space.name}: makes no networks to train; cell, hierarchical and "
+                "chain do"
+            )
         return self.space
 
     @cached_property
@@ -71,17 +77,23 @@ class Problem:
 
     @property
     def every_row(self) -> bool:
-        """Whether candidates are evaluated one by one, each an archived row, and not in batches of thousands."""
+        """Whether candidates are evaluated one by one, each an archived row, and not in batches of
+        thousands.
+        """
         return not self.evaluator_class.batched
 
     @property
     def trains(self) -> bool:
-        """Whether a candidate is a network that is trained: in search, or by itself once it has been found."""
+        """Whether a candidate is a network that is trained: in search, or by itself once it has
+        been found.
+        """
         return self.evaluator_class.trains
 
     @cached_property
     def stand_alone(self) -> "Problem":
-        """The same with candidates trained by themselves, where an evaluator scores them with shared weights."""
+        """The same with candidates trained by themselves, where an evaluator scores them with
+        shared weights.
+        """
         settings = self.evaluator_class.stand_alone_settings(self.config.part("evaluator"))
         if settings is None:
             return self
@@ -96,7 +108,10 @@ class Problem:
         return Archive(folder, self.space.schema, self.objectives, every_row=self.every_row)
 
     def evaluator(self, tasks: Any, exact: bool = False) -> Evaluator:
-        """An evaluator for one set of tasks; `exact`: for selection and test. Raises InputError where the backend cannot run."""
+        """An evaluator for one set of tasks; `exact`: for selection and test.
+
+        Raises InputError where the backend cannot run.
+        """
         if reason := missing(self.backend):
             raise InputError(reason)
         made, settings = self.evaluator_class, self.config.part("evaluator")
@@ -118,18 +133,27 @@ class Problem:
         return self.task.test()
 
     def test(self, genotype: Genotype) -> dict[str, Any]:
-        """Score a genotype on the test tasks, which neither search nor selection saw: one number, and every task by name."""
+        """Score a genotype on the test tasks, which neither search nor selection saw: one number,
+        and every task by name.
+        """
         tasks = self.test_tasks
         evaluator = self.batch_evaluator(tasks, exact=True)
-        per_task = evaluator.per_task(self.space.phenotypes(Population.of(self.space.schema, [genotype])))[0]
-        return {self.objective: evaluator.overall(per_task), "tasks": dict(zip(tasks.names, map(float, per_task), strict=True))}
+        per_task = evaluator.per_task(
+            self.space.phenotypes(Population.of(self.space.schema, [genotype]))
+        )[0]
+        return {
+            self.objective: evaluator.overall(per_task),
+            "tasks": dict(zip(tasks.names, map(float, per_task), strict=True)),
+        }
 
     @cached_property
     def data_digest(self) -> str:
         """A hash of the data, empty where the task brings its own."""
         if self.config.data is None:
             return ""
-        several = not self.config.data.is_file() or any(part == "task" for part, _ in self.config.files())
+        several = not self.config.data.is_file() or any(
+            part == "task" for part, _ in self.config.files()
+        )
         if several and (fingerprint := self.task.fingerprint) is not None:
             return fingerprint
         try:
@@ -139,9 +163,13 @@ class Problem:
 
 
 def automatic(config: Config) -> str:
-    """The backend that `auto` stands for: the GPU's where there is one and a block of candidates on all tasks fills it, else the CPU's."""
+    """The backend that `auto` stands for: the GPU's where there is one and a block of candidates on
+    all tasks fills it, else the CPU's.
+    """
     backend = load("backends", "cuda")
-    fills = config.part("strategy").candidates * task_class(config.name("task")).tasks_in(config.part("task"))
+    fills = config.part("strategy").candidates * task_class(config.name("task")).tasks_in(
+        config.part("task")
+    )
     return "cuda" if fills >= backend.LEAST and not missing("cuda") else "numba"
 
 
@@ -150,22 +178,29 @@ def check_parts(config: Config) -> None:
     strategy, space = strategy_class(config.name("strategy")), space_class(config.name("space"))
     if lacking := [name for name in strategy.needs if name not in space.tools]:
         raise InputError(
-            f"strategy: {strategy.name}: does not fit space {space.name}, which has no {lacking[0]}; spaces of growing genomes, such as neat, have one"
+            f"strategy: {strategy.name}: does not fit space {space.name}, which has no "
+            f"{lacking[0]}; spaces of growing genomes, such as neat, have one"
         )
 
 
 def edited(folder: Path) -> bool:
-    """Whether run.toml holds other settings than the run was made with: those that it names, whatever settings there are now."""
+    """Whether run.toml holds other settings than the run was made with: those that it names,
+    whatever settings there are now.
+    """
     values = read_config(folder)
     stored = values.get("settings_digest")
     return stored is not None and stored != settings_digest(values)
 
 
 def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config:
-    """The configuration that a run was made with. Its preset has been resolved already, so none is laid under it. Raises InputError."""
+    """The configuration that a run was made with.
+
+    Its preset has been resolved already, so none is laid under it. Raises InputError.
+    """
     values = {key: value for key, value in read_config(folder).items() if key not in NOT_SETTINGS}
     system = values.pop("system", "custom")
-    if values.get("backend") == "auto":  # a run says what it was made with; in one that does not, that was the CPU's
+    # a run says what it was made with; in one that does not, that was the CPU's
+    if values.get("backend") == "auto":
         values["backend"] = "numba"
     config = build((str(folder / "run.toml"), values), ("resume", changes or {}))
     start = tuple(str(folder / Path(name).name) for name in config.start)
@@ -173,7 +208,11 @@ def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config
 
 
 def open_file(path: Path) -> tuple[Space, Genotype]:
-    """A genotype's file with the space that it is of, which TOML names; any other file is of the default space. Raises InputError."""
+    """A genotype's file with the space that it is of, which TOML names; any other file is of the
+    default space.
+
+    Raises InputError.
+    """
     text = read_text(path, "utf-8-sig")
     name = DEFAULT_PARTS["space"]
     if path.suffix == ".toml":
@@ -183,7 +222,10 @@ def open_file(path: Path) -> tuple[Space, Genotype]:
             raise InputError(f"{path}: not TOML ({' '.join(str(error).split())[:200]})") from None
         name = str(header.get("name", "")) if isinstance(header, dict) else ""
         if not name:
-            raise InputError(f"{path}: space.name: missing; it must say which space the genotype is of, such as cell")
+            raise InputError(
+                f"{path}: space.name: missing; it must say which space the genotype is of, such as "
+                "cell"
+            )
     try:
         space = space_class(name)
     except InputError as error:

@@ -1,14 +1,19 @@
-"""The loop for candidates that cost microseconds: ask, evaluate, tell, archive; with islands on threads, restarts, selection on unseen tasks, and resume.
+"""The loop for candidates that cost microseconds: ask, evaluate, tell, archive; with islands on
+threads, restarts, selection on unseen tasks, and resume.
 
-Everything that decides a result is a function of the configuration and the candidates' numbers, never of time or of the number of workers:
-islands meet at the end of a round, whose length is counted in candidates and training steps. A run is therefore its checkpoint plus replay.
-(The C library's exp, log and cos may differ in the last bit between machines, and a run with them.)
+Everything that decides a result is a function of the configuration and the candidates' numbers,
+never of time or of the number of workers: islands meet at the end of a round, whose length is
+counted in candidates and training steps. A run is therefore its checkpoint plus replay. (The C
+library's exp, log and cos may differ in the last bit between machines, and a run with them.)
 
-Of a strategy that breeds whole generations a round is one generation, on one island. Children are bred one after the other on one thread, since innovations are
-numbered in their order; networks are tried on all cores. A checkpoint lies between two generations, and a generation that would pass the budget is not begun.
+Of a strategy that breeds whole generations a round is one generation, on one island. Children are
+bred one after the other on one thread, since innovations are numbered in their order; networks are
+tried on all cores. A checkpoint lies between two generations, and a generation that would pass the
+budget is not begun.
 
-Departures from AutoML-Zero's published program: it evaluates one candidate an experiment on the selection tasks, the best when the experiment
-ends, and draws fresh ones each time; here every island's best of every round is tried on one fixed set, and the search stops at once.
+Departures from AutoML-Zero's published program: it evaluates one candidate an experiment on the
+selection tasks, the best when the experiment ends, and draws fresh ones each time; here every
+island's best of every round is tried on one fixed set, and the search stops at once.
 """
 
 import threading
@@ -43,31 +48,44 @@ class Rounds(Run):
             self._check_generations()
         self.workers = config.workers or cores()
         share = max(1, self.workers // config.search.islands)
-        self.islands = [Island(self.problem, number, self.start_genotypes, share) for number in range(config.search.islands)]
+        self.islands = [
+            Island(self.problem, number, self.start_genotypes, share)
+            for number in range(config.search.islands)
+        ]
         self.selection = self.problem.batch_evaluator(self.problem.task.select(), exact=True)
         self.selection.workers = self.workers
         self.statistics = statistics()
-        self.experiment = self.rounds = self.experiment_from = self.experiment_steps = self.snapshots = 0
+        self.experiment = self.rounds = self.experiment_from = self.experiment_steps = (
+            self.snapshots
+        ) = 0
         self.retired: dict[str, int] = {}  # counts of the evaluators of earlier experiments
         self.failure = ""  # why the first candidate of the run failed that did
-        self._shortened = False  # whether the budget, and not the round's own length, may end the round in progress
+        # whether the budget, and not the round's own length, may end the round in progress
+        self._shortened = False
         self._begin()
 
     def _check_generations(self) -> None:
         search = self.config.search
         if search.islands > 1:
-            raise InputError(f"search.islands: {search.islands}: species are the islands of this strategy; leave it at 1")
+            raise InputError(
+                f"search.islands: {search.islands}: species are the islands of this strategy; "
+                "leave it at 1"
+            )
         if 0 < search.budget < self.generation_size:
             raise InputError(
-                f"search.budget: {search.budget:,}: less than one generation of {self.generation_size:,} (strategy.population)"
+                f"search.budget: {search.budget:,}: less than one generation of "
+                f"{self.generation_size:,} (strategy.population)"
             )
 
     def create(self) -> None:
-        """Make the run folder. Raises InputError if it is there, or where the task's own code cannot be run."""
+        """Make the run folder.
+
+        Raises InputError if it is there, or where the task's own code cannot be run.
+        """
         self.islands[0].evaluator.check()
         super().create()
 
-    # -- state -------------------------------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------
 
     @property
     def evaluations(self) -> int:
@@ -77,7 +95,11 @@ class Rounds(Run):
     def counts(self) -> dict[str, int]:
         """What the evaluators did, over the whole run."""
         own = self.islands[0].evaluator.counts
-        return {name: self.retired.get(name, 0) + sum(island.evaluator.counts[name] for island in self.islands) for name in own}
+        return {
+            name: self.retired.get(name, 0)
+            + sum(island.evaluator.counts[name] for island in self.islands)
+            for name in own
+        }
 
     def _begin(self) -> None:
         tasks = self.problem.task.search(self.experiment)
@@ -96,13 +118,26 @@ class Rounds(Run):
             island.load_state_dict(saved)
 
     def save(self) -> None:
-        names = ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots", "retired", "failure")
-        self._save({name: getattr(self, name) for name in names} | {"islands": [island.state_dict() for island in self.islands]})
+        names = (
+            "experiment",
+            "rounds",
+            "experiment_from",
+            "experiment_steps",
+            "snapshots",
+            "retired",
+            "failure",
+        )
+        self._save(
+            {name: getattr(self, name) for name in names}
+            | {"islands": [island.state_dict() for island in self.islands]}
+        )
 
-    # -- the loop ----------------------------------------------------------------------------------------------------------
+    # -- the loop ----------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Make a first checkpoint, so that the run can be resumed from now on; then compile what the search needs, or load it from the disk."""
+        """Make a first checkpoint, so that the run can be resumed from now on; then compile what
+        the search needs, or load it from the disk.
+        """
         self._saved = time.monotonic()
         if self.rounds == 0 and self.evaluations == 0:
             self.save()
@@ -123,16 +158,19 @@ class Rounds(Run):
                     return "interrupted"
                 if not any(island.done for island in self.islands):
                     self._restart_if_due()
-                self._shortened = not self.generational and any(share < self.config.search.round for share in self._shares())
+                self._shortened = not self.generational and any(
+                    share < self.config.search.round for share in self._shares()
+                )
                 if self._shortened:
-                    self.save()  # so that the run can be given a larger budget as if it had always had it
+                    # so that the run can be given a larger budget as if it had always had it
+                    self.save()
                 began = time.monotonic()
                 complete = self._round(pool, stop, show)
                 self.seconds += time.monotonic() - began
                 if not complete:
-                    if (
-                        not self._shortened
-                    ):  # else its blocks are cut by a budget that a resume may change: it goes back to where the round began
+                    # else its blocks are cut by a budget that a resume may change: it goes back to
+                    # where the round began
+                    if not self._shortened:
                         self.save()
                     return "interrupted"
                 if self._due and not self._shortened:
@@ -143,7 +181,10 @@ class Rounds(Run):
         return reason
 
     def _round(self, pool: ThreadPoolExecutor, stop: threading.Event, show: Show) -> bool:
-        """Let every island advance, then meet: archive, select, migrate. False if `stop` was set before all had their share."""
+        """Let every island advance, then meet: archive, select, migrate.
+
+        False if `stop` was set before all had their share.
+        """
         search = self.config.search
         limits = [self.generation_size or min(search.round, share) for share in self._shares()]
         with self._watched(show):
@@ -151,7 +192,8 @@ class Rounds(Run):
                 self.islands[0].advance(limits[0], search.round_steps, stop)
             else:
                 jobs = [
-                    pool.submit(island.advance, limit, search.round_steps, stop) for island, limit in zip(self.islands, limits, strict=True)
+                    pool.submit(island.advance, limit, search.round_steps, stop)
+                    for island, limit in zip(self.islands, limits, strict=True)
                 ]
                 for job in jobs:
                     job.result()
@@ -166,7 +208,11 @@ class Rounds(Run):
             self._fail(island.failure)
             self._keep(island)
             island.end_round()
-        if search.migrate_every and self.rounds % search.migrate_every == 0 and len(self.islands) > 1:
+        if (
+            search.migrate_every
+            and self.rounds % search.migrate_every == 0
+            and len(self.islands) > 1
+        ):
             self._migrate()
         interval = self.config.archive.snapshot
         if interval and self.evaluations // interval > self.snapshots:
@@ -184,7 +230,14 @@ class Rounds(Run):
             if (passed := time.monotonic() - began) > PATIENCE:
                 lost = f", {failed:,} failed" if failed else ""
                 what = "generation" if self.generational else "round"
-                show(self._progress(tried, failed, passed, f"{what} {self.rounds + 1:,}: {tried:,} of {size:,} tried{lost}"))
+                show(
+                    self._progress(
+                        tried,
+                        failed,
+                        passed,
+                        f"{what} {self.rounds + 1:,}: {tried:,} of {size:,} tried{lost}",
+                    )
+                )
 
         for island in self.islands:
             island.evaluator.watched(watch)
@@ -210,10 +263,15 @@ class Rounds(Run):
         budget, count = self.config.search.budget, len(self.islands)
         if not budget:
             return [2**62] * count
-        return [budget // count + (i < budget % count) - island.asked + island.done for i, island in enumerate(self.islands)]
+        return [
+            budget // count + (i < budget % count) - island.asked + island.done
+            for i, island in enumerate(self.islands)
+        ]
 
     def _keep(self, island: Island) -> None:
-        """Archive what an island found, and try its best on the selection tasks: of a generation whom the strategy names, else the last improvement."""
+        """Archive what an island found, and try its best on the selection tasks: of a generation
+        whom the strategy names, else the last improvement.
+        """
         for event, population in island.pending:
             self._add(population, event, island.number)
         if self.generational:
@@ -224,7 +282,9 @@ class Rounds(Run):
             self._select(improved[-1][len(improved[-1]) - 1 :], island.number)
 
     def _select(self, candidates: Population, island: int) -> None:
-        """Score candidates on the selection tasks; keep one where it is the best of the run so far."""
+        """Score candidates on the selection tasks; keep one where it is the best of the run so
+        far.
+        """
         if not len(candidates):
             return
         evaluation = self.selection.evaluate(candidates)
@@ -234,10 +294,23 @@ class Rounds(Run):
         individual = candidates.individual(at)
         if np.isfinite(individual.fitness.values[0]) and self._crowned(individual):
             self._add(candidates.take(np.array([at])), "selected", island)
-            self.archive.log("selected", id=individual.id, score=self._score(), evaluations=self.evaluations, **self._place)
+            self.archive.log(
+                "selected",
+                id=individual.id,
+                score=self._score(),
+                evaluations=self.evaluations,
+                **self._place,
+            )
 
     def _add(self, population: Population, event: str, island: int) -> None:
-        self.archive.add(population, self.problem.space.keys(population), event, island, self.experiment, self.evaluations)
+        self.archive.add(
+            population,
+            self.problem.space.keys(population),
+            event,
+            island,
+            self.experiment,
+            self.evaluations,
+        )
 
     def _snapshot(self, event: str) -> None:
         for island in self.islands:
@@ -247,7 +320,10 @@ class Rounds(Run):
     def _migrate(self) -> None:
         """Every island sends winners to the next one, all at the same time."""
         count = self.config.search.migrants
-        travellers = [island.strategy.migrants(count, self.rounds * len(self.islands) + island.number) for island in self.islands]
+        travellers = [
+            island.strategy.migrants(count, self.rounds * len(self.islands) + island.number)
+            for island in self.islands
+        ]
         for island, arrived in zip(self.islands, [travellers[-1], *travellers[:-1]], strict=True):
             if len(arrived):
                 island.strategy.tell(arrived)
@@ -256,13 +332,22 @@ class Rounds(Run):
     def _record(self) -> None:
         alive = np.concatenate([island.strategy.fitness for island in self.islands])
         alive = alive[np.isfinite(alive)] if self.generational else alive
-        entry = {name: float(value) for name, value in self.statistics.compile([alive]).items()} if len(alive) else {}
+        entry = (
+            {name: float(value) for name, value in self.statistics.compile([alive]).items()}
+            if len(alive)
+            else {}
+        )
         evaluated = self.generation_size or self.evaluations
         self.logbook.record(gen=self.rounds, nevals=evaluated, **entry)
         facts = {"evaluations": self.evaluations, "selected": self._score(), **entry}
         if self.generational:
             groups = self.islands[0].strategy.groups()
-            self.archive.log("generation", generation=self.rounds, **facts, **({"species": groups} if groups else {}))
+            self.archive.log(
+                "generation",
+                generation=self.rounds,
+                **facts,
+                **({"species": groups} if groups else {}),
+            )
         else:
             self.archive.log("round", round=self.rounds, **facts, experiment=self.experiment)
 
@@ -275,17 +360,21 @@ class Rounds(Run):
         return EXHAUSTED if all(island.exhausted for island in self.islands) else ""
 
     def _restart_if_due(self) -> None:
-        """Begin a new experiment with fresh tasks and populations where the old one has had its share."""
+        """Begin a new experiment with fresh tasks and populations where the old one has had its
+        share.
+        """
         search = self.config.search
         spent = self.evaluations - self.experiment_from
-        if not (0 < search.experiment <= spent or 0 < search.experiment_steps <= self.experiment_steps):
+        if not (
+            0 < search.experiment <= spent or 0 < search.experiment_steps <= self.experiment_steps
+        ):
             return
         self.retired = self.counts
         self.experiment += 1
         self.experiment_from, self.experiment_steps = self.evaluations, 0
         self._begin()
 
-    # -- the end and what is shown -----------------------------------------------------------------------------------------
+    # -- the end and what is shown -----------------------------------------------------------------
 
     def _archive_end(self) -> None:
         self._snapshot("final")
@@ -293,7 +382,9 @@ class Rounds(Run):
     def _report(self, result: Result) -> None:
         result.test = None if self.champion is None else self.problem.test(self.champion.genotype)
 
-    def _progress(self, tried: int = 0, failed: int = 0, seconds: float = 0.0, note: str = "") -> Progress:
+    def _progress(
+        self, tried: int = 0, failed: int = 0, seconds: float = 0.0, note: str = ""
+    ) -> Progress:
         """Where the search is; within a round, with what that has come to so far."""
         best = max(island.best for island in self.islands) * self.weights[0]
         score = self._score()
@@ -304,7 +395,8 @@ class Rounds(Run):
             groups = len(self.islands[0].strategy.groups())
             note = f"generation {self.rounds:,}" + (f", {groups:,} species" if groups else "")
         return Progress(
-            self.evaluations + tried, self.seconds + seconds, self.experiment, best, shown, self._text, mean, counts, note
+            self.evaluations + tried, self.seconds + seconds, self.experiment, best, shown,
+            self._text, mean, counts, note,
         )  # fmt: skip
 
 
@@ -313,6 +405,9 @@ def _of_generations(state: dict[str, Any]) -> dict[str, Any]:
     island = {"asked": state["asked"], "done": 0, "cost": 0, "best": state["best"], "pending": []}
     zeros: dict[str, Any] = dict.fromkeys(("experiment", "experiment_from", "experiment_steps"), 0)
     return zeros | {
-        "rounds": state["generation"], "snapshots": state["snapshots"], "failure": state.get("failure", ""), "retired": {},
+        "rounds": state["generation"],
+        "snapshots": state["snapshots"],
+        "failure": state.get("failure", ""),
+        "retired": {},
         "islands": [island | {"strategy": state["strategy"], "evaluator": state["evaluator"]}],
-    }  # fmt: skip
+    }

@@ -23,7 +23,8 @@ from evoml.core.errors import InputError, read_text
 from evoml.genotypes.population import Individual, Population
 from evoml.search.problem import Problem, edited
 
-DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError)  # what a strange checkpoint raises
+# what a strange checkpoint raises
+DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError)
 
 MANY_ROWS = 100_000  # rows in memory after which a checkpoint is due whatever the time
 
@@ -50,7 +51,8 @@ class Result:
     run: Path
     evaluations: int
     seconds: float
-    reason: str  # budget, seconds, training_seconds, stop_at, exhausted, caps, diverged, interrupted
+    # budget, seconds, training_seconds, stop_at, exhausted, caps, diverged, interrupted
+    reason: str
     best: dict[str, Any] | None  # id, key, objectives, text
     counts: dict[str, int]
     test: dict[str, Any] | None
@@ -68,9 +70,11 @@ Show = Callable[[Progress], None]
 
 
 class Run:
-    """A configuration with its run folder: `create()` or `restore()`, then `prepare()`, then `run()` until something ends it.
+    """A configuration with its run folder: `create()` or `restore()`, then `prepare()`, then
+    `run()` until something ends it.
 
-    What every search has is here: limits, champion and hall of fame, checkpoints, the end. A loop gives the methods that raise NotImplementedError.
+    What every search has is here: limits, champion and hall of fame, checkpoints, the end. A loop
+    gives the methods that raise NotImplementedError.
     """
 
     def __init__(self, config: Config, folder: Path) -> None:
@@ -85,7 +89,7 @@ class Run:
         self.seconds = 0.0
         self._text_of: tuple[int, str] = -1, ""  # the champion's id, and its text
 
-    # -- what a loop gives -------------------------------------------------------------------------------------------------
+    # -- what a loop gives -------------------------------------------------------------------------
 
     @property
     def evaluations(self) -> int:
@@ -109,11 +113,16 @@ class Run:
 
     @property
     def evaluates_here(self) -> bool:
-        """Whether candidates worth a process of their own are evaluated in this one. Known after `prepare`."""
+        """Whether candidates worth a process of their own are evaluated in this one.
+
+        Known after `prepare`.
+        """
         return False
 
     def prepare(self) -> None:
-        """Make a first checkpoint, so that the run can be resumed from now on; then load what the search needs."""
+        """Make a first checkpoint, so that the run can be resumed from now on; then load what the
+        search needs.
+        """
         raise NotImplementedError
 
     def save(self) -> None:
@@ -125,7 +134,9 @@ class Run:
         raise NotImplementedError
 
     def _loop(self, show: Show, stop: threading.Event) -> str:
-        """Search until something ends it, and make the last checkpoint: what it was, such as `budget` or `interrupted`."""
+        """Search until something ends it, and make the last checkpoint: what it was, such as
+        `budget` or `interrupted`.
+        """
         raise NotImplementedError
 
     def _budget_spent(self, budget: int) -> bool:
@@ -137,7 +148,9 @@ class Run:
         return ""
 
     def _archive_end(self) -> None:
-        """Archive the last rows, behind the last checkpoint: a run that is resumed from there writes them again at its own end."""
+        """Archive the last rows, behind the last checkpoint: a run that is resumed from there
+        writes them again at its own end.
+        """
 
     def _report(self, result: Result) -> None:
         """Add to a result what the end of a search finds out: a test, or an audit."""
@@ -145,10 +158,15 @@ class Run:
     def _refuse(self, result: Result) -> None:
         """Raise InputError where the search came to nothing."""
 
-    # -- the search --------------------------------------------------------------------------------------------------------
+    # -- the search --------------------------------------------------------------------------------
 
-    def run(self, show: Show = lambda progress: None, stop: threading.Event | None = None) -> Result:
-        """Search until a limit or the target is reached, or `stop` is set. Raises archive.DiskError, and InputError where it came to nothing."""
+    def run(
+        self, show: Show = lambda progress: None, stop: threading.Event | None = None
+    ) -> Result:
+        """Search until a limit or the target is reached, or `stop` is set.
+
+        Raises archive.DiskError, and InputError where it came to nothing.
+        """
         reason = self._loop(show, stop or threading.Event())
         if reason == "interrupted":
             return self._result(reason)
@@ -176,14 +194,20 @@ class Run:
     def _above_target(self) -> bool:
         """Whether the best is better than `search.stop_at`."""
         target = self.config.stop_at
-        return self.champion is not None and isfinite(target) and (self.champion.fitness.values[0] - target) * self.weights[0] > 0
+        return (
+            self.champion is not None
+            and isfinite(target)
+            and (self.champion.fitness.values[0] - target) * self.weights[0] > 0
+        )
 
     def _score(self) -> float | None:
         """The champion's score on the selection tasks."""
         return None if self.champion is None else float(self.champion.fitness.values[0])
 
     def _crowned(self, individual: Individual) -> bool:
-        """Take in a candidate that was scored as the best are: whether it is the best now, of equals in the first objective by the next, as DEAP compares."""
+        """Take in a candidate that was scored as the best are: whether it is the best now, of
+        equals in the first objective by the next, as DEAP compares.
+        """
         self.halloffame.update([individual])
         if self.champion is not None and not individual.fitness > self.champion.fitness:
             return False
@@ -198,20 +222,27 @@ class Run:
             self._text_of = self.champion.id, space.format(space.essence(self.champion.genotype))
         return self._text_of[1]
 
-    # -- the folder --------------------------------------------------------------------------------------------------------
+    # -- the folder --------------------------------------------------------------------------------
 
     def create(self) -> None:
         """Make the run folder, with copies of the start files. Raises InputError if it is there."""
-        files = {name: read_text(Path(path)) for name, path in zip(self._start_files(), self.config.start, strict=True)}
+        files = {
+            name: read_text(Path(path))
+            for name, path in zip(self._start_files(), self.config.start, strict=True)
+        }
         self.archive.create(self._complete() | {"start": list(files)}, files)
 
     def _start_files(self) -> list[str]:
-        return [f"start-{index:03d}{Path(name).suffix}" for index, name in enumerate(self.config.start)]
+        return [
+            f"start-{index:03d}{Path(name).suffix}" for index, name in enumerate(self.config.start)
+        ]
 
     def _complete(self) -> dict[str, Any]:
         """What run.toml holds: every setting, versions, and a digest of the data."""
         packages = ("evoml", "numpy", "numba", "deap", "pyarrow", "torch")
-        versions = {name: _version(name) for name in packages} | {"python": platform.python_version()}
+        versions = {name: _version(name) for name in packages} | {
+            "python": platform.python_version()
+        }
         values = self.config.complete()
         if self.config.data is not None and self.config.data.exists():
             values["task"]["data"] = str(self.config.data.resolve())
@@ -219,14 +250,17 @@ class Run:
             if path.exists():
                 values[part][key] = str(path.resolve())
         names = [Path(name).name for name in self.config.start]
-        # Not auto: on another machine that may be another backend, whose results differ in the last bits.
+        # Not auto: on another machine that may be another backend, whose results differ in the last
+        # bits.
         values["backend"] = self.problem.backend
         values |= {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
         return values | {"settings_digest": settings_digest(values)}
 
     @cached_property
     def _settings_digest(self) -> str:
-        """What the run's settings are known by: as run.toml has it, since there may be settings now that there were not then."""
+        """What the run's settings are known by: as run.toml has it, since there may be settings now
+        that there were not then.
+        """
         path = self.archive.folder / "run.toml"
         stored = read_config(self.archive.folder) if path.is_file() else {}
         return str(stored.get("settings_digest") or self._complete()["settings_digest"])
@@ -236,13 +270,20 @@ class Run:
         """A hash of all that the run follows from."""
         start = [self.problem.space.key(genotype) for genotype in self.start_genotypes]
         settings = self._settings_digest
-        read = [digest(path.read_bytes()) for path in self.config.files().values() if path.is_file()]
+        read = [
+            digest(path.read_bytes()) for path in self.config.files().values() if path.is_file()
+        ]
         return digest(json.dumps([settings, self.problem.data_digest, start, *read]).encode())
 
     def store_limits(self) -> None:
-        """Write this search's limits and the place of its data into run.toml, and leave everything else there as it is."""
+        """Write this search's limits and the place of its data into run.toml, and leave everything
+        else there as it is.
+        """
         values = read_config(self.archive.folder)
-        values["search"] |= {"budget": self.config.search.budget, "seconds": self.config.search.seconds}
+        values["search"] |= {
+            "budget": self.config.search.budget,
+            "seconds": self.config.search.seconds,
+        }
         if self.config.data is not None and self.config.data.exists():
             values["task"]["data"] = str(self.config.data.resolve())
         write_atomically(self.archive.folder / "run.toml", self.archive.dump(values))
@@ -255,20 +296,26 @@ class Run:
         if not state:
             return  # killed before its first checkpoint: it begins again
         if state.pop("settings", "") != self._settings or edited(self.archive.folder):
-            raise InputError(f"{self.archive.folder / 'run.toml'}: not the settings that the run was made with; put back what was changed")
+            raise InputError(
+                f"{self.archive.folder / 'run.toml'}: not the settings that the run was made with; "
+                "put back what was changed"
+            )
         try:
             self.seconds = float(state["seconds"])
             self._load(state)
             schema = self.problem.space.schema
             members = Population.from_state(schema, state["halloffame"], self.weights)
-            self.halloffame.update(list(members)[::-1])  # last first, since DEAP puts a newcomer before its equals
+            # last first, since DEAP puts a newcomer before its equals
+            self.halloffame.update(list(members)[::-1])
             champion = Population.from_state(schema, state["champion"], self.weights)
             self.champion = champion.individual(0) if len(champion) else None
         except DAMAGED as error:
             raise InputError(f"{self.archive.folder}: the checkpoint is damaged") from error
 
     def _import_arrow(self) -> None:
-        """Import pyarrow's converters now, so that the first flush is not timed as search: pyarrow imports pandas where it is installed."""
+        """Import pyarrow's converters now, so that the first flush is not timed as search: pyarrow
+        imports pandas where it is installed.
+        """
         schema = self.problem.space.schema
         nobody = Population(schema, 0)
         schema.to_arrow(nobody.tables, nobody.sizes)
@@ -276,41 +323,83 @@ class Run:
     @property
     def _due(self) -> bool:
         """Whether a checkpoint is, by time or by the rows in memory."""
-        return time.monotonic() - self._saved > self.config.archive.interval or self.archive.buffered > MANY_ROWS
+        return (
+            time.monotonic() - self._saved > self.config.archive.interval
+            or self.archive.buffered > MANY_ROWS
+        )
 
     def _save(self, state: dict[str, Any]) -> None:
-        """Make a checkpoint of this and of what every search remembers. Raises archive.DiskError."""
+        """Make a checkpoint of this and of what every search remembers.
+
+        Raises archive.DiskError.
+        """
         champion = [] if self.champion is None else [self.champion]
-        people = {"halloffame": self._members(self.halloffame).state(), "champion": self._members(champion).state()}
+        people = {
+            "halloffame": self._members(self.halloffame).state(),
+            "champion": self._members(champion).state(),
+        }
         self.archive.save(state | people | {"seconds": self.seconds, "settings": self._settings})
         self._saved = time.monotonic()
 
     def _members(self, individuals: Any) -> Population:
         """Individuals as a population, with identity and fitness."""
-        out = Population.of(self.problem.space.schema, [individual.genotype for individual in individuals], self.weights)
+        out = Population.of(
+            self.problem.space.schema,
+            [individual.genotype for individual in individuals],
+            self.weights,
+        )
         for index, individual in enumerate(individuals):
-            out.ids[index], out.birth[index], out.status[index] = individual.id, individual.birth, individual.status
+            out.ids[index], out.birth[index], out.status[index] = (
+                individual.id,
+                individual.birth,
+                individual.status,
+            )
             out.parents[index, : len(individual.parents)] = individual.parents
             out.fitness[index] = individual.fitness.values
         return out
 
     def describe(self, individual: Individual) -> dict[str, Any]:
-        """A candidate as plain values, `essence` without what cannot matter; its objectives are those that it was chosen by."""
+        """A candidate as plain values, `essence` without what cannot matter; its objectives are
+        those that it was chosen by.
+        """
         space = self.problem.space
-        objectives = dict(zip(self.problem.names, map(float, individual.fitness.values), strict=True))
-        texts = {"text": space.format(individual.genotype), "essence": space.format(space.essence(individual.genotype))}
-        return {"id": individual.id, "key": space.key(individual.genotype), "objectives": objectives} | texts
+        objectives = dict(
+            zip(self.problem.names, map(float, individual.fitness.values), strict=True)
+        )
+        texts = {
+            "text": space.format(individual.genotype),
+            "essence": space.format(space.essence(individual.genotype)),
+        }
+        return {
+            "id": individual.id,
+            "key": space.key(individual.genotype),
+            "objectives": objectives,
+        } | texts
 
     def _result(self, reason: str) -> Result:
         best = None if self.champion is None else self.describe(self.champion)
-        return Result(self.archive.folder, self.evaluations, self.seconds, reason, best, self.counts, None, self.halloffame, self.logbook)
+        return Result(
+            self.archive.folder,
+            self.evaluations,
+            self.seconds,
+            reason,
+            best,
+            self.counts,
+            None,
+            self.halloffame,
+            self.logbook,
+        )
 
     def _store_result(self, result: Result) -> None:
         names = ("reason", "evaluations", "seconds", "counts", "best", "test")
         report = {name: getattr(result, name) for name in names} | (
-            {} if result.audit is None else {"trust": result.audit, "check_seconds": result.check_seconds}
+            {}
+            if result.audit is None
+            else {"trust": result.audit, "check_seconds": result.check_seconds}
         )
-        write_atomically(self.archive.folder / "result.json", json.dumps(finite(report), indent=1).encode())
+        write_atomically(
+            self.archive.folder / "result.json", json.dumps(finite(report), indent=1).encode()
+        )
 
 
 def statistics() -> tools.Statistics:

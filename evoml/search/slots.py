@@ -1,8 +1,10 @@
-"""Costly candidates in parallel: N slots, each a process of its own that evaluates one candidate after the other.
+"""Costly candidates in parallel: N slots, each a process of its own that evaluates one candidate
+after the other.
 
-One pool of N workers is no substitute: it breaks as a whole when one worker is killed and cannot stop a task that runs. Here a slot that crashes costs one
-candidate, which is tried once more with the same id and stream; one that overruns is killed alone and replaced; all end with their parent, since a worker
-whose standard input closes ends at once. What crosses is JSON, a line a message.
+One pool of N workers is no substitute: it breaks as a whole when one worker is killed and cannot
+stop a task that runs. Here a slot that crashes costs one candidate, which is tried once more with
+the same id and stream; one that overruns is killed alone and replaced; all end with their parent,
+since a worker whose standard input closes ends at once. What crosses is JSON, a line a message.
 """
 
 import json
@@ -27,17 +29,23 @@ from evoml.search.problem import Problem
 from evoml.workers.process import Process
 
 GRACE = (
-    10.0  # seconds beyond its time limit after which a candidate's process is killed; until then it should have ended the candidate itself
+    # seconds beyond its time limit after which a candidate's process is killed; until then it
+    # should have ended the candidate itself
+    10.0
 )
 ATTEMPTS = 2
 STILLBORN = 10  # processes in a row that may end before they are ready
-STARTING = 60.0  # seconds after which a process that is not ready hangs, beside those to read the data
-READING = 10  # times as long as this process may others take to read the data: there are many at once
+# seconds after which a process that is not ready hangs, beside those to read the data
+STARTING = 60.0
+# times as long as this process may others take to read the data: there are many at once
+READING = 10
 HUNG = 2  # processes in a row that may not be ready in time, after which the search ends
 
 
 class Inline:
-    """In this process, one at a time, without isolation: what ends the process ends the search, which can be resumed."""
+    """In this process, one at a time, without isolation: what ends the process ends the search,
+    which can be resumed.
+    """
 
     def __init__(self, evaluator: CandidateEvaluator) -> None:
         self.evaluator = evaluator
@@ -52,7 +60,9 @@ class Inline:
             return None
         job = self.jobs.popleft()
         try:
-            return job.id, self.evaluator.evaluate(job.population, np.array([job.stream], np.uint64))
+            return job.id, self.evaluator.evaluate(
+                job.population, np.array([job.stream], np.uint64)
+            )
         except InputError:
             raise
         except Exception:  # a result with a status, as where a process of its own ends
@@ -63,15 +73,30 @@ class Inline:
 
 
 class Slots:
-    """`count` processes. `limit`: seconds that a candidate may take; 0: no limit. `reading`: seconds that this process took to read the data."""
+    """`count` processes.
 
-    def __init__(self, problem: Problem, count: int, limit: float, worst: tuple[float, ...], reading: float = 0.0) -> None:
+    `limit`: seconds that a candidate may take; 0: no limit. `reading`: seconds that this process
+    took to read the data.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        count: int,
+        limit: float,
+        worst: tuple[float, ...],
+        reading: float = 0.0,
+    ) -> None:
         self.problem, self.limit, self.worst, self.reading = problem, limit, worst, reading
-        self.values = json.dumps(problem.config.complete() | {"backend": problem.backend, "system": "custom", "start": []})
+        self.values = json.dumps(
+            problem.config.complete()
+            | {"backend": problem.backend, "system": "custom", "start": []}
+        )
         self.jobs: deque[Job] = deque()
         self.done: Queue[tuple[_Slot, str | None]] = Queue()
         self.slots = [_Slot(self.values, self.done) for _ in range(count)]
-        self.stillborn = self.hung = 0  # processes in a row that ended before they were ready, and that were not ready in time
+        # processes in a row that ended before they were ready, and that were not ready in time
+        self.stillborn = self.hung = 0
 
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
@@ -85,8 +110,12 @@ class Slots:
                 slot.start(job, self.problem.space.schema.plain(job.population.genotype(0)))
 
     def next(self, seconds: float) -> tuple[int, Evaluation] | None:
-        """The next candidate that is done, or None after so many seconds. Raises InputError where a worker refuses the configuration, or none starts."""
-        if self.done.empty():  # else an answer that is only waiting to be read could be taken for none
+        """The next candidate that is done, or None after so many seconds.
+
+        Raises InputError where a worker refuses the configuration, or none starts.
+        """
+        # else an answer that is only waiting to be read could be taken for none
+        if self.done.empty():
             self._kill_overdue()
         try:
             slot, line = self.done.get(timeout=seconds)
@@ -125,15 +154,21 @@ class Slots:
         return job.id, Evaluation.of(self.worst, TIMED_OUT if slot.killed else CRASHED, spent)
 
     def _unready(self, slot: "_Slot") -> None:
-        """Count a process that never was ready. Raises InputError where there have been too many in a row."""
+        """Count a process that never was ready.
+
+        Raises InputError where there have been too many in a row.
+        """
         self.stillborn += 1
         self.hung += slot.killed
         if self.hung >= HUNG:
             raise InputError(
-                f"workers: {HUNG} processes in a row are not ready after {self._starting:.0f} s ({slot.last_words}); workers = 1 starts none"
+                f"workers: {HUNG} processes in a row are not ready after {self._starting:.0f} s "
+                f"({slot.last_words}); workers = 1 starts none"
             )
         if self.stillborn > STILLBORN:
-            raise InputError(f"workers: processes end before they can evaluate anything ({slot.last_words})")
+            raise InputError(
+                f"workers: processes end before they can evaluate anything ({slot.last_words})"
+            )
 
     @property
     def _starting(self) -> float:
@@ -143,7 +178,9 @@ class Slots:
     def _kill_overdue(self) -> None:
         now = time.monotonic()
         for slot in self.slots:
-            late = bool(self.limit) and slot.job is not None and now - slot.began > self.limit + GRACE
+            late = (
+                bool(self.limit) and slot.job is not None and now - slot.began > self.limit + GRACE
+            )
             if not slot.killed and (late if slot.ready else now - slot.made > self._starting):
                 slot.killed = True
                 slot.kill()
@@ -162,14 +199,17 @@ class _Slot(Process):
         self.made = self.began = time.monotonic()  # began: what it does now
         self.ready = False  # it has said so
         self.killed = False  # for being overdue
-        self.last_words = "it said nothing"  # the last line that it wrote to standard error, once it has ended
+        # the last line that it wrote to standard error, once it has ended
+        self.last_words = "it said nothing"
         super().__init__("evoml.search.slots", done)
         self.send(values)
 
     def start(self, job: Job, plain: dict[str, Any]) -> None:
         self.job, self.began = job, time.monotonic()
         parents = job.population.parents[0].tolist()
-        self.send(json.dumps({"id": job.id, "parents": parents, "genotype": plain, "stream": job.stream}))
+        self.send(
+            json.dumps({"id": job.id, "parents": parents, "genotype": plain, "stream": job.stream})
+        )
 
     def ended(self) -> None:
         self.errors.seek(0)
@@ -177,11 +217,13 @@ class _Slot(Process):
         self.last_words = next((line[:200] for line in reversed(lines) if line), self.last_words)
 
 
-# -- the worker ------------------------------------------------------------------------------------------------------------------
+# -- the worker ------------------------------------------------------------------------------------
 
 
 def _lines() -> Iterator[str]:
-    """Lines of standard input, read by a thread, so that the end of the parent ends this process whatever it is doing."""
+    """Lines of standard input, read by a thread, so that the end of the parent ends this process
+    whatever it is doing.
+    """
     inbox: Queue[str] = Queue()
 
     def read() -> None:
@@ -216,9 +258,14 @@ def work() -> None:
     schema = problem.space.schema
     for line in lines:
         job = json.loads(line)
-        population = Population.of(schema, [schema.from_plain(job["genotype"], f"candidate {job['id']}")], problem.weights)
+        population = Population.of(
+            schema, [schema.from_plain(job["genotype"], f"candidate {job['id']}")], problem.weights
+        )
         population.ids[:], population.parents[:] = job["id"], job["parents"]
-        answer(id=job["id"], rows=evaluator.evaluate(population, np.array([job["stream"]], np.uint64)).plain())
+        answer(
+            id=job["id"],
+            rows=evaluator.evaluate(population, np.array([job["stream"]], np.uint64)).plain(),
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""The loop for costly candidates: a steady state. A child starts as soon as a slot is free, and every candidate is an archived row.
+"""The loop for costly candidates: a steady state. A child starts as soon as a slot is free, and
+every candidate is an archived row.
 
-Candidate i is bred from exactly the state after results 0 .. i - W were told, in the order of their ids, whatever the order in which they end; W is
-`search.window`, a setting of the run and not the number of workers. So the archive depends on neither the number of workers nor their speed, and slots never
-wait for a straggler unless it is W candidates behind. What was asked is in the checkpoint before it is submitted and what is finished before it is told, so
-a run killed at any instant loses nothing but the work on candidates that were in flight, and resumed ends with the same rows.
+Candidate i is bred from exactly the state after results 0 .. i - W were told, in the order of their
+ids, whatever the order in which they end; W is `search.window`, a setting of the run and not the
+number of workers. So the archive depends on neither the number of workers nor their speed, and
+slots never wait for a straggler unless it is W candidates behind. What was asked is in the
+checkpoint before it is submitted and what is finished before it is told, so a run killed at any
+instant loses nothing but the work on candidates that were in flight, and resumed ends with the same
+rows.
 
-An evaluator or a strategy may have to learn before there is a candidate: a supernet's weights (`learning`). Behind such a search stands an audit of what shared weights are worth
-(`audit`).
+An evaluator or a strategy may have to learn before there is a candidate: a supernet's weights
+(`learning`). Behind such a search stands an audit of what shared weights are worth (`audit`).
 """
 
 import threading
@@ -47,25 +51,46 @@ class SteadyState(Run):
         settings = config.part("strategy")
         self.costly = evaluator_class(config.name("evaluator")).costly
         alive = settings.alive or 4 * WINDOW
-        self.window = config.search.window or (max(1, min(WINDOW, alive // 4)) if self.costly else 1)
-        super().__init__(config.model_copy(update={"search": config.search.model_copy(update={"window": self.window})}), folder)
+        self.window = config.search.window or (
+            max(1, min(WINDOW, alive // 4)) if self.costly else 1
+        )
+        super().__init__(
+            config.model_copy(
+                update={"search": config.search.model_copy(update={"window": self.window})}
+            ),
+            folder,
+        )
         if config.search.islands > 1:
             raise InputError(
-                f"search.islands: {config.search.islands}: candidates that are trained one by one have one population; leave it at 1"
+                f"search.islands: {config.search.islands}: candidates that are trained one by one "
+                "have one population; leave it at 1"
             )
         began = time.monotonic()
         self.evaluator = self._evaluator()
         self.reading = time.monotonic() - began  # seconds to read the data
         if config.search.training_seconds and not self.evaluator.timed:
-            raise InputError("search.training_seconds: this table has no training times; give --budget")
+            raise InputError(
+                "search.training_seconds: this table has no training times; give --budget"
+            )
         self.toolbox = toolbox(self.problem.space, self.evaluator)
-        self.strategy = strategy_class(config.name("strategy"))(self.toolbox, settings, config.search.seed, self.start_genotypes)
+        self.strategy = strategy_class(config.name("strategy"))(
+            self.toolbox, settings, config.search.seed, self.start_genotypes
+        )
         self.learning = self._learning()
-        self.scores_are_shared = self.learning is not None and self.learning.learner.scores_candidates
-        if self.scores_are_shared and len(self.weights) == 1:  # cells of one function have the same score, and are one
-            self.halloffame = tools.HallOfFame(10, similar=lambda one, other: self._key(one) == self._key(other))
+        self.scores_are_shared = (
+            self.learning is not None and self.learning.learner.scores_candidates
+        )
+        # cells of one function have the same score, and are one
+        if self.scores_are_shared and len(self.weights) == 1:
+            self.halloffame = tools.HallOfFame(
+                10, similar=lambda one, other: self._key(one) == self._key(other)
+            )
         audited = self.learning is not None and config.search.audit > 0
-        self.audit = SharedWeightsAudit(self.problem, self.learning.learner) if audited and self.learning else None
+        self.audit = (
+            SharedWeightsAudit(self.problem, self.learning.learner)
+            if audited and self.learning
+            else None
+        )
         self.asked = self.told = 0
         self.cost = 0.0  # seconds of training of all that were told, as the evaluator gives them
         self.tally = dict.fromkeys(STATUS[1:], 0)
@@ -82,14 +107,23 @@ class SteadyState(Run):
         return out
 
     def _learning(self) -> Learning | None:
-        """What has to be learnt before there are candidates. Raises InputError where two parts would learn."""
-        learners = [each for each in (self.evaluator.learner, self.strategy.learner) if each is not None]
+        """What has to be learnt before there are candidates.
+
+        Raises InputError where two parts would learn.
+        """
+        learners = [
+            each for each in (self.evaluator.learner, self.strategy.learner) if each is not None
+        ]
         if len(learners) > 1:
             raise InputError(
-                f"evaluator: {self.evaluator.name}: strategy {self.strategy.name} trains a supernet of its own; take evaluator training, or a strategy such as random_search"
+                f"evaluator: {self.evaluator.name}: strategy {self.strategy.name} trains a "
+                "supernet of its own; take evaluator training, or a strategy such as random_search"
             )
         if learners and self.config.search.training_seconds:
-            raise InputError("search.training_seconds: does not count the training of a supernet; give --budget or --seconds")
+            raise InputError(
+                "search.training_seconds: does not count the training of a supernet; give --budget "
+                "or --seconds"
+            )
         return Learning(learners[0], self.archive) if learners else None
 
     def _key(self, individual: Individual) -> str:
@@ -102,7 +136,10 @@ class SteadyState(Run):
     @property
     def counts(self) -> dict[str, int]:
         """Candidates by how they ended."""
-        return {"candidates": self.told, **{name: count for name, count in self.tally.items() if count}}
+        return {
+            "candidates": self.told,
+            **{name: count for name, count in self.tally.items() if count},
+        }
 
     @property
     def under_way(self) -> bool:
@@ -116,33 +153,45 @@ class SteadyState(Run):
     def evaluates_here(self) -> bool:
         return self.costly and self.workers == 1
 
-    # -- state -------------------------------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        waiting = [{"population": self.waiting[id].state(), **_plain(self.finished.get(id))} for id in sorted(self.waiting)]
-        rows = [{"population": population.state(), **_plain(evaluation)} for population, evaluation in self.rows]
+        waiting = [
+            {"population": self.waiting[id].state(), **_plain(self.finished.get(id))}
+            for id in sorted(self.waiting)
+        ]
+        rows = [
+            {"population": population.state(), **_plain(evaluation)}
+            for population, evaluation in self.rows
+        ]
         self._save(
             {
-                "asked": self.asked, "told": self.told, "cost": self.cost, "tally": self.tally, "waiting": waiting, "rows": rows,
-                "strategy": self.strategy.state_dict(),
-            }
-            | ({"evaluator": self.evaluator.state_dict()} if self.scores_are_shared else {})
-            | ({"epoch": self.learning.epoch} if self.learning else {})
-            | ({"trust": self.audit.state_dict()} if self.audit else {})
+                "asked": self.asked, "told": self.told, "cost": self.cost, "tally": self.tally,
+                "waiting": waiting, "rows": rows, "strategy": self.strategy.state_dict(),
+            } | ({"evaluator": self.evaluator.state_dict()} if self.scores_are_shared else {}) | (
+                {"epoch": self.learning.epoch} if self.learning else {}
+            ) | ({"trust": self.audit.state_dict()} if self.audit else {})
         )  # fmt: skip
 
     def _load(self, state: dict[str, Any]) -> None:
         self.asked, self.told = whole(state, "asked"), whole(state, "told")
-        self.cost, self.tally = float(state["cost"]), {name: whole(state["tally"], name) for name in self.tally}
+        self.cost, self.tally = (
+            float(state["cost"]),
+            {name: whole(state["tally"], name) for name in self.tally},
+        )
         for each in state["waiting"]:
             population = self._one(each)
             self.waiting[int(population.ids[0])] = population
             if each["outcome"] is not None:
                 self.finished[int(population.ids[0])] = self._evaluation(each)
-        if sorted(self.waiting) != list(range(self.told, self.asked)) or len(state["waiting"]) != len(self.waiting):
+        if sorted(self.waiting) != list(range(self.told, self.asked)) or len(
+            state["waiting"]
+        ) != len(self.waiting):
             raise ValueError("not the candidates that were asked and not told")
         self.rows = [(self._one(each), self._evaluation(each)) for each in state["rows"]]
-        if [int(population.ids[0]) for population, _ in self.rows] != list(range(self.told - len(self.rows), self.told)):
+        if [int(population.ids[0]) for population, _ in self.rows] != list(
+            range(self.told - len(self.rows), self.told)
+        ):
             raise ValueError("not the last candidates that were told")
         if sum(self.tally.values()) != self.told:
             raise ValueError("not how the candidates that were told ended")
@@ -155,7 +204,9 @@ class SteadyState(Run):
             self.learning.epoch = state["epoch"]
 
     def _one(self, each: dict[str, Any]) -> Population:
-        population = Population.from_state(self.problem.space.schema, each["population"], self.weights)
+        population = Population.from_state(
+            self.problem.space.schema, each["population"], self.weights
+        )
         if len(population) != 1:
             raise ValueError("not one candidate")
         return population
@@ -173,11 +224,16 @@ class SteadyState(Run):
             self.evaluator.warm()
         self.strategy.warm()
 
-    # -- the loop ----------------------------------------------------------------------------------------------------------
+    # -- the loop ----------------------------------------------------------------------------------
 
     def _loop(self, show: Show, stop: threading.Event) -> str:
         reason = self._finished() or self._searched(show, stop)
-        if reason != "interrupted" and self.audit and self.champion is not None and not self._audited(show, stop):
+        if (
+            reason != "interrupted"
+            and self.audit
+            and self.champion is not None
+            and not self._audited(show, stop)
+        ):
             reason = "interrupted"
         self._checkpoint(full=True)
         return reason
@@ -185,7 +241,13 @@ class SteadyState(Run):
     def _searched(self, show: Show, stop: threading.Event) -> str:
         """Search until something ends it: what."""
         executor: Executor = (
-            Slots(self.problem, self.workers, self.evaluator.timeout, self.evaluator.worst, self.reading)
+            Slots(
+                self.problem,
+                self.workers,
+                self.evaluator.timeout,
+                self.evaluator.worst,
+                self.reading,
+            )
             if self.costly and self.workers > 1
             else Inline(self.evaluator)
         )
@@ -199,7 +261,8 @@ class SteadyState(Run):
 
     def _search(self, executor: Executor, show: Show, stop: threading.Event) -> str:
         """Ask, wait, tell, until something ends it: what."""
-        began, shown, unsaved = time.monotonic() - self.seconds, 0.0, 0.0  # seconds of training that are in no checkpoint
+        # seconds of training that are in no checkpoint
+        began, shown, unsaved = time.monotonic() - self.seconds, 0.0, 0.0
         while not stop.is_set():
             if self.learning and self.learning.due:
                 if reason := self._finished():
@@ -225,7 +288,10 @@ class SteadyState(Run):
                 self.finished[id] = evaluation
                 unsaved += float(evaluation.times[0]) if self.costly else 0.0
             if unsaved > DURABLE or (done is not None and time.monotonic() - self._saved > DURABLE):
-                self._checkpoint(full=time.monotonic() - self._since > self.config.archive.interval or len(self.rows) > 1000)
+                self._checkpoint(
+                    full=time.monotonic() - self._since > self.config.archive.interval
+                    or len(self.rows) > 1000
+                )
                 unsaved = 0.0
             if self.told and (time.monotonic() - shown > 0.1):
                 shown = time.monotonic()
@@ -244,7 +310,9 @@ class SteadyState(Run):
             show(replace(self._progress(), seconds=time.monotonic() - began, note=note))
 
         workers = self.config.workers or cores()
-        return self.audit.run(list(self.halloffame), self.champion, self.learning.loss, workers, after, stop.is_set)
+        return self.audit.run(
+            list(self.halloffame), self.champion, self.learning.loss, workers, after, stop.is_set
+        )
 
     def _advance(self, executor: Executor) -> None:
         """Tell what is finished, in order, and behind every one breed what may be bred then."""
@@ -258,7 +326,9 @@ class SteadyState(Run):
             self._submit(executor, id)
 
     def _ask(self) -> list[int]:
-        """Breed as many as the window allows, also beyond the budget: with a larger one they would have been bred now."""
+        """Breed as many as the window allows, also beyond the budget: with a larger one they would
+        have been bred now.
+        """
         fresh = []
         while self.asked - self.told < self.window:
             population = self.strategy.ask(np.array([self.asked]))
@@ -271,7 +341,8 @@ class SteadyState(Run):
 
     def _submit(self, executor: Executor, id: int) -> None:
         budget = self.config.search.budget
-        if self.learning and self.learning.learner.failure:  # a search that came to nothing: what it would have derived is not trained
+        # a search that came to nothing: what it would have derived is not trained
+        if self.learning and self.learning.learner.failure:
             self.finished[id] = self.evaluator.worst_evaluation(DIVERGED)
         elif not budget or id < budget:
             stream = int(streams(self.config.search.seed, TRAIN, np.array([id]))[0])
@@ -293,7 +364,14 @@ class SteadyState(Run):
         individual = population.individual(0)
         if self._crowned(individual):
             score = float(population.fitness[0, 0])
-            self.archive.log("improvement", id=individual.id, score=score, evaluations=self.told, seconds=self.seconds, cost=self.cost)
+            self.archive.log(
+                "improvement",
+                id=individual.id,
+                score=score,
+                evaluations=self.told,
+                seconds=self.seconds,
+                cost=self.cost,
+            )
             self.logbook.record(gen=self.told, nevals=self.told, max=score)
 
     def _checkpoint(self, full: bool) -> None:
@@ -304,11 +382,22 @@ class SteadyState(Run):
             self.rows, self._since = [], time.monotonic()
         self.save()
 
-    def _archive_row(self, population: Population, evaluation: Evaluation, event: str, evaluations: int) -> None:
+    def _archive_row(
+        self, population: Population, evaluation: Evaluation, event: str, evaluations: int
+    ) -> None:
         keys = self.problem.space.keys(population)
-        self.archive.add(population, keys, event, 0, 0, evaluations, evaluation.times.tolist(), [list(evaluation.learning_curves[0])])
+        self.archive.add(
+            population,
+            keys,
+            event,
+            0,
+            0,
+            evaluations,
+            evaluation.times.tolist(),
+            [list(evaluation.learning_curves[0])],
+        )
 
-    # -- the end -----------------------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------
 
     def _budget_spent(self, budget: int) -> bool:
         return self.told >= budget
@@ -317,9 +406,17 @@ class SteadyState(Run):
         search = self.config.search
         if self.told >= TRIES and self._hopeless:
             return CAPS
-        if self.learning and self.told >= FAILURES and len(self.learning.learner.failed) == self.told:
+        if (
+            self.learning
+            and self.told >= FAILURES
+            and len(self.learning.learner.failed) == self.told
+        ):
             return STATUS[DIVERGED]
-        return "training_seconds" if search.training_seconds and self.cost >= search.training_seconds else ""
+        return (
+            "training_seconds"
+            if search.training_seconds and self.cost >= search.training_seconds
+            else ""
+        )
 
     @property
     def _hopeless(self) -> bool:
@@ -331,7 +428,11 @@ class SteadyState(Run):
             return
         for individual, evaluation in self.audit.stand_alone_rows():
             row = Population.of(self.problem.space.schema, [individual.genotype], self.weights)
-            row.ids[0], row.status[0], row.fitness[0] = individual.id, evaluation.status[0], individual.fitness.values
+            row.ids[0], row.status[0], row.fitness[0] = (
+                individual.id,
+                evaluation.status[0],
+                individual.fitness.values,
+            )
             row.fitness[0, 0] = evaluation.objectives[0, 0]
             self._archive_row(row, evaluation, "selected", self.told)
         self.archive.log("trust", **self.audit.report)
@@ -340,25 +441,32 @@ class SteadyState(Run):
         if self.audit is not None:
             result.audit, result.check_seconds = self.audit.report, self.audit.seconds
             if self.audit.winner is not None and self.audit.report is not None:
-                result.best = self.describe(self.audit.winner) | {"alone": {self.problem.stand_alone.objective: self.audit.report["found"]}}
+                result.best = self.describe(self.audit.winner) | {
+                    "alone": {self.problem.stand_alone.objective: self.audit.report["found"]}
+                }
         if self.champion is not None and self.learning is None:
             result.test = self.evaluator.reported(self.champion.genotype)
 
     def _refuse(self, result: Result) -> None:
-        """Raise InputError where no candidate is within the caps, and where every search by gradient diverged."""
+        """Raise InputError where no candidate is within the caps, and where every search by
+        gradient diverged.
+        """
         if self.champion is None and self.learning and (why := self.learning.learner.failure):
             raise InputError(f"{why}; what there is so far is in {self.archive.folder}")
         if self._hopeless:
             caps = [f"{name} = {value:,}" for name, value in self.evaluator.caps().items()]
             raise InputError(
-                f"evaluator: none of the first {self.told:,} candidates is within {', '.join(caps)}; allow more, or make space.skeleton smaller. "
-                f"They stay in {self.archive.folder}: remove it, or name another with --run"
+                f"evaluator: none of the first {self.told:,} candidates is within "
+                f"{', '.join(caps)}; allow more, or make space.skeleton smaller. They stay in "
+                f"{self.archive.folder}: remove it, or name another with --run"
             )
 
     def _progress(self) -> Progress:
         best = float("nan") if self.champion is None else self.champion.fitness.values[0]
         alive = self.strategy.fitness
-        mean = float(np.mean(alive[np.isfinite(alive)])) if np.isfinite(alive).any() else float("nan")
+        mean = (
+            float(np.mean(alive[np.isfinite(alive)])) if np.isfinite(alive).any() else float("nan")
+        )
         note = self.learning.note if self.learning else ""
         return Progress(self.told, self.seconds, 0, best, best, self._text, mean, self.counts, note)
 

@@ -1,8 +1,11 @@
-"""The DEAP wiring: one Toolbox that DEAP's own algorithms run on, with batch tools beside for the strategies.
+"""The DEAP wiring: one Toolbox that DEAP's own algorithms run on, with batch tools beside for the
+strategies.
 
-`toolbox.map` is handed the whole list (`toolbox.map(toolbox.evaluate, individuals)`), as DEAP's algorithms do; a batch evaluator sees it at once.
-Batch tools take and give a `Population`: `random(streams)`, `initial(streams)`, `vary(population, parents, streams)`, `cross(population, pairs, streams)`, `neighbours(population)` of its first
-member, `keys(population)`, `score(population)`, and what else a space names in `tools`.
+`toolbox.map` is handed the whole list (`toolbox.map(toolbox.evaluate, individuals)`), as DEAP's
+algorithms do; a batch evaluator sees it at once. Batch tools take and give a `Population`:
+`random(streams)`, `initial(streams)`, `vary(population, parents, streams)`, `cross(population,
+pairs, streams)`, `neighbours(population)` of its first member, `keys(population)`,
+`score(population)`, and what else a space names in `tools`.
 """
 
 import random
@@ -38,14 +41,18 @@ class Evaluate:
         return self.batch([individual])[0]
 
     def batch(self, individuals: Sequence[Individual]) -> list[tuple[float, ...]]:
-        population = Population.of(self.space.schema, [individual.genotype for individual in individuals], self.weights)
+        population = Population.of(
+            self.space.schema, [individual.genotype for individual in individuals], self.weights
+        )
         self.score(population)
         return [tuple(row) for row in population.fitness]
 
     def score(self, population: Population) -> Evaluation:
         """Evaluate a population in place."""
         evaluation = self.evaluator.evaluate(population)
-        population.fitness[:] = np.where(np.isnan(evaluation.objectives), self.worst, evaluation.objectives)
+        population.fitness[:] = np.where(
+            np.isnan(evaluation.objectives), self.worst, evaluation.objectives
+        )
         population.status[:] = evaluation.status
         return evaluation
 
@@ -53,11 +60,18 @@ class Evaluate:
 def batch_map(function: Callable[..., Any], *iterables: Iterable[Any]) -> list[Any]:
     """Like map, but `Evaluate` gets the whole list at once."""
     inner = function.func if isinstance(function, partial) else function
-    return inner.batch(list(iterables[0])) if isinstance(inner, Evaluate) else list(map(function, *iterables))
+    return (
+        inner.batch(list(iterables[0]))
+        if isinstance(inner, Evaluate)
+        else list(map(function, *iterables))
+    )
 
 
 def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Toolbox:
-    """A DEAP toolbox for one space and evaluator, whose objectives' weights it takes. DEAP's own operators draw from Python's global `random`, as they always do."""
+    """A DEAP toolbox for one space and evaluator, whose objectives' weights it takes.
+
+    DEAP's own operators draw from Python's global `random`, as they always do.
+    """
     evaluate, weights = Evaluate(space, evaluator), evaluator.weights
     fitness = fitness_class(weights)
     box = base.Toolbox()
@@ -74,7 +88,9 @@ def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Too
         return (parent,)
 
     def mate(one: Individual, other: Individual) -> tuple[Individual, Individual]:
-        one.genotype, other.genotype = space.mate(random.Random(random.getrandbits(64)), one.genotype, other.genotype)
+        one.genotype, other.genotype = space.mate(
+            random.Random(random.getrandbits(64)), one.genotype, other.genotype
+        )
         return one, other
 
     box.register("individual", individual)
@@ -86,12 +102,27 @@ def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Too
     box.register("mutate", mutate)
     box.register("mate", mate)
     box.register("random", lambda streams: space.random(streams).weighted(weights))
-    box.register("initial", lambda streams, start_genotypes: space.initial(streams, start_genotypes).weighted(weights))
-    box.register("vary", lambda population, parents, streams: space.mutate(population, parents, streams).weighted(weights))
-    box.register("cross", lambda population, pairs, streams: cross(space, population, pairs, streams).weighted(weights))
+    box.register(
+        "initial",
+        lambda streams, start_genotypes: space.initial(streams, start_genotypes).weighted(weights),
+    )
+    box.register(
+        "vary",
+        lambda population, parents, streams: space.mutate(population, parents, streams).weighted(
+            weights
+        ),
+    )
+    box.register(
+        "cross",
+        lambda population, pairs, streams: cross(space, population, pairs, streams).weighted(
+            weights
+        ),
+    )
     box.register(
         "neighbours",
-        lambda population: Population.of(space.schema, space.neighbours(population.genotype(0))).weighted(weights),
+        lambda population: Population.of(
+            space.schema, space.neighbours(population.genotype(0))
+        ).weighted(weights),
     )
     box.register("keys", space.keys)
     box.register("score", evaluate.score)
@@ -99,16 +130,26 @@ def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Too
     if isinstance(evaluator.tasks, ImageSet):
         relax(box, space, evaluator.tasks, weights)
     else:
-        box.register("supernet", _no_supernet, "task: a supernet is trained on images, which this task does not give; digits does")
+        box.register(
+            "supernet",
+            _no_supernet,
+            "task: a supernet is trained on images, which this task does not give; digits does",
+        )
     for name in space.tools:
         box.register(name, getattr(space, name))
     return box
 
 
 def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[float, ...]) -> None:
-    """What strategies use that search in a supernet: `images()`, `supernet()`, `paths(genotype)`, `derive(strengths)`, `shared_weights(seed, ...)`, `fits(batch, mix)`."""
+    """What strategies use that search in a supernet: `images()`, `supernet()`, `paths(genotype)`,
+    `derive(strengths)`, `shared_weights(seed, ...)`, `fits(batch, mix)`.
+    """
     if not isinstance(space, ArchitectureSpace):
-        box.register("supernet", _no_supernet, f"space: {space.name}: has no supernet; cell, nasbench201 and mobile have one")
+        box.register(
+            "supernet",
+            _no_supernet,
+            f"space: {space.name}: has no supernet; cell, nasbench201 and mobile have one",
+        )
         return
 
     @cache
@@ -121,7 +162,9 @@ def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[floa
         return SharedWeights(supernet(), seed, **how)
 
     def fits(batch: int, mix: np.ndarray | None = None) -> None:
-        """Raise InputError where a step of so many images needs more memory than there is: with all options, or with those of a mix."""
+        """Raise InputError where a step of so many images needs more memory than there is: with all
+        options, or with those of a mix.
+        """
         check_step(supernet(), batch, "strategy.batch", mix)
 
     box.register("images", lambda: images)
@@ -129,17 +172,24 @@ def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[floa
     box.register("shared_weights", shared_weights)
     box.register("fits", fits)
     box.register("paths", space.paths)
-    box.register("derive", lambda strengths: Population.of(space.schema, [space.derive(strengths)]).weighted(weights))
+    box.register(
+        "derive",
+        lambda strengths: Population.of(space.schema, [space.derive(strengths)]).weighted(weights),
+    )
 
 
 def _no_supernet(why: str) -> None:
     raise InputError(why)
 
 
-def cross(space: Space, population: Population, pairs: np.ndarray, streams: np.ndarray) -> Population:
+def cross(
+    space: Space, population: Population, pairs: np.ndarray, streams: np.ndarray
+) -> Population:
     """The first child of each pair of parents, [n, 2] indices into `population`."""
     children = [
-        space.mate(generator(stream), population.genotype(int(one)), population.genotype(int(other)))[0]
+        space.mate(
+            generator(stream), population.genotype(int(one)), population.genotype(int(other))
+        )[0]
         for (one, other), stream in zip(pairs, streams, strict=True)
     ]
     return Population.of(space.schema, children)

@@ -1,4 +1,6 @@
-"""The winner of a search, trained at full size and tested on images that the search never saw; its weights are kept in the run."""
+"""The winner of a search, trained at full size and tested on images that the search never saw; its
+weights are kept in the run.
+"""
 
 import errno
 import json
@@ -40,26 +42,48 @@ class Trained:
     classes: tuple[str, ...]
     mean: np.ndarray
     deviation: np.ndarray
-    pixels_are_bytes: bool = True  # whether raw pixels are bytes, which are divided by 255; else they are floats as they come
+    # whether raw pixels are bytes, which are divided by 255; else they are floats as they come
+    pixels_are_bytes: bool = True
     curve: tuple[float, ...] = ()
     seconds: float = 0.0
 
 
-def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], preset: str | None) -> Problem:
-    """The problem that the winner is trained for: the run's, with the system's final settings where they are wanted, under these layers."""
+def final_problem(
+    problem: Problem, layers: list[tuple[str, dict[str, Any]]], preset: str | None
+) -> Problem:
+    """The problem that the winner is trained for: the run's, with the system's final settings where
+    they are wanted, under these layers.
+    """
     if problem.stand_alone is not problem:
         layers = [(where, _stand_alone(layer)) for where, layer in layers]
-    values = {key: value for key, value in problem.stand_alone.config.complete().items() if key not in ("system", "start", "preset")}
-    task = next((layer["task"]["name"] for _, layer in reversed(layers) if layer.get("task", {}).get("name")), None)
+    values = {
+        key: value
+        for key, value in problem.stand_alone.config.complete().items()
+        if key not in ("system", "start", "preset")
+    }
+    task = next(
+        (
+            layer["task"]["name"]
+            for _, layer in reversed(layers)
+            if layer.get("task", {}).get("name")
+        ),
+        None,
+    )
     if not problem.trains:
         if task is None:
-            raise InputError("evaluate: cells of a table are trained on images: give --task, such as --task digits")
+            raise InputError(
+                "evaluate: cells of a table are trained on images: give --task, such as --task "
+                "digits"
+            )
         values["evaluator"] = {"name": problem.space.evaluator}
     if task is not None and task != values["task"]["name"]:
         values["task"] = {"name": task}
-    about = build(("run.toml", values), *layers).model_copy(update={"system": problem.config.system})
+    about = build(("run.toml", values), *layers).model_copy(
+        update={"system": problem.config.system}
+    )
     if problem.stand_alone is not problem:
-        about = about.model_copy(update={"evaluator": problem.config.evaluator})  # whose final settings are under `stand_alone`
+        # whose final settings are under `stand_alone`
+        about = about.model_copy(update={"evaluator": problem.config.evaluator})
     final = final_settings(about) if preset == "final" else {}
     if problem.stand_alone is not problem:
         final["evaluator"] = final.get("evaluator", {}).get("stand_alone", {})
@@ -67,12 +91,19 @@ def final_problem(problem: Problem, layers: list[tuple[str, dict[str, Any]]], pr
 
 
 def _stand_alone(layer: dict[str, Any]) -> dict[str, Any]:
-    """A layer of settings with those of a candidate's own training in the place of the evaluator's, whose setting `stand_alone` they are in search."""
+    """A layer of settings with those of a candidate's own training in the place of the evaluator's,
+    whose setting `stand_alone` they are in search.
+    """
     given = layer.get("evaluator", {})
     own = given.get("stand_alone", given.get("alone")) if isinstance(given, dict) else None
     if not isinstance(own, dict):
         return layer
-    return layer | {"evaluator": {key: value for key, value in given.items() if key not in ("stand_alone", "alone")} | own}
+    return layer | {
+        "evaluator": {
+            key: value for key, value in given.items() if key not in ("stand_alone", "alone")
+        }
+        | own
+    }
 
 
 def train_final(
@@ -83,10 +114,12 @@ def train_final(
     before: Callable[[bool, bool], None] = lambda trains, keeps: None,
     donor: "Donor | None" = None,
 ) -> Trained:
-    """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and taken from there where it is the same training.
+    """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and
+    taken from there where it is the same training.
 
-    before: called when all that can be refused has been checked, with whether a training follows and whether its network can be kept.
-    donor: whose shared weights it starts from; its scores then have `inherited_accuracy`, of those weights as they are.
+    before: called when all that can be refused has been checked, with whether a training follows
+    and whether its network can be kept. donor: whose shared weights it starts from; its scores then
+    have `inherited_accuracy`, of those weights as they are.
     """
     known = None if folder is None else kept(folder, genotype, problem)
     data, place = problem.test_tasks, None
@@ -102,7 +135,10 @@ def train_final(
     stream = int(streams(problem.config.search.seed, TRAIN, np.array([2**32]))[0])
     scores, trained = evaluator.test(genotype, stream, after, start)
     if trained.module is None or trained.status != OK:
-        raise InputError(f"evaluate: the training {STATUS[trained.status].replace('_', ' ')}; try a smaller evaluator.lr or space.skeleton")
+        raise InputError(
+            f"evaluate: the training {STATUS[trained.status].replace('_', ' ')}; try a smaller "
+            "evaluator.lr or space.skeleton"
+        )
     out = Trained(
         trained.module,
         network,
@@ -120,7 +156,11 @@ def train_final(
 
 
 def _place(folder: Path) -> Path | None:
-    """Where a run keeps its network, made and tried before anything is trained; None where the run can only be read. Raises InputError, DiskError."""
+    """Where a run keeps its network, made and tried before anything is trained; None where the run
+    can only be read.
+
+    Raises InputError, DiskError.
+    """
     place = folder / FINAL
     if place.is_symlink():
         raise InputError(f"{place}: is a link; a run keeps its network in its own folder")
@@ -136,9 +176,11 @@ def _place(folder: Path) -> Path | None:
 
 def _store(problem: Problem, genotype: Genotype, place: Path, trained: Trained) -> None:
     about = {
-        "genotype": genotype.digest(), "config": problem.config.complete(), "data": problem.data_digest, "scores": trained.scores,
-        "classes": trained.classes, "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(), "coded": trained.pixels_are_bytes, "size": problem.test_tasks.size,
-        "curve": trained.curve, "seconds": trained.seconds,
+        "genotype": genotype.digest(), "config": problem.config.complete(),
+        "data": problem.data_digest, "scores": trained.scores, "classes": trained.classes,
+        "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(),
+        "coded": trained.pixels_are_bytes, "size": problem.test_tasks.size, "curve": trained.curve,
+        "seconds": trained.seconds,
     }  # fmt: skip
     tensors = {name: tensor.contiguous() for name, tensor in trained.module.state_dict().items()}
     write_atomically(place / "weights.safetensors", save(tensors, {"evoml": json.dumps(about)}))
@@ -146,7 +188,11 @@ def _store(problem: Problem, genotype: Genotype, place: Path, trained: Trained) 
 
 
 def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Trained | None:
-    """The network that a run folder holds, if it is of this genotype and, where a problem is given, was trained for that; else None. Raises InputError for a damaged one."""
+    """The network that a run folder holds, if it is of this genotype and, where a problem is given,
+    was trained for that; else None.
+
+    Raises InputError for a damaged one.
+    """
     path = folder / FINAL / "weights.safetensors"
     if not path.is_file():
         return None
@@ -156,16 +202,24 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
         config = build(("weights.safetensors", about["config"] | {"system": "custom"}))
         same = problem is None or (settings_digest(config.complete()), about["data"]) == (
-            settings_digest(problem.config.complete()), problem.data_digest,
-        )  # fmt: skip
+            settings_digest(problem.config.complete()),
+            problem.data_digest,
+        )
         if about["genotype"] != genotype.digest() or not same:
             return None
-        (channels, height, width), classes = map(int, about["size"]), tuple(map(str, about["classes"]))
-        network = Problem(config).architecture_space.network(genotype, (channels, height, width), len(classes))
+        (channels, height, width), classes = (
+            map(int, about["size"]),
+            tuple(map(str, about["classes"])),
+        )
+        network = Problem(config).architecture_space.network(
+            genotype, (channels, height, width), len(classes)
+        )
         held = sum(tensor.numel() for tensor in tensors.values())
-        if not network.parameters <= held <= 3 * network.parameters + 10_000 or not {"test_accuracy", "parameters", "multiply_adds"} <= set(
-            about["scores"]
-        ):
+        if not network.parameters <= held <= 3 * network.parameters + 10_000 or not {
+            "test_accuracy",
+            "parameters",
+            "multiply_adds",
+        } <= set(about["scores"]):
             raise ValueError("tensors or scores are missing")
         module = Module(network)
         module.load_state_dict(tensors)
@@ -175,8 +229,26 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
             raise ValueError("mean and deviation do not fit the images")
         pixels_are_bytes = bool(about["coded"])
         return Trained(
-            module.eval(), network, scores, classes, mean, deviation, pixels_are_bytes, tuple(about["curve"]), float(about["seconds"])
+            module.eval(),
+            network,
+            scores,
+            classes,
+            mean,
+            deviation,
+            pixels_are_bytes,
+            tuple(about["curve"]),
+            float(about["seconds"]),
         )
-    except (SafetensorError, InputError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+    except (
+        SafetensorError,
+        InputError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OSError,
+    ) as error:
         why = " ".join(str(error).split())[:160]
-        raise InputError(f"{path}: not as evoml wrote it ({why}); remove it to train the winner again") from None
+        raise InputError(
+            f"{path}: not as evoml wrote it ({why}); remove it to train the winner again"
+        ) from None

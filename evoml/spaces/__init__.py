@@ -1,1 +1,3 @@
-"""Search spaces: what can be expressed. One file a space, with `Settings` and a subclass of `contracts.Space`."""
+"""Search spaces: what can be expressed. One file a space, with `Settings` and a subclass of
+`contracts.Space`.
+"""

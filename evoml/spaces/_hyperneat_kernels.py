@@ -1,6 +1,8 @@
-"""Networks drawn by pattern-producing networks (CPPNs), compiled: which links are expressed, and which nodes a quadtree finds.
+"""Networks drawn by pattern-producing networks (CPPNs), compiled: which links are expressed, and
+which nodes a quadtree finds.
 
-A CPPN's outputs are the weight, then the bias of the target where there is one, then whether the link is expressed (LEO) where that has an output.
+A CPPN's outputs are the weight, then the bias of the target where there is one, then whether the
+link is expressed (LEO) where that has an output.
 """
 
 from typing import NamedTuple
@@ -12,7 +14,10 @@ from evoml.compilation.numba_cache import compiled
 
 
 class Rules(NamedTuple):
-    """What decoding needs, as numbers; spaces/hyperneat.py and es_hyperneat.py say what each is. A kernel reads it by name."""
+    """What decoding needs, as numbers; spaces/hyperneat.py and es_hyperneat.py say what each is.
+
+    A kernel reads it by name.
+    """
 
     threshold: float
     range: float
@@ -47,7 +52,10 @@ class Tools(NamedTuple):
 
 @compiled
 def scaled(values, bias, rules):
-    """The weight of a link by a CPPN's outputs [O]; 0: there is no link. Where a LEO says what is expressed, the weight is not cut off."""
+    """The weight of a link by a CPPN's outputs [O]; 0: there is no link.
+
+    Where a LEO says what is expressed, the weight is not cut off.
+    """
     value = values[1] if bias else values[0]
     size = min(abs(value), 1.0)
     threshold = 0.0 if rules.leo > 0 else rules.threshold
@@ -59,15 +67,20 @@ def scaled(values, bias, rules):
 
 @compiled
 def express(values, source, bias, rules, out):
-    """Weights `out` [n, L] of links by the CPPNs' outputs [n, L, O]; `source` [L] says which come from the bias."""
+    """Weights `out` [n, L] of links by the CPPNs' outputs [n, L, O]; `source` [L] says which come
+    from the bias.
+    """
     for network in range(len(values)):
         for link in range(len(source)):
             out[network, link] = scaled(values[network, link], source[link] == bias, rules)
 
 
 @compiled
-def lower(base, outputs, order, first, source, weight, row, link, slot, link_ends, out_source, out_weight):
-    """Write one network's rows from `row` on and its links from `link` on: nodes that reach an output, links of weight 0 left out. Returns both ends.
+def lower(
+    base, outputs, order, first, source, weight, row, link, slot, link_ends, out_source, out_weight
+):
+    """Write one network's rows from `row` on and its links from `link` on: nodes that reach an
+    output, links of weight 0 left out. Returns both ends.
 
     order, first, source: as in `Layout`; base: the address of output 0.
     """
@@ -104,19 +117,39 @@ def lower(base, outputs, order, first, source, weight, row, link, slot, link_end
 
 
 @compiled
-def lower_all(base, outputs, order, first, source, weight, node_ends, slot, link_ends, out_source, out_weight):
-    """`lower` for networks of one substrate, weights [n, L]. Fills node_ends [n + 1] as well; returns rows and links."""
+def lower_all(
+    base, outputs, order, first, source, weight, node_ends, slot, link_ends, out_source, out_weight
+):
+    """`lower` for networks of one substrate, weights [n, L].
+
+    Fills node_ends [n + 1] as well; returns rows and links.
+    """
     row = link = 0
     for network in range(len(weight)):
-        row, link = lower(base, outputs, order, first, source, weight[network], row, link, slot, link_ends, out_source, out_weight)
+        row, link = lower(
+            base,
+            outputs,
+            order,
+            first,
+            source,
+            weight[network],
+            row,
+            link,
+            slot,
+            link_ends,
+            out_source,
+            out_weight,
+        )
         node_ends[network + 1] = row
     return row, link
 
 
-# -- nodes found by a quadtree -------------------------------------------------------------------------------------------------
+# -- nodes found by a quadtree ---------------------------------------------------------------------
 #
-# Squares of depth l lie on a lattice of 2^l x 2^l, which is kept with one more row of squares around it, the neighbours of those at the edge.
-# Their centres are odd multiples of 2^-l, so that no two depths share one: a hidden node is known by its number, offset of the depth + column * 2^l + row.
+# Squares of depth l lie on a lattice of 2^l x 2^l, which is kept with one more row of squares
+# around it, the neighbours of those at the edge. Their centres are odd multiples of 2^-l, so that
+# no two depths share one: a hidden node is known by its number, offset of the depth + column * 2^l
+# + row.
 
 
 @compiled
@@ -135,8 +168,9 @@ def _query(tools, which, ends, out):
     vectors = min(tools.vectors, (ends.shape[1] + tools.lanes - 1) // tools.lanes)
     memory = tools.memory[: tools.slots[which[0]] * vectors * tools.lanes]
     forward(
-        tools.slots, tools.nodes, tools.slot, tools.activation, tools.aggregation, tools.links, tools.source, tools.weight, False, which, ends, 1.0,
-        memory, memory[:0], vectors, tools.lanes, 1, out,
+        tools.slots, tools.nodes, tools.slot, tools.activation, tools.aggregation, tools.links,
+        tools.source, tools.weight, False, which, ends, 1.0, memory, memory[:0], vectors,
+        tools.lanes, 1, out,
     )  # fmt: skip
 
 
@@ -184,7 +218,9 @@ def _spread_of_four(values, start, depth, i, j):
 
 @compiled
 def _divide(tools, which, rules, x, y, outgoing, start, values, known, divided, want):
-    """Divide squares down to the initial depth, and on where the four parts of the square above differ."""
+    """Divide squares down to the initial depth, and on where the four parts of the square above
+    differ.
+    """
     known[:] = 0
     divided[:] = 0
     count = 0
@@ -207,14 +243,20 @@ def _divide(tools, which, rules, x, y, outgoing, start, values, known, divided, 
                 for di in range(4):
                     for dj in range(4):
                         divided[_cell(start, depth, 2 * i + di // 2, 2 * j + dj // 2)] = 1
-                        want[count, 0], want[count, 1], want[count, 2] = depth + 1, 4 * i + di, 4 * j + dj
+                        want[count, 0], want[count, 1], want[count, 2] = (
+                            depth + 1,
+                            4 * i + di,
+                            4 * j + dj,
+                        )
                         count += 1
         _ask(tools, which, rules, x, y, outgoing, want, count, start, values, known)
 
 
 @compiled
 def _variances(rules, start, values, known, divided, moments):
-    """Count, mean and sum of squared differences of the leaves under every square, from the deepest up, into moments [cells, 3]."""
+    """Count, mean and sum of squared differences of the leaves under every square, from the deepest
+    up, into moments [cells, 3].
+    """
     for depth in range(rules.deepest, 0, -1):
         for i in range(1 << depth):
             for j in range(1 << depth):
@@ -237,7 +279,11 @@ def _variances(rules, start, values, known, divided, moments):
 
 @compiled
 def _candidates(rules, start, known, divided, moments, visited, want, chosen):
-    """Squares of little variance below squares of much, into `chosen`; and which neighbours of theirs are not known yet, into `want`. Returns both counts."""
+    """Squares of little variance below squares of much, into `chosen`; and which neighbours of
+    theirs are not known yet, into `want`.
+
+    Returns both counts.
+    """
     visited[:] = 0
     found = count = 0
     for depth in range(1, rules.deepest + 1):
@@ -263,8 +309,27 @@ def _candidates(rules, start, known, divided, moments, visited, want, chosen):
 
 
 @compiled
-def _explore(tools, which, rules, x, y, outgoing, start, values, known, divided, visited, moments, want, chosen, weights):
-    """The links of the node at x, y: squares in `chosen` [.., 3] and their weights. Returns how many."""
+def _explore(
+    tools,
+    which,
+    rules,
+    x,
+    y,
+    outgoing,
+    start,
+    values,
+    known,
+    divided,
+    visited,
+    moments,
+    want,
+    chosen,
+    weights,
+):
+    """The links of the node at x, y: squares in `chosen` [.., 3] and their weights.
+
+    Returns how many.
+    """
     _divide(tools, which, rules, x, y, outgoing, start, values, known, divided, want)
     _variances(rules, start, values, known, divided, moments)
     found, count = _candidates(rules, start, known, divided, moments, visited, want, chosen)
@@ -274,8 +339,14 @@ def _explore(tools, which, rules, x, y, outgoing, start, values, known, divided,
         depth, i, j = chosen[index, 0], chosen[index, 1], chosen[index, 2]
         at = _cell(start, depth, i, j)
         own = values[at, 0]
-        left, right = abs(own - values[_cell(start, depth, i - 1, j), 0]), abs(own - values[_cell(start, depth, i + 1, j), 0])
-        below, above = abs(own - values[_cell(start, depth, i, j - 1), 0]), abs(own - values[_cell(start, depth, i, j + 1), 0])
+        left, right = (
+            abs(own - values[_cell(start, depth, i - 1, j), 0]),
+            abs(own - values[_cell(start, depth, i + 1, j), 0]),
+        )
+        below, above = (
+            abs(own - values[_cell(start, depth, i, j - 1), 0]),
+            abs(own - values[_cell(start, depth, i, j + 1), 0]),
+        )
         if not max(min(left, right), min(below, above)) > rules.band:
             continue
         weight = scaled(values[at], False, rules)
@@ -298,9 +369,11 @@ def _grown(array, needed):
 
 @compiled
 def discover(tools, network, rules, inputs, outputs):
-    """One network, found from its CPPN: its hidden nodes [H, 2], slot, link_ends, source and weight as in `NeuronGraphs`, link_ends from 0 on.
+    """One network, found from its CPPN: its hidden nodes [H, 2], slot, link_ends, source and weight
+    as in `NeuronGraphs`, link_ends from 0 on.
 
-    inputs [I, 2], outputs [O, 2]: coordinates. Links between hidden nodes of a feed-forward network lead up in y.
+    inputs [I, 2], outputs [O, 2]: coordinates. Links between hidden nodes of a feed-forward network
+    lead up in y.
     """
     which = np.array([network])
     deepest = rules.deepest
@@ -310,8 +383,16 @@ def discover(tools, network, rules, inputs, outputs):
         numbers[depth + 1] = numbers[depth] + (1 << depth) ** 2
     cells, places = start[deepest + 1], numbers[deepest + 1]
     values, moments = np.empty((cells, tools.outputs)), np.empty((cells, 3))
-    known, divided, visited = np.empty(cells, np.uint8), np.empty(cells, np.uint8), np.empty(cells, np.uint8)
-    want, chosen, weights = np.empty((cells, 3), np.int64), np.empty((cells, 3), np.int64), np.empty(cells)
+    known, divided, visited = (
+        np.empty(cells, np.uint8),
+        np.empty(cells, np.uint8),
+        np.empty(cells, np.uint8),
+    )
+    want, chosen, weights = (
+        np.empty((cells, 3), np.int64),
+        np.empty((cells, 3), np.int64),
+        np.empty(cells),
+    )
     index_of, hidden = np.full(places, -1, np.int64), np.empty((places, 3), np.int64)
     base, answers = len(inputs) + 1, len(outputs)
     sources, targets, strengths = np.empty(1024, np.int64), np.empty(1024, np.int64), np.empty(1024)
@@ -324,9 +405,32 @@ def discover(tools, network, rules, inputs, outputs):
             if iteration == 0:
                 x, y = inputs[node, 0], inputs[node, 1]
             else:
-                x, y = _centre(hidden[node, 0], hidden[node, 1]), _centre(hidden[node, 0], hidden[node, 2])
-            found = _explore(tools, which, rules, x, y, True, start, values, known, divided, visited, moments, want, chosen, weights)
-            sources, targets, strengths = _grown(sources, links + found), _grown(targets, links + found), _grown(strengths, links + found)
+                x, y = (
+                    _centre(hidden[node, 0], hidden[node, 1]),
+                    _centre(hidden[node, 0], hidden[node, 2]),
+                )
+            found = _explore(
+                tools,
+                which,
+                rules,
+                x,
+                y,
+                True,
+                start,
+                values,
+                known,
+                divided,
+                visited,
+                moments,
+                want,
+                chosen,
+                weights,
+            )
+            sources, targets, strengths = (
+                _grown(sources, links + found),
+                _grown(targets, links + found),
+                _grown(strengths, links + found),
+            )
             for index in range(found):
                 depth, i, j = chosen[index, 0], chosen[index, 1], chosen[index, 2]
                 if iteration > 0 and not rules.recurrent and not _centre(depth, j) > y:
@@ -344,12 +448,40 @@ def discover(tools, network, rules, inputs, outputs):
     # To the outputs, from hidden nodes that are there.
     for node in range(answers):
         x, y = outputs[node, 0], outputs[node, 1]
-        found = _explore(tools, which, rules, x, y, False, start, values, known, divided, visited, moments, want, chosen, weights)
-        sources, targets, strengths = _grown(sources, links + found), _grown(targets, links + found), _grown(strengths, links + found)
+        found = _explore(
+            tools,
+            which,
+            rules,
+            x,
+            y,
+            False,
+            start,
+            values,
+            known,
+            divided,
+            visited,
+            moments,
+            want,
+            chosen,
+            weights,
+        )
+        sources, targets, strengths = (
+            _grown(sources, links + found),
+            _grown(targets, links + found),
+            _grown(strengths, links + found),
+        )
         for index in range(found):
-            other = index_of[numbers[chosen[index, 0]] + (chosen[index, 1] << chosen[index, 0]) + chosen[index, 2]]
+            other = index_of[
+                numbers[chosen[index, 0]]
+                + (chosen[index, 1] << chosen[index, 0])
+                + chosen[index, 2]
+            ]
             if other >= 0:
-                sources[links], targets[links], strengths[links] = base + answers + other, node, weights[index]
+                sources[links], targets[links], strengths[links] = (
+                    base + answers + other,
+                    node,
+                    weights[index],
+                )
                 links += 1
     where = np.empty((answers + count, 2))
     where[:answers] = outputs
@@ -362,7 +494,10 @@ def discover(tools, network, rules, inputs, outputs):
             _grown(targets, links + len(where)),
             _grown(strengths, links + len(where)),
         )
-        ends, out = np.empty((4 + int(rules.distance), len(where))), np.empty((1, len(where), tools.outputs))
+        ends, out = (
+            np.empty((4 + int(rules.distance), len(where))),
+            np.empty((1, len(where), tools.outputs)),
+        )
         for node in range(len(where)):
             _ends(0.0, 0.0, where[node, 0], where[node, 1], rules, ends, node)
         _query(tools, which, ends, out)
@@ -371,17 +506,30 @@ def discover(tools, network, rules, inputs, outputs):
             if weight != 0.0:
                 sources[links], targets[links], strengths[links] = base - 1, node, weight
                 links += 1
-    return _network(base, answers, where, hidden[:count], deepest, sources[:links], targets[:links], strengths[:links])
+    return _network(
+        base,
+        answers,
+        where,
+        hidden[:count],
+        deepest,
+        sources[:links],
+        targets[:links],
+        strengths[:links],
+    )
 
 
 @compiled
 def _network(base, answers, where, hidden, deepest, sources, targets, strengths):
-    """What `discover` gives: hidden nodes by rising y, then x; those that reach no output left out, the others numbered anew."""
+    """What `discover` gives: hidden nodes by rising y, then x; those that reach no output left out,
+    the others numbered anew.
+    """
     count, links = len(hidden), len(sources)
     keys = np.empty(count, np.int64)
     for node in range(count):
         finer = deepest - hidden[node, 0]
-        keys[node] = ((2 * hidden[node, 2] + 1) << finer + deepest + 2) + ((2 * hidden[node, 1] + 1) << finer)
+        keys[node] = ((2 * hidden[node, 2] + 1) << finer + deepest + 2) + (
+            (2 * hidden[node, 1] + 1) << finer
+        )
     order = np.empty(answers + count, np.int64)
     order[:count] = answers + np.argsort(keys)
     order[count:] = np.arange(answers)
@@ -401,7 +549,9 @@ def _network(base, answers, where, hidden, deepest, sources, targets, strengths)
         next_of[place[targets[link]]] += 1
     slot, link_ends = np.empty(answers + count, np.int32), np.zeros(answers + count + 1, np.int64)
     out_source, out_weight = np.empty(links, np.int32), np.empty(links)
-    rows, used = lower(base, answers, order, first, source, weight, 0, 0, slot, link_ends, out_source, out_weight)
+    rows, used = lower(
+        base, answers, order, first, source, weight, 0, 0, slot, link_ends, out_source, out_weight
+    )
     fresh = np.full(answers + count, -1, np.int64)
     kept = np.empty((rows - answers, 2))
     for node in range(answers):
@@ -415,4 +565,10 @@ def _network(base, answers, where, hidden, deepest, sources, targets, strengths)
     for link in range(used):
         if out_source[link] >= base:
             out_source[link] = base + fresh[out_source[link] - base]
-    return kept, slot[:rows].copy(), link_ends[: rows + 1].copy(), out_source[:used].copy(), out_weight[:used].copy()
+    return (
+        kept,
+        slot[:rows].copy(),
+        link_ends[: rows + 1].copy(),
+        out_source[:used].copy(),
+        out_weight[:used].copy(),
+    )

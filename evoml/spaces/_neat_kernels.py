@@ -1,6 +1,8 @@
-"""Compiled loops over NEAT genomes: crossover, mutation, distance, and the order in which a network is computed.
+"""Compiled loops over NEAT genomes: crossover, mutation, distance, and the order in which a network
+is computed.
 
-Rows are kept in order: nodes by their number (inputs, the bias, outputs, then hidden ones), links by their innovation.
+Rows are kept in order: nodes by their number (inputs, the bias, outputs, then hidden ones), links
+by their innovation.
 """
 
 from typing import NamedTuple
@@ -17,7 +19,10 @@ CLASSIC, UNSCALED, RELATIVE = range(3)  # distances
 
 
 class Rates(NamedTuple):
-    """What variation needs, as numbers; strategies/neat.py says what each is. A kernel reads it by name."""
+    """What variation needs, as numbers; strategies/neat.py says what each is.
+
+    A kernel reads it by name.
+    """
 
     mate_only: float
     averaged: float
@@ -137,13 +142,18 @@ def _closes_cycle(links, count, source, target):
     return False
 
 
-# -- crossover -------------------------------------------------------------------------------------------------------------------
+# -- crossover -------------------------------------------------------------------------------------
 
 
 @compiled
 def _inherit(state, out, gene, disabled, rates):
     """Copy a gene; disabled: whether it is in a parent that has it."""
-    out.innovation, out.source, out.target, out.weight = gene.innovation, gene.source, gene.target, gene.weight
+    out.innovation, out.source, out.target, out.weight = (
+        gene.innovation,
+        gene.source,
+        gene.target,
+        gene.weight,
+    )
     out.enabled = gene.enabled
     if disabled:
         stays = uniform(state) < rates.stays_disabled
@@ -173,10 +183,12 @@ def _fits(out, count, gene, equal, recurrent):
 
 @compiled
 def cross_links(state, one, n, other, m, equal, recurrent, rates, out):
-    """The child's links of two parents', aligned by innovation; `one` is the fitter, or as fit where `equal`. Returns how many.
+    """The child's links of two parents', aligned by innovation; `one` is the fitter, or as fit
+    where `equal`. Returns how many.
 
-    Of parents as fit as each other a link that the child has already, under another number, is left out, and without recurrence one that would close a cycle. One
-    number for two links, which genomes of different runs may have, is the fitter's.
+    Of parents as fit as each other a link that the child has already, under another number, is left
+    out, and without recurrence one that would close a cycle. One number for two links, which
+    genomes of different runs may have, is the fitter's.
     """
     i = j = count = 0
     average = rates.averaged > 0.0 and uniform(state) < rates.averaged
@@ -185,7 +197,9 @@ def cross_links(state, one, n, other, m, equal, recurrent, rates, out):
         b = np.int64(other[j].innovation) if j < m else np.int64(2**62)
         if a == b and (one[i].source != other[j].source or one[i].target != other[j].target):
             if _fits(out, count, one[i], equal, recurrent):
-                _inherit(state, out[count], one[i], one[i].enabled == 0 and rates.layered == 0.0, rates)
+                _inherit(
+                    state, out[count], one[i], one[i].enabled == 0 and rates.layered == 0.0, rates
+                )
                 count += 1
             i += 1
             j += 1
@@ -201,7 +215,11 @@ def cross_links(state, one, n, other, m, equal, recurrent, rates, out):
             if average:
                 out[count].weight = 0.5 * (one[i - 1].weight + other[j - 1].weight)
             elif rates.mixed > 0.0:  # gene by gene attributes, one by one
-                out[count].weight = one[i - 1].weight if next_bits(state) >> np.uint64(63) == 0 else other[j - 1].weight
+                out[count].weight = (
+                    one[i - 1].weight
+                    if next_bits(state) >> np.uint64(63) == 0
+                    else other[j - 1].weight
+                )
             count += 1
             continue
         mine = a < b
@@ -217,7 +235,11 @@ def cross_links(state, one, n, other, m, equal, recurrent, rates, out):
 
 @compiled
 def cross_nodes(state, one, n, other, m, links, count, out):
-    """The nodes that the child's links need, and those that every network has; of functions of common nodes one parent's. Returns how many."""
+    """The nodes that the child's links need, and those that every network has; of functions of
+    common nodes one parent's.
+
+    Returns how many.
+    """
     fixed = 0
     while fixed < n and one[fixed].kind != HIDDEN:
         out[fixed] = one[fixed]
@@ -235,12 +257,14 @@ def cross_nodes(state, one, n, other, m, links, count, out):
     return total
 
 
-# -- mutation --------------------------------------------------------------------------------------------------------------------
+# -- mutation --------------------------------------------------------------------------------------
 
 
 @compiled
 def _mutate_weights(state, links, count, rates):
-    """Every weight moves or is drawn anew, in the paper's shares; `severe`: the published program's, by age and a coin."""
+    """Every weight moves or is drawn anew, in the paper's shares; `severe`: the published
+    program's, by age and a coin.
+    """
     severe = rates.severe > 0.0 and uniform(state) < 0.5
     for index in range(count):
         move, anew = rates.perturb, rates.replace
@@ -261,9 +285,16 @@ def _mutate_weights(state, links, count, rates):
 
 @compiled
 def _number_of_link(source, target, news, counters):
-    """The innovation of a new link: that of the same one in this generation, else the next. news: [k, 3] (kind, key, number) rows, counters[2] of them."""
-    if counters[2] < 0:  # no counters: from the ends alone, below 2**30 so that none is ever beyond an Integer
-        return np.int64(mix(np.uint64(source) * np.uint64(2**31) + np.uint64(target), np.uint64(0)) >> np.uint64(34))
+    """The innovation of a new link: that of the same one in this generation, else the next.
+
+    news: [k, 3] (kind, key, number) rows, counters[2] of them.
+    """
+    # no counters: from the ends alone, below 2**30 so that none is ever beyond an Integer
+    if counters[2] < 0:
+        return np.int64(
+            mix(np.uint64(source) * np.uint64(2**31) + np.uint64(target), np.uint64(0))
+            >> np.uint64(34)
+        )
     key = source * 2**31 + target
     for index in range(counters[2]):
         if news[index, 0] == 0 and news[index, 1] == key:
@@ -303,15 +334,26 @@ def _add_link(state, nodes, node_count, links, count, recurrent, rates, news, co
 
 
 @compiled
-def _add_node(state, nodes, node_count, links, count, rates, activations, aggregations, news, counters):
-    """Split a link: the old one is disabled, the one in gets weight 1, the one out the old weight. Returns whether it did."""
+def _add_node(
+    state, nodes, node_count, links, count, rates, activations, aggregations, news, counters
+):
+    """Split a link: the old one is disabled, the one in gets weight 1, the one out the old weight.
+
+    Returns whether it did.
+    """
     for _ in range(TRIES):
         at = below(state, count)
         source = _place(nodes, node_count, links[at].source)
         if nodes[source].kind == BIAS or (links[at].enabled == 0 and rates.split_disabled == 0.0):
             continue
-        activation = activations[below(state, len(activations))] if len(activations) > 1 else activations[0]
-        aggregation = aggregations[below(state, len(aggregations))] if len(aggregations) > 1 else aggregations[0]
+        activation = (
+            activations[below(state, len(activations))] if len(activations) > 1 else activations[0]
+        )
+        aggregation = (
+            aggregations[below(state, len(aggregations))]
+            if len(aggregations) > 1
+            else aggregations[0]
+        )
         key = np.int64(links[at].innovation)
         number, into = np.int64(-1), np.int64(-1)
         if counters[2] < 0:
@@ -324,7 +366,11 @@ def _add_node(state, nodes, node_count, links, count, rates, activations, aggreg
                 return False
         else:
             for index in range(counters[2]):
-                if news[index, 0] == 1 and news[index, 1] == key and _place(nodes, node_count, news[index, 2]) < 0:
+                if (
+                    news[index, 0] == 1
+                    and news[index, 1] == key
+                    and _place(nodes, node_count, news[index, 2]) < 0
+                ):
                     number, into = news[index, 2], news[index, 3]
                     break
             if number < 0:
@@ -373,16 +419,38 @@ def _delete_node(state, nodes, node_count, links, count):
 
 
 @compiled
-def mutate_one(state, nodes, sizes, links, recurrent, rates, activations, aggregations, news, counters):
-    """Mutate one genome in place; there must be room for one node and three links. sizes: [2] nodes and links."""
+def mutate_one(
+    state, nodes, sizes, links, recurrent, rates, activations, aggregations, news, counters
+):
+    """Mutate one genome in place; there must be room for one node and three links.
+
+    sizes: [2] nodes and links.
+    """
     structural = False
     if rates.add_node > 0.0 and uniform(state) < rates.add_node and sizes[1] > 0:
-        structural = _add_node(state, nodes, sizes[0], links, sizes[1], rates, activations, aggregations, news, counters)
+        structural = _add_node(
+            state,
+            nodes,
+            sizes[0],
+            links,
+            sizes[1],
+            rates,
+            activations,
+            aggregations,
+            news,
+            counters,
+        )
         sizes[0] += structural
         sizes[1] += 2 * structural
-    if rates.add_link > 0.0 and not (structural and rates.exclusive > 0.0) and uniform(state) < rates.add_link:
+    if (
+        rates.add_link > 0.0
+        and not (structural and rates.exclusive > 0.0)
+        and uniform(state) < rates.add_link
+    ):
         before = sizes[1]
-        sizes[1] = _add_link(state, nodes, sizes[0], links, sizes[1], recurrent, rates, news, counters)
+        sizes[1] = _add_link(
+            state, nodes, sizes[0], links, sizes[1], recurrent, rates, news, counters
+        )
         structural |= sizes[1] > before
     if rates.delete_node > 0.0 and uniform(state) < rates.delete_node:
         sizes[0], sizes[1] = _delete_node(state, nodes, sizes[0], links, sizes[1])
@@ -400,18 +468,20 @@ def mutate_one(state, nodes, sizes, links, recurrent, rates, activations, aggreg
             nodes[at].aggregation = aggregations[below(state, len(aggregations))]
 
 
-# -- populations -----------------------------------------------------------------------------------------------------------------
+# -- populations -----------------------------------------------------------------------------------
 
 
 @compiled
 def breed(
-    nodes, links, sizes, mothers, fathers, equal, elite, streams, recurrent, rates, activations, aggregations, counters,
-    out_nodes, out_links, out_sizes,
+    nodes, links, sizes, mothers, fathers, equal, elite, streams, recurrent, rates, activations,
+    aggregations, counters, out_nodes, out_links, out_sizes,
 ):  # fmt: skip
-    """Children of a population, one after the other, since what is new in one generation is numbered once.
+    """Children of a population, one after the other, since what is new in one generation is
+    numbered once.
 
-    mothers, fathers: [n] indices, the mother the fitter (or as fit where `equal`), no father: -1. elite: [n] copied unchanged. counters: [3] the next node, the next
-    innovation, and room for the kernel.
+    mothers, fathers: [n] indices, the mother the fitter (or as fit where `equal`), no father: -1.
+    elite: [n] copied unchanged. counters: [3] the next node, the next innovation, and room for the
+    kernel.
     """
     news = np.zeros((2 * len(mothers) + 1, 4), np.int64)
     if counters[2] >= 0:
@@ -429,22 +499,51 @@ def breed(
             out_sizes[child, 0], out_sizes[child, 1] = n, m
         else:
             count = cross_links(
-                state, links[mother], m, links[father], sizes[father, 1], equal[child] > 0, recurrent, rates, out_links[child]
+                state,
+                links[mother],
+                m,
+                links[father],
+                sizes[father, 1],
+                equal[child] > 0,
+                recurrent,
+                rates,
+                out_links[child],
             )
             out_sizes[child, 0] = cross_nodes(
-                state, nodes[mother], n, nodes[father], sizes[father, 0], out_links[child], count, out_nodes[child]
+                state,
+                nodes[mother],
+                n,
+                nodes[father],
+                sizes[father, 0],
+                out_links[child],
+                count,
+                out_nodes[child],
             )
             out_sizes[child, 1] = count
-        if elite[child] > 0 or (father >= 0 and rates.mate_only > 0.0 and uniform(state) < rates.mate_only):
+        if elite[child] > 0 or (
+            father >= 0 and rates.mate_only > 0.0 and uniform(state) < rates.mate_only
+        ):
             continue
-        mutate_one(state, out_nodes[child], out_sizes[child], out_links[child], recurrent, rates, activations, aggregations, news, counters)
+        mutate_one(
+            state,
+            out_nodes[child],
+            out_sizes[child],
+            out_links[child],
+            recurrent,
+            rates,
+            activations,
+            aggregations,
+            news,
+            counters,
+        )
 
 
 @compiled
 def distance(one, n, other, m, c1, c2, c3, kind):
     """How different two genomes' links are.
 
-    CLASSIC: c1 E / N + c2 D / N + c3 W, N the genes of the larger, 1 below 20. UNSCALED: N is 1. RELATIVE: (c1 (E + D) + c3 sum of differences) / N, N always as it is.
+    CLASSIC: c1 E / N + c2 D / N + c3 W, N the genes of the larger, 1 below 20. UNSCALED: N is 1.
+    RELATIVE: (c1 (E + D) + c3 sum of differences) / N, N always as it is.
     """
     larger = max(n, m)
     size = float(larger)
@@ -464,14 +563,18 @@ def distance(one, n, other, m, c1, c2, c3, kind):
     disjoint = i + j - 2 * matching
     if kind == RELATIVE:
         return (c1 * excess + c2 * disjoint + c3 * total) / size
-    return c1 * excess / size + c2 * disjoint / size + c3 * (total / matching if matching > 0 else 0.0)
+    return (
+        c1 * excess / size + c2 * disjoint / size + c3 * (total / matching if matching > 0 else 0.0)
+    )
 
 
 @compiled
 def speciate(links, sizes, rep_links, rep_sizes, c1, c2, c3, kind, threshold, nearest, species):
-    """The place of every genome's species, [P]: a representative's, or behind those of the k-th genome that fits none and begins one. Returns how many did.
+    """The place of every genome's species, [P]: a representative's, or behind those of the k-th
+    genome that fits none and begins one. Returns how many did.
 
-    nearest: the closest representative, else the first that is close enough. Genomes that begin a species are representatives for those behind them.
+    nearest: the closest representative, else the first that is close enough. Genomes that begin a
+    species are representatives for those behind them.
     """
     begun = 0
     founders = np.zeros(len(links), np.int64)
@@ -481,10 +584,21 @@ def speciate(links, sizes, rep_links, rep_sizes, c1, c2, c3, kind, threshold, ne
         hit = False
         for place in range(known + begun):
             if place < known:
-                gap = distance(links[index], sizes[index, 1], rep_links[place], rep_sizes[place, 1], c1, c2, c3, kind)
+                gap = distance(
+                    links[index],
+                    sizes[index, 1],
+                    rep_links[place],
+                    rep_sizes[place, 1],
+                    c1,
+                    c2,
+                    c3,
+                    kind,
+                )
             else:
                 other = founders[place - known]
-                gap = distance(links[index], sizes[index, 1], links[other], sizes[other, 1], c1, c2, c3, kind)
+                gap = distance(
+                    links[index], sizes[index, 1], links[other], sizes[other, 1], c1, c2, c3, kind
+                )
             if gap < threshold and gap < best:
                 best, found, hit = gap, place, True
                 if not nearest:
@@ -503,7 +617,16 @@ def distances(links, sizes, members, other_links, other_sizes, other, c1, c2, c3
     """The distance of every member to one genome, into `out`."""
     for place in range(len(members)):
         index = members[place]
-        out[place] = distance(links[index], sizes[index, 1], other_links[other], other_sizes[other, 1], c1, c2, c3, kind)
+        out[place] = distance(
+            links[index],
+            sizes[index, 1],
+            other_links[other],
+            other_sizes[other, 1],
+            c1,
+            c2,
+            c3,
+            kind,
+        )
 
 
 @compiled
@@ -512,23 +635,46 @@ def unsound(nodes, links, sizes):
     for p in range(len(sizes)):
         n = sizes[p, 0]
         for row in range(1, n):
-            if nodes[p, row].id <= nodes[p, row - 1].id or nodes[p, row].kind < nodes[p, row - 1].kind:
+            if (
+                nodes[p, row].id <= nodes[p, row - 1].id
+                or nodes[p, row].kind < nodes[p, row - 1].kind
+            ):
                 return p
         for index in range(sizes[p, 1]):
             if index and links[p, index].innovation <= links[p, index - 1].innovation:
                 return p
-            source, target = _place(nodes[p], n, links[p, index].source), _place(nodes[p], n, links[p, index].target)
+            source, target = (
+                _place(nodes[p], n, links[p, index].source),
+                _place(nodes[p], n, links[p, index].target),
+            )
             if source < 0 or target < 0 or nodes[p, target].kind <= BIAS:
                 return p
     return -1
 
 
-# -- from a genome to a network --------------------------------------------------------------------------------------------------
+# -- from a genome to a network --------------------------------------------------------------------
 
 
 @compiled
-def lower(nodes, links, sizes, recurrent, shift, slots, node_ends, slot, activation, aggregation, link_ends, source, weight):
-    """Instruction tables of P genomes, as in `evoml.phenotypes.neuron_graphs`. shift: 1 where the genomes have no bias node, whose address stays free. Returns rows used."""
+def lower(
+    nodes,
+    links,
+    sizes,
+    recurrent,
+    shift,
+    slots,
+    node_ends,
+    slot,
+    activation,
+    aggregation,
+    link_ends,
+    source,
+    weight,
+):
+    """Instruction tables of P genomes, as in `evoml.phenotypes.neuron_graphs`.
+
+    shift: 1 where the genomes have no bias node, whose address stays free. Returns rows used.
+    """
     widest = 0
     for index in range(len(sizes)):
         widest = max(widest, sizes[index, 0])
@@ -540,8 +686,10 @@ def lower(nodes, links, sizes, recurrent, shift, slots, node_ends, slot, activat
         if sizes[index, 0]:
             highest = max(highest, nodes[index, sizes[index, 0] - 1].id)
     dense = highest < SPARSE * max(len(sizes) * widest, 1)
-    place_of = np.zeros(highest + 1 if dense else 1, np.int32)  # the row of a node's number in the genome at hand
-    row_of = np.empty((longest, 2), np.int64)  # rows of the ends of enabled links, in order; source first
+    # the row of a node's number in the genome at hand
+    place_of = np.zeros(highest + 1 if dense else 1, np.int32)
+    # rows of the ends of enabled links, in order; source first
+    row_of = np.empty((longest, 2), np.int64)
     gene = np.empty(longest, np.int64)
     wanted = np.empty(widest, np.uint8)
     waiting = np.empty(widest, np.int64)
@@ -608,7 +756,10 @@ def lower(nodes, links, sizes, recurrent, shift, slots, node_ends, slot, activat
         for each in range(count):
             node = order[each]
             slot[row] = node + shift
-            activation[row], aggregation[row] = nodes[p, node].activation, nodes[p, node].aggregation
+            activation[row], aggregation[row] = (
+                nodes[p, node].activation,
+                nodes[p, node].aggregation,
+            )
             for at in range(first[node], first[node + 1]):
                 origin = row_of[by_target[at], 0]
                 source[link] = origin + shift if origin >= fixed else origin
@@ -621,14 +772,19 @@ def lower(nodes, links, sizes, recurrent, shift, slots, node_ends, slot, activat
 
 @compiled
 def _sorted(first, by_target, row_of, wanted, fixed, n, order, waiting):
-    """Wanted nodes from row `fixed` on into `order`, sources before targets: depth first, in the order of rows. Returns how many."""
+    """Wanted nodes from row `fixed` on into `order`, sources before targets: depth first, in the
+    order of rows.
+
+    Returns how many.
+    """
     count = 0
     done = np.zeros(n, np.uint8)
     depth = 0
     for start in range(fixed, n):
         if not wanted[start] or done[start]:
             continue
-        stack = order[n - 1 :: -1]  # grows from the other end of the same array: there are never more than n in both
+        # grows from the other end of the same array: there are never more than n in both
+        stack = order[n - 1 :: -1]
         stack[0] = start
         waiting[start] = first[start]
         done[start] = 1

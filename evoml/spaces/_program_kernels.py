@@ -1,4 +1,6 @@
-"""Compiled loops over programs: random programs, mutation, canonical form and its key. The operation table decides what an instruction may hold."""
+"""Compiled loops over programs: random programs, mutation, canonical form and its key. The
+operation table decides what an instruction may hold.
+"""
 
 import numpy as np
 
@@ -19,7 +21,10 @@ MUTATIONS = (
 )
 
 _CONSTANT = {VALUE: 1, INDEX: 2, DEVIATION: 3, BOUND: 4}
-CONSTANTS = np.array([[_CONSTANT[c] for c in op.constants] + [0] * (3 - len(op.constants)) for op in OPS], np.int64)  # [ops, (x, y, z)]
+# [ops, (x, y, z)]
+CONSTANTS = np.array(
+    [[_CONSTANT[c] for c in op.constants] + [0] * (3 - len(op.constants)) for op in OPS], np.int64
+)
 OVERWRITES = np.array([not op.reads_out for op in OPS], np.uint64)
 
 # Flags of operations, and the alphabet of the hash of a program's flow of data.
@@ -32,10 +37,14 @@ _FLAG = {
     KEEPS_ZERO: "keeps_zero",
     NOISY: "noisy",
 }
-FLAGS = np.array([sum(flag for flag, name in _FLAG.items() if getattr(op, name)) for op in OPS], np.uint8)
+FLAGS = np.array(
+    [sum(flag for flag, name in _FLAG.items() if getattr(op, name)) for op in OPS], np.uint8
+)
 WORD = outputs(np.array([1], np.uint64), np.arange(len(OPS)))
 _WORDS = outputs(np.array([2], np.uint64), np.arange(8)) | np.uint64(1)
-ZERO, FEATURES, LABEL, SQUASHED, CARRIED, FIRST, SECOND, THIRD = (np.uint64(word) for word in _WORDS)
+ZERO, FEATURES, LABEL, SQUASHED, CARRIED, FIRST, SECOND, THIRD = (
+    np.uint64(word) for word in _WORDS
+)
 
 
 @compiled
@@ -47,7 +56,10 @@ def _draw_constant(state, kind):
 
 @compiled
 def _draw_instruction(state, row, op, addresses):
-    """A random instruction of one operation. addresses: how many there are of each type, [4] with index 1..3."""
+    """A random instruction of one operation.
+
+    addresses: how many there are of each type, [4] with index 1..3.
+    """
     row.op = op
     row.a = below(state, addresses[KINDS[op, 0]]) if KINDS[op, 0] else 0
     row.b = below(state, addresses[KINDS[op, 1]]) if KINDS[op, 1] else 0
@@ -107,7 +119,9 @@ def _alter_constant(state, row):
 
 @compiled
 def _alter_parameter(state, row, addresses):
-    """Redraw one of: each input, the output, the constants as a whole; uniform over those the operation has."""
+    """Redraw one of: each input, the output, the constants as a whole; uniform over those the
+    operation has.
+    """
     op = row.op
     inputs = (KINDS[op, 0] > 0) + (KINDS[op, 1] > 0)
     count = inputs + (KINDS[op, 2] > 0) + (CONSTANTS[op, 0] > 0)
@@ -158,7 +172,9 @@ def _trade(state, rows, size, op, addresses):
 
 @compiled
 def random_programs(tables, sizes, streams, operations, ranges, addresses):
-    """Fill a batch with random programs, one stream each; ranges: [3, 2] least and most instructions, uniform."""
+    """Fill a batch with random programs, one stream each; ranges: [3, 2] least and most
+    instructions, uniform.
+    """
     state = np.zeros(1, np.uint64)
     for program in range(len(sizes)):
         state[0] = streams[program]
@@ -185,10 +201,23 @@ def copy_program(tables, sizes, source, target_tables, target_sizes, target):
 
 
 @compiled
-def mutate(tables, sizes, parents, streams, mutations, probability, operations, bounds, addresses, child_tables, child_sizes):
+def mutate(
+    tables,
+    sizes,
+    parents,
+    streams,
+    mutations,
+    probability,
+    operations,
+    bounds,
+    addresses,
+    child_tables,
+    child_sizes,
+):
     """One child a stream: the parent's copy, changed by one mutation with `probability`.
 
-    mutations: numbers in MUTATIONS that may happen, uniform; operations: allowed ids a function; bounds: [3, 2] least and most rows.
+    mutations: numbers in MUTATIONS that may happen, uniform; operations: allowed ids a function;
+    bounds: [3, 2] least and most rows.
     """
     state = np.zeros(1, np.uint64)
     functions = np.array([f for f in range(3) if len(operations[f]) > 0])
@@ -197,7 +226,17 @@ def mutate(tables, sizes, parents, streams, mutations, probability, operations, 
         state[0] = streams[child]
         if uniform(state) < probability:
             mutation = mutations[below(state, len(mutations))]
-            _change(state, child_tables, child_sizes, child, mutation, functions, operations, bounds, addresses)
+            _change(
+                state,
+                child_tables,
+                child_sizes,
+                child,
+                mutation,
+                functions,
+                operations,
+                bounds,
+                addresses,
+            )
 
 
 @compiled
@@ -216,7 +255,9 @@ def _change(state, tables, sizes, child, mutation, functions, operations, bounds
             _alter_parameter(state, rows[below(state, size)], addresses)
     elif mutation == 1:
         if size > 0:
-            _draw_instruction(state, rows[below(state, size)], ops[below(state, len(ops))], addresses)
+            _draw_instruction(
+                state, rows[below(state, size)], ops[below(state, len(ops))], addresses
+            )
     elif mutation == 2:
         _draw_rows(state, rows, size, ops, addresses)
     elif mutation == 3:
@@ -231,20 +272,24 @@ def _change(state, tables, sizes, child, mutation, functions, operations, bounds
         _trade(state, rows, size, ops[below(state, len(ops))], addresses)
 
 
-# -- canonical form --------------------------------------------------------------------------------------------------------------
+# -- canonical form --------------------------------------------------------------------------------
 #
-# Addresses of all types are numbered as one sequence of places: 0 is no address, then come scalars, vectors and matrices. A set of places
-# is an array of 64-bit words.
+# Addresses of all types are numbered as one sequence of places: 0 is no address, then come scalars,
+# vectors and matrices. A set of places is an array of 64-bit words.
 
 
 def places(addresses: np.ndarray) -> np.ndarray:
-    """Place of the first address of every type, and behind them the number of places. addresses: how many there are of each type, [4]."""
+    """Place of the first address of every type, and behind them the number of places.
+
+    addresses: how many there are of each type, [4].
+    """
     return np.concatenate([[0], np.cumsum([1, *addresses[1:]])])
 
 
 @compiled
 def canonical(tables, sizes, first, out_tables, out_sizes, keys):
-    """The canonical form of every program, which is what runs: dead instructions gone, the inputs of commutative operations in order.
+    """The canonical form of every program, which is what runs: dead instructions gone, the inputs
+    of commutative operations in order.
 
     And its key, a hash of its flow of data. first: the layout of `places`.
     """
@@ -254,7 +299,11 @@ def canonical(tables, sizes, first, out_tables, out_sizes, keys):
     at, ends, keep = np.zeros((rows, 3), np.uint8), np.zeros(4, np.int64), np.zeros(rows, np.uint8)
     sets, bits = np.zeros((2, (first[4] + 63) // 64), np.uint64), np.zeros((rows, 3), np.uint64)
     hashes, flags = np.zeros(rows, np.uint64), np.zeros(rows, np.uint8)
-    values, loops, colours = np.zeros(first[4], np.uint64), np.zeros(first[4], np.uint8), np.zeros(first[4], np.uint64)
+    values, loops, colours = (
+        np.zeros(first[4], np.uint64),
+        np.zeros(first[4], np.uint8),
+        np.zeros(first[4], np.uint64),
+    )
     for program in range(len(sizes)):
         _number(tables, sizes, program, first, at, ends, bits, flags)
         _live(at, ends, bits, flags, first, sets, keep)
@@ -264,7 +313,8 @@ def canonical(tables, sizes, first, out_tables, out_sizes, keys):
 
 @compiled
 def _number(tables, sizes, program, first, at, ends, bits, flags):
-    """The places (a, b, out) and flags of every instruction, and where setup, predict and learn begin and end.
+    """The places (a, b, out) and flags of every instruction, and where setup, predict and learn
+    begin and end.
 
     bits: places as sets of one word: what the output is in, what is overwritten, what is read.
     """
@@ -274,7 +324,11 @@ def _number(tables, sizes, program, first, at, ends, bits, flags):
         for index in range(sizes[program, function]):
             row = rows[index]
             op = row.op
-            a, b, out = first[KINDS[op, 0]] + row.a, first[KINDS[op, 1]] + row.b, first[KINDS[op, 2]] + row.out
+            a, b, out = (
+                first[KINDS[op, 0]] + row.a,
+                first[KINDS[op, 1]] + row.b,
+                first[KINDS[op, 2]] + row.out,
+            )
             at[count, 0], at[count, 1], at[count, 2] = a, b, out
             flags[count] = FLAGS[op]
             bit = one << np.uint64(out)
@@ -286,7 +340,8 @@ def _number(tables, sizes, program, first, at, ends, bits, flags):
 
 @compiled
 def _live(at, ends, bits, flags, first, sets, keep):
-    """Fixed point of liveness over setup, then predict and learn repeated, then predict repeated. s1 is read after every predict.
+    """Fixed point of liveness over setup, then predict and learn repeated, then predict repeated.
+    s1 is read after every predict.
 
     `keep` gets which instructions can reach a prediction, sets[0] what is live before predict.
     """
@@ -315,9 +370,13 @@ def _live(at, ends, bits, flags, first, sets, keep):
 
 @compiled
 def _live_in_a_word(ends, bits, first, keep):
-    """The same where all places fit into a word: no branches, for none could be foreseen. Returns what is live before predict."""
+    """The same where all places fit into a word: no branches, for none could be foreseen.
+
+    Returns what is live before predict.
+    """
     one = np.uint64(1)
-    between = ~(one << np.uint64(first[1]) | one << np.uint64(first[2]))  # the label and the features are given
+    # the label and the features are given
+    between = ~(one << np.uint64(first[1]) | one << np.uint64(first[2]))
     prediction = one << np.uint64(first[1] + 1)
     carried = np.uint64(0)
     while True:
@@ -344,7 +403,9 @@ def _live_in_a_word(ends, bits, first, keep):
 
 @compiled
 def _backwards(at, flags, begin, end, live, keep):
-    """Mark which instructions can reach what is live after them; `live` becomes what is live before."""
+    """Mark which instructions can reach what is live after them; `live` becomes what is live
+    before.
+    """
     one = np.uint64(1)
     for index in range(end - 1, begin - 1, -1):
         a, b, out = at[index, 0], at[index, 1], at[index, 2]
@@ -360,7 +421,9 @@ def _backwards(at, flags, begin, end, live, keep):
 
 @compiled
 def _given(live, first):
-    """The label and the features are given before predict and before learn, so they are never live across a function."""
+    """The label and the features are given before predict and before learn, so they are never live
+    across a function.
+    """
     for place in (first[1], first[2]):
         live[place >> 6] &= ~(np.uint64(1) << np.uint64(place & 63))
 
@@ -390,7 +453,9 @@ def _keep(tables, sizes, program, keep, at, ends, hashes, flags, out_tables, out
 
 @compiled
 def _word(row, flag, place):
-    """The hash of an operation with its constants; noise differs by the function and the place of its instruction."""
+    """The hash of an operation with its constants; noise differs by the function and the place of
+    its instruction.
+    """
     word = WORD[row.op]
     if flag & CONSTANT:
         if flag & NOISY:
@@ -405,21 +470,25 @@ def _word(row, flag, place):
 
 @compiled
 def _flow(at, ends, hashes, flags, carried, first, values, loops, colours):
-    """A hash of what a canonical program computes, whatever its addresses and the order of independent instructions.
+    """A hash of what a canonical program computes, whatever its addresses and the order of
+    independent instructions.
 
-    Every place holds a hash of the expression that made its value. What is carried over from example to example has no finite expression;
-    there the hash, the colour of a place, is refined as in Moore's minimisation of automata: places keep one colour if they had one and
-    become equal by predict, and by predict and learn. When a round tells no more of them apart, the set of its colours and the
-    prediction's expression of them are the key. In two programs with one set of colours in which no two classes are told apart by a further
-    round, places of one colour have equal values for ever, so the predictions are equal, bit for bit.
-    `values`, `loops` and `colours` are scratch, one number a place.
+    Every place holds a hash of the expression that made its value. What is carried over from
+    example to example has no finite expression; there the hash, the colour of a place, is refined
+    as in Moore's minimisation of automata: places keep one colour if they had one and become equal
+    by predict, and by predict and learn. When a round tells no more of them apart, the set of its
+    colours and the prediction's expression of them are the key. In two programs with one set of
+    colours in which no two classes are told apart by a further round, places of one colour have
+    equal values for ever, so the predictions are equal, bit for bit. `values`, `loops` and
+    `colours` are scratch, one number a place.
     """
     label, prediction, features = first[1], first[1] + 1, first[2]
     values[:] = ZERO
     _run_hashes(at, 0, ends[1], hashes, flags, values)
     count = _carried_and_written(at, ends, carried, prediction, loops)
     for index in range(count):
-        values[loops[index]] = _stirred(values[loops[index]] + CARRIED)  # what it begins with, which is not what it is
+        # what it begins with, which is not what it is
+        values[loops[index]] = _stirred(values[loops[index]] + CARRIED)
     apart, before = _apart(values, loops, count), -1
     while apart != before:
         before = apart
@@ -475,7 +544,9 @@ def _sum(values, loops, count):
 
 @compiled
 def _carried_and_written(at, ends, carried, prediction, loops):
-    """Fill `loops` with the carried places that predict, learn or the squashing of s1 change; returns how many."""
+    """Fill `loops` with the carried places that predict, learn or the squashing of s1 change;
+    returns how many.
+    """
     count = 0
     one = np.uint64(1)
     if carried[prediction >> 6] >> np.uint64(prediction & 63) & one:

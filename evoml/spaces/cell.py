@@ -1,13 +1,17 @@
 """Cells: a normal and a reduction cell of B blocks, stacked to a network (the NASNet space).
 
-Zoph, Vasudevan, Shlens, Le 2018, "Learning Transferable Architectures for Scalable Image Recognition", CVPR, arXiv 1707.07012. A block applies an operation to
-each of two hidden states and combines the results; hidden states that nothing reads are concatenated. Mutations are those of AmoebaNet (Real et al. 2019,
-arXiv 1802.01548). The skeletons of the releases differ in three settings, which for the networks as published are: start "stem" for NASNet, AmoebaNet and PNAS,
+Zoph, Vasudevan, Shlens, Le 2018, "Learning Transferable Architectures for Scalable Image
+Recognition", CVPR, arXiv 1707.07012. A block applies an operation to each of two hidden states and
+combines the results; hidden states that nothing reads are concatenated. Mutations are those of
+AmoebaNet (Real et al. 2019, arXiv 1802.01548). The skeletons of the releases differ in three
+settings, which for the networks as published are: start "stem" for NASNet, AmoebaNet and PNAS,
 placement "first" for PNAS, twice for ENAS, none for DARTS.
 
-Departures: blocks that are combined by concatenation are brought back to the cell's filters by a 1x1 convolution; only states that the cell made itself are
-concatenated, not an unused input; a ReLU stands before the global pooling of every network, also of those published without; the auxiliary head is where DARTS
-has it, which in NASNet, AmoebaNet and PNAS is one cell earlier and in ENAS one later.
+Departures: blocks that are combined by concatenation are brought back to the cell's filters by a
+1x1 convolution; only states that the cell made itself are concatenated, not an unused input; a ReLU
+stands before the global pooling of every network, also of those published without; the auxiliary
+head is where DARTS has it, which in NASNet, AmoebaNet and PNAS is one cell earlier and in ENAS one
+later.
 """
 
 from collections.abc import Sequence
@@ -37,13 +41,19 @@ class CellSkeleton(Skeleton):
     stem: int = Field(3, ge=1, le=16, description="channels of the stem, in multiples of F")
     placement: Literal["between", "first"] = Field(
         "between",
-        description="a reduction cell stands between two stages (NASNet, AmoebaNet, ENAS, DARTS) or is the first of a later stage's N (PNAS)",
+        description="a reduction cell stands between two stages (NASNet, AmoebaNet, ENAS, DARTS) "
+        "or is the first of a later stage's N (PNAS)",
     )
     start: Literal["projected", "stem"] = Field(
         "projected",
-        description="the first cell's cell before last: the stem behind a 1x1 convolution (ENAS, DARTS) or as it is (NASNet, AmoebaNet, PNAS)",
+        description="the first cell's cell before last: the stem behind a 1x1 convolution (ENAS, "
+        "DARTS) or as it is (NASNet, AmoebaNet, PNAS)",
     )
-    twice: bool = Field(False, description="the last cell's output goes through two 1x1 convolutions instead of one (ENAS)")
+    twice: bool = Field(
+        False,
+        description="the last cell's output goes through two 1x1 convolutions instead of one "
+        "(ENAS)",
+    )
 
     @property
     def plan(self) -> tuple[str, ...]:
@@ -57,11 +67,19 @@ class Settings(settings.Settings):
     """Blocks, operations and the skeleton around the cells."""
 
     blocks: int = Field(5, ge=1, le=16, description="B, blocks of a cell")
-    operations: str = Field("amoebanet", description=f"the published list to draw from: {', '.join(OPERATIONS)}")
-    combine: tuple[Literal["add", "concat"], ...] = Field(("add",), min_length=1, description="how a block may combine its two results")
-    output: Literal["unused", "all"] = Field("unused", description="which blocks are concatenated to a cell's output")
+    operations: str = Field(
+        "amoebanet", description=f"the published list to draw from: {', '.join(OPERATIONS)}"
+    )
+    combine: tuple[Literal["add", "concat"], ...] = Field(
+        ("add",), min_length=1, description="how a block may combine its two results"
+    )
+    output: Literal["unused", "all"] = Field(
+        "unused", description="which blocks are concatenated to a cell's output"
+    )
     normal_output: tuple[int, ...] = Field(
-        (), description="hidden states that the normal cell's output is, 0 and 1 its inputs; empty: as `output` says"
+        (),
+        description="hidden states that the normal cell's output is, 0 and 1 its inputs; empty: as "
+        "`output` says",
     )
     reduction_output: tuple[int, ...] = Field((), description="the same for the reduction cell")
     identity: float = Field(0.05, ge=0, le=1, description="share of children that are copies")
@@ -78,7 +96,9 @@ class Settings(settings.Settings):
     def _outputs_exist(self) -> Self:
         for state in (*self.normal_output, *self.reduction_output):
             if not 0 <= state < self.blocks + 2:
-                raise ValueError(f"an output names hidden state {state}; there are 0..{self.blocks + 1}")
+                raise ValueError(
+                    f"an output names hidden state {state}; there are 0..{self.blocks + 1}"
+                )
         return self
 
 
@@ -98,18 +118,24 @@ class CellSpace(ArchitectureSpace):
     def schema(self) -> Schema:  # type: ignore[override]
         state, operation = Reference(inputs=2), Choice(NAMES, self._drawn)
         columns = (
-            Column("input_a", state), Column("op_a", operation), Column("input_b", state), Column("op_b", operation),
-            Column("combine", Choice(COMBINE, self._combine)),
+            Column("input_a", state), Column("op_a", operation), Column("input_b", state),
+            Column("op_b", operation), Column("combine", Choice(COMBINE, self._combine)),
         )  # fmt: skip
-        return Schema(tuple(Table(name, columns, self.settings.blocks, self.settings.blocks) for name in CELLS))
+        return Schema(
+            tuple(
+                Table(name, columns, self.settings.blocks, self.settings.blocks) for name in CELLS
+            )
+        )
 
     def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
         return {name: [{} for _ in range(self.settings.blocks)] for name in CELLS}
 
     def vary(self, rng: Random, genotype: Genotype) -> Genotype:
-        """Identity, or as likely a hidden state, an operation or, where there are several, a combination mutation: one element of one block of one cell.
+        """Identity, or as likely a hidden state, an operation or, where there are several, a
+        combination mutation: one element of one block of one cell.
 
-        Each draws another value than the one that is there. The paper draws the operation from the whole list, as recalled, so that some children are copies.
+        Each draws another value than the one that is there. The paper draws the operation from the
+        whole list, as recalled, so that some children are copies.
         """
         if rng.random() < self.settings.identity:
             return genotype
@@ -117,17 +143,26 @@ class CellSpace(ArchitectureSpace):
         rows = genotype.tables[name].copy()
         block, side = rng.randrange(len(rows)), rng.choice("ab")
         row = rows[block]
-        kinds = [(f"input_{side}", range(2 + block)), (f"op_{side}", self._drawn), ("combine", self._combine)]
+        kinds = [
+            (f"input_{side}", range(2 + block)),
+            (f"op_{side}", self._drawn),
+            ("combine", self._combine),
+        ]
         column, values = kinds[int(rng.random() * (3 if len(self._combine) > 1 else 2))]
         others = [value for value in values if value != row[column]]
         row[column] = rng.choice(others) if others else row[column]
         return Genotype(self.schema, genotype.tables | {name: rows})
 
     def mate(self, rng: Random, one: Genotype, other: Genotype) -> tuple[Genotype, Genotype]:
-        """Exchange one cell. The published systems have no crossover; this is for NSGA-Net and DEAP's algorithms."""
+        """Exchange one cell.
+
+        The published systems have no crossover; this is for NSGA-Net and DEAP's algorithms.
+        """
         name = rng.choice(CELLS)
         swapped = {name: other.tables[name]}, {name: one.tables[name]}
-        return Genotype(self.schema, one.tables | swapped[0]), Genotype(self.schema, other.tables | swapped[1])
+        return Genotype(self.schema, one.tables | swapped[0]), Genotype(
+            self.schema, other.tables | swapped[1]
+        )
 
     def outputs(self, genotype: Genotype, name: str) -> Sequence[int]:
         """The hidden states that are concatenated to a cell's output."""
@@ -142,7 +177,9 @@ class CellSpace(ArchitectureSpace):
         return [state for state in made if state not in read]
 
     def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
-        """Both cells to be drawn: hidden states with the operations between them, and the output."""
+        """Both cells to be drawn: hidden states with the operations between them, and the
+        output.
+        """
         return {f"{name} cell": self._drawn_cell(genotype, name) for name in CELLS}
 
     def _drawn_cell(self, genotype: Genotype, name: str) -> nx.MultiDiGraph:
@@ -180,17 +217,37 @@ class CellSpace(ArchitectureSpace):
         return self._network(genotype, inputs, classes)
 
     def supernet(self, inputs: Size, classes: int) -> Supernet:
-        """Every operation of the list from every hidden state to every later block. Pooling is normalised, as in DARTS. Raises InputError."""
-        if self.settings.output != "all" or self.settings.normal_output or self.settings.reduction_output:
-            raise InputError("space.output: a supernet has every block in its cells' output; set space.output to all")
+        """Every operation of the list from every hidden state to every later block.
+
+        Pooling is normalised, as in DARTS. Raises InputError.
+        """
+        if (
+            self.settings.output != "all"
+            or self.settings.normal_output
+            or self.settings.reduction_output
+        ):
+            raise InputError(
+                "space.output: a supernet has every block in its cells' output; set space.output "
+                "to all"
+            )
         if "concat" in self.settings.combine:
-            raise InputError('space.combine: a supernet adds what a block reads; set space.combine to ["add"]')
+            raise InputError(
+                'space.combine: a supernet adds what a block reads; set space.combine to ["add"]'
+            )
         options = tuple(NAMES[code] for code in self._drawn)
-        groups = tuple(Group(f"{cell} {source}>{target}", options) for cell in CELLS for source, target in self._pairs)
+        groups = tuple(
+            Group(f"{cell} {source}>{target}", options)
+            for cell in CELLS
+            for source, target in self._pairs
+        )
         return Supernet(self._network(None, inputs, classes), groups)
 
     def derive(self, strengths: np.ndarray) -> Genotype:
-        """For every block the two hidden states with the strongest operation, each with that one; `none` is never it (DARTS). strengths: [G, O]."""
+        """For every block the two hidden states with the strongest operation, each with that one;
+        `none` is never it (DARTS).
+
+        strengths: [G, O].
+        """
         options = [NAMES[code] for code in self._drawn]
         some = np.array([name != "none" for name in options])
         strengths = np.where(some, strengths, -np.inf)
@@ -200,8 +257,15 @@ class CellSpace(ArchitectureSpace):
             table = np.zeros(self.settings.blocks, self.schema[name].dtype)
             for block in range(self.settings.blocks):
                 edges = [self._group(cell, source, block + 2) for source in range(block + 2)]
-                two = sorted(sorted(range(block + 2), key=lambda source: -value[edges[source]])[:2])  # of equals the earlier state
-                table[block] = (two[0], self._drawn[best[edges[two[0]]]], two[1], self._drawn[best[edges[two[1]]]], COMBINE.index("add"))
+                # of equals the earlier state
+                two = sorted(sorted(range(block + 2), key=lambda source: -value[edges[source]])[:2])
+                table[block] = (
+                    two[0],
+                    self._drawn[best[edges[two[0]]]],
+                    two[1],
+                    self._drawn[best[edges[two[1]]]],
+                    COMBINE.index("add"),
+                )
             rows[name] = table
         return Genotype(self.schema, rows)
 
@@ -217,7 +281,11 @@ class CellSpace(ArchitectureSpace):
     @property
     def _pairs(self) -> list[tuple[int, int]]:
         """All edges of a cell's supernet."""
-        return [(source, target) for target in range(2, self.settings.blocks + 2) for source in range(target)]
+        return [
+            (source, target)
+            for target in range(2, self.settings.blocks + 2)
+            for source in range(target)
+        ]
 
     def _group(self, cell: int, source: int, target: int) -> int:
         return cell * len(self._pairs) + self._pairs.index((source, target))
@@ -235,44 +303,93 @@ class CellSpace(ArchitectureSpace):
             as_it_is = index == 0 and skeleton.start == "stem"
             layer, stride = ("factorized_reduction", 2) if halved else ("conv_1x1", 1)
             states = [
-                stem if as_it_is else build.layer(before, layer, filters, stride, name=f"{index}.0"),
+                stem
+                if as_it_is
+                else build.layer(before, layer, filters, stride, name=f"{index}.0"),
                 build.layer(last, "conv_1x1", filters, name=f"{index}.1"),
             ]
             if skeleton.twice:
                 states[1] = build.layer(states[1], "conv_1x1", filters, name=f"{index}.1.twice")
-            before, last, halved = last, self._cell(build, genotype, index, states, filters, depth), name == "reduction"
+            before, last, halved = (
+                last,
+                self._cell(build, genotype, index, states, filters, depth),
+                name == "reduction",
+            )
             if index == 2 * len(plan) // 3:
                 auxiliary = last
-        return build.network(last, classes, auxiliary if skeleton.auxiliary and genotype is not None else -1)
+        return build.network(
+            last, classes, auxiliary if skeleton.auxiliary and genotype is not None else -1
+        )
 
-    def _cell(self, build: Builder, genotype: Genotype | None, index: int, states: list[int], filters: int, depth: float) -> int:
-        """One cell, the `index`-th, on two states, the second of `filters` channels; the node of its output."""
+    def _cell(
+        self,
+        build: Builder,
+        genotype: Genotype | None,
+        index: int,
+        states: list[int],
+        filters: int,
+        depth: float,
+    ) -> int:
+        """One cell, the `index`-th, on two states, the second of `filters` channels; the node of
+        its output.
+        """
         name = self.settings.skeleton.plan[index]
         stride = 2 if name == "reduction" else 1
         if genotype is None:
             for target in range(2, self.settings.blocks + 2):
-                every = [edge for source in range(target) for edge in self._every(source, target, states, name, filters)]
+                every = [
+                    edge
+                    for source in range(target)
+                    for edge in self._every(source, target, states, name, filters)
+                ]
                 states.append(build.node(every, name=f"{index}.{target}"))
             return build.concat(states[2:])
         for target, (a, op_a, b, op_b, combine) in enumerate(genotype.tables[name].tolist(), 2):
-            pair = [Edge(states[at], NAMES[op], filters, stride if at < 2 else 1, depth) for at, op in ((a, op_a), (b, op_b))]
+            pair = [
+                Edge(states[at], NAMES[op], filters, stride if at < 2 else 1, depth)
+                for at, op in ((a, op_a), (b, op_b))
+            ]
             added = COMBINE[combine] == "add"
             block = build.node(pair, "add" if added else "concat", name=f"{index}.{target}")
-            states.append(block if added else build.layer(block, "conv_1x1", filters, name=f"{index}.{target}.narrow"))
-        return build.concat(self._sized(build, state, states[state], filters, stride) for state in self.outputs(genotype, name))
+            states.append(
+                block
+                if added
+                else build.layer(block, "conv_1x1", filters, name=f"{index}.{target}.narrow")
+            )
+        return build.concat(
+            self._sized(build, state, states[state], filters, stride)
+            for state in self.outputs(genotype, name)
+        )
 
-    def _every(self, source: int, target: int, states: list[int], name: str, filters: int) -> list[Edge]:
+    def _every(
+        self, source: int, target: int, states: list[int], name: str, filters: int
+    ) -> list[Edge]:
         """The candidates between two hidden states in the supernet."""
-        group, stride = self._group(CELLS.index(name), source, target), 2 if name == "reduction" and source < 2 else 1
-        layers = [(option, NAMES[code]) for option, code in enumerate(self._drawn) if NAMES[code] != "none"]
+        group, stride = (
+            self._group(CELLS.index(name), source, target),
+            2 if name == "reduction" and source < 2 else 1,
+        )
+        layers = [
+            (option, NAMES[code])
+            for option, code in enumerate(self._drawn)
+            if NAMES[code] != "none"
+        ]
         return [
-            Edge(states[source], f"{layer}_bn" if f"{layer}_bn" in LAYERS else layer, filters, stride, option=(group, option))
+            Edge(
+                states[source],
+                f"{layer}_bn" if f"{layer}_bn" in LAYERS else layer,
+                filters,
+                stride,
+                option=(group, option),
+            )
             for option, layer in layers
         ]
 
     @staticmethod
     def _sized(build: Builder, state: int, node: int, filters: int, stride: int) -> int:
-        """A hidden state as part of the cell's output: one of the cell's inputs is made as large as the others."""
+        """A hidden state as part of the cell's output: one of the cell's inputs is made as large as
+        the others.
+        """
         if state < 2 and stride > 1:
             return build.layer(node, "linear_reduction", filters, stride)
         return node if build.channels[node] == filters else build.layer(node, "linear_1x1", filters)

@@ -1,11 +1,17 @@
-"""HyperNEAT: NEAT's genomes as pattern-producing networks (CPPNs), which draw the weights of a network over the places of its nodes.
+"""HyperNEAT: NEAT's genomes as pattern-producing networks (CPPNs), which draw the weights of a
+network over the places of its nodes.
 
-Stanley, D'Ambrosio, Gauci 2009, "A Hypercube-Based Encoding for Evolving Large-Scale Neural Networks", Artificial Life 15(2): a CPPN is asked for the weight between any two
-nodes by their coordinates; what is above 0.2 in size becomes a link, scaled to at most 3. Its second output, asked from the origin, is the bias of a node. With `leo`, its last
-output says what is a link, wherever it is above 0, and no weight is cut off (Verbancsics, Stanley 2011, "Constraining Connectivity to Encourage Modularity in HyperNEAT", GECCO).
+Stanley, D'Ambrosio, Gauci 2009, "A Hypercube-Based Encoding for Evolving Large-Scale Neural
+Networks", Artificial Life 15(2): a CPPN is asked for the weight between any two nodes by their
+coordinates; what is above 0.2 in size becomes a link, scaled to at most 3. Its second output, asked
+from the origin, is the bias of a node. With `leo`, its last output says what is a link, wherever it
+is above 0, and no weight is cut off (Verbancsics, Stanley 2011, "Constraining Connectivity to
+Encourage Modularity in HyperNEAT", GECCO).
 
-The substrate is a table of settings (`_substrates.py`); given as the path of a TOML file, it is read into one, so that a run holds all of it, as does a genotype's file. Two genotypes
-have the same key where they draw the same network. The bias is worth 1 and the CPPN's own bias node too, whatever value the task gives to those of plain NEAT.
+The substrate is a table of settings (`_substrates.py`); given as the path of a TOML file, it is
+read into one, so that a run holds all of it, as does a genotype's file. Two genotypes have the same
+key where they draw the same network. The bias is worth 1 and the CPPN's own bias node too, whatever
+value the task gives to those of plain NEAT.
 """
 
 from collections.abc import Sequence
@@ -44,22 +50,51 @@ class Settings(settings.Settings):
     bias: ClassVar[float] = 1.0
 
     substrate: Substrate = Field(
-        Substrate(), description="where nodes are and which layers are linked: a table, or the path of a TOML file with one"
+        Substrate(),
+        description="where nodes are and which layers are linked: a table, or the path of a TOML "
+        "file with one",
     )
-    threshold: float = Field(0.2, ge=0, lt=1, description="size of the CPPN's output up to which there is no link")
-    range: float = Field(3.0, gt=0, allow_inf_nan=False, description="the largest weight, which an output of 1 becomes")
-    biases: bool = Field(True, description="the CPPN has an output for the bias of a node, asked from the origin")
-    leo: bool = Field(False, description="the CPPN has an output that says what is a link (above 0), in place of the threshold")
-    distance: bool = Field(False, description="the CPPN is given the distance of the two nodes beside their coordinates")
+    threshold: float = Field(
+        0.2, ge=0, lt=1, description="size of the CPPN's output up to which there is no link"
+    )
+    range: float = Field(
+        3.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="the largest weight, which an output of 1 becomes",
+    )
+    biases: bool = Field(
+        True, description="the CPPN has an output for the bias of a node, asked from the origin"
+    )
+    leo: bool = Field(
+        False,
+        description="the CPPN has an output that says what is a link (above 0), in place of the "
+        "threshold",
+    )
+    distance: bool = Field(
+        False,
+        description="the CPPN is given the distance of the two nodes beside their coordinates",
+    )
     activations: tuple[str, ...] = Field(
-        ("bipolar", "gauss", "abs", "sin"), min_length=1, description="functions that a hidden node of the CPPN may have"
+        ("bipolar", "gauss", "abs", "sin"),
+        min_length=1,
+        description="functions that a hidden node of the CPPN may have",
     )
     output: str = Field("bipolar", description="function of the CPPN's outputs")
-    aggregations: tuple[str, ...] = Field(("sum",), min_length=1, description="how a hidden node of the CPPN may combine its inputs")
-    initial: Literal["full", "one", "none"] = Field(
-        "full", description="links of the first CPPNs: from every input to every output, to each output from one input, or none"
+    aggregations: tuple[str, ...] = Field(
+        ("sum",), min_length=1, description="how a hidden node of the CPPN may combine its inputs"
     )
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="first weights of CPPNs are uniform between minus this and this")
+    initial: Literal["full", "one", "none"] = Field(
+        "full",
+        description="links of the first CPPNs: from every input to every output, to each output "
+        "from one input, or none",
+    )
+    weight: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="first weights of CPPNs are uniform between minus this and this",
+    )
 
     @field_validator("activations", "output", "aggregations")
     @classmethod
@@ -73,7 +108,9 @@ class Settings(settings.Settings):
 
 
 class HyperNEATSpace(neat.NEATSpace):
-    """CPPNs with inputs x1, y1[, z1], x2, y2[, z2][, distance], the bias, and outputs weight[, bias][, link expression]."""
+    """CPPNs with inputs x1, y1[, z1], x2, y2[, z2][, distance], the bias, and outputs weight[,
+    bias][, link expression].
+    """
 
     substrate: Substrate
     identity_settings: ClassVar[Any] = ("threshold", "range", "biases", "leo", "distance")
@@ -88,25 +125,41 @@ class HyperNEATSpace(neat.NEATSpace):
         self.substrate = _with_output(settings.substrate)
 
     def for_task(self, task: Task) -> Self:
-        """This space for a task's inputs, outputs and function of the outputs. Raises InputError where the substrate has others."""
+        """This space for a task's inputs, outputs and function of the outputs.
+
+        Raises InputError where the substrate has others.
+        """
         inputs, outputs = task.inputs, task.outputs
         if inputs is None or outputs is None:
-            raise InputError(f"task: networks of the space {self.name} need a task with inputs and outputs, such as xor or double_pole")
-        self.substrate = self.settings.substrate.made(inputs, outputs, self._hidden(inputs, outputs), task.output)
+            raise InputError(
+                f"task: networks of the space {self.name} need a task with inputs and outputs, "
+                "such as xor or double_pole"
+            )
+        self.substrate = self.settings.substrate.made(
+            inputs, outputs, self._hidden(inputs, outputs), task.output
+        )
         return self
 
     def _hidden(self, inputs: int, outputs: int) -> int:
         """Nodes of the hidden layer of a substrate that is made for a task."""
         return inputs + outputs
 
-    # -- networks ----------------------------------------------------------------------------------------------------------
+    # -- networks ----------------------------------------------------------------------------------
 
     @cached_property
     def rules(self) -> Rules:
         """How CPPNs are read, for the kernels."""
         own = self.settings
         leo = self.outputs - 1 if own.leo else 0
-        return Rules(own.threshold, own.range, leo, own.biases, own.distance, self.substrate.recurrent, **self._search())
+        return Rules(
+            own.threshold,
+            own.range,
+            leo,
+            own.biases,
+            own.distance,
+            self.substrate.recurrent,
+            **self._search(),
+        )
 
     def _search(self) -> dict[str, Any]:
         """Rules of a space that looks for hidden nodes."""
@@ -114,13 +167,18 @@ class HyperNEATSpace(neat.NEATSpace):
 
     @cached_property
     def layout(self) -> Layout:
-        """The substrate's possible links. Raises InputError where neither settings nor a task say what it is."""
+        """The substrate's possible links.
+
+        Raises InputError where neither settings nor a task say what it is.
+        """
         self._need_layers()
         return layout(self.substrate, self.settings.biases)
 
     def _need_layers(self) -> None:
         if not self.substrate.layers:
-            raise InputError("space.substrate: has no layers; give it some, or make the space for a task")
+            raise InputError(
+                "space.substrate: has no layers; give it some, or make the space for a task"
+            )
 
     def phenotypes(self, population: Population) -> NeuronGraphs:
         """The networks that the CPPNs draw, without what reaches no output."""
@@ -132,13 +190,41 @@ class HyperNEATSpace(neat.NEATSpace):
         for begin in range(0, count, most):
             which = np.arange(begin, min(begin + most, count))
             weight = np.empty((len(which), links))
-            kernels.express(load("backends", "numba").forward(cppns, self._queries, which), tables.source, inputs, self.rules, weight)
-            ends, slot = np.zeros(len(which) + 1, np.int64), np.empty(len(which) * nodes, np.int32)
-            link_ends, source, kept = np.zeros(len(slot) + 1, np.int64), np.empty(weight.size, np.int32), np.empty(weight.size)
-            rows, used = kernels.lower_all(
-                inputs + 1, outputs, tables.order, tables.first, tables.source, weight, ends, slot, link_ends, source, kept
+            kernels.express(
+                load("backends", "numba").forward(cppns, self._queries, which),
+                tables.source,
+                inputs,
+                self.rules,
+                weight,
             )
-            parts.append((np.diff(ends), slot[:rows].copy(), np.diff(link_ends[: rows + 1]), source[:used].copy(), kept[:used].copy()))
+            ends, slot = np.zeros(len(which) + 1, np.int64), np.empty(len(which) * nodes, np.int32)
+            link_ends, source, kept = (
+                np.zeros(len(slot) + 1, np.int64),
+                np.empty(weight.size, np.int32),
+                np.empty(weight.size),
+            )
+            rows, used = kernels.lower_all(
+                inputs + 1,
+                outputs,
+                tables.order,
+                tables.first,
+                tables.source,
+                weight,
+                ends,
+                slot,
+                link_ends,
+                source,
+                kept,
+            )
+            parts.append(
+                (
+                    np.diff(ends),
+                    slot[:rows].copy(),
+                    np.diff(link_ends[: rows + 1]),
+                    source[:used].copy(),
+                    kept[:used].copy(),
+                )
+            )
         return self._graphs(parts, np.full(count, inputs + 1 + nodes))
 
     @cached_property
@@ -157,36 +243,55 @@ class HyperNEATSpace(neat.NEATSpace):
             for at, kind in enumerate((np.int64, np.int32, np.int64, np.int32, np.float64))
         )
         inputs, own = len(self.substrate.layers[0]), self.substrate
-        functions = [ACTIVATION_NAMES.index(name) for name in (own.activation, own.output or neat.SIGMOID)]
+        functions = [
+            ACTIVATION_NAMES.index(name) for name in (own.activation, own.output or neat.SIGMOID)
+        ]
         answers = (slot > inputs) & (slot <= inputs + len(own.layers[-1]))
         return NeuronGraphs(
-            inputs, len(own.layers[-1]), 1.0, own.recurrent, slots.astype(np.int64), np.concatenate([[0], np.cumsum(rows)]), slot,
-            np.where(answers, *functions[::-1]).astype(np.uint8), np.full(len(slot), SUM, np.uint8), np.concatenate([[0], np.cumsum(links)]),
-            source, weight,
+            inputs, len(own.layers[-1]), 1.0, own.recurrent, slots.astype(np.int64),
+            np.concatenate([[0], np.cumsum(rows)]), slot,
+            np.where(answers, *functions[::-1]).astype(np.uint8), np.full(len(slot), SUM, np.uint8),
+            np.concatenate([[0], np.cumsum(links)]), source, weight,
         )  # fmt: skip
 
     def places(self, genotype: Genotype) -> np.ndarray:
-        """Coordinates [slots, D] of all that the network's memory has an address for; those of the bias are zero."""
+        """Coordinates [slots, D] of all that the network's memory has an address for; those of the
+        bias are zero.
+        """
         inputs = len(self.substrate.layers[0])
         out: np.ndarray = np.insert(self.layout.places, inputs, 0.0, axis=0)
         return out
 
     def drawn_network(self, genotype: Genotype) -> nx.DiGraph:
-        """The network that a genotype draws: nodes by address with `kind`, `place` and `activation`; links with `weight`."""
-        graphs, places = self.phenotypes(Population.of(self.schema, [genotype])), self.places(genotype)
+        """The network that a genotype draws: nodes by address with `kind`, `place` and
+        `activation`; links with `weight`.
+        """
+        graphs, places = (
+            self.phenotypes(Population.of(self.schema, [genotype])),
+            self.places(genotype),
+        )
         edges = list(accumulate((graphs.inputs, 1, graphs.outputs)))
         out = nx.DiGraph()
         for address in range(edges[1]):
-            out.add_node(address, kind="input" if address < edges[0] else "bias", place=tuple(places[address].tolist()))
+            out.add_node(
+                address,
+                kind="input" if address < edges[0] else "bias",
+                place=tuple(places[address].tolist()),
+            )
         for row, address in enumerate(graphs.slot.tolist()):
             kind = "output" if address < edges[2] else "hidden"
-            out.add_node(address, kind=kind, place=tuple(places[address].tolist()), activation=ACTIVATION_NAMES[graphs.activation[row]])
+            out.add_node(
+                address,
+                kind=kind,
+                place=tuple(places[address].tolist()),
+                activation=ACTIVATION_NAMES[graphs.activation[row]],
+            )
         for row, address in enumerate(graphs.slot.tolist()):
             for link in range(graphs.links[row], graphs.links[row + 1]):
                 out.add_edge(int(graphs.source[link]), address, weight=float(graphs.weight[link]))
         return out
 
-    # -- files -------------------------------------------------------------------------------------------------------------
+    # -- files -------------------------------------------------------------------------------------
 
     def header(self) -> dict[str, Any]:
         values = self.settings.model_dump(mode="json")
@@ -201,9 +306,14 @@ class HyperNEATSpace(neat.NEATSpace):
         """A CPPN's ends are the substrate's, which the file holds."""
 
     def parse(self, text: str, where: str) -> Genotype:
-        own = type(self.settings).read({"substrate": read_header(text, where).get("substrate", {})}, f"{where}: space")
+        own = type(self.settings).read(
+            {"substrate": read_header(text, where).get("substrate", {})}, f"{where}: space"
+        )
         if _with_output(own.substrate) != self.substrate:
-            raise InputError(f"{where}: space.substrate: must be that of this run or task; else set space.substrate")
+            raise InputError(
+                f"{where}: space.substrate: must be that of this run or task; else set "
+                "space.substrate"
+            )
         return super().parse(text, where)
 
 

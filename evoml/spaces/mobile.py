@@ -1,9 +1,13 @@
-"""Mobile networks: stages of inverted bottlenecks, each with its own kernel and expansion, or left out (the space of ProxylessNAS).
+"""Mobile networks: stages of inverted bottlenecks, each with its own kernel and expansion, or left
+out (the space of ProxylessNAS).
 
-Cai, Zhu, Han 2019, "ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware", ICLR, arXiv 1812.00332; the blocks are MobileNetV2's (Sandler et al. 2018,
-arXiv 1801.04381). A block that keeps size and channels has an identity beside it, and may then be nothing else (`none`). What stands around the blocks is
-the release's: a convolution, a block of expansion 1 that is not searched, and a 1x1 convolution at the end. The paper's search is by gradient: the mutations and the
-crossover here are evoml's, for evolution. Departure: batch normalisation has evoml's epsilon, 1e-5, the release's 1e-3.
+Cai, Zhu, Han 2019, "ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware",
+ICLR, arXiv 1812.00332; the blocks are MobileNetV2's (Sandler et al. 2018, arXiv 1801.04381). A
+block that keeps size and channels has an identity beside it, and may then be nothing else (`none`).
+What stands around the blocks is the release's: a convolution, a block of expansion 1 that is not
+searched, and a 1x1 convolution at the end. The paper's search is by gradient: the mutations and the
+crossover here are evoml's, for evolution. Departure: batch normalisation has evoml's epsilon, 1e-5,
+the release's 1e-3.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +21,16 @@ from pydantic import Field, model_validator
 
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core import settings
-from evoml.genotypes.schema import Choice, Column, Conditional, Flag, Genotype, Integer, Schema, Table
+from evoml.genotypes.schema import (
+    Choice,
+    Column,
+    Conditional,
+    Flag,
+    Genotype,
+    Integer,
+    Schema,
+    Table,
+)
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 
@@ -31,19 +44,35 @@ class MobileSkeleton(settings.Settings):
 
     stem: int = Field(8, ge=1, le=4096, description="channels of the first convolution")
     stem_stride: int = Field(1, ge=1, le=4, description="its stride")
-    first: int = Field(8, ge=1, le=4096, description="channels of the first block, which is not searched: kernel 3, expansion 1")
-    last: int = Field(64, ge=0, le=65_536, description="channels of the 1x1 convolution at the end; 0: there is none")
-    width: float = Field(1.0, gt=0, le=16, description="what all numbers of channels are multiplied by")
+    first: int = Field(
+        8,
+        ge=1,
+        le=4096,
+        description="channels of the first block, which is not searched: kernel 3, expansion 1",
+    )
+    last: int = Field(
+        64,
+        ge=0,
+        le=65_536,
+        description="channels of the 1x1 convolution at the end; 0: there is none",
+    )
+    width: float = Field(
+        1.0, gt=0, le=16, description="what all numbers of channels are multiplied by"
+    )
 
 
 class Settings(settings.Settings):
     """Stages of blocks, and what a block may be."""
 
-    kernels: tuple[Literal[3, 5, 7], ...] = Field((3, 5, 7), min_length=1, description="of the depthwise convolution of a block")
+    kernels: tuple[Literal[3, 5, 7], ...] = Field(
+        (3, 5, 7), min_length=1, description="of the depthwise convolution of a block"
+    )
     expansions: tuple[Literal[1, 3, 6], ...] = Field(
         (3, 6), min_length=1, description="channels inside a block, in multiples of its input's"
     )
-    widths: tuple[Channels, ...] = Field((12, 16, 24), min_length=1, description="channels of every stage")
+    widths: tuple[Channels, ...] = Field(
+        (12, 16, 24), min_length=1, description="channels of every stage"
+    )
     blocks: tuple[Count, ...] = Field((2, 2, 2), min_length=1, description="blocks of every stage")
     strides: tuple[Annotated[int, Field(strict=True, ge=1, le=4)], ...] = Field(
         (1, 2, 2), min_length=1, description="stride of the first block of every stage"
@@ -58,7 +87,10 @@ class Settings(settings.Settings):
                 raise ValueError(f"{name} names a value twice")
         for name in ("blocks", "strides"):
             if len(getattr(self, name)) != len(self.widths):
-                raise ValueError(f"{name} is for {len(getattr(self, name))} stages, widths for {len(self.widths)}; they must be as many")
+                raise ValueError(
+                    f"{name} is for {len(getattr(self, name))} stages, widths for "
+                    f"{len(self.widths)}; they must be as many"
+                )
         if sum(self.blocks) > 255:
             raise ValueError(f"blocks: {sum(self.blocks)} in all; there may be 255")
         return self
@@ -76,35 +108,55 @@ class MobileSpace(ArchitectureSpace):
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """What a block may be, without `none`."""
-        return tuple(f"mbconv_{kernel}x{kernel}_e{expansion}" for kernel in self.settings.kernels for expansion in self.settings.expansions)
+        return tuple(
+            f"mbconv_{kernel}x{kernel}_e{expansion}"
+            for kernel in self.settings.kernels
+            for expansion in self.settings.expansions
+        )
 
     @cached_property
     def plan(self) -> tuple[tuple[int, bool], ...]:
         """Of every block its stage, from 0, and whether there is an identity beside it."""
-        given, out, before = self.settings, [], 0  # channels of the first stage are never those of the skeleton in front of it
-        for stage, (width, blocks, stride) in enumerate(zip(given.widths, given.blocks, given.strides, strict=True)):
-            out += [(stage, index > 0 or (stride == 1 and width == before)) for index in range(blocks)]
+        # channels of the first stage are never those of the skeleton in front of it
+        given, out, before = self.settings, [], 0
+        for stage, (width, blocks, stride) in enumerate(
+            zip(given.widths, given.blocks, given.strides, strict=True)
+        ):
+            out += [
+                (stage, index > 0 or (stride == 1 and width == before)) for index in range(blocks)
+            ]
             before = width
         return tuple(out)
 
     @cached_property
     def schema(self) -> Schema:  # type: ignore[override]
         layer = Conditional("residual", {1: Choice((*self.layers, NONE))}, Choice(self.layers))
-        columns = Column("stage", Integer(0, 63), True), Column("residual", Flag(), True), Column("layer", layer)
+        columns = (
+            Column("stage", Integer(0, 63), True),
+            Column("residual", Flag(), True),
+            Column("layer", layer),
+        )
         return Schema((Table("blocks", columns, len(self.plan), len(self.plan)),))
 
     def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
-        return {"blocks": [{"stage": stage, "residual": int(residual)} for stage, residual in self.plan]}
+        return {
+            "blocks": [{"stage": stage, "residual": int(residual)} for stage, residual in self.plan]
+        }
 
     def violation(self, genotype: Genotype) -> str | None:
         """Whether the blocks are this space's."""
-        for row, (stage, residual) in zip(genotype.tables["blocks"].tolist(), self.plan, strict=True):
+        for row, (stage, residual) in zip(
+            genotype.tables["blocks"].tolist(), self.plan, strict=True
+        ):
             if tuple(row[:2]) != (stage, residual):
                 beside = "with" if residual else "without"
-                return f"blocks: as here, there must be a block of stage {stage} {beside} a residual where there is one of stage {row[0]}; else set space.blocks"
+                return (
+                    f"blocks: as here, there must be a block of stage {stage} {beside} a residual "
+                    f"where there is one of stage {row[0]}; else set space.blocks"
+                )
         return None
 
-    # -- variation -----------------------------------------------------------------------------------------------------------
+    # -- variation ---------------------------------------------------------------------------------
 
     def vary(self, rng: Random, genotype: Genotype) -> Genotype:
         """Identity, or another layer for one block."""
@@ -112,16 +164,24 @@ class MobileSpace(ArchitectureSpace):
         if rng.random() < self.settings.identity or not free:
             return genotype
         block, rows = rng.choice(free), genotype.tables["blocks"].copy()
-        rows[block]["layer"] = rng.choice([code for code in range(len(self.options(block))) if code != rows[block]["layer"]])
+        rows[block]["layer"] = rng.choice(
+            [code for code in range(len(self.options(block))) if code != rows[block]["layer"]]
+        )
         return Genotype(self.schema, {"blocks": rows})
 
     def mate(self, rng: Random, one: Genotype, other: Genotype) -> tuple[Genotype, Genotype]:
-        """Exchange all blocks from some point on. The paper has no crossover; this is for NSGA-Net and DEAP's algorithms."""
+        """Exchange all blocks from some point on.
+
+        The paper has no crossover; this is for NSGA-Net and DEAP's algorithms.
+        """
         a, b = one.tables["blocks"], other.tables["blocks"]
         at = rng.randint(0, len(a))
-        return tuple(Genotype(self.schema, {"blocks": np.concatenate(pair)}) for pair in ((a[:at], b[at:]), (b[:at], a[at:])))  # type: ignore[return-value]
+        return tuple(
+            Genotype(self.schema, {"blocks": np.concatenate(pair)})
+            for pair in ((a[:at], b[at:]), (b[:at], a[at:]))
+        )  # type: ignore[return-value]
 
-    # -- what a genotype means -----------------------------------------------------------------------------------------------
+    # -- what a genotype means ---------------------------------------------------------------------
 
     def options(self, block: int) -> tuple[str, ...]:
         """What a block may be."""
@@ -129,16 +189,29 @@ class MobileSpace(ArchitectureSpace):
 
     def chosen(self, genotype: Genotype) -> list[str]:
         """What every block is."""
-        return [self.options(block)[code] for block, code in enumerate(genotype.tables["blocks"]["layer"].tolist())]
+        return [
+            self.options(block)[code]
+            for block, code in enumerate(genotype.tables["blocks"]["layer"].tolist())
+        ]
 
     def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
         """The blocks to be drawn, one behind another, with the identities beside them."""
         out = nx.MultiDiGraph()
         out.add_node(0, label="stem", kind="input")
-        for block, (layer, (stage, residual)) in enumerate(zip(self.chosen(genotype), self.plan, strict=True), 1):
+        for block, (layer, (stage, residual)) in enumerate(
+            zip(self.chosen(genotype), self.plan, strict=True), 1
+        ):
             first = block == 1 or self.plan[block - 2][0] != stage
-            width, stride = self.settings.widths[stage], self.settings.strides[stage] if first else 1
-            out.add_node(block, label=f"{block - 1}: {width} channels" + (f", stride {stride}" if stride > 1 else ""), kind="node")
+            width, stride = (
+                self.settings.widths[stage],
+                self.settings.strides[stage] if first else 1,
+            )
+            out.add_node(
+                block,
+                label=f"{block - 1}: {width} channels"
+                + (f", stride {stride}" if stride > 1 else ""),
+                kind="node",
+            )
             if layer != NONE:
                 out.add_edge(block - 1, block, label=layer)
             if residual:
@@ -148,9 +221,13 @@ class MobileSpace(ArchitectureSpace):
         return {"": out}
 
     def canonical(self, genotype: Genotype) -> bytes:
-        """The blocks by stage, without those that are left out: it does not matter which of a stage they were."""
+        """The blocks by stage, without those that are left out: it does not matter which of a stage
+        they were.
+        """
         return "|".join(
-            f"{stage} {layer}" for layer, (stage, _) in zip(self.chosen(genotype), self.plan, strict=True) if layer != NONE
+            f"{stage} {layer}"
+            for layer, (stage, _) in zip(self.chosen(genotype), self.plan, strict=True)
+            if layer != NONE
         ).encode()
 
     def network(self, genotype: Genotype, inputs: Size, classes: int) -> Network:
@@ -159,12 +236,18 @@ class MobileSpace(ArchitectureSpace):
 
     def supernet(self, inputs: Size, classes: int) -> Supernet:
         """Every layer in every block."""
-        every = [[(layer, (block, option)) for option, layer in enumerate(self.options(block))] for block in range(len(self.plan))]
+        every = [
+            [(layer, (block, option)) for option, layer in enumerate(self.options(block))]
+            for block in range(len(self.plan))
+        ]
         groups = tuple(Group(name, self.options(block)) for block, name in enumerate(self._names))
         return Supernet(self._network(lambda block: every[block], inputs, classes), groups)
 
     def derive(self, strengths: np.ndarray) -> Genotype:
-        """The strongest option of every block, `none` among them where there is one. strengths: [G, O]."""
+        """The strongest option of every block, `none` among them where there is one.
+
+        strengths: [G, O].
+        """
         rows = np.zeros(len(self.plan), self.schema["blocks"].dtype)
         for block, (stage, residual) in enumerate(self.plan):
             rows[block] = stage, residual, strengths[block, : len(self.options(block))].argmax()
@@ -178,25 +261,48 @@ class MobileSpace(ArchitectureSpace):
     @cached_property
     def _names(self) -> list[str]:
         """Of every block, its stage and its place there."""
-        return [f"{stage}.{index}" for stage, blocks in enumerate(self.settings.blocks) for index in range(blocks)]
+        return [
+            f"{stage}.{index}"
+            for stage, blocks in enumerate(self.settings.blocks)
+            for index in range(blocks)
+        ]
 
-    def _network(self, options: Callable[[int], Sequence[tuple[str, tuple[int, int] | None]]], inputs: Size, classes: int) -> Network:
-        """The network whose blocks have these layers. options: of a block, layers and which options of a supernet they are."""
+    def _network(
+        self,
+        options: Callable[[int], Sequence[tuple[str, tuple[int, int] | None]]],
+        inputs: Size,
+        classes: int,
+    ) -> Network:
+        """The network whose blocks have these layers.
+
+        options: of a block, layers and which options of a supernet they are.
+        """
         given, skeleton = self.settings, self.settings.skeleton
 
         def wide(channels: int) -> int:
             return max(round(channels * skeleton.width), 1)
 
         build = Builder(inputs)
-        last = build.layer(0, "conv_3x3_bn_relu6", wide(skeleton.stem), skeleton.stem_stride, name="stem")
+        last = build.layer(
+            0, "conv_3x3_bn_relu6", wide(skeleton.stem), skeleton.stem_stride, name="stem"
+        )
         last = build.layer(last, "mbconv_3x3_e1", wide(skeleton.first), name="first")
         for block, (name, (stage, residual)) in enumerate(zip(self._names, self.plan, strict=True)):
-            width, stride = wide(given.widths[stage]), given.strides[stage] if name.endswith(".0") else 1
-            edges = [Edge(last, layer, width, stride, option=option) for layer, option in options(block) if layer != NONE]
+            width, stride = (
+                wide(given.widths[stage]),
+                given.strides[stage] if name.endswith(".0") else 1,
+            )
+            edges = [
+                Edge(last, layer, width, stride, option=option)
+                for layer, option in options(block)
+                if layer != NONE
+            ]
             last = build.node([Edge(last, "identity", width)] * residual + edges, name=name)
         if skeleton.last:
             last = build.layer(last, "conv_1x1_bn_relu6", wide(skeleton.last), name="last")
         return build.network(last, classes)
 
     def header(self) -> dict[str, Any]:
-        return self.settings.model_dump(mode="json", include={"kernels", "expansions", "widths", "blocks", "strides"})
+        return self.settings.model_dump(
+            mode="json", include={"kernels", "expansions", "widths", "blocks", "strides"}
+        )

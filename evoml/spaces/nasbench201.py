@@ -1,8 +1,11 @@
-"""NAS-Bench-201: cells of four nodes with one of five operations on each of the six edges between them.
+"""NAS-Bench-201: cells of four nodes with one of five operations on each of the six edges between
+them.
 
-Dong and Yang 2020, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search", ICLR, arXiv 2001.00326; Dong et al. 2021, "NATS-Bench", TPAMI,
-arXiv 2009.00437 (its topology space). The mutation is NATS-Bench's: one edge gets another operation. Identity is NATS-Bench's too: operations of nothing count as
-nothing and `skip_connect` as its source, which makes 6,466 classes of the 15,625 cells; a few cells of the same function are still told apart. The crossover is
+Dong and Yang 2020, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search",
+ICLR, arXiv 2001.00326; Dong et al. 2021, "NATS-Bench", TPAMI, arXiv 2009.00437 (its topology
+space). The mutation is NATS-Bench's: one edge gets another operation. Identity is NATS-Bench's too:
+operations of nothing count as nothing and `skip_connect` as its source, which makes 6,466 classes
+of the 15,625 cells; a few cells of the same function are still told apart. The crossover is
 evoml's.
 """
 
@@ -26,25 +29,45 @@ OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 LAYERS = ("none", "skip_connect", "conv_1x1", "conv_3x3", "avg_pool_3x3")
 EDGES = tuple((source, target) for target in (1, 2, 3) for source in range(target))
 SCHEMA = Schema(
-    (Table("edges", (Column("source", Integer(0, 2), True), Column("target", Integer(1, 3), True), Column("op", Choice(OPS))), 6, 6),)
+    (
+        Table(
+            "edges",
+            (
+                Column("source", Integer(0, 2), True),
+                Column("target", Integer(1, 3), True),
+                Column("op", Choice(OPS)),
+            ),
+            6,
+            6,
+        ),
+    )
 )
-_Layers = list[tuple[int, tuple[int, int] | None]]  # of one edge: operations, and which options of a supernet they are
+# of one edge: operations, and which options of a supernet they are
+_Layers = list[tuple[int, tuple[int, int] | None]]
 _PLACES = 5 ** np.arange(6, dtype=np.uint64)
 
 
 class Skeleton(settings.Settings):
-    """The published network around the cell; with residual blocks that halve height and width between stages."""
+    """The published network around the cell; with residual blocks that halve height and width
+    between stages.
+    """
 
     cells: int = Field(5, ge=0, le=64, description="N, cells of a stage")
-    filters: int = Field(16, ge=1, le=4096, description="channels of the first stage; doubled at every reduction")
-    reductions: int = Field(2, ge=0, le=5, description="times that height and width are halved between stages")
+    filters: int = Field(
+        16, ge=1, le=4096, description="channels of the first stage; doubled at every reduction"
+    )
+    reductions: int = Field(
+        2, ge=0, le=5, description="times that height and width are halved between stages"
+    )
 
 
 class Settings(settings.Settings):
     """What counts as the same candidate, and the skeleton around the cell."""
 
     identity: Literal["function", "cell"] = Field(
-        "function", description="candidates are the same where NATS-Bench's string of their function is, or where every edge is"
+        "function",
+        description="candidates are the same where NATS-Bench's string of their function is, or "
+        "where every edge is",
     )
     skeleton: Skeleton = Skeleton()
 
@@ -64,7 +87,9 @@ class NASBench201Space(ArchitectureSpace):
     def random(self, streams: np.ndarray) -> Population:
         """One cell a stream, uniform over all 15,625."""
         rngs = (Random(int(stream)) for stream in streams)
-        return self.population(np.array([[rng.randrange(5) for _ in EDGES] for rng in rngs], np.uint8).reshape(-1, 6))
+        return self.population(
+            np.array([[rng.randrange(5) for _ in EDGES] for rng in rngs], np.uint8).reshape(-1, 6)
+        )
 
     def population(self, ops: np.ndarray) -> Population:
         """Cells with these operations, [n, 6] codes in the order of EDGES."""
@@ -79,7 +104,9 @@ class NASBench201Space(ArchitectureSpace):
         """The cell with these six operations."""
         return self.population(np.asarray(ops, np.uint8)[None]).genotype(0)
 
-    def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
+    def mutate(
+        self, population: Population, parents: np.ndarray, streams: np.ndarray
+    ) -> Population:
         """One edge, uniform over six, gets one of the four other operations."""
         ops = population.tables[0]["op"][parents]
         for row, stream in zip(ops, streams, strict=True):
@@ -109,7 +136,9 @@ class NASBench201Space(ArchitectureSpace):
         out = nx.MultiDiGraph()
         for node in range(4):
             out.add_node(node, label=str(node), kind=("input", "node", "node", "output")[node])
-        for (source, target), op in zip(EDGES, genotype.tables["edges"]["op"].tolist(), strict=True):
+        for (source, target), op in zip(
+            EDGES, genotype.tables["edges"]["op"].tolist(), strict=True
+        ):
             if OPS[op] != "none":
                 out.add_edge(source, target, label=OPS[op])
         return {"cell": out}
@@ -133,28 +162,45 @@ class NASBench201Space(ArchitectureSpace):
         pairs = list(zip(rows["source"].tolist(), rows["target"].tolist(), strict=True))
         if pairs != list(EDGES):
             at = next(index for index, pair in enumerate(pairs) if pair != EDGES[index])
-            return f"edges[{at}]: from {pairs[at][0]} to {pairs[at][1]}: must be from {EDGES[at][0]} to {EDGES[at][1]}"
+            return (
+                f"edges[{at}]: from {pairs[at][0]} to {pairs[at][1]}: must be from {EDGES[at][0]} "
+                f"to {EDGES[at][1]}"
+            )
         return None
 
     def table_codes(self, genotypes: Sequence[Genotype]) -> np.ndarray:
-        """The numbers by which cells are found in a benchmark's table, [n] uint64: the six operations as digits of base 5."""
-        return _codes(np.array([genotype.tables["edges"]["op"] for genotype in genotypes], np.uint8).reshape(-1, 6))
+        """The numbers by which cells are found in a benchmark's table, [n] uint64: the six
+        operations as digits of base 5.
+        """
+        return _codes(
+            np.array([genotype.tables["edges"]["op"] for genotype in genotypes], np.uint8).reshape(
+                -1, 6
+            )
+        )
 
     def row_codes(self, cells: Mapping[str, np.ndarray]) -> np.ndarray:
         """The same of a table's rows. cells: `ops` [rows, 6]."""
         return _codes(cells["ops"])
 
     def network(self, genotype: Genotype, inputs: Size, classes: int) -> Network:
-        return self._network([[(op, None)] for op in genotype.tables["edges"]["op"].tolist()], inputs, classes)
+        return self._network(
+            [[(op, None)] for op in genotype.tables["edges"]["op"].tolist()], inputs, classes
+        )
 
     def supernet(self, inputs: Size, classes: int) -> Supernet:
         """Every operation on every edge."""
-        every: list[_Layers] = [[(op, (group, op)) for op in range(len(OPS)) if OPS[op] != "none"] for group in range(len(EDGES))]
+        every: list[_Layers] = [
+            [(op, (group, op)) for op in range(len(OPS)) if OPS[op] != "none"]
+            for group in range(len(EDGES))
+        ]
         groups = tuple(Group(f"{source}>{target}", OPS) for source, target in EDGES)
         return Supernet(self._network(every, inputs, classes), groups)
 
     def derive(self, strengths: np.ndarray) -> Genotype:
-        """The strongest operation of every edge, nothing among them as in the benchmark's own runs. strengths: [6, 5]."""
+        """The strongest operation of every edge, nothing among them as in the benchmark's own runs.
+
+        strengths: [6, 5].
+        """
         return self.cell(strengths.argmax(1))
 
     def paths(self, genotype: Genotype) -> np.ndarray:
@@ -168,14 +214,19 @@ class NASBench201Space(ArchitectureSpace):
         for stage in range(skeleton.reductions + 1):
             if stage:
                 filters *= 2
-                halving = [Edge(last, layer, filters, 2) for layer in ("residual_3x3", "avg_pool_2x2_conv_1x1")]
+                halving = [
+                    Edge(last, layer, filters, 2)
+                    for layer in ("residual_3x3", "avg_pool_2x2_conv_1x1")
+                ]
                 last = build.node(halving, name=f"{stage}.reduction")
             for cell in range(skeleton.cells):
                 last = self._cell(build, layers, last, filters, f"{stage}.{cell}")
         return build.network(build.layer(last, "batch_norm", filters, name="batch_norm"), classes)
 
     @staticmethod
-    def _cell(build: Builder, layers: Sequence[_Layers], source: int, filters: int, name: str) -> int:
+    def _cell(
+        build: Builder, layers: Sequence[_Layers], source: int, filters: int, name: str
+    ) -> int:
         """One cell; the node of its output."""
         nodes = [source]
         for target in (1, 2, 3):
@@ -190,12 +241,16 @@ class NASBench201Space(ArchitectureSpace):
 
 
 def function(ops: Sequence[int]) -> str:
-    """A cell as an expression of its input `0`, with `#` for nothing and terms sorted: NATS-Bench's unique string."""
+    """A cell as an expression of its input `0`, with `#` for nothing and terms sorted: NATS-Bench's
+    unique string.
+    """
     nodes = ["0"]
     terms: list[str] = []
     for (source, target), op in zip(EDGES, ops, strict=True):
         x, name = nodes[source], OPS[op]
-        terms.append("#" if name == "none" or x == "#" else x if name == "skip_connect" else f"({x})@{name}")
+        terms.append(
+            "#" if name == "none" or x == "#" else x if name == "skip_connect" else f"({x})@{name}"
+        )
         if source == target - 1:
             nodes.append("+".join(sorted(terms)))
             terms = []

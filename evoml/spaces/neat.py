@@ -1,9 +1,12 @@
-"""NEAT's genomes: tables of nodes and of links with innovation numbers, which become networks of single neurons.
+"""NEAT's genomes: tables of nodes and of links with innovation numbers, which become networks of
+single neurons.
 
-Stanley, Miikkulainen 2002, "Evolving Neural Networks through Augmenting Topologies", Evolutionary Computation 10(2). The first networks have no hidden nodes, every input
-and the bias linked to every output. A feed-forward genome has no cycle, disabled links counted, so that no link can close one when it is enabled again. A link of the bias is
-never split, as in the paper's program. Departures: nodes have functions of their own, as in NEAT's libraries (one function is the paper's case); where parents of equal fitness
-differ, a feed-forward child does without genes that would close a cycle.
+Stanley, Miikkulainen 2002, "Evolving Neural Networks through Augmenting Topologies", Evolutionary
+Computation 10(2). The first networks have no hidden nodes, every input and the bias linked to every
+output. A feed-forward genome has no cycle, disabled links counted, so that no link can close one
+when it is enabled again. A link of the bias is never split, as in the paper's program. Departures:
+nodes have functions of their own, as in NEAT's libraries (one function is the paper's case); where
+parents of equal fitness differ, a feed-forward child does without genes that would close a cycle.
 """
 
 from hashlib import blake2b
@@ -21,14 +24,27 @@ from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import generator, outputs
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Absent, Choice, Column, Conditional, Flag, Frame, Genotype, Integer, Real, Schema, Table
+from evoml.genotypes.schema import (
+    Absent,
+    Choice,
+    Column,
+    Conditional,
+    Flag,
+    Frame,
+    Genotype,
+    Integer,
+    Real,
+    Schema,
+    Table,
+)
 from evoml.phenotypes.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.spaces import _neat_kernels as kernels
 from evoml.spaces._neat_kernels import BIAS, HIDDEN, INPUT, OUTPUT, Rates
 from evoml.spaces._substrates import Substrate
 
-_NUMBER = Integer(0, 2_000_000_000)  # so that there is room for those of a search behind the largest of a file
+# so that there is room for those of a search behind the largest of a file
+_NUMBER = Integer(0, 2_000_000_000)
 _ACTIVATION, _AGGREGATION = Choice(ACTIVATION_NAMES), Choice(AGGREGATION_NAMES)
 SCHEMA = Schema(
     (
@@ -37,8 +53,14 @@ SCHEMA = Schema(
             (
                 Column("id", _NUMBER, True),
                 Column("kind", Choice(("input", "bias", "output", "hidden")), True),
-                Column("activation", Conditional("kind", {OUTPUT: _ACTIVATION, HIDDEN: _ACTIVATION}, Absent())),
-                Column("aggregation", Conditional("kind", {OUTPUT: _AGGREGATION, HIDDEN: _AGGREGATION}, Absent())),
+                Column(
+                    "activation",
+                    Conditional("kind", {OUTPUT: _ACTIVATION, HIDDEN: _ACTIVATION}, Absent()),
+                ),
+                Column(
+                    "aggregation",
+                    Conditional("kind", {OUTPUT: _AGGREGATION, HIDDEN: _AGGREGATION}, Absent()),
+                ),
             ),
         ),
         Table(
@@ -54,31 +76,54 @@ SCHEMA = Schema(
     )
 )
 SIGMOID = "sigmoid"  # the paper's function: 1 / (1 + exp(-4.9 a))
-# The paper's variation, for whoever mutates without the strategy of this name, which has settings for all of it.
+# The paper's variation, for whoever mutates without the strategy of this name, which has settings
+# for all of it.
 PAPER = Rates(
-    mate_only=0.0, averaged=0.0, stays_disabled=0.75, layered=0.0, mixed=0.0, add_node=0.03, add_link=0.05, delete_node=0.0, delete_link=0.0, exclusive=0.0, weights=0.8,
-    perturb=0.9, replace=0.1, gaussian=0.0, power=2.5, range=8.0, limit=8.0, severe=0.0, toggle=0.0, alter=0.0, split_disabled=0.0,
+    mate_only=0.0, averaged=0.0, stays_disabled=0.75, layered=0.0, mixed=0.0, add_node=0.03,
+    add_link=0.05, delete_node=0.0, delete_link=0.0, exclusive=0.0, weights=0.8, perturb=0.9,
+    replace=0.1, gaussian=0.0, power=2.5, range=8.0, limit=8.0, severe=0.0, toggle=0.0, alter=0.0,
+    split_disabled=0.0,
 )  # fmt: skip
 
 
 class Settings(settings.Settings):
     """What a network is made of."""
 
-    inputs: int = Field(0, ge=0, le=100_000, description="inputs, the bias not counted; 0: as many as the task has")
+    inputs: int = Field(
+        0, ge=0, le=100_000, description="inputs, the bias not counted; 0: as many as the task has"
+    )
     outputs: int = Field(0, ge=0, le=10_000, description="outputs; 0: as many as the task has")
     bias: float | None = Field(
-        None, allow_inf_nan=False, description="value of the bias node; none: as the task says; 0: there is no bias node"
+        None,
+        allow_inf_nan=False,
+        description="value of the bias node; none: as the task says; 0: there is no bias node",
     )
-    recurrent: bool = Field(False, description="links may close cycles; a network then takes one synchronous sweep a step")
-    activations: tuple[str, ...] = Field(("sigmoid",), min_length=1, description="functions that a hidden node may have")
+    recurrent: bool = Field(
+        False,
+        description="links may close cycles; a network then takes one synchronous sweep a step",
+    )
+    activations: tuple[str, ...] = Field(
+        ("sigmoid",), min_length=1, description="functions that a hidden node may have"
+    )
     output: str | None = Field(
-        None, description="function of the output nodes of the first networks; none: as the task says, a sigmoid where it says nothing"
+        None,
+        description="function of the output nodes of the first networks; none: as the task says, a "
+        "sigmoid where it says nothing",
     )
-    aggregations: tuple[str, ...] = Field(("sum",), min_length=1, description="how a hidden node may combine its inputs")
+    aggregations: tuple[str, ...] = Field(
+        ("sum",), min_length=1, description="how a hidden node may combine its inputs"
+    )
     initial: Literal["full", "one", "none"] = Field(
-        "full", description="links of the first networks: from every input to every output, to each output from one input, or none"
+        "full",
+        description="links of the first networks: from every input to every output, to each output "
+        "from one input, or none",
     )
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="first weights are uniform between minus this and this")
+    weight: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="first weights are uniform between minus this and this",
+    )
 
     @field_validator("activations", "output", "aggregations")
     @classmethod
@@ -87,7 +132,10 @@ class Settings(settings.Settings):
 
 
 class NEATSpace(Space):
-    """Genomes of networks of I inputs and O outputs. Nodes 0 .. I-1 are the inputs, I the bias where there is one, then the outputs."""
+    """Genomes of networks of I inputs and O outputs.
+
+    Nodes 0 .. I-1 are the inputs, I the bias where there is one, then the outputs.
+    """
 
     evaluator = "rollout"
     phenotype = "neurons"
@@ -105,15 +153,24 @@ class NEATSpace(Space):
         self.output = settings.output or SIGMOID
         self._functions = tuple(
             np.array([names.index(name) for name in chosen], np.uint8)
-            for names, chosen in ((ACTIVATION_NAMES, settings.activations), (AGGREGATION_NAMES, settings.aggregations))
+            for names, chosen in (
+                (ACTIVATION_NAMES, settings.activations),
+                (AGGREGATION_NAMES, settings.aggregations),
+            )
         )
 
     def for_task(self, task: Task) -> Self:
-        """This space for a task's inputs, outputs, bias and function of the outputs. Raises InputError where the settings say otherwise."""
+        """This space for a task's inputs, outputs, bias and function of the outputs.
+
+        Raises InputError where the settings say otherwise.
+        """
         for name in ("inputs", "outputs"):
             own, needed = getattr(self.settings, name), getattr(task, name)
             if needed is None:
-                raise InputError("task: networks of the space neat need a task with inputs and outputs, such as xor or double_pole")
+                raise InputError(
+                    "task: networks of the space neat need a task with inputs and outputs, such as "
+                    "xor or double_pole"
+                )
             if own not in (0, needed):
                 raise InputError(f"space.{name}: {own}: the task has {needed}; leave it at 0")
             setattr(self, name, needed)
@@ -130,7 +187,7 @@ class NEATSpace(Space):
         kinds = [INPUT] * self.inputs + [BIAS] * (self.bias != 0) + [OUTPUT] * self.outputs
         return list(enumerate(kinds))
 
-    # -- first populations -------------------------------------------------------------------------------------------------
+    # -- first populations -------------------------------------------------------------------------
 
     def frame(self, stream: int) -> Frame:
         rng = generator(stream)
@@ -155,9 +212,13 @@ class NEATSpace(Space):
         """One network without hidden nodes a stream, weights uniform."""
         frame = self.frame(int(streams[0]) if len(streams) else 0)
         if self.settings.initial == "one":
-            out = Population.of(SCHEMA, [self._sample(self.frame(int(stream)), int(stream)) for stream in streams])
+            out = Population.of(
+                SCHEMA, [self._sample(self.frame(int(stream)), int(stream)) for stream in streams]
+            )
         else:
-            out = Population.of(SCHEMA, [self._sample(frame, 0)]).take(np.zeros(len(streams), np.int64))
+            out = Population.of(SCHEMA, [self._sample(frame, 0)]).take(
+                np.zeros(len(streams), np.int64)
+            )
             bits = outputs(streams[:, None], np.arange(1, out.tables[1].shape[1] + 1))
             out.tables[1]["weight"] = (bits >> np.uint64(11)) * 2.0**-52 - 1.0
         out.tables[1]["weight"] *= self.settings.weight
@@ -173,20 +234,25 @@ class NEATSpace(Space):
         return Genotype(SCHEMA, {"nodes": nodes, "links": links})
 
     def begin(self, population: Population) -> np.ndarray:
-        """The counters of a first population, [3]: next node, next innovation, and room for the kernels."""
+        """The counters of a first population, [3]: next node, next innovation, and room for the
+        kernels.
+        """
         nodes, links = population.tables
         fixed = len(self._fixed)
         first = (fixed - self.outputs) * self.outputs
         node = max(fixed, int(nodes["id"].max(initial=-1)) + 1)
-        return np.array([node, max(first, int(links["innovation"].max(initial=-1)) + 1), 0], np.int64)
+        return np.array(
+            [node, max(first, int(links["innovation"].max(initial=-1)) + 1), 0], np.int64
+        )
 
-    # -- variation ---------------------------------------------------------------------------------------------------------
+    # -- variation ---------------------------------------------------------------------------------
 
     def breed(
-        self, population: Population, mothers: np.ndarray, fathers: np.ndarray, equal: np.ndarray, elite: np.ndarray, streams: np.ndarray,
-        rates: Rates, counters: np.ndarray,
+        self, population: Population, mothers: np.ndarray, fathers: np.ndarray, equal: np.ndarray,
+        elite: np.ndarray, streams: np.ndarray, rates: Rates, counters: np.ndarray,
     ) -> Population:  # fmt: skip
-        """Children, [n]: copies of the mother (the fitter) where there is no father (-1), else their crossover; mutated where they are not elite.
+        """Children, [n]: copies of the mother (the fitter) where there is no father (-1), else
+        their crossover; mutated where they are not elite.
 
         counters: of `begin`, moved on. What is new in one call has one number, whoever has it.
         """
@@ -199,8 +265,8 @@ class NEATSpace(Space):
         room = most.max(0, initial=0) + np.array([1, 3])
         out = Population(SCHEMA, len(mothers), room.tolist(), population.weights)
         kernels.breed(
-            nodes, links, sizes, mothers, fathers, equal, elite, streams, self.settings.recurrent, rates, *self._functions, counters,
-            *out.tables, out.sizes,
+            nodes, links, sizes, mothers, fathers, equal, elite, streams, self.settings.recurrent,
+            rates, *self._functions, counters, *out.tables, out.sizes,
         )  # fmt: skip
         return trim_padding(out)
 
@@ -209,8 +275,13 @@ class NEATSpace(Space):
         """The rates of variation as `breed` takes them, by name."""
         return Rates(**{name: float(value) for name, value in values.items()})
 
-    def mutate(self, population: Population, parents: np.ndarray, streams: np.ndarray) -> Population:
-        """Mutated copies at the paper's rates. New genes are numbered by what they are between, without a count of innovations."""
+    def mutate(
+        self, population: Population, parents: np.ndarray, streams: np.ndarray
+    ) -> Population:
+        """Mutated copies at the paper's rates.
+
+        New genes are numbered by what they are between, without a count of innovations.
+        """
         nobody, counters = np.full(len(parents), -1), np.array([0, 0, -1], np.int64)
         no = np.zeros(len(parents), np.uint8)
         return self.breed(population, np.asarray(parents), nobody, no, no, streams, PAPER, counters)
@@ -220,36 +291,60 @@ class NEATSpace(Space):
         pair = Population.of(SCHEMA, [one, other])
         both, ones = np.array([0, 1]), np.ones(2, np.uint8)
         streams = np.array([rng.getrandbits(64) for _ in both], np.uint64)
-        children = self.breed(pair, both, both[::-1].copy(), ones, ones, streams, PAPER, np.array([0, 0, -1], np.int64))
+        children = self.breed(
+            pair,
+            both,
+            both[::-1].copy(),
+            ones,
+            ones,
+            streams,
+            PAPER,
+            np.array([0, 0, -1], np.int64),
+        )
         return children.genotype(0), children.genotype(1)
 
     def speciate(
-        self, population: Population, representatives: Population, coefficients: tuple[float, float, float], kind: int, threshold: float, nearest: bool
+        self, population: Population, representatives: Population,
+        coefficients: tuple[float, float, float], kind: int, threshold: float, nearest: bool,
     ) -> tuple[np.ndarray, int]:  # fmt: skip
-        """The species of everyone, [P] positions among the representatives, behind which new ones come; and how many are new."""
+        """The species of everyone, [P] positions among the representatives, behind which new ones
+        come; and how many are new.
+        """
         species = np.zeros(len(population), np.int64)
         begun = kernels.speciate(
-            population.tables[1], population.sizes, representatives.tables[1], representatives.sizes, *map(float, coefficients), kind,
-            float(threshold), nearest, species,
+            population.tables[1], population.sizes, representatives.tables[1],
+            representatives.sizes, *map(float, coefficients), kind, float(threshold), nearest,
+            species,
         )  # fmt: skip
         return species, int(begun)
 
     @staticmethod
     def sound(population: Population) -> bool:
-        """Whether all genomes have their rows in order and no link to nowhere, as what is compiled takes for granted."""
+        """Whether all genomes have their rows in order and no link to nowhere, as what is compiled
+        takes for granted.
+        """
         return int(kernels.unsound(*population.tables, population.sizes)) < 0
 
     def distances(
-        self, population: Population, members: np.ndarray, others: Population, other: int, coefficients: tuple[float, float, float], kind: int
+        self, population: Population, members: np.ndarray, others: Population, other: int,
+        coefficients: tuple[float, float, float], kind: int,
     ) -> np.ndarray:  # fmt: skip
         """The distance of every member to one of `others`, [n]."""
         out = np.zeros(len(members))
         kernels.distances(
-            population.tables[1], population.sizes, members, others.tables[1], others.sizes, other, *map(float, coefficients), kind, out
+            population.tables[1],
+            population.sizes,
+            members,
+            others.tables[1],
+            others.sizes,
+            other,
+            *map(float, coefficients),
+            kind,
+            out,
         )
         return out
 
-    # -- networks ----------------------------------------------------------------------------------------------------------
+    # -- networks ----------------------------------------------------------------------------------
 
     def phenotypes(self, population: Population) -> NeuronGraphs:
         """The networks, without disabled links and what reaches no output."""
@@ -257,18 +352,30 @@ class NEATSpace(Space):
         sizes, count = population.sizes, len(population)
         rows, genes = (int(each) for each in sizes.sum(0))
         slots, ends = np.zeros(count, np.int64), np.zeros(count + 1, np.int64)
-        slot, activation, aggregation = np.zeros(rows, np.int32), np.zeros(rows, np.uint8), np.zeros(rows, np.uint8)
-        link_ends, source, weight = np.zeros(rows + 1, np.int64), np.zeros(genes, np.int32), np.zeros(genes)
+        slot, activation, aggregation = (
+            np.zeros(rows, np.int32),
+            np.zeros(rows, np.uint8),
+            np.zeros(rows, np.uint8),
+        )
+        link_ends, source, weight = (
+            np.zeros(rows + 1, np.int64),
+            np.zeros(genes, np.int32),
+            np.zeros(genes),
+        )
         used, linked = kernels.lower(
-            nodes, links, sizes, self.settings.recurrent, int(self.bias == 0), slots, ends, slot, activation, aggregation, link_ends, source, weight
+            nodes, links, sizes, self.settings.recurrent, int(self.bias == 0), slots, ends, slot,
+            activation, aggregation, link_ends, source, weight,
         )  # fmt: skip
         return NeuronGraphs(
-            self.inputs, self.outputs, self.bias, self.settings.recurrent, slots, ends, slot[:used], activation[:used], aggregation[:used],
-            link_ends[: used + 1], source[:linked], weight[:linked],
+            self.inputs, self.outputs, self.bias, self.settings.recurrent, slots, ends, slot[:used],
+            activation[:used], aggregation[:used], link_ends[: used + 1], source[:linked],
+            weight[:linked],
         )  # fmt: skip
 
     def keys(self, population: Population) -> list[str]:
-        """Equal for genomes that become the same tables of instructions, whatever the numbers of their genes; disabled links do not count."""
+        """Equal for genomes that become the same tables of instructions, whatever the numbers of
+        their genes; disabled links do not count.
+        """
         graphs = self.phenotypes(population)
         out = []
         for p in range(len(population)):
@@ -276,9 +383,12 @@ class NEATSpace(Space):
             ends = graphs.links[graphs.nodes[p] : graphs.nodes[p + 1] + 1]
             span = slice(ends[0], ends[-1])
             parts = (
-                graphs.slot[rows], graphs.activation[rows], graphs.aggregation[rows], ends - ends[0], graphs.source[span], graphs.weight[span]
+                graphs.slot[rows], graphs.activation[rows], graphs.aggregation[rows],
+                ends - ends[0], graphs.source[span], graphs.weight[span],
             )  # fmt: skip
-            out.append(blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).hexdigest())
+            out.append(
+                blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).hexdigest()
+            )
         return out
 
     def essence(self, genotype: Genotype) -> Genotype:
@@ -289,17 +399,28 @@ class NEATSpace(Space):
         for _ in nodes:
             wanted |= set(links["source"][np.isin(links["target"], list(wanted))].tolist())
         kept = nodes[(nodes["kind"] != HIDDEN) | np.isin(nodes["id"], list(wanted))]
-        return Genotype(SCHEMA, {"nodes": kept, "links": links[np.isin(links["target"], list(wanted))]})
+        return Genotype(
+            SCHEMA, {"nodes": kept, "links": links[np.isin(links["target"], list(wanted))]}
+        )
 
     def drawing(self, genotype: Genotype) -> nx.DiGraph:
-        """Nodes by number with `kind`, `activation` and `aggregation`; enabled links with `weight`."""
+        """Nodes by number with `kind`, `activation` and `aggregation`; enabled links with
+        `weight`.
+        """
         plain = SCHEMA.plain(genotype)
         out = nx.DiGraph()
-        out.add_nodes_from((row["id"], {key: value for key, value in row.items() if key != "id"}) for row in plain["nodes"])
-        out.add_edges_from((row["source"], row["target"], {"weight": row["weight"]}) for row in plain["links"] if row["enabled"])
+        out.add_nodes_from(
+            (row["id"], {key: value for key, value in row.items() if key != "id"})
+            for row in plain["nodes"]
+        )
+        out.add_edges_from(
+            (row["source"], row["target"], {"weight": row["weight"]})
+            for row in plain["links"]
+            if row["enabled"]
+        )
         return out
 
-    # -- files -------------------------------------------------------------------------------------------------------------
+    # -- files -------------------------------------------------------------------------------------
 
     @classmethod
     def open_text(cls, text: str, where: str) -> tuple[Self, Genotype]:
@@ -321,21 +442,40 @@ class NEATSpace(Space):
         ids = nodes["id"].tolist()
         for name, numbers in (("nodes", ids), ("links", links["innovation"].tolist())):
             column = "id" if name == "nodes" else "innovation"
-            index = next((index for index, (before, number) in enumerate(pairwise(numbers), 1) if number <= before), 0)
+            index = next(
+                (
+                    index
+                    for index, (before, number) in enumerate(pairwise(numbers), 1)
+                    if number <= before
+                ),
+                0,
+            )
             if index and numbers[index] in numbers[:index]:
-                return f"{name}[{index}].{column}: {numbers[index]}: twice; every number belongs to one"
+                return (
+                    f"{name}[{index}].{column}: {numbers[index]}: twice; every number belongs to "
+                    "one"
+                )
             if index:
                 return f"{name}[{index}].{column}: {numbers[index]}: must be in rising order"
         kinds = nodes["kind"].tolist()
-        if kinds != sorted(kinds) or ids[: len(ids) - kinds.count(HIDDEN)] != list(range(len(ids) - kinds.count(HIDDEN))):
+        if kinds != sorted(kinds) or ids[: len(ids) - kinds.count(HIDDEN)] != list(
+            range(len(ids) - kinds.count(HIDDEN))
+        ):
             return "nodes: must be inputs, the bias, outputs numbered from 0, then hidden nodes"
         for kind, count, wanted, known in zip(
-            (INPUT, OUTPUT), ("inputs", "outputs"), (self.inputs, self.outputs), self._known, strict=True
+            (INPUT, OUTPUT),
+            ("inputs", "outputs"),
+            (self.inputs, self.outputs),
+            self._known,
+            strict=True,
         ):
             if known and kinds.count(kind) != wanted:
                 return f"nodes: {kinds.count(kind)} {count}, where there must be {wanted}"
         if kinds.count(BIAS) != (self.bias != 0):
-            return f"nodes: {kinds.count(BIAS)} bias nodes, where there must be {int(self.bias != 0)} (space.bias = {self.bias:g})"
+            return (
+                f"nodes: {kinds.count(BIAS)} bias nodes, where there must be {int(self.bias != 0)} "
+                f"(space.bias = {self.bias:g})"
+            )
         if not kinds.count(OUTPUT):
             return "nodes: no output"
         kind_of = dict(zip(ids, kinds, strict=True))
@@ -354,28 +494,42 @@ class NEATSpace(Space):
             pairs = [(int(link["source"]), int(link["target"])) for link in links]
             for index, (source, target) in enumerate(pairs):
                 if kind_of[source] == OUTPUT:
-                    return f"links[{index}]: from output {source} to {target}, which only a recurrent network has (space.recurrent = true)"
+                    return (
+                        f"links[{index}]: from output {source} to {target}, which only a recurrent "
+                        "network has (space.recurrent = true)"
+                    )
             try:
                 cycle = nx.find_cycle(nx.DiGraph(pairs))
             except nx.NetworkXNoCycle:
                 return None
             closing = max(pairs.index((source, target)) for source, target in cycle)
             through = ", ".join(str(source) for source, _ in cycle[:8]) + ", ..." * (len(cycle) > 8)
-            return f"links[{closing}]: closes a cycle through {through}; only a recurrent network has one (space.recurrent = true)"
+            return (
+                f"links[{closing}]: closes a cycle through {through}; only a recurrent network has "
+                "one (space.recurrent = true)"
+            )
         return None
 
 
 def trim_padding(population: Population) -> Population:
     """The same with no more room than the largest member needs, give or take a quarter."""
     needed = population.sizes.max(0, initial=0)
-    if all(table.shape[1] <= 1.25 * most + 2 for table, most in zip(population.tables, needed, strict=True)):
+    if all(
+        table.shape[1] <= 1.25 * most + 2
+        for table, most in zip(population.tables, needed, strict=True)
+    ):
         return population
-    population.tables = tuple(_narrowed(table, most) for table, most in zip(population.tables, needed.tolist(), strict=True))
+    population.tables = tuple(
+        _narrowed(table, most)
+        for table, most in zip(population.tables, needed.tolist(), strict=True)
+    )
     return population
 
 
 def _narrowed(table: np.ndarray, most: int) -> np.ndarray:
-    """The first rows of every member, copied as bytes: NumPy copies structured rows field by field."""
+    """The first rows of every member, copied as bytes: NumPy copies structured rows field by
+    field.
+    """
     size = table.dtype.itemsize
     rows = np.ascontiguousarray(table.view(np.uint8).reshape(len(table), -1)[:, : most * size])
     return rows.view(table.dtype).reshape(len(table), most)

@@ -1,9 +1,11 @@
-"""What strategies share that search by gradient in a supernet: one candidate is what one whole search derives.
+"""What strategies share that search by gradient in a supernet: one candidate is what one whole
+search derives.
 
-The loop calls `learn` as long as `learning` says so, one step of the weights a call, and then asks for the derived genotype, which is trained by itself as any
-candidate is; the next candidate is another search with a seed of its own, as DARTS runs four and takes the best. A search that diverges is over, and its candidate has
-that status. Every step is a function of the state before it
-and of its own number, so a state that was stored goes on to the same end.
+The loop calls `learn` as long as `learning` says so, one step of the weights a call, and then asks
+for the derived genotype, which is trained by itself as any candidate is; the next candidate is
+another search with a seed of its own, as DARTS runs four and takes the best. A search that diverges
+is over, and its candidate has that status. Every step is a function of the state before it and of
+its own number, so a state that was stored goes on to the same end.
 """
 
 from collections.abc import Sequence
@@ -37,7 +39,9 @@ class ArchitectureSettings(settings.Settings):
     lr: float = Field(3e-4, gt=0, le=10, description="learning rate")
     betas: tuple[float, float] = Field((0.5, 0.999), description="of Adam, each from 0 to below 1")
     weight_decay: float = Field(1e-3, ge=0, le=10, description="L2 penalty")
-    deviation: float = Field(1e-3, ge=0, le=10, description="standard deviation of the initial values")
+    deviation: float = Field(
+        1e-3, ge=0, le=10, description="standard deviation of the initial values"
+    )
 
     @field_validator("betas")
     @classmethod
@@ -51,8 +55,16 @@ class Settings(SupernetSettings, OneAtATimeSettings):
     """How a supernet's weights are trained while its architecture is searched."""
 
     epochs: int = Field(50, ge=1, le=10_000, description="of one search")
-    split: float = Field(0.5, gt=0, lt=1, description="share of the training images for the weights; the others are for the architecture")
-    lr: float = Field(0.025, gt=0, le=1_000, description="of the weights, at the start; falls along a cosine")
+    split: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="share of the training images for the weights; the others are for the "
+        "architecture",
+    )
+    lr: float = Field(
+        0.025, gt=0, le=1_000, description="of the weights, at the start; falls along a cosine"
+    )
     lr_least: float = Field(0.001, ge=0, le=1_000, description="of the weights, at the end")
     weight_decay: float = Field(3e-4, ge=0, le=10, description="L2 penalty on the weights")
     clip: float = Field(5.0, ge=0, description="largest norm of the weights' gradient; 0: no limit")
@@ -60,7 +72,9 @@ class Settings(SupernetSettings, OneAtATimeSettings):
 
 
 class GradientSearch(OneAtATime, Learner):
-    """A subclass gives `_step` and, where they are others, `initial`, `probabilities`, `scores_of_options`, and what it keeps besides in `_begin`, `_state`, `_load`."""
+    """A subclass gives `_step` and, where they are others, `initial`, `probabilities`,
+    `scores_of_options`, and what it keeps besides in `_begin`, `_state`, `_load`.
+    """
 
     has_probabilities = True
     splits_data = True  # whether the training images are divided between weights and architecture
@@ -74,11 +88,20 @@ class GradientSearch(OneAtATime, Learner):
     descent: Momentum  # of the weights
     adam: Adam  # of alpha
 
-    def __init__(self, toolbox: base.Toolbox, settings: Any, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
-        """Raises InputError for a space or a task without a supernet, and where a step of it does not fit into memory."""
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        settings: Any,
+        seed: int,
+        start_genotypes: Sequence[Genotype] = (),
+    ) -> None:
+        """Raises InputError for a space or a task without a supernet, and where a step of it does
+        not fit into memory.
+        """
         if start_genotypes:
             raise InputError(
-                f"start: {type(self).__module__.rpartition('.')[2]} starts from nothing; aging_evolution takes given genotypes"
+                f"start: {type(self).__module__.rpartition('.')[2]} starts from nothing; "
+                "aging_evolution takes given genotypes"
             )
         super().__init__(toolbox, settings, seed)
         self.supernet = toolbox.supernet()
@@ -87,15 +110,18 @@ class GradientSearch(OneAtATime, Learner):
         self.step = 0  # which search is in progress, and steps of it that are done
         self.spent = 0  # multiply-adds of all searches
         self.sums = np.zeros(2)  # loss and hits, of the epoch in progress
-        self.failed_searches: list[int] = []  # searches that diverged, whose candidates are not trained
+        # searches that diverged, whose candidates are not trained
+        self.failed_searches: list[int] = []
         self.diverged = 0  # the step, from 1, at which the search in progress did; 0: it did not
         self.made: Population = toolbox.empty(0)
 
-    # -- what the loop uses ------------------------------------------------------------------------------------------------
+    # -- what the loop uses ------------------------------------------------------------------------
 
     def warm(self) -> None:
         """Compile what a step needs, by passes of two images that leave nothing behind."""
-        shared_weights = self.toolbox.shared_weights(0, affine=self.affine, smoothing=self.smoothing, threads=self.settings.threads)
+        shared_weights = self.toolbox.shared_weights(
+            0, affine=self.affine, smoothing=self.smoothing, threads=self.settings.threads
+        )
         images = self.toolbox.images()
         x, y = channels_last(images.train_x[:2]), images.train_y[:2]
         mix = self.supernet.available / self.supernet.available.sum(1, keepdims=True)
@@ -105,7 +131,9 @@ class GradientSearch(OneAtATime, Learner):
     @property
     def learning(self) -> bool:
         """Whether the next candidate's search has steps left."""
-        return self.asked == self.told and not (self.search == self.told and self.step == self.total)
+        return self.asked == self.told and not (
+            self.search == self.told and self.step == self.total
+        )
 
     @property
     def total(self) -> int:
@@ -124,7 +152,9 @@ class GradientSearch(OneAtATime, Learner):
         self.spent += self.shared_weights.spent - before
         last = self.step + 1 == self.total  # the weights of other steps show in the next loss
         if not (
-            np.isfinite(self.sums[0]) and np.isfinite(self.alpha).all() and (not last or np.isfinite(self.shared_weights.weights).all())
+            np.isfinite(self.sums[0])
+            and np.isfinite(self.alpha).all()
+            and (not last or np.isfinite(self.shared_weights.weights).all())
         ):
             self.failed_searches.append(self.search)
             self.alpha = np.where(np.isfinite(self.alpha), self.alpha, 0.0)
@@ -135,8 +165,10 @@ class GradientSearch(OneAtATime, Learner):
             return None
         (loss, hits), self.sums = self.sums / self.batches.count, np.zeros(2)
         return {
-            "search": self.search, "epoch": self.step // self.batches.count, "epochs": self.settings.epochs, "loss": float(loss),
-            "accuracy": float(hits / self.batches.batch), "spent": self.spent, "probabilities": self.probabilities().round(6).tolist(),
+            "search": self.search, "epoch": self.step // self.batches.count,
+            "epochs": self.settings.epochs, "loss": float(loss),
+            "accuracy": float(hits / self.batches.batch), "spent": self.spent,
+            "probabilities": self.probabilities().round(6).tolist(),
         }  # fmt: skip
 
     def ask(self, ids: np.ndarray) -> Population:
@@ -164,22 +196,36 @@ class GradientSearch(OneAtATime, Learner):
     @property
     def stand_alone(self) -> list[Genotype]:
         """What was derived and then trained from scratch."""
-        return [each.genotype for each in self.made if each.id not in self.failed_searches and each.status != OVER_BUDGET]
+        return [
+            each.genotype
+            for each in self.made
+            if each.id not in self.failed_searches and each.status != OVER_BUDGET
+        ]
 
     @property
     def unfinished(self) -> bool:
-        """Whether the shared weights are those of a search that has steps left, or that diverged."""
+        """Whether the shared weights are those of a search that has steps left, or that
+        diverged.
+        """
         return self.step < self.total or self.diverged > 0
 
     @property
     def failure(self) -> str:
         """Why the search in progress came to nothing; empty where it did not."""
         where = f"search {self.search} diverged at step {self.diverged} of {self.total}"
-        return f"strategy.lr: {self.settings.lr:g}: {where}; make it smaller" if self.diverged else ""
+        return (
+            f"strategy.lr: {self.settings.lr:g}: {where}; make it smaller" if self.diverged else ""
+        )
 
     def score(self, genotype: Genotype) -> float:
-        """Accuracy of a genotype with the shared weights of the last search, on the images that candidates are judged by."""
-        return float(self.shared_weights.score(self._valid, self.toolbox.images().valid_y, self.toolbox.paths(genotype))[0])
+        """Accuracy of a genotype with the shared weights of the last search, on the images that
+        candidates are judged by.
+        """
+        return float(
+            self.shared_weights.score(
+                self._valid, self.toolbox.images().valid_y, self.toolbox.paths(genotype)
+            )[0]
+        )
 
     @cached_property
     def _valid(self) -> np.ndarray:
@@ -199,10 +245,20 @@ class GradientSearch(OneAtATime, Learner):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.asked, self.told = check_counts(state["asked"], state["told"])
         self.step, self.spent = check_counts(state["step"], state["spent"])
-        self.diverged, self.failed_searches = int(state["diverged"]), [int(search) for search in state["failed"]]
-        self.search, self.sums = int(state["search"]), np.array(state["sums"], np.float64).reshape(2)
+        self.diverged, self.failed_searches = (
+            int(state["diverged"]),
+            [int(search) for search in state["failed"]],
+        )
+        self.search, self.sums = (
+            int(state["search"]),
+            np.array(state["sums"], np.float64).reshape(2),
+        )
         self.made = Population.from_state(self.made.schema, state["made"], self.made.weights)
-        if len(self.made) != self.told or not 0 <= self.asked - self.told <= 1 or not -1 <= self.search <= self.told:
+        if (
+            len(self.made) != self.told
+            or not 0 <= self.asked - self.told <= 1
+            or not -1 <= self.search <= self.told
+        ):
             raise ValueError("not the searches of this strategy")
         if self.search < 0:
             return
@@ -213,7 +269,7 @@ class GradientSearch(OneAtATime, Learner):
         if not 0 <= self.step <= self.total or not 0 <= self.diverged <= self.step:
             raise ValueError("not a step of a search")
 
-    # -- what a search is --------------------------------------------------------------------------------------------------
+    # -- what a search is --------------------------------------------------------------------------
 
     def draw(self, purpose: int, number: int = 0) -> int:
         """A seed of the search in progress."""
@@ -234,7 +290,13 @@ class GradientSearch(OneAtATime, Learner):
             order = np.random.default_rng(self.draw(DATA)).permutation(len(images.train_y))
             parts = np.split(order, [min(max(int(len(order) * settings.split), 2), len(order) - 2)])
         made = [
-            Batches(images.train_x[at], images.train_y[at], settings.batch, self.draw(DATA, 1 + number), **settings.augmentation)
+            Batches(
+                images.train_x[at],
+                images.train_y[at],
+                settings.batch,
+                self.draw(DATA, 1 + number),
+                **settings.augmentation,
+            )
             for number, at in enumerate(parts)
         ]
         self.batches, self.architecture_batches = made[0], made[-1]
@@ -256,12 +318,24 @@ class GradientSearch(OneAtATime, Learner):
         return np.asarray(normal * self.settings.architecture.deviation)
 
     def rate(self, step: int) -> float:
-        """The weights' learning rate: it falls from epoch to epoch, as published, not from step to step."""
-        return cosine(self.settings.lr, self.settings.lr_least, step // self.batches.count, self.settings.epochs)
+        """The weights' learning rate: it falls from epoch to epoch, as published, not from step to
+        step.
+        """
+        return cosine(
+            self.settings.lr,
+            self.settings.lr_least,
+            step // self.batches.count,
+            self.settings.epochs,
+        )
 
     def descend(self, gradient: np.ndarray, step: int) -> None:
         """One step of the weights."""
-        self.descent.step(self.shared_weights.weights, clipped(gradient, self.settings.clip), self.rate(step), self.shared_weights.decayed)
+        self.descent.step(
+            self.shared_weights.weights,
+            clipped(gradient, self.settings.clip),
+            self.rate(step),
+            self.shared_weights.decayed,
+        )
 
     def _begin(self) -> None:
         """Start the architecture parameters and optimisers of a search."""
@@ -269,7 +343,9 @@ class GradientSearch(OneAtATime, Learner):
         drawn = np.random.default_rng(self.draw(INIT, 1)).standard_normal(there.shape)
         self.alpha = np.where(there, self.initial(drawn), 0.0)
         self.adam = Adam(there.shape, how.betas, how.weight_decay)
-        self.descent = Momentum(len(self.shared_weights.weights), self.settings.momentum, self.settings.weight_decay)
+        self.descent = Momentum(
+            len(self.shared_weights.weights), self.settings.momentum, self.settings.weight_decay
+        )
 
     def _step(self, step: int) -> tuple[float, float]:
         """One step of weights and architecture; loss and hits of the weights' batch."""
@@ -277,7 +353,11 @@ class GradientSearch(OneAtATime, Learner):
 
     def _state(self) -> dict[str, Any]:
         """What `_begin` started, as numbers and arrays."""
-        return {"alpha": self.alpha.copy(), "adam": self.adam.state(), "descent": self.descent.state()}
+        return {
+            "alpha": self.alpha.copy(),
+            "adam": self.adam.state(),
+            "descent": self.descent.state(),
+        }
 
     def _load(self, state: dict[str, Any]) -> None:
         """Take that over. Raises ValueError or KeyError where it does not fit."""

@@ -20,11 +20,14 @@ def _unit(bits):
 
 @compiled
 def pair(
-    draws, order, starts, sizes, quotas, breeders, copied, elite_count, interspecies, mutation_only, ties, quality, genes, mothers, fathers, equal, elite
+    draws, order, starts, sizes, quotas, breeders, copied, elite_count, interspecies, mutation_only,
+    ties, quality, genes, mothers, fathers, equal, elite,
 ):  # fmt: skip
-    """Mother, the fitter, and father (-1: none) of every child, whether they are as fit as each other, and whether it is a copy. All arrays but the last four are read.
+    """Mother, the fitter, and father (-1: none) of every child, whether they are as fit as each
+    other, and whether it is a copy. All arrays but the last four are read.
 
-    order: [P] members, species by species, the best first; starts, sizes, quotas, breeders, copied: [S]; genes: [P] links of each.
+    order: [P] members, species by species, the best first; starts, sizes, quotas, breeders, copied:
+    [S]; genes: [P] links of each.
     """
     child = 0
     count = len(sizes)
@@ -32,7 +35,12 @@ def pair(
         for nth in range(quotas[species]):
             stream = draws[child]
             if copied[species] and nth < min(elite_count, sizes[species]):
-                mothers[child], fathers[child], equal[child], elite[child] = order[starts[species] + nth], -1, 0, 1
+                mothers[child], fathers[child], equal[child], elite[child] = (
+                    order[starts[species] + nth],
+                    -1,
+                    0,
+                    1,
+                )
                 child += 1
                 continue
             other = species

@@ -1,8 +1,10 @@
-"""Aging evolution: tournament selection in a population from which the oldest goes (regularised evolution).
+"""Aging evolution: tournament selection in a population from which the oldest goes (regularised
+evolution).
 
-Real, Aggarwal, Huang, Le 2019, "Regularized Evolution for Image Classifier Architecture Search", AAAI, arXiv 1802.01548; used unchanged by
-AutoML-Zero (arXiv 2003.03384). Departure: children are bred in blocks much smaller than the population, all of a block from the
-population before it, so that they can be bred and scored in one compiled call; `block = 1` is the published order exactly.
+Real, Aggarwal, Huang, Le 2019, "Regularized Evolution for Image Classifier Architecture Search",
+AAAI, arXiv 1802.01548; used unchanged by AutoML-Zero (arXiv 2003.03384). Departure: children are
+bred in blocks much smaller than the population, all of a block from the population before it, so
+that they can be bred and scored in one compiled call; `block = 1` is the published order exactly.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +23,19 @@ class Settings(StrategySettings):
     """Population P and tournament T of the paper."""
 
     population: int = Field(100, ge=2, le=1_000_000, description="P, individuals alive")
-    tournament: int = Field(10, ge=1, le=10_000, description="T, drawn with replacement from the whole population")
-    replace: Literal["oldest", "worst"] = Field(
-        "oldest", description="who goes when a newcomer comes; worst, the oldest of equals, is evolution without aging"
+    tournament: int = Field(
+        10, ge=1, le=10_000, description="T, drawn with replacement from the whole population"
     )
-    block: int = Field(0, ge=0, description="children bred from one state of the population; 0: a tenth of it, at most 100")
+    replace: Literal["oldest", "worst"] = Field(
+        "oldest",
+        description="who goes when a newcomer comes; worst, the oldest of equals, is evolution "
+        "without aging",
+    )
+    block: int = Field(
+        0,
+        ge=0,
+        description="children bred from one state of the population; 0: a tenth of it, at most 100",
+    )
 
     @property
     def candidates(self) -> int:
@@ -42,15 +52,22 @@ class AgingEvolution(AgingPopulation):
     settings: Settings
 
     def ask(self, ids: np.ndarray) -> Population:
-        """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
+        """Candidates with these ids, not evaluated: the first population, then children.
+
+        May give fewer than asked for.
+        """
         asked = max(self.asked, self.told)
         first = min(self.settings.population - asked, len(ids))
         if first <= 0 and not self.told:
             return self.population[:0]
         self.asked = asked + (first if first > 0 else len(ids))
         if first > 0:
-            return first_population(self.toolbox, self.seed, ids[:first], self.start_genotypes, asked)
-        parents = select(self.population, streams(self.seed, SELECT, ids), self.settings.tournament, self.told)
+            return first_population(
+                self.toolbox, self.seed, ids[:first], self.start_genotypes, asked
+            )
+        parents = select(
+            self.population, streams(self.seed, SELECT, ids), self.settings.tournament, self.told
+        )
         out: Population = self.toolbox.vary(self.population, parents, streams(self.seed, VARY, ids))
         out.ids[:] = ids
         out.parents[:, 0] = self.population.ids[parents]
@@ -78,27 +95,43 @@ class AgingEvolution(AgingPopulation):
     def alive(self) -> Population:
         """The population, oldest first."""
         members = self.members
-        return super().alive if self.settings.replace == "oldest" else members.take(np.argsort(members.birth))
+        return (
+            super().alive
+            if self.settings.replace == "oldest"
+            else members.take(np.argsort(members.birth))
+        )
 
     def migrants(self, count: int, number: int) -> Population:
-        """At most `count` winners of tournaments, to be sent elsewhere. number: tells apart the draws of different migrations."""
+        """At most `count` winners of tournaments, to be sent elsewhere.
+
+        number: tells apart the draws of different migrations.
+        """
         count = min(count, len(self.population) // 2) if self.told >= len(self.population) else 0
         draws = streams(self.seed, MIGRATE, number * count + np.arange(count))
         return self.population.take(select(self.population, draws, self.settings.tournament))
 
 
-def select(population: Population, draws: np.ndarray, tournament: int, among: int | None = None) -> np.ndarray:
-    """Winners of one tournament a stream, as indices [n]: the best weighted fitness of `tournament` draws, the first drawn of equals.
+def select(
+    population: Population, draws: np.ndarray, tournament: int, among: int | None = None
+) -> np.ndarray:
+    """Winners of one tournament a stream, as indices [n]: the best weighted fitness of `tournament`
+    draws, the first drawn of equals.
 
     among: how many members, the first ones, may be drawn; default all.
     """
-    entrants = below(draws, tournament, len(population) if among is None else min(among, len(population)))
+    entrants = below(
+        draws, tournament, len(population) if among is None else min(among, len(population))
+    )
     return entrants[np.arange(len(draws)), population.quality[entrants].argmax(1)]
 
 
 def selYoungest(individuals: Sequence[Any], k: int, birth_attr: str = "birth") -> list[Any]:
-    """Survivor selection of aging evolution in DEAP's style: the `k` individuals born last, oldest of them first."""
-    return sorted(individuals, key=lambda individual: getattr(individual, birth_attr))[len(individuals) - k :]
+    """Survivor selection of aging evolution in DEAP's style: the `k` individuals born last, oldest
+    of them first.
+    """
+    return sorted(individuals, key=lambda individual: getattr(individual, birth_attr))[
+        len(individuals) - k :
+    ]
 
 
 def eaAging(
@@ -113,11 +146,14 @@ def eaAging(
     verbose: bool = __debug__,
     after: Callable[[int, list[Any]], None] | None = None,
 ) -> tuple[list[Any], tools.Logbook]:
-    """Aging evolution in the manner of DEAP's algorithms, on any DEAP individuals; `lambda_ = 1` is the published algorithm.
+    """Aging evolution in the manner of DEAP's algorithms, on any DEAP individuals; `lambda_ = 1` is
+    the published algorithm.
 
-    In every generation `toolbox.select` (a tournament) chooses `lambda_` parents, `algorithms.varAnd` varies them, and the `lambda_` oldest
-    individuals die. Individuals get an attribute `birth`; the youngest has the largest. The toolbox must have `select`, `mate`, `mutate`,
-    `evaluate` and `map`. `after(gen, population)` is called after every generation. Returns the population, oldest first, and a logbook.
+    In every generation `toolbox.select` (a tournament) chooses `lambda_` parents,
+    `algorithms.varAnd` varies them, and the `lambda_` oldest individuals die. Individuals get an
+    attribute `birth`; the youngest has the largest. The toolbox must have `select`, `mate`,
+    `mutate`, `evaluate` and `map`. `after(gen, population)` is called after every generation.
+    Returns the population, oldest first, and a logbook.
     """
     logbook = tools.Logbook()
     logbook.header = ["gen", "nevals", *(stats.fields if stats else [])]
@@ -128,7 +164,9 @@ def eaAging(
             individual.fitness.values = values
         for number, individual in enumerate(newcomers):
             individual.birth = born + number
-        population[:] = selYoungest([*population, *newcomers] if gen else newcomers, len(population))
+        population[:] = selYoungest(
+            [*population, *newcomers] if gen else newcomers, len(population)
+        )
         if halloffame is not None:
             halloffame.update(newcomers)
         logbook.record(gen=gen, nevals=len(invalid), **(stats.compile(population) if stats else {}))

@@ -1,7 +1,8 @@
 """Local search: steepest ascent from random starts, restarted where no neighbour is better.
 
-White, Nolen, Savani 2020, "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021, arXiv 2005.02960: all neighbours of a point are evaluated, the best one is
-moved to where it is better. No candidate is evaluated twice: what is known is remembered by canonical key.
+White, Nolen, Savani 2020, "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021,
+arXiv 2005.02960: all neighbours of a point are evaluated, the best one is moved to where it is
+better. No candidate is evaluated twice: what is known is remembered by canonical key.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,9 @@ DRAWS = 200  # of a random start that is not known yet; then the space counts as
 class Settings(OneAtATimeSettings):
     """The number of neighbours that are looked at."""
 
-    neighbours: int = Field(0, ge=0, description="most neighbours of a point to evaluate, in random order; 0: all")
+    neighbours: int = Field(
+        0, ge=0, description="most neighbours of a point to evaluate, in random order; 0: all"
+    )
 
 
 class LocalSearch(OneAtATime):
@@ -30,16 +33,25 @@ class LocalSearch(OneAtATime):
 
     settings: Settings
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        settings: Settings,
+        seed: int,
+        start_genotypes: Sequence[Genotype] = (),
+    ) -> None:
         super().__init__(toolbox, settings, seed, start_genotypes)
-        self.known: dict[str, list[float]] = {}  # id and objectives by key, of everyone who was told
+        # id and objectives by key, of everyone who was told
+        self.known: dict[str, list[float]] = {}
         self.starts = 0  # given genotypes that were taken for one
         self.point: Population = toolbox.empty(0)  # where the search stands
         self.around: Population = toolbox.empty(0)  # its neighbours that are known by now
         self.queue: Population = toolbox.empty(0)  # its neighbours to ask for
 
     def ask(self, ids: np.ndarray) -> Population:
-        """The next neighbour, or a random start; nothing while what was asked has to be told first."""
+        """The next neighbour, or a random start; nothing while what was asked has to be told
+        first.
+        """
         if not len(self.queue) and self.asked > self.told:
             return self.queue
         if not len(self.queue):
@@ -54,18 +66,24 @@ class LocalSearch(OneAtATime):
         return out
 
     def _start(self, id: int) -> Population:
-        """A given genotype, or a random one, that is not known; nobody where there seems to be none."""
+        """A given genotype, or a random one, that is not known; nobody where there seems to be
+        none.
+        """
         for draw in range(DRAWS + len(self.start_genotypes)):
             stream = outputs(streams(self.seed, INITIAL, np.array([id])), np.array([draw]))
             given = self.start_genotypes[self.starts :][:1]
             self.starts += len(given)
-            out: Population = self.toolbox.initial(stream, given) if given else self.toolbox.random(stream)
+            out: Population = (
+                self.toolbox.initial(stream, given) if given else self.toolbox.random(stream)
+            )
             if self.toolbox.keys(out)[0] not in self.known:
                 return out
         return self.toolbox.empty(0)
 
     def _move(self, id: int) -> None:
-        """Everything around the point is known: go to the best of it and queue its neighbours, or leave for a new start."""
+        """Everything around the point is known: go to the best of it and queue its neighbours, or
+        leave for a new start.
+        """
         if not len(self.around):
             return
         best = int(self.around.quality.argmax())
@@ -97,7 +115,12 @@ class LocalSearch(OneAtATime):
     def tell(self, evaluated: Population) -> None:
         """Remember what a candidate scored."""
         self._entered(evaluated)
-        for key, id, objectives in zip(self.toolbox.keys(evaluated), evaluated.ids.tolist(), evaluated.fitness.tolist(), strict=True):
+        for key, id, objectives in zip(
+            self.toolbox.keys(evaluated),
+            evaluated.ids.tolist(),
+            evaluated.fitness.tolist(),
+            strict=True,
+        ):
             self.known[key] = [id, *objectives]
         self.around = Population.joined([self.around, evaluated])
 
@@ -112,14 +135,25 @@ class LocalSearch(OneAtATime):
 
     def state_dict(self) -> dict[str, Any]:
         people = {name: getattr(self, name).state() for name in ("point", "around", "queue")}
-        return {"asked": self.asked, "told": self.told, "starts": self.starts, "known": dict(self.known), **people}
+        return {
+            "asked": self.asked,
+            "told": self.told,
+            "starts": self.starts,
+            "known": dict(self.known),
+            **people,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.asked, self.told = check_counts(state["asked"], state["told"])
         _, self.starts = check_counts(0, state["starts"])
         schema, weights = self.point.schema, self.point.weights
-        self.known = {str(key): [int(id), *map(float, objectives)] for key, (id, *objectives) in state["known"].items()}
-        if any(len(each) != 1 + len(weights) or np.isnan(each).any() for each in self.known.values()):
+        self.known = {
+            str(key): [int(id), *map(float, objectives)]
+            for key, (id, *objectives) in state["known"].items()
+        }
+        if any(
+            len(each) != 1 + len(weights) or np.isnan(each).any() for each in self.known.values()
+        ):
             raise ValueError("not objectives")
         for name in ("point", "around", "queue"):
             setattr(self, name, Population.from_state(schema, state[name], weights))

@@ -1,14 +1,22 @@
-"""ProxylessNAS: a supernet of which one path at a time is there, by binary gates drawn of probabilities that descend on loss and expected latency.
+"""ProxylessNAS: a supernet of which one path at a time is there, by binary gates drawn of
+probabilities that descend on loss and expected latency.
 
-Cai, Zhu, Han 2019, "ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware", ICLR, arXiv 1812.00332. Every block draws one of its options by p = softmax(alpha); only that
-path is computed, and only its weights take a step. Every few steps the gates' gradients give alpha's, Eq. (4): of all gates (`full`), or of two that are drawn without replacement and
-weighed against each other alone, whose probabilities then share what they had before (`two`). Or alpha is trained by REINFORCE, Eq. (8), which needs no gradient of what it is rewarded by.
+Cai, Zhu, Han 2019, "ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware",
+ICLR, arXiv 1812.00332. Every block draws one of its options by p = softmax(alpha); only that path
+is computed, and only its weights take a step. Every few steps the gates' gradients give alpha's,
+Eq. (4): of all gates (`full`), or of two that are drawn without replacement and weighed against
+each other alone, whose probabilities then share what they had before (`two`). Or alpha is trained
+by REINFORCE, Eq. (8), which needs no gradient of what it is rewarded by.
 
-Latency is what a table says (`evoml latency`), or multiply-adds, and its expectation is linear in p, Eqs. (5) and (6). In two-path mode it is that of the pairs, as released. Multiplied
-in, it counts by its logarithm: latencies in units in which the reference is 80, as the paper's milliseconds, so that the logarithm of a small network's is no different.
+Latency is what a table says (`evoml latency`), or multiply-adds, and its expectation is linear in
+p, Eqs. (5) and (6). In two-path mode it is that of the pairs, as released. Multiplied in, it counts
+by its logarithm: latencies in units in which the reference is 80, as the paper's milliseconds, so
+that the logarithm of a small network's is no different.
 
-Departures: Adam leaves alone what a step does not involve, its moments too, and counts its own steps of each number (in the release the second moment decays); a block whose
-drawn option is `none` has its alpha updated as any other (the release leaves it). The release's settings are used where the paper has none.
+Departures: Adam leaves alone what a step does not involve, its moments too, and counts its own
+steps of each number (in the release the second moment decays); a block whose drawn option is `none`
+has its alpha updated as any other (the release leaves it). The release's settings are used where
+the paper has none.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,43 +50,103 @@ class Settings(_gradient_search.Settings):
     """How ProxylessNAS trains weights and architecture."""
 
     epochs: int = Field(160, ge=2, le=10_000, description="of one search, the warm-up among them")
-    warmup: int = Field(40, ge=0, le=10_000, description="of them, before the architecture is trained; it rests for one more, as released")
-    warmup_lr: float = Field(0.05, gt=0, le=1_000, description="of the weights, at the start of the warm-up; falls to zero along a cosine")
-    split: float = Field(0.9, gt=0, lt=1, description="share of the training images for the weights; the others are for the architecture")
-    lr: float = Field(0.025, gt=0, le=1_000, description="of the weights, behind the warm-up; falls along a cosine")
+    warmup: int = Field(
+        40,
+        ge=0,
+        le=10_000,
+        description="of them, before the architecture is trained; it rests for one more, as "
+        "released",
+    )
+    warmup_lr: float = Field(
+        0.05,
+        gt=0,
+        le=1_000,
+        description="of the weights, at the start of the warm-up; falls to zero along a cosine",
+    )
+    split: float = Field(
+        0.9,
+        gt=0,
+        lt=1,
+        description="share of the training images for the weights; the others are for the "
+        "architecture",
+    )
+    lr: float = Field(
+        0.025,
+        gt=0,
+        le=1_000,
+        description="of the weights, behind the warm-up; falls along a cosine",
+    )
     lr_least: float = Field(0.0, ge=0, le=1_000, description="of the weights, at the end")
-    weight_decay: float = Field(4e-5, ge=0, le=10, description="L2 penalty on the weights of a step's paths")
+    weight_decay: float = Field(
+        4e-5, ge=0, le=10, description="L2 penalty on the weights of a step's paths"
+    )
     clip: float = Field(0.0, ge=0, description="largest norm of the weights' gradient; 0: no limit")
-    smoothing: float = Field(0.1, ge=0, lt=1, description="of labels, where weights are trained: share that is spread over all classes")
-    by: Literal["gradient", "reinforce"] = Field("gradient", description="how the architecture is trained")
-    mode: Literal["two", "full"] = Field("two", description="by gradient: of two paths that are drawn, or of all")
-    every: int = Field(5, ge=1, le=10_000, description="steps of the weights behind which there is one of the architecture")
-    cost: Literal["latency", "multiply_adds", "none"] = Field("multiply_adds", description="what a network is to have little of")
-    latency_table: str = Field("", json_schema_extra=FILE, description="a file that `evoml latency` made, for cost latency")
+    smoothing: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="of labels, where weights are trained: share that is spread over all classes",
+    )
+    by: Literal["gradient", "reinforce"] = Field(
+        "gradient", description="how the architecture is trained"
+    )
+    mode: Literal["two", "full"] = Field(
+        "two", description="by gradient: of two paths that are drawn, or of all"
+    )
+    every: int = Field(
+        5,
+        ge=1,
+        le=10_000,
+        description="steps of the weights behind which there is one of the architecture",
+    )
+    cost: Literal["latency", "multiply_adds", "none"] = Field(
+        "multiply_adds", description="what a network is to have little of"
+    )
+    latency_table: str = Field(
+        "", json_schema_extra=FILE, description="a file that `evoml latency` made, for cost latency"
+    )
     reference: float = Field(
-        0.0, ge=0, description="the cost that is aimed at, in seconds or multiply-adds; 0: the mean of networks drawn uniformly"
+        0.0,
+        ge=0,
+        description="the cost that is aimed at, in seconds or multiply-adds; 0: the mean of "
+        "networks drawn uniformly",
     )
     regularisation: Literal["multiply", "add"] = Field(
-        "multiply", description="by gradient: loss * scale * (log cost / log reference)^exponent, or loss + share * (cost / reference - 1)"
+        "multiply",
+        description="by gradient: loss * scale * (log cost / log reference)^exponent, or loss + "
+        "share * (cost / reference - 1)",
     )
     scale: float = Field(0.2, gt=0, le=1e6, description="of regularisation multiply")
     exponent: float = Field(0.3, ge=0, le=100, description="of regularisation multiply")
     share: float = Field(0.1, ge=0, le=1e6, description="of regularisation add")
     samples: int = Field(10, ge=1, le=10_000, description="by reinforce: architectures a step")
     baseline: float = Field(
-        0.99, ge=0, le=1, description="by reinforce: share of the way to a step's mean reward that the baseline goes, as released"
+        0.99,
+        ge=0,
+        le=1,
+        description="by reinforce: share of the way to a step's mean reward that the baseline "
+        "goes, as released",
     )
-    tradeoff: float = Field(0.1, ge=0, le=100, description="by reinforce: the reward is accuracy * (reference / cost)^tradeoff")
+    tradeoff: float = Field(
+        0.1,
+        ge=0,
+        le=100,
+        description="by reinforce: the reward is accuracy * (reference / cost)^tradeoff",
+    )
     architecture: ArchitectureSettings = ArchitectureSettings()
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.warmup + 2 > self.epochs:
             raise ValueError(
-                f"epochs: {self.epochs} with {self.warmup} of warm-up; the architecture is trained from the second behind it on, so at least {self.warmup + 2}"
+                f"epochs: {self.epochs} with {self.warmup} of warm-up; the architecture is trained "
+                f"from the second behind it on, so at least {self.warmup + 2}"
             )
         if self.cost == "latency" and not self.latency_table:
-            raise ValueError("cost: latency needs latency_table, a file that `evoml latency` made; multiply_adds needs none")
+            raise ValueError(
+                "cost: latency needs latency_table, a file that `evoml latency` made; "
+                "multiply_adds needs none"
+            )
         return self
 
 
@@ -89,8 +157,16 @@ class ProxylessNAS(GradientSearch):
     settings: Settings
     adam: PartialAdam
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
-        """Raises InputError as `GradientSearch` does, and for a table that is none or lacks a layer."""
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        settings: Settings,
+        seed: int,
+        start_genotypes: Sequence[Genotype] = (),
+    ) -> None:
+        """Raises InputError as `GradientSearch` does, and for a table that is none or lacks a
+        layer.
+        """
         self.smoothing = settings.smoothing
         super().__init__(toolbox, settings, seed, start_genotypes)
         self.fixed, self.costs = self._priced()
@@ -98,11 +174,17 @@ class ProxylessNAS(GradientSearch):
         self.reference = settings.reference or self.expected(uniform)
         if settings.cost != "none" and not self.expected(uniform) > 0:
             raise InputError(
-                f"strategy.latency_table: {settings.latency_table}: all networks take no time by it; make it again with `evoml latency`"
+                f"strategy.latency_table: {settings.latency_table}: all networks take no time by "
+                "it; make it again with `evoml latency`"
             )
-        if settings.cost == "multiply_adds" and settings.regularisation == "multiply" and self.reference <= 1:
+        if (
+            settings.cost == "multiply_adds"
+            and settings.regularisation == "multiply"
+            and self.reference <= 1
+        ):
             raise InputError(
-                f"strategy.reference: {self.reference:g}: is in multiply-adds, whose logarithm counts; networks drawn uniformly have {self.expected(uniform):,.0f}"
+                f"strategy.reference: {self.reference:g}: is in multiply-adds, whose logarithm "
+                f"counts; networks drawn uniformly have {self.expected(uniform):,.0f}"
             )
 
     def options_in_memory(self) -> np.ndarray:
@@ -142,7 +224,12 @@ class ProxylessNAS(GradientSearch):
         super()._begin()
         how = self.settings.architecture
         self.adam = PartialAdam(self.alpha.shape, how.betas, how.weight_decay)
-        self.descent = Momentum(len(self.shared_weights.weights), self.settings.momentum, self.settings.weight_decay, nesterov=True)
+        self.descent = Momentum(
+            len(self.shared_weights.weights),
+            self.settings.momentum,
+            self.settings.weight_decay,
+            nesterov=True,
+        )
         self.mean_reward, self.rewarded = 0.0, 0  # the baseline, and how many steps it has seen
 
     def _step(self, step: int) -> tuple[float, float]:
@@ -172,16 +259,26 @@ class ProxylessNAS(GradientSearch):
         probabilities = softmax(self.alpha, involved)
         active = chosen(rng, paths, probabilities) if two else paths[:, 0]
         with self._unsmoothed():
-            found = self.shared_weights.gradients(x, y, gates(active, there.shape[1]), of_weights=False, wanted=involved)
+            found = self.shared_weights.gradients(
+                x, y, gates(active, there.shape[1]), of_weights=False, wanted=involved
+            )
         assert found.mix is not None
         slopes = through_softmax(found.mix.astype(np.float64), probabilities)
         before = self.alpha.copy()
-        self.adam.step(self.alpha, self.gradient(found.loss, slopes, probabilities), self.settings.architecture.lr, involved)
+        self.adam.step(
+            self.alpha,
+            self.gradient(found.loss, slopes, probabilities),
+            self.settings.architecture.lr,
+            involved,
+        )
         if two:
             self.alpha = rescaled(before, self.alpha, involved)
 
     def gradient(self, loss: float, slopes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The gradient by alpha of loss and expected cost together, [G, O]. slopes: that of the loss alone."""
+        """The gradient by alpha of loss and expected cost together, [G, O].
+
+        slopes: that of the loss alone.
+        """
         how, cost = self.settings, through_softmax(self.costs, probabilities)
         if how.cost == "none":
             return slopes
@@ -195,12 +292,20 @@ class ProxylessNAS(GradientSearch):
         """One step of alpha, by REINFORCE."""
         probabilities, rewards, mixes = self.probabilities(), [], []
         for _ in range(self.settings.samples):
-            mixes.append(gates(drawn(rng, self.alpha, self.supernet.available)[:, 0], self.alpha.shape[1]))
-            rewards.append(self.reward(self.shared_weights.score(x, y, mixes[-1], len(y))[0], mixes[-1]))
+            mixes.append(
+                gates(drawn(rng, self.alpha, self.supernet.available)[:, 0], self.alpha.shape[1])
+            )
+            rewards.append(
+                self.reward(self.shared_weights.score(x, y, mixes[-1], len(y))[0], mixes[-1])
+            )
         mean = float(np.mean(rewards))
-        self.mean_reward += (self.settings.baseline if self.rewarded else 1.0) * (mean - self.mean_reward)
+        self.mean_reward += (self.settings.baseline if self.rewarded else 1.0) * (
+            mean - self.mean_reward
+        )
         self.rewarded += 1
-        slopes = policy_gradient(np.array(rewards) - self.mean_reward, np.array(mixes), probabilities)
+        slopes = policy_gradient(
+            np.array(rewards) - self.mean_reward, np.array(mixes), probabilities
+        )
         self.adam.step(self.alpha, -slopes, self.settings.architecture.lr, self.supernet.available)
 
     def reward(self, accuracy: float, mix: np.ndarray) -> float:
@@ -226,13 +331,15 @@ class ProxylessNAS(GradientSearch):
         self.mean_reward, self.rewarded = float(state["mean_reward"]), int(state["rewarded"])
 
 
-# -- gates, [G, O] each ------------------------------------------------------------------------------------------------------------
+# -- gates, [G, O] each ----------------------------------------------------------------------------
 
 
 def drawn(rng: np.random.Generator, alpha: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """The options of every group in a random order, as draws of softmax(alpha) without replacement give them, [G, O]; behind them what is not there.
+    """The options of every group in a random order, as draws of softmax(alpha) without replacement
+    give them, [G, O]; behind them what is not there.
 
-    Gumbel-top-k (Vieira 2014; Kool et al. 2019, arXiv 1903.06059): the order of alpha with Gumbel noise is such a draw.
+    Gumbel-top-k (Vieira 2014; Kool et al. 2019, arXiv 1903.06059): the order of alpha with Gumbel
+    noise is such a draw.
     """
     noise = rng.gumbel(size=alpha.shape)
     return np.argsort(-np.where(there, alpha + noise, -np.inf), 1, kind="stable")
@@ -244,7 +351,10 @@ def gates(active: np.ndarray, options: int) -> np.ndarray:
 
 
 def pairs(paths: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Which options the drawn ones are, [G, O] bool; a group of one option has that one. paths: [G, 2]."""
+    """Which options the drawn ones are, [G, O] bool; a group of one option has that one.
+
+    paths: [G, 2].
+    """
     out = np.zeros(there.shape, bool)
     np.put_along_axis(out, paths, True, 1)
     return out & there
@@ -258,13 +368,21 @@ def chosen(rng: np.random.Generator, paths: np.ndarray, probabilities: np.ndarra
 
 
 def rescaled(before: np.ndarray, after: np.ndarray, involved: np.ndarray) -> np.ndarray:
-    """`after` with a constant added to what is involved, in every group, so that together it is as likely as before."""
-    old, new = (np.logaddexp.reduce(np.where(involved, values, -np.inf), 1, keepdims=True) for values in (before, after))
+    """`after` with a constant added to what is involved, in every group, so that together it is as
+    likely as before.
+    """
+    old, new = (
+        np.logaddexp.reduce(np.where(involved, values, -np.inf), 1, keepdims=True)
+        for values in (before, after)
+    )
     return np.where(involved, after + old - new, after)
 
 
-def logarithmic(cost: float, reference: float, exponent: float, in_units: bool) -> tuple[float, float]:
-    """(log cost / log reference)^exponent and its derivative by cost; 0, and none, where the cost is a single unit or less.
+def logarithmic(
+    cost: float, reference: float, exponent: float, in_units: bool
+) -> tuple[float, float]:
+    """(log cost / log reference)^exponent and its derivative by cost; 0, and none, where the cost
+    is a single unit or less.
 
     in_units: so that the reference is `UNITS`.
     """
@@ -276,7 +394,12 @@ def logarithmic(cost: float, reference: float, exponent: float, in_units: bool) 
     return float(share), float(exponent * share / log / cost)
 
 
-def policy_gradient(advantages: np.ndarray, mixes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """REINFORCE's estimate of the gradient of the expected reward by alpha, [G, O]. advantages: [n], rewards less the baseline; mixes: [n, G, O]."""
+def policy_gradient(
+    advantages: np.ndarray, mixes: np.ndarray, probabilities: np.ndarray
+) -> np.ndarray:
+    """REINFORCE's estimate of the gradient of the expected reward by alpha, [G, O].
+
+    advantages: [n], rewards less the baseline; mixes: [n, G, O].
+    """
     out: np.ndarray = (advantages[:, None, None] * (mixes - probabilities)).mean(0)
     return out

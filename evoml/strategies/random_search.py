@@ -1,7 +1,7 @@
 """Random search: every candidate is drawn anew. The baseline that any other strategy has to beat.
 
-Li, Talwalkar 2019, "Random Search and Reproducibility for Neural Architecture Search", UAI, arXiv 1902.07638. The population it shows is the
-last `population` candidates.
+Li, Talwalkar 2019, "Random Search and Reproducibility for Neural Architecture Search", UAI, arXiv
+1902.07638. The population it shows is the last `population` candidates.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,9 @@ from evoml.genotypes.schema import Genotype
 class Settings(StrategySettings):
     """Nothing is learnt, so there is little to set."""
 
-    population: int = Field(100, ge=2, le=1_000_000, description="candidates kept for snapshots and statistics")
+    population: int = Field(
+        100, ge=2, le=1_000_000, description="candidates kept for snapshots and statistics"
+    )
     block: int = Field(100, ge=1, description="candidates drawn and scored in one call")
 
     @property
@@ -37,9 +39,17 @@ class RandomSearch(AgingPopulation):
 
     evolves = False
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        settings: Settings,
+        seed: int,
+        start_genotypes: Sequence[Genotype] = (),
+    ) -> None:
         if start_genotypes:
-            raise InputError("start: random_search starts from nothing; aging_evolution takes given genotypes")
+            raise InputError(
+                "start: random_search starts from nothing; aging_evolution takes given genotypes"
+            )
         super().__init__(toolbox, settings, seed)
 
     def ask(self, ids: np.ndarray) -> Population:

@@ -1,7 +1,9 @@
 """Tournament selection in a population from which nobody goes (hierarchical NAS).
 
-Liu, Simonyan, Vinyals, Fernando, Kavukcuoglu 2018, "Hierarchical Representations for Efficient Architecture Search", ICLR, arXiv 1711.00436: the fittest of a random 5 % of
-the population is mutated and its child added. The first population is what the space calls initial. Departure: entrants are drawn with replacement.
+Liu, Simonyan, Vinyals, Fernando, Kavukcuoglu 2018, "Hierarchical Representations for Efficient
+Architecture Search", ICLR, arXiv 1711.00436: the fittest of a random 5 % of the population is
+mutated and its child added. The first population is what the space calls initial. Departure:
+entrants are drawn with replacement.
 """
 
 from collections.abc import Sequence
@@ -21,8 +23,12 @@ from evoml.strategies.aging_evolution import select
 class Settings(OneAtATimeSettings):
     """The first population, and the share of all that a tournament draws."""
 
-    population: int = Field(200, ge=2, le=1_000_000, description="individuals before the first child")
-    share: float = Field(0.05, gt=0, le=1, description="of everyone so far, drawn for a tournament, at least two")
+    population: int = Field(
+        200, ge=2, le=1_000_000, description="individuals before the first child"
+    )
+    share: float = Field(
+        0.05, gt=0, le=1, description="of everyone so far, drawn for a tournament, at least two"
+    )
 
     @property
     def alive(self) -> int:
@@ -34,7 +40,13 @@ class TournamentSelection(OneAtATime):
 
     settings: Settings
 
-    def __init__(self, toolbox: base.Toolbox, settings: Settings, seed: int, start_genotypes: Sequence[Genotype] = ()) -> None:
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        settings: Settings,
+        seed: int,
+        start_genotypes: Sequence[Genotype] = (),
+    ) -> None:
         super().__init__(toolbox, settings, seed, start_genotypes)
         self.room: Population = toolbox.empty(settings.population)
 
@@ -44,7 +56,10 @@ class TournamentSelection(OneAtATime):
         return self.room[: self.told]
 
     def ask(self, ids: np.ndarray) -> Population:
-        """Candidates with these ids, not evaluated: the first population, then children. May give fewer than asked for."""
+        """Candidates with these ids, not evaluated: the first population, then children.
+
+        May give fewer than asked for.
+        """
         first = min(self.settings.population - self.asked, len(ids))
         if first > 0:
             ids = ids[:first]

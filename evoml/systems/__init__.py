@@ -1,1 +1,3 @@
-"""Published systems: rows of space, strategy, evaluator and the paper's numbers, one TOML file each."""
+"""Published systems: rows of space, strategy, evaluator and the paper's numbers, one TOML file
+each.
+"""

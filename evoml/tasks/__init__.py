@@ -1,1 +1,3 @@
-"""Tasks: what is learnt, and from which data. One file a task, with `Settings` and a subclass of `contracts.Task`."""
+"""Tasks: what is learnt, and from which data. One file a task, with `Settings` and a subclass of
+`contracts.Task`.
+"""

@@ -1,7 +1,9 @@
-"""What the families of tasks share: the sizes of the three sets, and random streams that never meet.
+"""What the families of tasks share: the sizes of the three sets, and random streams that never
+meet.
 
-A run searches on some tasks, selects among its best programs on others and reports on a third kind. All randomness is a function of
-(seed, split, experiment, index), so that the same arguments give the same bits.
+A run searches on some tasks, selects among its best programs on others and reports on a third kind.
+All randomness is a function of (seed, split, experiment, index), so that the same arguments give
+the same bits.
 """
 
 from collections.abc import Callable
@@ -17,7 +19,10 @@ from evoml.core.settings import Settings
 
 Tasks = Annotated[int, Field(ge=1, le=100_000, description="number of tasks")]
 Train = Annotated[int, Field(ge=1, le=10_000_000, description="training examples of a task")]
-Valid = Annotated[int, Field(ge=1, le=10_000_000, description="examples of a task that the fitness is measured on")]
+Valid = Annotated[
+    int,
+    Field(ge=1, le=10_000_000, description="examples of a task that the fitness is measured on"),
+]
 
 LARGEST = 2**30  # numbers in one set, 8 GiB
 
@@ -62,9 +67,16 @@ class FinalSizes(Sizes):
 class FamilySettings(Settings):
     """The settings of every family: F and the sizes of the three sets."""
 
-    features: int = Field(default=4, ge=1, le=1024, description="F, the length of every feature vector")
-    search: Sizes = Field(default=SearchSizes(), description="tasks that candidates are scored on, fresh in each experiment")
-    select: Sizes = Field(default=FinalSizes(), description="tasks that choose among the best of the experiments")
+    features: int = Field(
+        default=4, ge=1, le=1024, description="F, the length of every feature vector"
+    )
+    search: Sizes = Field(
+        default=SearchSizes(),
+        description="tasks that candidates are scored on, fresh in each experiment",
+    )
+    select: Sizes = Field(
+        default=FinalSizes(), description="tasks that choose among the best of the experiments"
+    )
     test: Sizes = Field(default=FinalSizes(), description="tasks of the reported result")
 
     @field_validator("search", "select", "test")
@@ -72,21 +84,31 @@ class FamilySettings(Settings):
     def _fits_in_memory(cls, sizes: Sizes, info: ValidationInfo) -> Sizes:
         features = info.data.get("features", 1)
         if sizes.tasks * (sizes.train + sizes.valid) * features > LARGEST:
-            raise ValueError(f"tasks x (train + valid) x {features} features must be at most {LARGEST} numbers (8 GiB)")
+            raise ValueError(
+                f"tasks x (train + valid) x {features} features must be at most {LARGEST} numbers "
+                "(8 GiB)"
+            )
         return sizes
 
 
 class RegressionSettings(FamilySettings):
     """The settings of a teacher's tasks."""
 
-    search: SearchSizes = Field(default=SearchSizes(), description="tasks that candidates are scored on, fresh in each experiment")
-    select: FinalSizes = Field(default=FinalSizes(), description="tasks that choose among the best of the experiments")
+    search: SearchSizes = Field(
+        default=SearchSizes(),
+        description="tasks that candidates are scored on, fresh in each experiment",
+    )
+    select: FinalSizes = Field(
+        default=FinalSizes(), description="tasks that choose among the best of the experiments"
+    )
     test: FinalSizes = Field(default=FinalSizes(), description="tasks of the reported result")
 
 
 def _stream(seed: int, *key: int) -> np.random.SeedSequence:
     if seed < 0 or min(key) < 0:
-        raise InputError(f"{'seed' if seed < 0 else 'experiment'}: {min(seed, *key)} is not 0 or more")
+        raise InputError(
+            f"{'seed' if seed < 0 else 'experiment'}: {min(seed, *key)} is not 0 or more"
+        )
     return np.random.SeedSequence(seed, spawn_key=key)
 
 
@@ -96,14 +118,19 @@ def generator(seed: int, split: Split, experiment: int, *index: int) -> np.rando
 
 
 def task_seed(seed: int, split: Split, experiment: int, index: int, bits: int = 63) -> int:
-    """A number below 2**bits for a task. Its two highest bits are the split, so that no two splits ever share one."""
+    """A number below 2**bits for a task.
+
+    Its two highest bits are the split, so that no two splits ever share one.
+    """
     word = int(_stream(seed, split, experiment, index, bits).generate_state(1, np.uint64)[0])
     return split << (bits - 2) | word >> (66 - bits)
 
 
 def task_seeds(seed: int, split: Split, experiment: int, tasks: int) -> np.ndarray:
     """[T] uint64, what TaskSet.seeds asks for."""
-    return np.array([task_seed(seed, split, experiment, index) for index in range(tasks)], dtype=np.uint64)
+    return np.array(
+        [task_seed(seed, split, experiment, index) for index in range(tasks)], dtype=np.uint64
+    )
 
 
 class Family(Task):
@@ -133,7 +160,9 @@ class Family(Task):
 
 
 class TeacherTask(Family):
-    """Noise-free regression on N(0, 1) features; every task has its own teacher, which a family defines."""
+    """Noise-free regression on N(0, 1) features; every task has its own teacher, which a family
+    defines.
+    """
 
     kind: ClassVar[Literal["regression"]] = "regression"
     takes_data = False
@@ -150,8 +179,12 @@ class TeacherTask(Family):
         train_y, valid_y = np.empty(train_x.shape[:2]), np.empty(valid_x.shape[:2])
         for index in range(sizes.tasks):
             rng = generator(self.seed, split, experiment, index)
-            teacher = self.teacher(rng, self.settings.features)  # drawn first, so that it does not depend on the number of examples
-            train_x[index], valid_x[index] = rng.standard_normal(train_x.shape[1:]), rng.standard_normal(valid_x.shape[1:])
+            # drawn first, so that it does not depend on the number of examples
+            teacher = self.teacher(rng, self.settings.features)
+            train_x[index], valid_x[index] = (
+                rng.standard_normal(train_x.shape[1:]),
+                rng.standard_normal(valid_x.shape[1:]),
+            )
             train_y[index], valid_y[index] = teacher(train_x[index]), teacher(valid_x[index])
         place = f"search-{experiment}" if split is Split.SEARCH else split.key
         names = tuple(f"{place}/{index}" for index in range(sizes.tasks))

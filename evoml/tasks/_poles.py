@@ -1,7 +1,10 @@
-"""Pole balancing compiled together with the network that balances: every episode is one loop without an array in it but the network's memory.
+"""Pole balancing compiled together with the network that balances: every episode is one loop
+without an array in it but the network's memory.
 
-The equations are those of `double_pole.py` and `single_pole.py`, in the same order; sine and cosine are the polynomials of fdlibm (Sun Microsystems, 1993), good to the
-last bit up to pi/4, which an angle passes only when the pole has fallen. They are summed by pairs, as the loop waits for them more than for anything else.
+The equations are those of `double_pole.py` and `single_pole.py`, in the same order; sine and cosine
+are the polynomials of fdlibm (Sun Microsystems, 1993), good to the last bit up to pi/4, which an
+angle passes only when the pole has fallen. They are summed by pairs, as the loop waits for them
+more than for anything else.
 """
 
 import numpy as np
@@ -36,7 +39,9 @@ def sine_cosine(angle):
 
 @compiled
 def two_poles(force, speed, angle1, rate1, angle2, rate2, constants):
-    """Accelerations of cart, long and short pole; `constants` as `double_pole.constants` gives them."""
+    """Accelerations of cart, long and short pole; `constants` as `double_pole.constants` gives
+    them.
+    """
     gravity, cart, mass1, mass2, half1, half2, hinge, friction = constants
     sine1, cosine1 = sine_cosine(angle1)
     sine2, cosine2 = sine_cosine(angle2)
@@ -48,12 +53,18 @@ def two_poles(force, speed, angle1, rate1, angle2, rate2, constants):
     held2 = mass2 * (1.0 - 0.75 * (cosine2 * cosine2))
     drag = friction if speed > 0.0 else -friction if speed < 0.0 else 0.0
     cart_out = (force - drag + push1 + push2) / (cart + held1 + held2)
-    return cart_out, -0.75 / half1 * (cart_out * cosine1 + pull1), -0.75 / half2 * (cart_out * cosine2 + pull2)
+    return (
+        cart_out,
+        -0.75 / half1 * (cart_out * cosine1 + pull1),
+        -0.75 / half2 * (cart_out * cosine2 + pull2),
+    )
 
 
 @compiled
 def runge_kutta(x, v, a, w, b, u, force, h, constants):
-    """The six numbers of the state after h seconds of constant force: one step of the classical fourth-order method."""
+    """The six numbers of the state after h seconds of constant force: one step of the classical
+    fourth-order method.
+    """
     p1, q1, r1 = two_poles(force, v, a, w, b, u, constants)
     half = 0.5 * h
     v2, w2, u2 = v + half * p1, w + half * q1, u + half * r1
@@ -71,11 +82,26 @@ def runge_kutta(x, v, a, w, b, u, force, h, constants):
 
 
 @compiled
-def double_pole(tables, inputs, slots, bias, recurrent, starts, first, last, limit, velocities, constants, steps, sways):
+def double_pole(
+    tables,
+    inputs,
+    slots,
+    bias,
+    recurrent,
+    starts,
+    first,
+    last,
+    limit,
+    velocities,
+    constants,
+    steps,
+    sways,
+):
     """Episodes first .. last - 1, number e being network e // S from start e % S.
 
-    Fills `steps` [P, S] with the control steps after which everything is still up, at most `limit`, and `sways` [P, S] with the sum over the last WINDOW of
-    them of |x| + |x'| + |a1| + |a1'|. `tables` are the arrays of `NeuronGraphs` from `nodes` to `weight`.
+    Fills `steps` [P, S] with the control steps after which everything is still up, at most `limit`,
+    and `sways` [P, S] with the sum over the last WINDOW of them of |x| + |x'| + |a1| + |a1'|.
+    `tables` are the arrays of `NeuronGraphs` from `nodes` to `weight`.
     """
     nodes, slot, activation, aggregation, links, source, weight = tables
     values, scratch, ring = np.zeros(slots), np.zeros(slots), np.zeros(WINDOW)
@@ -93,7 +119,19 @@ def double_pole(tables, inputs, slots, bias, recurrent, starts, first, last, lim
                 values[3], values[4], values[5] = w / 2.0, b / 0.52, u / 2.0
             else:
                 values[0], values[1], values[2] = x / 4.8, a / 0.52, b / 0.52
-            activate(nodes, slot, activation, aggregation, links, source, weight, recurrent, network, values, scratch)
+            activate(
+                nodes,
+                slot,
+                activation,
+                aggregation,
+                links,
+                source,
+                weight,
+                recurrent,
+                network,
+                values,
+                scratch,
+            )
             y = values[inputs + 1]
             force = 20.0 * ((0.0 if y < 0.0 else 1.0 if y > 1.0 else y) - 0.5)
             x, v, a, w, b, u = runge_kutta(x, v, a, w, b, u, force, 0.01, constants)
@@ -111,8 +149,27 @@ def double_pole(tables, inputs, slots, bias, recurrent, starts, first, last, lim
 
 
 @compiled
-def single_pole(tables, inputs, slots, bias, recurrent, starts, first, last, limit, velocities, bang, scales, constants, steps):
-    """Episodes first .. last - 1 of one pole, as `double_pole`: fills `steps` [P, S]. `scales` [4]: what the state is divided by."""
+def single_pole(
+    tables,
+    inputs,
+    slots,
+    bias,
+    recurrent,
+    starts,
+    first,
+    last,
+    limit,
+    velocities,
+    bang,
+    scales,
+    constants,
+    steps,
+):
+    """Episodes first ..
+
+    last - 1 of one pole, as `double_pole`: fills `steps` [P, S]. `scales` [4]: what the state is
+    divided by.
+    """
     nodes, slot, activation, aggregation, links, source, weight = tables
     gravity, cart, mass, half, push, seconds, x_limit, angle_limit = constants
     total, values, scratch = cart + mass, np.zeros(slots), np.zeros(slots)
@@ -124,17 +181,36 @@ def single_pole(tables, inputs, slots, bias, recurrent, starts, first, last, lim
         step = 0
         while step < limit:
             if velocities:
-                values[0], values[1], values[2], values[3] = x / scales[0], v / scales[1], a / scales[2], w / scales[3]
+                values[0], values[1], values[2], values[3] = (
+                    x / scales[0],
+                    v / scales[1],
+                    a / scales[2],
+                    w / scales[3],
+                )
             else:
                 values[0], values[1] = x / scales[0], a / scales[2]
-            activate(nodes, slot, activation, aggregation, links, source, weight, recurrent, network, values, scratch)
+            activate(
+                nodes,
+                slot,
+                activation,
+                aggregation,
+                links,
+                source,
+                weight,
+                recurrent,
+                network,
+                values,
+                scratch,
+            )
             y = values[inputs + 1]
             if bang:
                 y = 1.0 if y > 0.5 else 0.0
             force = 2.0 * push * ((0.0 if y < 0.0 else 1.0 if y > 1.0 else y) - 0.5)
             sine, cosine = sine_cosine(a)
             pulled = (force + mass * half * (w * w) * sine) / total
-            turn = (gravity * sine - cosine * pulled) / (half * (4.0 / 3.0 - mass * (cosine * cosine) / total))
+            turn = (gravity * sine - cosine * pulled) / (
+                half * (4.0 / 3.0 - mass * (cosine * cosine) / total)
+            )
             speed = pulled - mass * half * turn * cosine / total
             x, v, a, w = x + seconds * v, v + seconds * speed, a + seconds * w, w + seconds * turn
             if not (abs(x) <= x_limit and abs(a) <= angle_limit):

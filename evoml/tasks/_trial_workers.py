@@ -1,7 +1,10 @@
-"""Processes that try networks in code of others, which may raise, crash or never end: such a failure costs one network and none of its neighbours.
+"""Processes that try networks in code of others, which may raise, crash or never end: such a
+failure costs one network and none of its neighbours.
 
-A process imports what evoml needs, once, and forks a child that imports what the task names and answers jobs, a JSON line each; a child that ends costs a fork, not a start.
-All of them end with the search, at once. One that says nothing for too long is killed. A job of many networks that ends a child is tried again, network by network.
+A process imports what evoml needs, once, and forks a child that imports what the task names and
+answers jobs, a JSON line each; a child that ends costs a fork, not a start. All of them end with
+the search, at once. One that says nothing for too long is killed. A job of many networks that ends
+a child is tried again, network by network.
 """
 
 import contextlib
@@ -39,8 +42,8 @@ SHOWN = 160  # characters of what an exception says
 BEFORE = ("numba", "reference")  # backends that may be at work in a process that forks
 DIES_WITH_PARENT = 1  # Linux's PR_SET_PDEATHSIG
 ARRAYS = {
-    "slots": np.int64, "nodes": np.int64, "slot": np.int32, "activation": np.uint8, "aggregation": np.uint8, "links": np.int64,
-    "source": np.int32, "weight": np.float64,
+    "slots": np.int64, "nodes": np.int64, "slot": np.int32, "activation": np.uint8,
+    "aggregation": np.uint8, "links": np.int64, "source": np.int32, "weight": np.float64,
 }  # fmt: skip
 
 
@@ -77,11 +80,18 @@ class Answers:
             self._keep(int(which[at]), why)
 
     def plain(self) -> dict[str, Any]:
-        return {"scores": self.scores.tolist(), "status": self.status.tolist(), "steps": self.steps, "failure": self.failure}
+        return {
+            "scores": self.scores.tolist(),
+            "status": self.status.tolist(),
+            "steps": self.steps,
+            "failure": self.failure,
+        }
 
 
-Work = Callable[[NeuronGraphs, Callable[[], None]], Answers]  # the networks, and what to call now and then while all is well
-Watch = Callable[[int, int], None]  # told how many networks of a batch have been tried, and how many of them failed
+# the networks, and what to call now and then while all is well
+Work = Callable[[NeuronGraphs, Callable[[], None]], Answers]
+# told how many networks of a batch have been tried, and how many of them failed
+Watch = Callable[[int, int], None]
 
 
 @dataclass
@@ -91,9 +101,15 @@ class _Job:
 
 
 class Crew:
-    """`count` processes, each of which makes `worker(arguments, backend)` of a task's module, a `Work`. `limit`: seconds that one may say nothing."""
+    """`count` processes, each of which makes `worker(arguments, backend)` of a task's module, a
+    `Work`.
 
-    def __init__(self, task: str, arguments: dict[str, Any], backend: str, count: int, limit: float) -> None:
+    `limit`: seconds that one may say nothing.
+    """
+
+    def __init__(
+        self, task: str, arguments: dict[str, Any], backend: str, count: int, limit: float
+    ) -> None:
         self.count, self.backend, self.limit = count, backend, limit
         self._words = json.dumps({"task": task, "arguments": arguments, "backend": backend})
         self._heard: Queue[tuple[_Worker, str | None]] = Queue()
@@ -109,10 +125,18 @@ class Crew:
             while not any(worker.ready for worker in self._workers):
                 self._listen(deque(), nobody)
 
-    def run(self, graphs: NeuronGraphs, names: int, batch: int = 1, watch: Watch | None = None) -> Answers:
-        """Try all networks, `batch` of them a job. Raises InputError where a process refuses the task."""
+    def run(
+        self, graphs: NeuronGraphs, names: int, batch: int = 1, watch: Watch | None = None
+    ) -> Answers:
+        """Try all networks, `batch` of them a job.
+
+        Raises InputError where a process refuses the task.
+        """
         out, told = Answers.none(len(graphs), names), time.monotonic()
-        jobs = deque(_Job(np.arange(first, min(first + batch, len(graphs)))) for first in range(0, len(graphs), batch))
+        jobs = deque(
+            _Job(np.arange(first, min(first + batch, len(graphs))))
+            for first in range(0, len(graphs), batch)
+        )
         with self._closing():
             self._start(min(self.count, len(jobs)))
             while jobs or any(worker.job for worker in self._workers):
@@ -131,7 +155,9 @@ class Crew:
 
     @contextlib.contextmanager
     def _closing(self) -> Iterator[None]:
-        """End the processes where anything is raised: an answer to a question that nobody asks any more would be taken for the next one's."""
+        """End the processes where anything is raised: an answer to a question that nobody asks any
+        more would be taken for the next one's.
+        """
         try:
             yield
         except BaseException:
@@ -205,7 +231,8 @@ class _Worker(Process):
 
     def __init__(self, words: str, heard: "Queue[tuple[_Worker, str | None]]") -> None:
         self.job: _Job | None = None
-        self.number = 0  # of the job: a child may die before it reads one, which the next child then answers
+        # of the job: a child may die before it reads one, which the next child then answers
+        self.number = 0
         self.ready = self.overdue = False
         self.heard = time.monotonic()  # when it last said something, or was asked
         self._read = 0  # of its errors
@@ -217,12 +244,17 @@ class _Worker(Process):
         self.send(json.dumps({"job": self.number, "networks": plain(graphs.take(job.which))}))
 
     def last_words(self, how: str, end: int | None = None) -> str:
-        """How a child ended and the last line that it wrote, if any. end: of what it wrote, where others may have written since."""
+        """How a child ended and the last line that it wrote, if any.
+
+        end: of what it wrote, where others may have written since.
+        """
         if self.errors.closed:
             return how
         end = os.fstat(self.errors.fileno()).st_size if end is None else end
         start, self._read = max(self._read, end - 4096), end
-        lines = os.pread(self.errors.fileno(), end - start, start).decode(errors="replace").split("\n")
+        lines = (
+            os.pread(self.errors.fileno(), end - start, start).decode(errors="replace").split("\n")
+        )
         return ": ".join([how, *[line for each in reversed(lines) if (line := one_line(each))][:1]])
 
 
@@ -232,7 +264,9 @@ class Crewed(Trials):
     isolated = True
     _crew: Crew | None = None
 
-    def _crewed(self, task: str, arguments: dict[str, Any], backend: str, count: int, timeout: float) -> Crew:
+    def _crewed(
+        self, task: str, arguments: dict[str, Any], backend: str, count: int, timeout: float
+    ) -> Crew:
         """The crew there is, or a new one where another was asked for."""
         if self._crew is None or (self._crew.count, self._crew.backend) != (count, backend):
             self.close()
@@ -252,13 +286,20 @@ class Crewed(Trials):
 
 def plain(graphs: NeuronGraphs) -> dict[str, Any]:
     """Networks as JSON has them."""
-    numbers = {"inputs": graphs.inputs, "outputs": graphs.outputs, "bias": graphs.bias, "recurrent": graphs.recurrent}
+    numbers = {
+        "inputs": graphs.inputs,
+        "outputs": graphs.outputs,
+        "bias": graphs.bias,
+        "recurrent": graphs.recurrent,
+    }
     return numbers | {name: getattr(graphs, name).tolist() for name in ARRAYS}
 
 
 def from_plain(values: dict[str, Any]) -> NeuronGraphs:
     """The networks that `plain` gave."""
-    return NeuronGraphs(**(values | {name: np.array(values[name], dtype) for name, dtype in ARRAYS.items()}))
+    return NeuronGraphs(
+        **(values | {name: np.array(values[name], dtype) for name, dtype in ARRAYS.items()})
+    )
 
 
 def said(error: BaseException) -> str:
@@ -277,16 +318,19 @@ def one_line(text: str) -> str:
     return words if len(words) <= SHOWN else words[: SHOWN - 3] + "..."
 
 
-# -- the process and its child ---------------------------------------------------------------------------------------------------
+# -- the process and its child ---------------------------------------------------------------------
 
 
 def main() -> None:
-    """Read what to do and import what that takes, then have a child try networks, and another one when that ends."""
+    """Read what to do and import what that takes, then have a child try networks, and another one
+    when that ends.
+    """
     _die_with(os.getppid())
     orders, answers = os.dup(0), os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # whoever asks for input gets none at once
     os.dup2(2, 1)  # whatever prints does not get between the answers
-    with os.fdopen(os.dup(orders), "rb", buffering=0) as lines:  # nothing is read that is the child's
+    # nothing is read that is the child's
+    with os.fdopen(os.dup(orders), "rb", buffering=0) as lines:
         words = lines.readline()
     if not words.endswith(b"\n"):
         return
@@ -300,7 +344,8 @@ def main() -> None:
     while True:
         sys.stderr.flush()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there are threads: those of the linear algebra, which stand a fork
+            # that there are threads: those of the linear algebra, which stand a fork
+            warnings.simplefilter("ignore")
             parent, child = os.getpid(), os.fork()
         if child == 0:
             _die_with(parent)
@@ -311,7 +356,8 @@ def main() -> None:
                 os._exit(1)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        _say(answers, ended=_how(status), errors=os.fstat(2).st_size)  # up to where they are this child's
+        # up to where they are this child's
+        _say(answers, ended=_how(status), errors=os.fstat(2).st_size)
 
 
 def _warm(backend: str) -> None:
@@ -319,13 +365,28 @@ def _warm(backend: str) -> None:
     module, one = load("backends", backend), np.array([0, 1], np.int64)
     none, some = np.zeros(1, np.uint8), np.zeros(1, np.int32)
     for recurrent in (False, True):
-        graphs = NeuronGraphs(1, 1, 1.0, recurrent, np.array([3], np.int64), one, some + 2, none, none, one, some, np.ones(1))
+        graphs = NeuronGraphs(
+            1,
+            1,
+            1.0,
+            recurrent,
+            np.array([3], np.int64),
+            one,
+            some + 2,
+            none,
+            none,
+            one,
+            some,
+            np.ones(1),
+        )
         module.forward(graphs, np.zeros((1, 1)), None, dtype="float64", sweeps=1)
         module.Stepper(graphs, 1, "float64").step(np.zeros((1, 1, 1)))
 
 
 def _die_with(parent: int) -> None:
-    """End this process with its parent, whatever it is doing; elsewhere than on Linux, when its input ends."""
+    """End this process with its parent, whatever it is doing; elsewhere than on Linux, when its
+    input ends.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
@@ -360,7 +421,9 @@ def _work(first: dict[str, Any], orders: int, answers: IO[str]) -> None:
 
 
 def _jobs(orders: int) -> Iterator[dict[str, Any]]:
-    """What is ordered, read by a thread, so that the end of it ends this process whatever it is doing."""
+    """What is ordered, read by a thread, so that the end of it ends this process whatever it is
+    doing.
+    """
     inbox: Queue[str] = Queue()
 
     def read() -> None:

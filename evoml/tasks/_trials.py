@@ -1,6 +1,8 @@
-"""What trials of networks of fixed weights share: parts that threads take, scores with their status, and episodes in NumPy.
+"""What trials of networks of fixed weights share: parts that threads take, scores with their
+status, and episodes in NumPy.
 
-Episodes of all networks run side by side; a lane is one episode. Which lanes a network has does not depend on the other networks, so that its result does not either.
+Episodes of all networks run side by side; a lane is one episode. Which lanes a network has does not
+depend on the other networks, so that its result does not either.
 """
 
 from collections.abc import Callable
@@ -31,8 +33,9 @@ def check_shape(graphs: NeuronGraphs, inputs: int, outputs: int) -> None:
     """Raise InputError unless the networks have so many inputs and outputs."""
     if (graphs.inputs, graphs.outputs) != (inputs, outputs):
         raise InputError(
-            f"space: the network has {_ends(graphs.inputs, graphs.outputs)}, the task {_ends(inputs, outputs)}; "
-            "take the task that it was searched on, or search on this one"
+            f"space: the network has {_ends(graphs.inputs, graphs.outputs)}, the task "
+            f"{_ends(inputs, outputs)}; take the task that it was searched on, or search on this "
+            "one"
         )
 
 
@@ -41,12 +44,16 @@ def _ends(inputs: int, outputs: int) -> str:
 
 
 def as_result(scores: np.ndarray, steps: int, status: np.ndarray | None = None) -> TrialResult:
-    """Scores [P, names] with their status: a fitness that is not finite is NaN, and diverged unless `status` [P] says worse."""
+    """Scores [P, names] with their status: a fitness that is not finite is NaN, and diverged unless
+    `status` [P] says worse.
+    """
     scores = np.array(scores, np.float64)
     failed = ~np.isfinite(scores[:, 0])
     scores[failed] = np.nan
     status = np.full(len(scores), OK, np.uint8) if status is None else status.astype(np.uint8)
-    return TrialResult(scores, np.where(failed & (status == OK), np.uint8(DIVERGED), status), int(steps))
+    return TrialResult(
+        scores, np.where(failed & (status == OK), np.uint8(DIVERGED), status), int(steps)
+    )
 
 
 def parallel_blocks(work: Callable[[int, int], Any], count: int, workers: int) -> None:
@@ -60,10 +67,14 @@ def parallel_blocks(work: Callable[[int, int], Any], count: int, workers: int) -
 
 
 def outputs_of(
-    graphs: NeuronGraphs, inputs: np.ndarray, backend: str, workers: int, take: Callable[[int, int, np.ndarray], None], sweeps: int = 1,
-    dtype: str = "float64",
+    graphs: NeuronGraphs, inputs: np.ndarray, backend: str, workers: int,
+    take: Callable[[int, int, np.ndarray], None], sweeps: int = 1, dtype: str = "float64",
 ) -> int:  # fmt: skip
-    """Answers to inputs [N, I] of all networks, in blocks: take(first, last, outputs [last - first, N, O]). Returns the network evaluations."""
+    """Answers to inputs [N, I] of all networks, in blocks: take(first, last, outputs [last - first,
+    N, O]).
+
+    Returns the network evaluations.
+    """
     module = load("backends", backend)
     sweeps = sweeps if graphs.recurrent else 1
     most = max(1, BLOCK // max(1, len(inputs) * graphs.outputs))
@@ -71,7 +82,11 @@ def outputs_of(
     def work(first: int, last: int) -> None:
         for start in range(first, last, most):
             end = min(start + most, last)
-            take(start, end, module.forward(graphs, inputs, np.arange(start, end), dtype=dtype, sweeps=sweeps))
+            take(
+                start,
+                end,
+                module.forward(graphs, inputs, np.arange(start, end), dtype=dtype, sweeps=sweeps),
+            )
 
     parallel_blocks(work, len(graphs), workers)
     return len(graphs) * len(inputs) * sweeps
@@ -82,16 +97,24 @@ class Dynamics:
     """An environment of numbers in NumPy, any number of episodes at once. A state is [..., D]."""
 
     sense: Callable[[np.ndarray], np.ndarray]  # states -> what networks see, [..., I]
-    advance: Callable[[np.ndarray, np.ndarray], np.ndarray]  # states and outputs [..., O] -> states a step later
+    # states and outputs [..., O] -> states a step later
+    advance: Callable[[np.ndarray, np.ndarray], np.ndarray]
     failed: Callable[[np.ndarray], np.ndarray]  # states -> whether the episode is over, [...]
 
 
 def run_episodes(
-    graphs: NeuronGraphs, backend: str, starts: np.ndarray, limit: int, dynamics: Dynamics, watch: Callable[..., None] | None = None
+    graphs: NeuronGraphs,
+    backend: str,
+    starts: np.ndarray,
+    limit: int,
+    dynamics: Dynamics,
+    watch: Callable[..., None] | None = None,
 ) -> np.ndarray:
-    """Steps that every network keeps an episode up from every start [S, D], at most `limit`: [P, S] int64. The definition, for any backend.
+    """Steps that every network keeps an episode up from every start [S, D], at most `limit`: [P, S]
+    int64. The definition, for any backend.
 
-    `watch(lanes, step, states)` is told the states of the lanes [P, S] that are still up after a step.
+    `watch(lanes, step, states)` is told the states of the lanes [P, S] that are still up after a
+    step.
     """
     stepper = load("backends", backend).Stepper(graphs, len(starts), "float64")
     states = np.broadcast_to(starts, (len(graphs), *starts.shape)).copy()
@@ -111,7 +134,15 @@ def run_episodes(
 
 def tables(graphs: NeuronGraphs) -> tuple[np.ndarray, ...]:
     """The arrays that a compiled network reads."""
-    return graphs.nodes, graphs.slot, graphs.activation, graphs.aggregation, graphs.links, graphs.source, graphs.weight
+    return (
+        graphs.nodes,
+        graphs.slot,
+        graphs.activation,
+        graphs.aggregation,
+        graphs.links,
+        graphs.source,
+        graphs.weight,
+    )
 
 
 def clipped(outputs: np.ndarray) -> np.ndarray:

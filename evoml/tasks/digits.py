@@ -1,7 +1,8 @@
 """Handwritten digits: scikit-learn's 1797 images of 8 x 8 pixels, which need no data.
 
-The test part of E. Alpaydin and C. Kaynak's "Optical Recognition of Handwritten Digits" (UCI, 1998). Pixels count the ink in 4 x 4 fields
-of a bitmap, so they are over 16 and not over 255. The division is seeded by `split_seed` and not by the run's seed.
+The test part of E. Alpaydin and C. Kaynak's "Optical Recognition of Handwritten Digits" (UCI,
+1998). Pixels count the ink in 4 x 4 fields of a bitmap, so they are over 16 and not over 255. The
+division is seeded by `split_seed` and not by the run's seed.
 """
 
 from pathlib import Path
@@ -24,16 +25,25 @@ class DigitsTask(ImageTask):
 
     takes_data = False
     scaling = (
-        "Pixels were in 0..1 (0..16 over 16), channels first, less the mean and over the deviation of their channel in the training part."
+        "Pixels were in 0..1 (0..16 over 16), channels first, less the mean and over the deviation "
+        "of their channel in the training part."
     )
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Raises InputError if `data` is given."""
         if data is not None:
-            raise InputError(f"data: {data}: this task has its images; leave it out, or take the task images")
+            raise InputError(
+                f"data: {data}: this task has its images; leave it out, or take the task images"
+            )
         from sklearn.datasets import load_digits  # here, as only this task needs it
 
         bunch = load_digits()
         pixels = resized((bunch.images[..., None] / 16).astype(np.float32), settings.size, "digits")
-        images = Pictures("digits", pixels, bunch.target.astype(np.int64), tuple(map(str, bunch.target_names)), False)
+        images = Pictures(
+            "digits",
+            pixels,
+            bunch.target.astype(np.int64),
+            tuple(map(str, bunch.target_names)),
+            False,
+        )
         super().__init__(settings, (images, None), seed)

@@ -1,9 +1,12 @@
 """Examples to learn by evolution: any table of numbers, from an .npz, a CSV or a Parquet file.
 
-An .npz has arrays `inputs` [N, I] and `targets` [N] or [N, O] (`x` and `y` will do); of a CSV or Parquet file, the target is the last column or what `target` names, and all
-others are inputs. Inputs are standardised with mean and deviation of the training part; so are the targets of a regression, which networks are to answer with outputs
-of any size (`scaling` has another way). In classification there is one output a class and the largest wins; of two classes there is one output, the second class being
-above 0.5. `Units` says all of this of one table, so that what leaves evoml takes and gives the table's own values.
+An .npz has arrays `inputs` [N, I] and `targets` [N] or [N, O] (`x` and `y` will do); of a CSV or
+Parquet file, the target is the last column or what `target` names, and all others are inputs.
+Inputs are standardised with mean and deviation of the training part; so are the targets of a
+regression, which networks are to answer with outputs of any size (`scaling` has another way). In
+classification there is one output a class and the largest wins; of two classes there is one output,
+the second class being above 0.5. `Units` says all of this of one table, so that what leaves evoml
+takes and gives the table's own values.
 """
 
 from dataclasses import dataclass
@@ -23,29 +26,54 @@ from evoml.tasks._trials import as_result, check_shape, outputs_of
 
 FEW = 20  # whole numbers of so many values at most, each twice, are taken for classes
 MOST_CLASSES = 1000
-LOW, HIGH = 0.1, 0.9  # outputs that stand for the least and the greatest target where they are scaled by their range
+# outputs that stand for the least and the greatest target where they are scaled by their range
+LOW, HIGH = 0.1, 0.9
 RIGHT = "there must be inputs [n, columns] and targets [n], or x and y"
 
 
 class Settings(settings.Settings):
     """Which column is the target, and how the examples are divided."""
 
-    target: str = Field(default="", description="name of the target's column, several with commas between them; empty: the last column")
+    target: str = Field(
+        default="",
+        description="name of the target's column, several with commas between them; empty: the "
+        "last column",
+    )
     kind: Literal["auto", "regression", "classification"] = Field(
-        default="auto", description="auto: classification where the target is text, true or false, or whole numbers of at most 20 values"
+        default="auto",
+        description="auto: classification where the target is text, true or false, or whole "
+        "numbers of at most 20 values",
     )
     scaling: Literal["standard", "range"] = Field(
         default="standard",
-        description="of a regression's targets: standard: an output of 0 is their mean, 1 a deviation above it, and output nodes do not squash; "
-        "range: 0.1 is the least and 0.9 the greatest, and output nodes are sigmoids. Both in the training part",
+        description="of a regression's targets: standard: an output of 0 is their mean, 1 a "
+        "deviation above it, and output nodes do not squash; range: 0.1 is the least and 0.9 the "
+        "greatest, and output nodes are sigmoids. Both in the training part",
     )
-    valid: float = Field(default=0.2, gt=0, lt=0.8, description="share of the examples that choose among champions")
-    test: float = Field(default=0.2, gt=0, lt=0.8, description="share of the examples that the reported result is measured on")
+    valid: float = Field(
+        default=0.2, gt=0, lt=0.8, description="share of the examples that choose among champions"
+    )
+    test: float = Field(
+        default=0.2,
+        gt=0,
+        lt=0.8,
+        description="share of the examples that the reported result is measured on",
+    )
     split_seed: int = Field(
-        default=0, ge=0, lt=2**63, description="of the division; apart from the run's seed, so that runs share a test part"
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="of the division; apart from the run's seed, so that runs share a test part",
     )
-    sweeps: int = Field(default=5, ge=1, le=1000, description="sweeps of a recurrent network on each example, from zero memory")
-    dtype: Literal["float32", "float64"] = Field(default="float64", description="precision of the networks in the search")
+    sweeps: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="sweeps of a recurrent network on each example, from zero memory",
+    )
+    dtype: Literal["float32", "float64"] = Field(
+        default="float64", description="precision of the networks in the search"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +95,18 @@ class Units:
     targets: tuple[str, ...]  # [O] in regression, else one
     offset: tuple[float, ...]  # [O] target = offset + scale * output
     scale: tuple[float, ...]
-    classes: tuple[Any, ...]  # as the table has them; empty in regression. Of two classes there is one output, above 0.5 for the second
+    # as the table has them; empty in regression. Of two classes there is one output, above 0.5 for
+    # the second
+    classes: tuple[Any, ...]
     sweeps: int  # of a recurrent network on a row, from zero memory
 
     def words(self, most: int = 20) -> list[str]:
         """The same in lines, of at most so many columns and outputs."""
         rows = zip(self.columns[:most], self.mean, self.deviation, strict=False)
-        out = [f"x{at} = ({name} - {mean:.6g}) / {deviation:.6g}" for at, (name, mean, deviation) in enumerate(rows)]
+        out = [
+            f"x{at} = ({name} - {mean:.6g}) / {deviation:.6g}"
+            for at, (name, mean, deviation) in enumerate(rows)
+        ]
         if len(self.columns) > most:
             out.append(f"and so on, to x{len(self.columns) - 1} of {self.columns[-1]}")
         (*_, name) = self.targets
@@ -81,28 +114,47 @@ class Units:
             return [*out, f"{name}: {self.classes[1]} where y0 > 0.5, else {self.classes[0]}"]
         if self.classes:
             some = ", ".join(f"{value} where y{at}" for at, value in enumerate(self.classes[:most]))
-            return [*out, f"{name}: the class of the largest output, {some}{', ...' * (len(self.classes) > most)}"]
+            return [
+                *out,
+                (
+                    f"{name}: the class of the largest output, "
+                    f"{some}{', ...' * (len(self.classes) > most)}"
+                ),
+            ]
         ends = zip(self.targets[:most], self.offset, self.scale, strict=False)
-        return [*out, *(f"{name} = {offset:.6g} + {scale:.6g} y{at}" for at, (name, offset, scale) in enumerate(ends))]
+        return [
+            *out,
+            *(
+                f"{name} = {offset:.6g} + {scale:.6g} y{at}"
+                for at, (name, offset, scale) in enumerate(ends)
+            ),
+        ]
 
 
 class Examples(Trials):
-    """Some of the examples: inputs [N, I] standardised, and targets as the outputs should be, [N, O]."""
+    """Some of the examples: inputs [N, I] standardised, and targets as the outputs should be, [N,
+    O].
+    """
 
     def __init__(self, task: "ExamplesTask", rows: np.ndarray, final: bool) -> None:
         self.task, self.final = task, final
         self.inputs, self.outputs = task.x.shape[1], task.y.shape[1]
         self.x, self.y = task.x[rows], task.y[rows]
         self.labels = task.labels[rows]
-        errors = [f"mean_squared_error_of_{name}" for name in task.targets] if self.outputs > 1 else ["mean_squared_error"]
+        errors = (
+            [f"mean_squared_error_of_{name}" for name in task.targets]
+            if self.outputs > 1
+            else ["mean_squared_error"]
+        )
         self.names: tuple[str, ...] = ("fitness", *errors)
         if task.classes:
             self.names = ("accuracy", "fitness") if final else ("fitness", "accuracy")
 
     def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
-        """Regression: 1 / (1 + mean squared error in units of the training targets' variance), and the mean squared error of every target in its
-        own unit. Classification: 1 less the mean squared error of the outputs, and accuracy, which is first where this is a test.
-        """  # fmt: skip
+        """Regression: 1 / (1 + mean squared error in units of the training targets' variance), and
+        the mean squared error of every target in its own unit. Classification: 1 less the mean
+        squared error of the outputs, and accuracy, which is first where this is a test.
+        """
         check_shape(graphs, self.inputs, self.outputs)
         scores = np.empty((len(graphs), len(self.names)))
 
@@ -111,54 +163,85 @@ class Examples(Trials):
                 scores[first:last] = self._scores(np.asarray(outputs, np.float64))
 
         dtype = "float64" if self.final else self.task.settings.dtype
-        return as_result(scores, outputs_of(graphs, self.x, backend, workers, take, self.task.settings.sweeps, dtype))
+        return as_result(
+            scores,
+            outputs_of(graphs, self.x, backend, workers, take, self.task.settings.sweeps, dtype),
+        )
 
     def _scores(self, outputs: np.ndarray) -> np.ndarray:
         """[P, N, O] -> [P, names]"""
         if not self.task.classes:
             errors = ((outputs - self.y) ** 2).mean(1)
             loss = (errors / self.task.unit**2).mean(1)
-            return np.hstack([np.where(np.isfinite(loss), 1 / (1 + loss), np.nan)[:, None], errors * self.task.scale**2])
+            return np.hstack(
+                [
+                    np.where(np.isfinite(loss), 1 / (1 + loss), np.nan)[:, None],
+                    errors * self.task.scale**2,
+                ]
+            )
         loss = ((outputs - self.y) ** 2).mean((1, 2))
-        guess = outputs.argmax(2) if self.y.shape[1] > 1 else (outputs[..., 0] > 0.5).astype(np.int64)
+        guess = (
+            outputs.argmax(2) if self.y.shape[1] > 1 else (outputs[..., 0] > 0.5).astype(np.int64)
+        )
         accuracy = np.where(np.isfinite(loss), (guess == self.labels).mean(1), np.nan)
         return np.stack([accuracy, 1 - loss] if self.final else [1 - loss, accuracy], 1)
 
 
 class ExamplesTask(Task):
-    """One table in three parts: search learns from the first, champions are chosen on the second and reported on the third."""
+    """One table in three parts: search learns from the first, champions are chosen on the second
+    and reported on the third.
+    """
 
     kind = "trials"
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Read and divide the examples. `seed` changes nothing. Raises InputError."""
         if data is None:
-            raise InputError("data: task examples has none of its own; give a .npz, .csv or .parquet file")
+            raise InputError(
+                "data: task examples has none of its own; give a .npz, .csv or .parquet file"
+            )
         self.settings, self.seed = settings, seed
         columns = read(Path(data), settings.target)
         self.where = columns.where
-        raw = np.stack([numbers(columns.where, name, column) for name, column in columns.inputs.items()], 1)
+        raw = np.stack(
+            [numbers(columns.where, name, column) for name, column in columns.inputs.items()], 1
+        )
         self.columns, self.targets = tuple(columns.inputs), tuple(columns.targets)
         self.classes: tuple[str, ...] = ()
         self._values: tuple[Any, ...] = ()  # the same as the table has them
-        self.labels = self._classes(columns) if self._classifies(columns) else np.zeros(len(raw), np.int64)
+        self.labels = (
+            self._classes(columns) if self._classifies(columns) else np.zeros(len(raw), np.int64)
+        )
         self._parts = divide(self.labels, settings, self._class)
         train = raw[self._parts[0]]
         self.mean, deviation = train.mean(0), train.std(0)  # [I] each
-        self.deviation = np.where(deviation <= 1e-12 * np.abs(self.mean), 1.0, deviation)  # a constant column: its inputs are 0
+        # a constant column: its inputs are 0
+        self.deviation = np.where(deviation <= 1e-12 * np.abs(self.mean), 1.0, deviation)
         self.x = (raw - self.mean) / self.deviation
-        self.y, self.offset, self.scale, self.unit = self._one_hot() if self.classes else self._scaled(columns)
+        self.y, self.offset, self.scale, self.unit = (
+            self._one_hot() if self.classes else self._scaled(columns)
+        )
         self.inputs, self.outputs = self.x.shape[1], self.y.shape[1]
-        self.output = (
-            "sigmoid" if self.classes or settings.scaling == "range" else "identity"
-        )  # of the output nodes, where nothing else is said
+        # of the output nodes, where nothing else is said
+        self.output = "sigmoid" if self.classes or settings.scaling == "range" else "identity"
 
     @property
     def units(self) -> Units:
         """What inputs and outputs stand for."""
-        numbers = (tuple(each.tolist()) for each in (self.mean, self.deviation, self.offset, self.scale))
+        numbers = (
+            tuple(each.tolist()) for each in (self.mean, self.deviation, self.offset, self.scale)
+        )
         mean, deviation, offset, scale = numbers
-        return Units(self.columns, mean, deviation, self.targets, offset, scale, self._values, self.settings.sweeps)
+        return Units(
+            self.columns,
+            mean,
+            deviation,
+            self.targets,
+            offset,
+            scale,
+            self._values,
+            self.settings.sweeps,
+        )
 
     def search(self, experiment: int = 0) -> Examples:
         """The training part; the same in every experiment."""
@@ -175,7 +258,10 @@ class ExamplesTask(Task):
     def _classifies(self, columns: Columns) -> bool:
         if self.settings.kind != "auto" or len(columns.targets) > 1:
             if self.settings.kind == "classification" and len(columns.targets) > 1:
-                raise InputError(f"{self.where}: {len(columns.targets)} targets ({', '.join(columns.targets)}); classification has one")
+                raise InputError(
+                    f"{self.where}: {len(columns.targets)} targets ({', '.join(columns.targets)}); "
+                    "classification has one"
+                )
             return self.settings.kind == "classification"
         (target,) = columns.targets.values()
         if target.dtype.kind in "iu":
@@ -189,11 +275,17 @@ class ExamplesTask(Task):
             target = numbers(self.where, name, target)
         missing = [row for row, each in enumerate(target.tolist()) if each is None]
         if missing:
-            raise InputError(f"{self.where}: column {name}: no value in row {missing[0]} of the data; every example must have its class")
-        values, labels = np.unique(target.astype(str) if target.dtype.kind == "O" else target, return_inverse=True)
+            raise InputError(
+                f"{self.where}: column {name}: no value in row {missing[0]} of the data; every "
+                "example must have its class"
+            )
+        values, labels = np.unique(
+            target.astype(str) if target.dtype.kind == "O" else target, return_inverse=True
+        )
         if not 2 <= len(values) <= MOST_CLASSES:
             raise InputError(
-                f"{self.where}: column {name}: {len(values)} class{'es' * (len(values) != 1)}; there must be 2 to {MOST_CLASSES}"
+                f"{self.where}: column {name}: {len(values)} class{'es' * (len(values) != 1)}; "
+                f"there must be 2 to {MOST_CLASSES}"
             )
         self._values = tuple(values.tolist())
         self.classes = tuple(map(str, self._values))
@@ -210,14 +302,19 @@ class ExamplesTask(Task):
         return y, np.zeros(count), np.ones(count), np.ones(count)
 
     def _scaled(self, columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Targets as outputs, then what makes targets of outputs, offset and scale [O], and the training targets' deviation as outputs [O]."""
-        raw = np.stack([numbers(self.where, name, column) for name, column in columns.targets.items()], 1)
+        """Targets as outputs, then what makes targets of outputs, offset and scale [O], and the
+        training targets' deviation as outputs [O].
+        """
+        raw = np.stack(
+            [numbers(self.where, name, column) for name, column in columns.targets.items()], 1
+        )
         train = raw[self._parts[0]]
         low, high = train.min(0), train.max(0)
         if (constant := high <= low).any():
             name = self.targets[int(constant.argmax())]
             raise InputError(
-                f"{self.where}: column {name}: {low[constant.argmax()]:g} in every example of the training part; nothing to learn"
+                f"{self.where}: column {name}: {low[constant.argmax()]:g} in every example of the "
+                "training part; nothing to learn"
             )
         if self.settings.scaling == "standard":
             scale, offset = train.std(0), train.mean(0)
@@ -231,12 +328,16 @@ def numbers(where: str, name: str, column: np.ndarray) -> np.ndarray:
     """A column as float64. Raises InputError for text, and for what is missing or not finite."""
     if column.dtype.kind not in "buif":
         raise InputError(
-            f"{where}: column {name}: not numbers ({next(repr(each) for each in column.tolist() if each is not None)} among them)"
+            f"{where}: column {name}: not numbers "
+            f"({next(repr(each) for each in column.tolist() if each is not None)} among them)"
         )
     out = column.astype(np.float64)
     if not np.isfinite(out).all():
         row = int((~np.isfinite(out)).argmax())
-        raise InputError(f"{where}: column {name}: {out[row]} in row {row} of the data; every value must be a finite number")
+        raise InputError(
+            f"{where}: column {name}: {out[row]} in row {row} of the data; every value must be a "
+            "finite number"
+        )
     return out
 
 
@@ -252,11 +353,16 @@ def read(path: Path, target: str) -> Columns:
     for name in wanted:
         if name not in columns:
             near = get_close_matches(name, columns, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(list(columns)[:20])}"
+            hint = (
+                f"did you mean {near[0]}?" if near else f"there are {', '.join(list(columns)[:20])}"
+            )
             raise InputError(f"{path}: target: no column {name!r}; {hint}")
     inputs = {name: column for name, column in columns.items() if name not in wanted}
     if not inputs:
-        raise InputError(f"{path}: no columns but the target's ({', '.join(wanted)}); there must be others to learn from")
+        raise InputError(
+            f"{path}: no columns but the target's ({', '.join(wanted)}); there must be others to "
+            "learn from"
+        )
     return Columns(str(path), inputs, {name: columns[name] for name in wanted})
 
 
@@ -275,7 +381,9 @@ def _read_table(path: Path, kind: str) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as {kind[1:]} ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(
+            f"{path}: cannot be read as {kind[1:]} ({' '.join(str(error).split())[:200]})"
+        ) from None
     if repeated := [name for name in table.column_names if table.column_names.count(name) > 1]:
         raise InputError(f"{path}: two columns {repeated[0]!r}; their names must differ")
     if not table.num_columns or not table.num_rows:
@@ -284,12 +392,18 @@ def _read_table(path: Path, kind: str) -> dict[str, np.ndarray]:
 
 
 def _column(column: Any) -> np.ndarray:
-    """A column of an Arrow table: floats with NaN where a number is missing, text and all else as objects."""
+    """A column of an Arrow table: floats with NaN where a number is missing, text and all else as
+    objects.
+    """
     import pyarrow.types as types
 
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    number = types.is_integer(column.type) or types.is_floating(column.type) or types.is_boolean(column.type)
+    number = (
+        types.is_integer(column.type)
+        or types.is_floating(column.type)
+        or types.is_boolean(column.type)
+    )
     if number and column.null_count:
         return np.array([np.nan if each is None else float(each) for each in column.to_pylist()])
     if number:
@@ -299,33 +413,54 @@ def _column(column: Any) -> np.ndarray:
 
 def _read_arrays(path: Path, target: str) -> Columns:
     if target:
-        raise InputError(f"{path}: target: {target!r}; an .npz has no names of columns: leave it out ({RIGHT})")
+        raise InputError(
+            f"{path}: target: {target!r}; an .npz has no names of columns: leave it out ({RIGHT})"
+        )
     arrays = read_arrays(path, ("inputs", "targets", "x", "y"), RIGHT)
-    x, y = (arrays.get(name, arrays.get(short)) for name, short in (("inputs", "x"), ("targets", "y")))
+    x, y = (
+        arrays.get(name, arrays.get(short)) for name, short in (("inputs", "x"), ("targets", "y"))
+    )
     if x is None or y is None:
         raise InputError(f"{path}: no array {'inputs' if x is None else 'targets'}; {RIGHT}")
     if x.ndim != 2 or not x.size or y.ndim not in (1, 2) or len(y) != len(x) or not y.size:
         raise InputError(f"{path}: inputs: {shown(x)}, targets: {shown(y)}; {RIGHT}")
     y = y.reshape(len(y), -1)
-    names = [f"inputs[{at}]" for at in range(x.shape[1])], [f"targets[{at}]" for at in range(y.shape[1])]
-    return Columns(str(path), *(dict(zip(each, array.T, strict=True)) for each, array in zip(names, (x, y), strict=True)))
+    names = (
+        [f"inputs[{at}]" for at in range(x.shape[1])],
+        [f"targets[{at}]" for at in range(y.shape[1])],
+    )
+    return Columns(
+        str(path),
+        *(dict(zip(each, array.T, strict=True)) for each, array in zip(names, (x, y), strict=True)),
+    )
 
 
-def divide(labels: np.ndarray, settings: Settings, name: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of training, selection and test part, by label. Raises InputError for a label of fewer than 3 rows; `name(label)` begins the message."""
+def divide(
+    labels: np.ndarray, settings: Settings, name: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of training, selection and test part, by label.
+
+    Raises InputError for a label of fewer than 3 rows; `name(label)` begins the message.
+    """
     parts: list[list[np.ndarray]] = [[], [], []]
     if settings.valid + settings.test >= 1:
         raise InputError(
-            f"task.test: {settings.test}: with {settings.valid} for selection nothing is left to learn from; both together must be below 1"
+            f"task.test: {settings.test}: with {settings.valid} for selection nothing is left to "
+            "learn from; both together must be below 1"
         )
     for label in range(int(labels.max()) + 1):
         rows = np.flatnonzero(labels == label)
         if len(rows) < 3:
-            raise InputError(f"{name(label)}: {len(rows)} example{'s' * (len(rows) != 1)}; 3 are needed, to learn, to select and to test")
+            raise InputError(
+                f"{name(label)}: {len(rows)} example{'s' * (len(rows) != 1)}; 3 are needed, to "
+                "learn, to select and to test"
+            )
         rows = np.random.default_rng([settings.split_seed, label]).permutation(rows)
         test = max(1, min(len(rows) - 2, round(settings.test * len(rows))))
         valid = max(1, min(len(rows) - 1 - test, round(settings.valid * len(rows))))
-        for part, piece in zip(parts, np.split(rows, [len(rows) - test - valid, len(rows) - test]), strict=True):
+        for part, piece in zip(
+            parts, np.split(rows, [len(rows) - test - valid, len(rows) - test]), strict=True
+        ):
             part.append(piece)
     train, valid_rows, test_rows = (np.sort(np.concatenate(part)) for part in parts)
     return train, valid_rows, test_rows

@@ -1,13 +1,17 @@
-"""A Python function of yours as the task: it is given a network to call, and returns how good that is, larger being better.
+"""A Python function of yours as the task: it is given a network to call, and returns how good that
+is, larger being better.
 
     def fitness(network):
         return -abs(network(numpy.array([0.5, 1.0]))[0] - 0.25)
 
-It is given a `Network` and returns a finite number. One that raises, calls sys.exit() or returns what is no finite number costs that candidate; so does one that ends its process or
-takes longer than `timeout`. It has no input to read, and what it prints is thrown away.
+It is given a `Network` and returns a finite number. One that raises, calls sys.exit() or returns
+what is no finite number costs that candidate; so does one that ends its process or takes longer
+than `timeout`. It has no input to read, and what it prints is thrown away.
 
-`--task function:mymodule:fitness`; the module is looked for in the current folder first. A recurrent network remembers from call to call until `network.reset()`, and every
-candidate starts without memory. The function runs in processes of its own, when something is searched, resumed or evaluated and never when a run is only read.
+`--task function:mymodule:fitness`; the module is looked for in the current folder first. A
+recurrent network remembers from call to call until `network.reset()`, and every candidate starts
+without memory. The function runs in processes of its own, when something is searched, resumed or
+evaluated and never when a run is only read.
 """
 
 import os
@@ -34,10 +38,18 @@ from evoml.tasks._trials import TrialTask, check_shape
 class Settings(settings.Settings):
     """Which function, and what networks it is given."""
 
-    path: str = Field(description="the function, as mymodule:fitness; of a module on Python's path or in the current folder")
+    path: str = Field(
+        description="the function, as mymodule:fitness; of a module on Python's path or in the "
+        "current folder"
+    )
     inputs: int = Field(ge=1, le=100_000, description="inputs of a network")
     outputs: int = Field(ge=1, le=100_000, description="outputs of a network")
-    timeout: float = Field(default=60.0, gt=0, le=1e7, description="seconds that a candidate may take; one that takes longer is given up")
+    timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=1e7,
+        description="seconds that a candidate may take; one that takes longer is given up",
+    )
 
     @field_validator("path")
     @classmethod
@@ -49,7 +61,10 @@ class Settings(settings.Settings):
 
 
 class Network:
-    """What the function is given. Calling it with inputs [..., I] gives outputs [..., O], float64."""
+    """What the function is given.
+
+    Calling it with inputs [..., I] gives outputs [..., O], float64.
+    """
 
     def __init__(self, graphs: NeuronGraphs, backend: str) -> None:
         """`graphs` has one network."""
@@ -64,19 +79,29 @@ class Network:
         self._stepper = None
 
     def __call__(self, inputs: Any) -> np.ndarray:
-        """Raises ValueError for inputs that are not [..., I], or another number of them than a recurrent network remembers."""
+        """Raises ValueError for inputs that are not [..., I], or another number of them than a
+        recurrent network remembers.
+        """
         inputs = np.asarray(inputs, np.float64)
         if not inputs.ndim or inputs.shape[-1] != self.inputs:
-            raise ValueError(f"inputs of shape {list(inputs.shape)}; the last axis must be {self.inputs}")
+            raise ValueError(
+                f"inputs of shape {list(inputs.shape)}; the last axis must be {self.inputs}"
+            )
         flat = np.ascontiguousarray(inputs.reshape(-1, self.inputs))
         self.evaluations += len(flat)
         if not self.recurrent:
             out = self._backend.forward(self._graphs, flat, None, dtype="float64", sweeps=1)[0]
         else:
             if self._stepper is None:
-                self._stepper, self._lanes = self._backend.Stepper(self._graphs, len(flat), "float64"), len(flat)
+                self._stepper, self._lanes = (
+                    self._backend.Stepper(self._graphs, len(flat), "float64"),
+                    len(flat),
+                )
             if len(flat) != self._lanes:
-                raise ValueError(f"{len(flat)} inputs at once after {self._lanes}; call reset() first, or always give as many")
+                raise ValueError(
+                    f"{len(flat)} inputs at once after {self._lanes}; call reset() first, or "
+                    "always give as many"
+                )
             out = self._stepper.step(flat[None])[0]
         return np.array(out, np.float64).reshape(*inputs.shape[:-1], self.outputs)
 
@@ -90,19 +115,28 @@ class Function(Crewed):
         self.settings, self.inputs, self.outputs = settings, settings.inputs, settings.outputs
 
     def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
-        """What the function returns, in `workers` processes. A candidate that raises, ends the process or takes too long has a status and NaN.
+        """What the function returns, in `workers` processes. A candidate that raises, ends the
+        process or takes too long has a status and NaN.
 
         Raises InputError where the function cannot be imported.
         """
         check_shape(graphs, self.inputs, self.outputs)
-        return self._told(self._its_crew(backend, workers).run(graphs, len(self.names), watch=self.watch))
+        return self._told(
+            self._its_crew(backend, workers).run(graphs, len(self.names), watch=self.watch)
+        )
 
     def check(self, backend: str, workers: int) -> None:
         """Start the processes. Raises InputError where the function cannot be imported."""
         self._its_crew(backend, workers).check()
 
     def _its_crew(self, backend: str, workers: int) -> Crew:
-        return self._crewed("function", {"path": self.settings.path}, backend, max(1, workers), self.settings.timeout)
+        return self._crewed(
+            "function",
+            {"path": self.settings.path},
+            backend,
+            max(1, workers),
+            self.settings.timeout,
+        )
 
 
 class FunctionTask(TrialTask):
@@ -163,10 +197,15 @@ def find(path: str) -> Callable[[Network], float]:
         function = getattr(import_module(module), name, None)
     except ModuleNotFoundError as error:
         if error.name and module.startswith(error.name):
-            raise InputError(f"task.path: {path}: no module {module} on Python's path or in the current folder") from None
+            raise InputError(
+                f"task.path: {path}: no module {module} on Python's path or in the current folder"
+            ) from None
         raise InputError(f"task.path: {path}: importing it failed: {said(error)}") from None
     except BaseException as error:  # sys.exit() is one
         raise InputError(f"task.path: {path}: importing it failed: {said(error)}") from None
     if not callable(function):
-        raise InputError(f"task.path: {path}: {'not a function' if function is not None else f'no function {name} in module {module}'}")
+        raise InputError(
+            f"task.path: {path}: "
+            f"{'not a function' if function is not None else f'no function {name} in module {module}'}"  # noqa: E501
+        )
     return function

@@ -1,12 +1,16 @@
 """Any environment of Gymnasium by its id, `--task gym:CartPole-v1`; needs the extra evoml[gym].
 
-Towers et al., "Gymnasium: A Standard Interface for Reinforcement Learning Environments", 2024, arXiv 2407.17032. The fitness is the mean return of some episodes.
+Towers et al., "Gymnasium: A Standard Interface for Reinforcement Learning Environments", 2024,
+arXiv 2407.17032. The fitness is the mean return of some episodes.
 
-Observations are flattened. A number with finite bounds below 1e6 is divided by the larger of the two in size, others are taken as they are, since a scale that is learned from
-episodes would tie a network's result to those that were tried before it. Actions: of several, that of the largest output; numbers in a box, low + y (high - low) with y
-in 0..1, a bound that is not finite being 1 to its side; switches, on above 0.5.
+Observations are flattened. A number with finite bounds below 1e6 is divided by the larger of the
+two in size, others are taken as they are, since a scale that is learned from episodes would tie a
+network's result to those that were tried before it. Actions: of several, that of the largest
+output; numbers in a box, low + y (high - low) with y in 0..1, a bound that is not finite being 1 to
+its side; switches, on above 0.5.
 
-All episodes of a process's networks go on together, with one call of the networks a time step. Every network is tried from the same starts.
+All episodes of a process's networks go on together, with one call of the networks a time step.
+Every network is tried from the same starts.
 """
 
 import time
@@ -39,31 +43,59 @@ BEAT = 1.0  # seconds between two signs of life
 class Settings(settings.Settings):
     """Which environment, and how many episodes."""
 
-    id: str = Field(default="CartPole-v1", description="the environment's id in Gymnasium; module:id imports the module first")
-    episodes: int = Field(default=3, ge=1, le=10_000, description="episodes that a candidate is scored on, the same for all of a search")
-    select_episodes: int = Field(default=20, ge=1, le=10_000, description="other episodes, which choose among champions")
-    test_episodes: int = Field(default=100, ge=1, le=10_000, description="fresh episodes that the reported result is measured on")
-    steps: int = Field(
-        default=1000, ge=1, le=10_000_000, description="most steps of an episode where the environment has no limit of its own"
+    id: str = Field(
+        default="CartPole-v1",
+        description="the environment's id in Gymnasium; module:id imports the module first",
     )
-    scaling: bool = Field(default=True, description="divide observations by their bounds where these are finite and below 1e6")
+    episodes: int = Field(
+        default=3,
+        ge=1,
+        le=10_000,
+        description="episodes that a candidate is scored on, the same for all of a search",
+    )
+    select_episodes: int = Field(
+        default=20, ge=1, le=10_000, description="other episodes, which choose among champions"
+    )
+    test_episodes: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="fresh episodes that the reported result is measured on",
+    )
+    steps: int = Field(
+        default=1000,
+        ge=1,
+        le=10_000_000,
+        description="most steps of an episode where the environment has no limit of its own",
+    )
+    scaling: bool = Field(
+        default=True,
+        description="divide observations by their bounds where these are finite and below 1e6",
+    )
     timeout: float = Field(
         default=60.0,
         gt=0,
         le=1e7,
-        description="seconds that one step or reset may take; a candidate whose environment takes longer is given up",
+        description="seconds that one step or reset may take; a candidate whose environment takes "
+        "longer is given up",
     )
 
 
 def make(id: str) -> Any:
-    """An environment. Raises InputError where Gymnasium is missing, has none of this id, or cannot make it."""
+    """An environment.
+
+    Raises InputError where Gymnasium is missing, has none of this id, or cannot make it.
+    """
     if find_spec("gymnasium") is None:
         raise InputError("task gym: gymnasium is not installed; install evoml[gym]")
     import gymnasium
 
     if ":" not in id and id not in gymnasium.registry:
         near = get_close_matches(id, gymnasium.registry, n=3)
-        raise InputError(f"task.id: no environment {id!r}; " + (f"did you mean {' or '.join(near)}?" if near else "such as CartPole-v1"))
+        raise InputError(
+            f"task.id: no environment {id!r}; "
+            + (f"did you mean {' or '.join(near)}?" if near else "such as CartPole-v1")
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is a newer version, for one
@@ -73,7 +105,9 @@ def make(id: str) -> Any:
 
 
 class Interface:
-    """How numbers become observations' and actions' stand-ins: `inputs` of a network, and what its outputs do."""
+    """How numbers become observations' and actions' stand-ins: `inputs` of a network, and what its
+    outputs do.
+    """
 
     def __init__(self, id: str, observations: Any, actions: Any, scaling: bool) -> None:
         """Raises InputError for spaces that no fixed number of inputs or outputs stands for."""
@@ -83,20 +117,33 @@ class Interface:
         try:
             self.inputs = int(spaces.flatdim(observations))
         except Exception:
-            raise InputError(f"task.id: {id}: observations {observations}; there must be a fixed number of numbers") from None
+            raise InputError(
+                f"task.id: {id}: observations {observations}; there must be a fixed number of "
+                "numbers"
+            ) from None
         self.outputs, self._decode = self._decoder(id, actions)
         if not 1 <= self.inputs <= MOST or not 1 <= self.outputs <= MOST:
-            raise InputError(f"task.id: {id}: {self.inputs} inputs and {self.outputs} outputs; there must be 1 to {MOST} of each")
+            raise InputError(
+                f"task.id: {id}: {self.inputs} inputs and {self.outputs} outputs; there must be 1 "
+                f"to {MOST} of each"
+            )
         self.scale = np.ones(self.inputs)
         flat = spaces.flatten_space(observations)
         if scaling and isinstance(flat, spaces.Box):
-            bound = np.maximum(np.abs(flat.low.astype(np.float64)), np.abs(flat.high.astype(np.float64))).ravel()
-            self.scale = np.where(np.isfinite(bound) & (bound < LARGEST_BOUND) & (bound > 0), bound, 1.0)
+            bound = np.maximum(
+                np.abs(flat.low.astype(np.float64)), np.abs(flat.high.astype(np.float64))
+            ).ravel()
+            self.scale = np.where(
+                np.isfinite(bound) & (bound < LARGEST_BOUND) & (bound > 0), bound, 1.0
+            )
         self._boxed = isinstance(observations, spaces.Box)
 
     def sense(self, observation: Any) -> np.ndarray:
         """An observation as numbers [I], not scaled."""
-        return np.asarray(observation if self._boxed else self._spaces.flatten(self._observations, observation), np.float64).ravel()
+        return np.asarray(
+            observation if self._boxed else self._spaces.flatten(self._observations, observation),
+            np.float64,
+        ).ravel()
 
     def act(self, outputs: np.ndarray) -> list[Any]:
         """The actions that outputs [n, O] mean."""
@@ -105,31 +152,48 @@ class Interface:
     def _decoder(self, id: str, actions: Any) -> tuple[int, Callable[[np.ndarray], list[Any]]]:
         spaces = self._spaces
         if isinstance(actions, spaces.Discrete):
-            return int(actions.n), lambda y: (y.argmax(1) + actions.start).tolist()  # integers, which environments check sooner
+            # integers, which environments check sooner
+            return int(actions.n), lambda y: (y.argmax(1) + actions.start).tolist()
         if isinstance(actions, spaces.Box):
-            low, high = (np.where(np.isfinite(bound), bound, side) for bound, side in ((actions.low, -1.0), (actions.high, 1.0)))
+            low, high = (
+                np.where(np.isfinite(bound), bound, side)
+                for bound, side in ((actions.low, -1.0), (actions.high, 1.0))
+            )
             low, high = low.astype(np.float64), high.astype(np.float64)
             shape = actions.shape
-            return low.size, lambda y: list((low + np.clip(y, 0, 1).reshape(-1, *shape) * (high - low)).astype(actions.dtype))
+            return low.size, lambda y: list(
+                (low + np.clip(y, 0, 1).reshape(-1, *shape) * (high - low)).astype(actions.dtype)
+            )
         if isinstance(actions, spaces.MultiBinary):
-            return int(np.prod(actions.shape)), lambda y: list((y > 0.5).astype(actions.dtype).reshape(-1, *actions.shape))
+            return int(np.prod(actions.shape)), lambda y: list(
+                (y > 0.5).astype(actions.dtype).reshape(-1, *actions.shape)
+            )
         if isinstance(actions, spaces.MultiDiscrete) and actions.nvec.ndim == 1:
             edges = np.cumsum(actions.nvec)[:-1]
             start = getattr(actions, "start", 0)
             return int(actions.nvec.sum()), lambda y: list(
-                (np.stack([part.argmax(1) for part in np.split(y, edges, axis=1)], 1) + start).astype(actions.dtype)
+                (
+                    np.stack([part.argmax(1) for part in np.split(y, edges, axis=1)], 1) + start
+                ).astype(actions.dtype)
             )
-        raise InputError(f"task.id: {id}: actions {actions}; they must be a choice, switches, or a box of numbers")
+        raise InputError(
+            f"task.id: {id}: actions {actions}; they must be a choice, switches, or a box of "
+            "numbers"
+        )
 
 
 class Episodes:
-    """What one process does: networks in environments that it keeps, each network in one environment an episode."""
+    """What one process does: networks in environments that it keeps, each network in one
+    environment an episode.
+    """
 
     def __init__(self, settings: Settings, seeds: list[int], backend: str) -> None:
         """Raises InputError."""
         self.settings, self.seeds, self.backend = settings, seeds, load("backends", backend)
         first = make(settings.id)
-        self.interface = Interface(settings.id, first.observation_space, first.action_space, settings.scaling)
+        self.interface = Interface(
+            settings.id, first.observation_space, first.action_space, settings.scaling
+        )
         self.limit = None if getattr(first.spec, "max_episode_steps", None) else settings.steps
         self.idle = [first]
 
@@ -137,9 +201,14 @@ class Episodes:
         """Mean, deviation and least of the returns."""
         out = Answers.none(len(graphs), 3)
         count = len(self.seeds)
-        lanes: list[tuple[int, int]] = [(network, episode) for network in range(len(graphs)) for episode in range(count)]
+        lanes: list[tuple[int, int]] = [
+            (network, episode) for network in range(len(graphs)) for episode in range(count)
+        ]
         environments: list[Any] = []
-        inputs, returns = np.zeros((len(graphs), count, graphs.inputs)), np.zeros((len(graphs), count))
+        inputs, returns = (
+            np.zeros((len(graphs), count, graphs.inputs)),
+            np.zeros((len(graphs), count)),
+        )
         alive: list[int] = []
         self._beaten = time.monotonic()
 
@@ -150,9 +219,12 @@ class Episodes:
         for lane, (network, episode) in enumerate(lanes):
             environments.append(self.idle.pop() if self.idle else make(self.settings.id))
             try:
-                inputs[network, episode] = self.interface.sense(environments[lane].reset(seed=self.seeds[episode])[0])
+                inputs[network, episode] = self.interface.sense(
+                    environments[lane].reset(seed=self.seeds[episode])[0]
+                )
                 alive.append(lane)
-            except BaseException as error:  # whatever the code of others may raise; sys.exit() is one
+            # whatever the code of others may raise; sys.exit() is one
+            except BaseException as error:
                 failed(lane, error)
             self._live(beat)
         stepper = self.backend.Stepper(graphs, count, "float64")
@@ -160,14 +232,18 @@ class Episodes:
         step = 0
         while alive and (self.limit is None or step < self.limit):
             where = places[alive]
-            outputs = np.asarray(stepper.step(inputs / self.interface.scale))[where[:, 0], where[:, 1]]
+            outputs = np.asarray(stepper.step(inputs / self.interface.scale))[
+                where[:, 0], where[:, 1]
+            ]
             finite = np.isfinite(outputs).all(1)
             for network in where[~finite, 0].tolist():
                 out.fail(network, DIVERGED, "an output is not a finite number")
             actions = self.interface.act(np.where(finite[:, None], outputs, 0.0))
             out.steps += len(alive)
             still = []
-            for lane, (network, episode), action in zip(alive, where.tolist(), actions, strict=True):
+            for lane, (network, episode), action in zip(
+                alive, where.tolist(), actions, strict=True
+            ):
                 if out.status[network] != OK:
                     continue
                 try:
@@ -197,15 +273,20 @@ class Returns(Crewed):
     def __init__(self, task: "GymTask", seeds: list[int], final: bool) -> None:
         self.settings, self.seeds = task.settings, seeds
         self.inputs, self.outputs = task.inputs, task.outputs
-        self.names: tuple[str, ...] = ("return", "deviation", "least") if final else ("fitness", "deviation", "least")
+        self.names: tuple[str, ...] = (
+            ("return", "deviation", "least") if final else ("fitness", "deviation", "least")
+        )
 
     def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
-        """Mean return, its deviation over the episodes and the least one, in `workers` processes. A candidate whose environment raises, ends its process or
-        hangs has a status and NaN; so has one with an output that is not a number.
-        """  # fmt: skip
+        """Mean return, its deviation over the episodes and the least one, in `workers` processes. A
+        candidate whose environment raises, ends its process or hangs has a status and NaN; so has
+        one with an output that is not a number.
+        """
         check_shape(graphs, self.inputs, self.outputs)
         batch = max(1, -(-len(graphs) // max(1, workers)))
-        return self._told(self._its_crew(backend, workers).run(graphs, len(self.names), batch, self.watch))
+        return self._told(
+            self._its_crew(backend, workers).run(graphs, len(self.names), batch, self.watch)
+        )
 
     def check(self, backend: str, workers: int) -> None:
         """Start the processes. Raises InputError where the environment cannot be made."""
@@ -217,7 +298,9 @@ class Returns(Crewed):
 
 
 class GymTask(TrialTask):
-    """Episodes of one environment; the environment is first made when it is asked for its inputs or outputs."""
+    """Episodes of one environment; the environment is first made when it is asked for its inputs or
+    outputs.
+    """
 
     argument = "id"
     settings: Settings
@@ -226,7 +309,12 @@ class GymTask(TrialTask):
     def _interface(self) -> Interface:
         environment = make(self.settings.id)
         try:
-            return Interface(self.settings.id, environment.observation_space, environment.action_space, self.settings.scaling)
+            return Interface(
+                self.settings.id,
+                environment.observation_space,
+                environment.action_space,
+                self.settings.scaling,
+            )
         finally:
             environment.close()
 
@@ -237,7 +325,10 @@ class GymTask(TrialTask):
 
     @property
     def outputs(self) -> int:  # type: ignore[override]
-        """Numbers that an action is chosen by. Raises InputError where there is no such environment."""
+        """Numbers that an action is chosen by.
+
+        Raises InputError where there is no such environment.
+        """
         return self._interface.outputs
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:

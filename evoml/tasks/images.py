@@ -1,16 +1,21 @@
-"""Image classification on your own data: an .npz, a folder of images by class, or a torchvision set.
+"""Image classification on your own data: an .npz, a folder of images by class, or a torchvision
+set.
 
 `data` is one of these.
 
-An .npz has `images` [n, h, w] or [n, h, w, c] of bytes or floats and integer `labels` [n], and may have `test_images` and `test_labels`.
-A folder has a folder of images for every class, or `train/` and `test/`, each with folders of classes; it is read with Pillow. Hidden files, and those whose
-suffix says that they are no images (.txt, .md, .csv, .json, .xml, .yaml, .html, .pdf, .py, .db, .zip and others that `_image_files.BESIDE` lists), are passed over; any
-other file must be an image, and one that is broken is refused.
-A torchvision set is named: `torchvision:cifar10`, or cifar100, mnist, fashionmnist, svhn; torchvision must be installed.
+An .npz has `images` [n, h, w] or [n, h, w, c] of bytes or floats and integer `labels` [n], and may
+have `test_images` and `test_labels`. A folder has a folder of images for every class, or `train/`
+and `test/`, each with folders of classes; it is read with Pillow. Hidden files, and those whose
+suffix says that they are no images (.txt, .md, .csv, .json, .xml, .yaml, .html, .pdf, .py, .db,
+.zip and others that `_image_files.BESIDE` lists), are passed over; any other file must be an image,
+and one that is broken is refused. A torchvision set is named: `torchvision:cifar10`, or cifar100,
+mnist, fashionmnist, svhn; torchvision must be installed.
 
-Parts are stratified by class and seeded by `split_seed`, not by the run's seed, so that all runs share a test part. Where a test part is
-given, by the data or by `test_data`, it is the test part, whole and in its order, and the rest is divided into training and validation
-part. All are normalised by the channels' mean and deviation in the training part of the search, in the final test too.
+Parts are stratified by class and seeded by `split_seed`, not by the run's seed, so that all runs
+share a test part. Where a test part is given, by the data or by `test_data`, it is the test part,
+whole and in its order, and the rest is divided into training and validation part. All are
+normalised by the channels' mean and deviation in the training part of the search, in the final test
+too.
 """
 
 from pathlib import Path
@@ -24,10 +29,15 @@ from evoml.tasks._image_splits import ImageSettings, ImageTask
 
 
 class Settings(ImageSettings):
-    """All images as they are; a fifth of them test unless a test part is given, a fifth of the rest validation."""
+    """All images as they are; a fifth of them test unless a test part is given, a fifth of the rest
+    validation.
+    """
 
     test_data: str = Field(
-        default="", json_schema_extra=FILE, description="an .npz or folder of the test part; empty: the data's own, or a share of the data"
+        default="",
+        json_schema_extra=FILE,
+        description="an .npz or folder of the test part; empty: the data's own, or a share of the "
+        "data",
     )
 
 
@@ -35,25 +45,37 @@ class ImagesTask(ImageTask):
     """Images to classify."""
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
-        """Read the images once. Raises InputError for bad data, and for settings that do not fit it."""
+        """Read the images once.
+
+        Raises InputError for bad data, and for settings that do not fit it.
+        """
         if data is None:
             raise InputError(
-                "data: task images has none of its own; give an .npz with images and labels, a folder by class, or torchvision:cifar10"
+                "data: task images has none of its own; give an .npz with images and labels, a "
+                "folder by class, or torchvision:cifar10"
             )
         super().__init__(settings, read_parts(Path(data), settings), seed)
 
 
 def read_parts(data: Path, settings: Settings) -> Parts:
-    """The images of `data`, and the test part that it or `settings.test_data` gives. Raises InputError."""
+    """The images of `data`, and the test part that it or `settings.test_data` gives.
+
+    Raises InputError.
+    """
     images, own = read(data, settings.size)
     if not settings.test_data:
         return images, own
     path = Path(settings.test_data)
     if own is not None:
-        raise InputError(f"test_data: {path}: {data} has a test part of its own; leave one of them out")
+        raise InputError(
+            f"test_data: {path}: {data} has a test part of its own; leave one of them out"
+        )
     test, further = read(path, settings.size)
     if path.exists() and path.samefile(data):
         raise InputError(f"test_data: {path}: the same as data; it must hold other images")
     if further is not None:
-        raise InputError(f"test_data: {path}: has a training and a test part; give a file or folder of the test part alone")
+        raise InputError(
+            f"test_data: {path}: has a training and a test part; give a file or folder of the test "
+            "part alone"
+        )
     return images, test

@@ -1,7 +1,8 @@
 """Linear regression: label = w.x, with N(0, 1) features and weights and no noise.
 
-Real, Liang, So, Le, "AutoML-Zero: Evolving Machine Learning Algorithms From Scratch", ICML 2020, arXiv 2003.03384, section 4.1.
-Departure: the random numbers are numpy's, so that the tasks are the published ones in distribution and not in their bits.
+Real, Liang, So, Le, "AutoML-Zero: Evolving Machine Learning Algorithms From Scratch", ICML 2020,
+arXiv 2003.03384, section 4.1. Departure: the random numbers are numpy's, so that the tasks are the
+published ones in distribution and not in their bits.
 """
 
 from collections.abc import Callable
@@ -22,4 +23,5 @@ class LinearRegressionTask(_families.TeacherTask):
     def teacher(rng: np.random.Generator, features: int) -> Callable[[np.ndarray], np.ndarray]:
         """x [N, F] -> w.x [N]."""
         w = rng.standard_normal(features)
-        return lambda x: np.einsum("nf,f->n", x, w)  # einsum and not @: the bits of BLAS depend on its number of threads
+        # einsum and not @: the bits of BLAS depend on its number of threads
+        return lambda x: np.einsum("nf,f->n", x, w)

@@ -1,15 +1,19 @@
-"""Binary image classification: two classes of an image set, seen through a random Gaussian projection.
+"""Binary image classification: two classes of an image set, seen through a random Gaussian
+projection.
 
-Real, Liang, So, Le, "AutoML-Zero: Evolving Machine Learning Algorithms From Scratch", ICML 2020, arXiv 2003.03384, section 4.2; the
-recipe is the published script's. A task is a pair of classes and a projection seed. Raw pixels are multiplied by a [pixels, F] matrix of
-N(0, 1) numbers that the seed gives, then standardised by the training examples; label 1 is the pair's first class.
+Real, Liang, So, Le, "AutoML-Zero: Evolving Machine Learning Algorithms From Scratch", ICML 2020,
+arXiv 2003.03384, section 4.2; the recipe is the published script's. A task is a pair of classes and
+a projection seed. Raw pixels are multiplied by a [pixels, F] matrix of N(0, 1) numbers that the
+seed gives, then standardised by the training examples; label 1 is the pair's first class.
 
-Departures: the images of a class are split once, for all pairs and runs, 80 / 10 / 10, so that the test part, on which `test` alone is
-measured, is in no search or selection task of any pair; and every task has its own projection seed, of up to ten digits.
+Departures: the images of a class are split once, for all pairs and runs, 80 / 10 / 10, so that the
+test part, on which `test` alone is measured, is in no search or selection task of any pair; and
+every task has its own projection seed, of up to ten digits.
 
-Without `data` the images are scikit-learn's 8 x 8 digits. `data` is an .npz with `images` and `labels`, or with ready tasks (`pos`,
-`neg`, `seed`, and `_x` and `_y` of `train`, `valid`, `test`). Ready tasks are used as they are, one a pair: asking for more tasks than
-a group has pairs gives as many as it has. They were split a pair at a time, so there an image of one pair's test part may be a
+Without `data` the images are scikit-learn's 8 x 8 digits. `data` is an .npz with `images` and
+`labels`, or with ready tasks (`pos`, `neg`, `seed`, and `_x` and `_y` of `train`, `valid`, `test`).
+Ready tasks are used as they are, one a pair: asking for more tasks than a group has pairs gives as
+many as it has. They were split a pair at a time, so there an image of one pair's test part may be a
 training image of another pair.
 """
 
@@ -28,7 +32,10 @@ from evoml.tasks import _families
 from evoml.tasks._class_pairs import Pair, Part, Source, digits, listed, read
 from evoml.tasks._families import Split
 
-TaskCount = Annotated[int, Field(ge=0, le=100_000, description="number of tasks; 0 is one for every pair of the group")]
+TaskCount = Annotated[
+    int,
+    Field(ge=0, le=100_000, description="number of tasks; 0 is one for every pair of the group"),
+]
 Pairs = tuple[tuple[int, int], ...]
 
 
@@ -55,37 +62,64 @@ class TestSizes(SearchSizes):
 
 
 class Settings(_families.FamilySettings):
-    """F = 16 and the published sizes, which are maxima; the pairs of classes divide themselves into three groups."""
+    """F = 16 and the published sizes, which are maxima; the pairs of classes divide themselves into
+    three groups.
+    """
 
-    features: int = Field(default=16, ge=1, le=1024, description="F, the length of a projected image")
-    search: SearchSizes = Field(default=SearchSizes(), description="tasks that candidates are scored on, fresh in each experiment")
-    select: SelectSizes = Field(default=SelectSizes(), description="tasks that choose among the best of the experiments")
-    test: TestSizes = Field(default=TestSizes(), description="tasks of the reported result, on images that no other task holds")
+    features: int = Field(
+        default=16, ge=1, le=1024, description="F, the length of a projected image"
+    )
+    search: SearchSizes = Field(
+        default=SearchSizes(),
+        description="tasks that candidates are scored on, fresh in each experiment",
+    )
+    select: SelectSizes = Field(
+        default=SelectSizes(), description="tasks that choose among the best of the experiments"
+    )
+    test: TestSizes = Field(
+        default=TestSizes(),
+        description="tasks of the reported result, on images that no other task holds",
+    )
     search_pairs: Pairs = Field(
-        default=(), description="pairs of class labels, such as [[3, 8]], to search on; empty is the automatic division"
+        default=(),
+        description="pairs of class labels, such as [[3, 8]], to search on; empty is the automatic "
+        "division",
     )
     select_pairs: Pairs = Field(
-        default=(), description="pairs of class labels, such as [[3, 8]], to select on; empty is the automatic division"
+        default=(),
+        description="pairs of class labels, such as [[3, 8]], to select on; empty is the automatic "
+        "division",
     )
     test_pairs: Pairs = Field(
-        default=(), description="pairs of class labels, such as [[3, 8]], to test on; empty is the automatic division"
+        default=(),
+        description="pairs of class labels, such as [[3, 8]], to test on; empty is the automatic "
+        "division",
     )
 
 
 class ProjectedBinaryTask(_families.Family):
-    """Tasks of pairs of classes; every search has its own pairs and projections, and only the test set measures on the test part."""
+    """Tasks of pairs of classes; every search has its own pairs and projections, and only the test
+    set measures on the test part.
+    """
 
     kind: ClassVar[Literal["classification"]] = "classification"
     objective = ACCURACY
-    scaling = "Features were pixels @ RandomState(seed).randn(pixels, F), less the mean and over the deviation of the training examples."
+    scaling = (
+        "Features were pixels @ RandomState(seed).randn(pixels, F), less the mean and over the "
+        "deviation of the training examples."
+    )
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
-        """Read the images once. Raises InputError for a bad file, and for pairs and features that do not fit it."""
+        """Read the images once.
+
+        Raises InputError for a bad file, and for pairs and features that do not fit it.
+        """
         self.settings, self.seed = settings, seed
         self._source = digits() if data is None else read(Path(data))
         self._source.check(settings.features)
         given = {split.key: getattr(settings, f"{split.key}_pairs") for split in Split}
-        self.pairs: dict[str, tuple[Pair, ...]] = override(self._source, given)  # keys search, select, test
+        # keys search, select, test
+        self.pairs: dict[str, tuple[Pair, ...]] = override(self._source, given)
 
     def _tasks(self, sizes: _families.Sizes, split: Split, experiment: int = 0) -> TaskSet:
         source = self._source
@@ -101,7 +135,9 @@ class ProjectedBinaryTask(_families.Family):
             projection = _families.task_seed(self.seed, split, experiment, index, bits=32)
             raw, train_y[index] = source.examples(pair, "train", rng, n)
             raw_valid, valid_y[index] = source.examples(pair, held, rng, m)
-            train_x[index], valid_x[index] = source.features(raw, raw_valid, projection, self.settings.features)
+            train_x[index], valid_x[index] = source.features(
+                raw, raw_valid, projection, self.settings.features
+            )
             names.append(source.name(pair, projection))
         seeds = _families.task_seeds(self.seed, split, experiment, len(pairs))
         return TaskSet(self.kind, train_x, train_y, valid_x, valid_y, tuple(names), seeds)
@@ -109,30 +145,48 @@ class ProjectedBinaryTask(_families.Family):
     def _draw(self, sizes: _families.Sizes, split: Split, experiment: int) -> list[Pair]:
         """The pairs of a set: drawn without replacement, then again from the first."""
         group = self.pairs[split.key]
-        tasks = min(sizes.tasks or len(group), self._source.distinct(len(group)) or _families.LARGEST)
+        tasks = min(
+            sizes.tasks or len(group), self._source.distinct(len(group)) or _families.LARGEST
+        )
         order = _families.generator(self.seed, split, experiment).permutation(len(group))
         return [group[place] for place in np.resize(order, tasks)]
 
 
 def override(source: Source, given: Mapping[str, tuple[Pair, ...]]) -> dict[str, tuple[Pair, ...]]:
-    """The division in which given groups replace automatic ones, which lose the pairs that a given group takes."""
+    """The division in which given groups replace automatic ones, which lose the pairs that a given
+    group takes.
+    """
     known, classes = {frozenset(pair) for pair in source.pairs}, sorted(set(chain(*source.pairs)))
     owner: dict[frozenset[int], str] = {}
     for key, pair in ((f"{group}_pairs", pair) for group, pairs in given.items() for pair in pairs):
         shown = f"{pair[0]}-{pair[1]}"
         for label in pair:
             if label not in classes:
-                raise InputError(f"{key}: {shown}: no class {label} in {source.where}; there are {listed(classes)}")
+                raise InputError(
+                    f"{key}: {shown}: no class {label} in {source.where}; there are "
+                    f"{listed(classes)}"
+                )
         if frozenset(pair) not in known:
-            what = "a pair is of two classes" if pair[0] == pair[1] else f"no task of this pair in {source.where}"
+            what = (
+                "a pair is of two classes"
+                if pair[0] == pair[1]
+                else f"no task of this pair in {source.where}"
+            )
             raise InputError(f"{key}: {shown}: {what}")
         if frozenset(pair) in owner:
-            raise InputError(f"{key}: {shown} is also in {owner[frozenset(pair)]}; a pair may stand once, in one group")
+            raise InputError(
+                f"{key}: {shown} is also in {owner[frozenset(pair)]}; a pair may stand once, in "
+                "one group"
+            )
         owner[frozenset(pair)] = key
     groups = {
-        group: given[group] or tuple(pair for pair in pairs if frozenset(pair) not in owner) for group, pairs in source.divide().items()
+        group: given[group] or tuple(pair for pair in pairs if frozenset(pair) not in owner)
+        for group, pairs in source.divide().items()
     }
     for group, pairs in groups.items():
         if not pairs:
-            raise InputError(f"{group}_pairs: the other groups take all pairs of the automatic division; give some here")
+            raise InputError(
+                f"{group}_pairs: the other groups take all pairs of the automatic division; give "
+                "some here"
+            )
     return groups

@@ -1,8 +1,10 @@
 """One pole balanced on a cart, pushed left or right.
 
-Barto, Sutton, Anderson, "Neuronlike Adaptive Elements That Can Solve Difficult Learning Control Problems", IEEE Transactions on Systems, Man, and Cybernetics 13(5), 1983, without
-friction, as it is mostly used: Euler steps of 0.02 s, failure beyond 2.4 m or 12 degrees. Starts are drawn, since from rest at the top nothing has to be done.
-Pushed by 10 N or -10 N only, an episode of many hundred steps hangs on the last bit of an output near 0.5, and backends may differ in it.
+Barto, Sutton, Anderson, "Neuronlike Adaptive Elements That Can Solve Difficult Learning Control
+Problems", IEEE Transactions on Systems, Man, and Cybernetics 13(5), 1983, without friction, as it
+is mostly used: Euler steps of 0.02 s, failure beyond 2.4 m or 12 degrees. Starts are drawn, since
+from rest at the top nothing has to be done. Pushed by 10 N or -10 N only, an episode of many
+hundred steps hangs on the last bit of an output near 0.5, and backends may differ in it.
 """
 
 from pathlib import Path
@@ -15,7 +17,16 @@ from evoml.contracts.task import TrialResult, Trials
 from evoml.core import settings
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.tasks._families import Split, generator
-from evoml.tasks._trials import Dynamics, TrialTask, as_result, check_shape, clipped, parallel_blocks, run_episodes, tables
+from evoml.tasks._trials import (
+    Dynamics,
+    TrialTask,
+    as_result,
+    check_shape,
+    clipped,
+    parallel_blocks,
+    run_episodes,
+    tables,
+)
 
 GRAVITY, CART, MASS, HALF, PUSH, SECONDS = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02  # m/s^2, kg, kg, m, N, s
 TRACK, FALLEN = 2.4, np.deg2rad(12.0)  # m and radians
@@ -24,17 +35,42 @@ CONSTANTS = (GRAVITY, CART, MASS, HALF, PUSH, SECONDS, TRACK, FALLEN)
 
 
 class Settings(settings.Settings):
-    """With velocities, any force in -10..10 N, 5 starts in search and 100 others in selection and test."""
+    """With velocities, any force in -10..10 N, 5 starts in search and 100 others in selection and
+    test.
+    """
 
-    velocities: bool = Field(default=True, description="whether the network sees velocities; without, it has to remember")
-    force: Literal["continuous", "bang"] = Field(
-        default="continuous", description="continuous: 20 (y - 0.5) N, y in 0..1; bang: 10 N to either side, as in the paper"
+    velocities: bool = Field(
+        default=True, description="whether the network sees velocities; without, it has to remember"
     )
-    steps: int = Field(default=10_000, ge=1, le=10_000_000, description="steps of 0.02 s that count as balanced for good")
-    starts: int = Field(default=5, ge=1, le=100_000, description="episodes that a candidate is scored on, the same for all of a search")
-    test_starts: int = Field(default=100, ge=1, le=100_000, description="other episodes, of selection and as many of the test")
+    force: Literal["continuous", "bang"] = Field(
+        default="continuous",
+        description="continuous: 20 (y - 0.5) N, y in 0..1; bang: 10 N to either side, as in the "
+        "paper",
+    )
+    steps: int = Field(
+        default=10_000,
+        ge=1,
+        le=10_000_000,
+        description="steps of 0.02 s that count as balanced for good",
+    )
+    starts: int = Field(
+        default=5,
+        ge=1,
+        le=100_000,
+        description="episodes that a candidate is scored on, the same for all of a search",
+    )
+    test_starts: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="other episodes, of selection and as many of the test",
+    )
     spread: float = Field(
-        default=0.25, ge=0, le=0.9, description="starts are uniform in this share of 2.4 m, 1 m/s, 12 degrees and 1 rad/s, on either side"
+        default=0.25,
+        ge=0,
+        le=0.9,
+        description="starts are uniform in this share of 2.4 m, 1 m/s, 12 degrees and 1 rad/s, on "
+        "either side",
     )
 
 
@@ -49,7 +85,10 @@ def after(states: np.ndarray, force: np.ndarray) -> np.ndarray:
 
 
 def failed(states: np.ndarray) -> np.ndarray:
-    """Whether the cart has left the track or the pole has fallen, or it is not known. [..., 4] -> [...]"""
+    """Whether the cart has left the track or the pole has fallen, or it is not known.
+
+    [..., 4] -> [...]
+    """
     up = (np.abs(states[..., 0]) <= TRACK) & (np.abs(states[..., 2]) <= FALLEN)
     out: np.ndarray = ~up
     return out
@@ -66,14 +105,21 @@ class Pole(Trials):
         self.names: tuple[str, ...] = ("balanced", "steps") if final else ("steps", "balanced")
 
     def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
-        """Mean steps balanced, and the share of starts that are balanced for good; the share is first where this is a test, and 1 is solved."""
+        """Mean steps balanced, and the share of starts that are balanced for good; the share is
+        first where this is a test, and 1 is solved.
+        """
         check_shape(graphs, self.inputs, self.outputs)
         most = self.settings.steps
         steps = (
-            self._compiled(graphs, workers) if backend == "numba" else run_episodes(graphs, backend, self.starts, most, self._dynamics())
+            self._compiled(graphs, workers)
+            if backend == "numba"
+            else run_episodes(graphs, backend, self.starts, most, self._dynamics())
         )
         mean, held = steps.mean(1), (steps == most).mean(1)
-        return as_result(np.stack([held, mean] if self.final else [mean, held], 1), int(np.minimum(steps + 1, most).sum()))
+        return as_result(
+            np.stack([held, mean] if self.final else [mean, held], 1),
+            int(np.minimum(steps + 1, most).sum()),
+        )
 
     def _compiled(self, graphs: NeuronGraphs, workers: int) -> np.ndarray:
         from evoml.tasks import _poles  # here, as only this backend needs the compiler
@@ -82,8 +128,9 @@ class Pole(Trials):
 
         def work(first: int, last: int) -> None:
             _poles.single_pole(
-                tables(graphs), graphs.inputs, int(graphs.slots.max()), graphs.bias, graphs.recurrent, self.starts, first, last,
-                self.settings.steps, self.settings.velocities, self.settings.force == "bang", SCALES, CONSTANTS, steps,
+                tables(graphs), graphs.inputs, int(graphs.slots.max()), graphs.bias,
+                graphs.recurrent, self.starts, first, last, self.settings.steps,
+                self.settings.velocities, self.settings.force == "bang", SCALES, CONSTANTS, steps,
             )  # fmt: skip
 
         if steps.size:
@@ -102,7 +149,9 @@ class Pole(Trials):
 
 
 class SinglePoleTask(TrialTask):
-    """Search by mean steps; selection and test by the share of other starts that are balanced for good."""
+    """Search by mean steps; selection and test by the share of other starts that are balanced for
+    good.
+    """
 
     outputs = 1
     settings: Settings

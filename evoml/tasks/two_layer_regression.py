@@ -1,8 +1,9 @@
 """Regression on a two-layer ReLU teacher: label = w2.max(0, W1 x), no noise.
 
-Real, Liang, So, Le, "AutoML-Zero: Evolving Machine Learning Algorithms From Scratch", ICML 2020, arXiv 2003.03384, section 4.1.
-As in the authors' program the hidden layer has F units and units 0 and 2 are dead, which leaves two at F = 4.
-Departure: the random numbers are numpy's, so that the tasks are the published ones in distribution and not in their bits.
+Real, Liang, So, Le, "AutoML-Zero: Evolving Machine Learning Algorithms From Scratch", ICML 2020,
+arXiv 2003.03384, section 4.1. As in the authors' program the hidden layer has F units and units 0
+and 2 are dead, which leaves two at F = 4. Departure: the random numbers are numpy's, so that the
+tasks are the published ones in distribution and not in their bits.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,12 @@ DEAD = [0, 2]  # hidden units whose weights are zero
 class Settings(_families.RegressionSettings):
     """F = 4; searches on 10 tasks of 100 + 100 examples, selects and tests on 100 of 1000 + 100."""
 
-    features: int = Field(default=4, ge=2, le=1024, description="F, the length of every feature vector; with 1 no unit would live")
+    features: int = Field(
+        default=4,
+        ge=2,
+        le=1024,
+        description="F, the length of every feature vector; with 1 no unit would live",
+    )
 
 
 class TwoLayerRegressionTask(_families.TeacherTask):

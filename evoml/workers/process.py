@@ -1,4 +1,6 @@
-"""A Python process that is spoken to in lines: what it is told goes to its standard input, what it says comes into a queue, its errors into a file."""
+"""A Python process that is spoken to in lines: what it is told goes to its standard input, what it
+says comes into a queue, its errors into a file.
+"""
 
 import contextlib
 import os
@@ -12,13 +14,17 @@ from typing import Any
 
 
 class Process:
-    """One process, in a group of its own. `heard` gets (this, a line) for whatever it says, and (this, None) when it has ended."""
+    """One process, in a group of its own.
+
+    `heard` gets (this, a line) for whatever it says, and (this, None) when it has ended.
+    """
 
     def __init__(self, module: str, heard: "Queue[tuple[Any, str | None]]") -> None:
         """Run `python -m module`."""
         self.errors = TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, start_new_session=True,
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self.errors, start_new_session=True,
             env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
         )  # fmt: skip
         threading.Thread(target=self._listen, args=(heard,), daemon=True).start()

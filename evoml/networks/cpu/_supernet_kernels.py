@@ -1,8 +1,11 @@
-"""What a supernet's pass is made of, compiled: separable convolutions with what stands before them, and the sum of all candidates that end in a node.
+"""What a supernet's pass is made of, compiled: separable convolutions with what stands before them,
+and the sum of all candidates that end in a node.
 
-Images lie as [N, H, W, C]. A separable convolution goes image by image, so that everything between two normalisations stays in the processor's cache: the input is
-normalised and rectified while it is copied into an image with a border, and the moments of the result are taken as it is written. Neither what the depthwise
-convolution gives nor a normalised image is ever stored. Moments and what follows from them are float64 whatever the images are.
+Images lie as [N, H, W, C]. A separable convolution goes image by image, so that everything between
+two normalisations stays in the processor's cache: the input is normalised and rectified while it is
+copied into an image with a border, and the moments of the result are taken as it is written.
+Neither what the depthwise convolution gives nor a normalised image is ever stored. Moments and what
+follows from them are float64 whatever the images are.
 """
 
 import numpy as np
@@ -62,7 +65,9 @@ def _tap_rows(narrow, period, flipped):
 
 @compiled
 def _columns(kernel, dilation, stride, phase, channels):
-    """How far the kernel's columns are from the first, in an image whose columns lie by their phase."""
+    """How far the kernel's columns are from the first, in an image whose columns lie by their
+    phase.
+    """
     out = np.empty(kernel, np.int64)
     for j in range(kernel):
         out[j] = j * dilation % stride * phase + j * dilation // stride * channels
@@ -70,13 +75,22 @@ def _columns(kernel, dilation, stride, phase, channels):
 
 
 @compiled
-def _bordered(given, height, width, channels, scale, shift, least, padding, stride, image, row, phase):
-    """An image [H*W*C] with its border: max(given * scale + shift, least), columns of equal phase side by side. The border is zero already."""
+def _bordered(
+    given, height, width, channels, scale, shift, least, padding, stride, image, row, phase
+):
+    """An image [H*W*C] with its border: max(given * scale + shift, least), columns of equal phase
+    side by side.
+
+    The border is zero already.
+    """
     length = width * channels
     for y in range(height):
         at, start = y * length, (y + padding) * row
         if stride == 1:
-            line, to = given[at : at + length], image[start + padding * channels : start + padding * channels + length]
+            line, to = (
+                given[at : at + length],
+                image[start + padding * channels : start + padding * channels + length],
+            )
             for t in range(length):
                 value = line[t] * scale[t] + shift[t]
                 to[t] = least if value < least else value
@@ -118,14 +132,21 @@ def _gathered(flat, start, rows, first, sums, squares):
 def moments_of(rows, channels, epsilon, moments):
     """Mean and 1/deviation [2, C] of rows [R, W*C]."""
     length = rows.shape[1]
-    sums, squares, first = np.zeros(length, rows.dtype), np.zeros(length, rows.dtype), _tiled(rows[0, :channels], length, rows)
+    sums, squares, first = (
+        np.zeros(length, rows.dtype),
+        np.zeros(length, rows.dtype),
+        _tiled(rows[0, :channels], length, rows),
+    )
     _gathered(rows.reshape(-1), 0, rows.shape[0], first, sums, squares)
     _finished(sums, squares, first, np.float64(rows.size // channels), epsilon, moments)
 
 
 @compiled
-def separable(x, scale, shift, least, narrow, wide, kernel, dilation, stride, epsilon, out, moments):
-    """max(x * scale + shift, least), a depthwise convolution [C, k*k] and a 1x1 convolution [C', C] into `out`, and the moments of that, [2, C'].
+def separable(
+    x, scale, shift, least, narrow, wide, kernel, dilation, stride, epsilon, out, moments
+):
+    """max(x * scale + shift, least), a depthwise convolution [C, k*k] and a 1x1 convolution [C', C]
+    into `out`, and the moments of that, [2, C'].
 
     least: 0 for a ReLU, -infinity for none.
     """
@@ -136,15 +157,41 @@ def separable(x, scale, shift, least, narrow, wide, kernel, dilation, stride, ep
     row = stride * phase
     image = np.zeros((height + 2 * padding) * row + 2 * period, x.dtype)
     between = np.empty(rows * span + period, x.dtype)
-    weights, moves = _tap_rows(narrow, period, False), _columns(kernel, dilation, stride, phase, channels)
+    weights, moves = (
+        _tap_rows(narrow, period, False),
+        _columns(kernel, dilation, stride, phase, channels),
+    )
     across = np.ascontiguousarray(wide.T)
     length = width * channels if stride == 1 else channels
-    factor, summand, bottom = _tiled(scale, length, x), _tiled(shift, length, x), x.dtype.type(least)
+    factor, summand, bottom = (
+        _tiled(scale, length, x),
+        _tiled(shift, length, x),
+        x.dtype.type(least),
+    )
     images, flat = x.reshape(count, -1), out.reshape(-1)
-    sums, squares, first = np.zeros(columns * outputs, x.dtype), np.zeros(columns * outputs, x.dtype), np.zeros(columns * outputs, x.dtype)
+    sums, squares, first = (
+        np.zeros(columns * outputs, x.dtype),
+        np.zeros(columns * outputs, x.dtype),
+        np.zeros(columns * outputs, x.dtype),
+    )
     for n in range(count):
-        _bordered(images[n], height, width, channels, factor, summand, bottom, padding, stride, image, row, phase)
-        taps(kernel, image, stride * row, dilation * row, moves, weights, period, between, rows, span)
+        _bordered(
+            images[n],
+            height,
+            width,
+            channels,
+            factor,
+            summand,
+            bottom,
+            padding,
+            stride,
+            image,
+            row,
+            phase,
+        )
+        taps(
+            kernel, image, stride * row, dilation * row, moves, weights, period, between, rows, span
+        )
         product(
             between,
             0,
@@ -169,11 +216,14 @@ def separable(x, scale, shift, least, narrow, wide, kernel, dilation, stride, ep
 
 @compiled
 def separable_back(
-    g, u, slope, x, scale, shift, least, narrow, wide, kernel, dilation, stride, of_weights, to_narrow, to_wide, of_input, more, mean, to_x, sums
+    g, u, slope, x, scale, shift, least, narrow, wide, kernel, dilation, stride, of_weights,
+    to_narrow, to_wide, of_input, more, mean, to_x, sums,
 ):  # fmt: skip
-    """The gradients of `separable`, whose result u has the gradient  slope[0] * g + slope[1] * (u - slope[2]) + slope[3],  slope [4, C'].
+    """The gradients of `separable`, whose result u has the gradient  slope[0] * g + slope[1] * (u -
+    slope[2]) + slope[3],  slope [4, C'].
 
-    to_x is that of x before it was scaled (behind the ReLU only), added to what is there where `more`. sums [2, C]: of it, and of it times (x - mean).
+    to_x is that of x before it was scaled (behind the ReLU only), added to what is there where
+    `more`. sums [2, C]: of it, and of it times (x - mean).
     """
     count, height, width, channels = x.shape
     rows, columns, outputs = u.shape[1:]
@@ -181,32 +231,121 @@ def separable_back(
     phase = -(-(width + 2 * padding) // stride) * channels
     row = stride * phase
     image = np.zeros((height + 2 * padding) * row + 2 * period if of_weights else 1, x.dtype)
-    broad = (width + 2 * padding) * channels  # a row of the gradient with its border, pixels spread by the stride
+    # a row of the gradient with its border, pixels spread by the stride
+    broad = (width + 2 * padding) * channels
     spread = np.zeros((height + 2 * padding) * broad + 2 * period, x.dtype)
-    between, grads = np.empty(rows * span + period, x.dtype), np.empty(rows * columns * outputs, x.dtype)
+    between, grads = (
+        np.empty(rows * span + period, x.dtype),
+        np.empty(rows * columns * outputs, x.dtype),
+    )
     inner = np.empty(rows * span + period, x.dtype)
     weights, flipped = _tap_rows(narrow, period, False), _tap_rows(narrow, period, True)
-    moves, steps = _columns(kernel, dilation, stride, phase, channels), _columns(kernel, dilation, 1, 0, channels)
+    moves, steps = (
+        _columns(kernel, dilation, stride, phase, channels),
+        _columns(kernel, dilation, 1, 0, channels),
+    )
     length, reach = width * channels, columns * outputs
-    factor, summand, bottom = _tiled(scale, length, x), _tiled(shift, length, x), x.dtype.type(least)
+    factor, summand, bottom = (
+        _tiled(scale, length, x),
+        _tiled(shift, length, x),
+        x.dtype.type(least),
+    )
     lines, middle = _lines(slope, reach, x), _tiled(mean, length, x)
     a, b, m, e = lines[0], lines[1], lines[2], lines[3]
-    ones, twos, found = np.zeros(length, x.dtype), np.zeros(length, x.dtype), np.empty(height * length + period, x.dtype)
+    ones, twos, found = (
+        np.zeros(length, x.dtype),
+        np.zeros(length, x.dtype),
+        np.empty(height * length + period, x.dtype),
+    )
     taken = np.zeros(kernel * kernel * period, x.dtype)
     to, zero, back = to_wide.reshape(-1), x.dtype.type(0), wide.reshape(-1)
-    images, gains, uppers, results = x.reshape(count, -1), to_x.reshape(count, -1), g.reshape(count, -1), u.reshape(count, -1)
+    images, gains, uppers, results = (
+        x.reshape(count, -1),
+        to_x.reshape(count, -1),
+        g.reshape(count, -1),
+        u.reshape(count, -1),
+    )
     for n in range(count):
         above, made = uppers[n], results[n]
         for y in range(rows):
-            upper, result, into = above[y * reach : (y + 1) * reach], made[y * reach : (y + 1) * reach], grads[y * reach : (y + 1) * reach]
+            upper, result, into = (
+                above[y * reach : (y + 1) * reach],
+                made[y * reach : (y + 1) * reach],
+                grads[y * reach : (y + 1) * reach],
+            )
             for t in range(reach):
                 into[t] = a[t] * upper[t] + b[t] * (result[t] - m[t]) + e[t]
-        product(grads, 0, outputs, 1, back, 0, channels, between, 0, channels, rows * columns, channels, outputs, False)
+        product(
+            grads,
+            0,
+            outputs,
+            1,
+            back,
+            0,
+            channels,
+            between,
+            0,
+            channels,
+            rows * columns,
+            channels,
+            outputs,
+            False,
+        )
         if of_weights:
-            _bordered(images[n], height, width, channels, factor, summand, bottom, padding, stride, image, row, phase)
-            taps(kernel, image, stride * row, dilation * row, moves, weights, period, inner, rows, span)
-            product(grads, 0, 1, outputs, inner, 0, channels, to, 0, channels, outputs, channels, rows * columns, n > 0)
-            slopes(kernel, image, stride * row, dilation * row, moves, taken, period, between, rows, span)
+            _bordered(
+                images[n],
+                height,
+                width,
+                channels,
+                factor,
+                summand,
+                bottom,
+                padding,
+                stride,
+                image,
+                row,
+                phase,
+            )
+            taps(
+                kernel,
+                image,
+                stride * row,
+                dilation * row,
+                moves,
+                weights,
+                period,
+                inner,
+                rows,
+                span,
+            )
+            product(
+                grads,
+                0,
+                1,
+                outputs,
+                inner,
+                0,
+                channels,
+                to,
+                0,
+                channels,
+                outputs,
+                channels,
+                rows * columns,
+                n > 0,
+            )
+            slopes(
+                kernel,
+                image,
+                stride * row,
+                dilation * row,
+                moves,
+                taken,
+                period,
+                between,
+                rows,
+                span,
+            )
         if not of_input:
             continue
         for y in range(rows):
@@ -251,7 +390,9 @@ def separable_back(
 
 @compiled
 def mixed(addresses, factors, shift, out):
-    """out [R, W*C] = shift + sum over k of factors[k] * the rows at addresses[k]; factors [K, C], shift [C]."""
+    """out [R, W*C] = shift + sum over k of factors[k] * the rows at addresses[k]; factors [K, C],
+    shift [C].
+    """
     rows, length = out.shape
     start = _tiled(shift, length, out)
     lines = _lines(factors, length, out)
@@ -269,7 +410,9 @@ def mixed(addresses, factors, shift, out):
 
 @compiled
 def mixed_back(g, addresses, means, sums, products):
-    """sums [C] of g [R, W*C], and products [K, C] of g and the rows at addresses[k] less means[k]."""
+    """sums [C] of g [R, W*C], and products [K, C] of g and the rows at addresses[k] less
+    means[k].
+    """
     rows, length = g.shape
     channels, several = len(sums), len(addresses)
     total, found = np.zeros(length, g.dtype), np.zeros((several, length), g.dtype)
@@ -300,7 +443,9 @@ def mixed_back(g, addresses, means, sums, products):
 
 @compiled
 def sloped(g, u, slope, more, out):
-    """out = (or += where `more`) slope[0] * g + slope[1] * (u - slope[2]) + slope[3]; rows [R, W*C], slope [4, C]."""
+    """out = (or += where `more`) slope[0] * g + slope[1] * (u - slope[2]) + slope[3]; rows [R,
+    W*C], slope [4, C].
+    """
     rows, length = g.shape
     lines = _lines(slope, length, g)
     a, b, m, e = lines[0], lines[1], lines[2], lines[3]

@@ -10,14 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evoml.networks.cpu._supernet_kernels import mixed, mixed_back, moments_of, separable, separable_back, sloped
+from evoml.networks.cpu._supernet_kernels import (
+    mixed,
+    mixed_back,
+    moments_of,
+    separable,
+    separable_back,
+    sloped,
+)
 from evoml.networks.cpu._supernet_plan import ActivePlan, Candidate, Node, Plan, Separable
 from evoml.networks.cpu._training_pass import EPSILON, STEPS, Step, TrainingPass, Weights
 
 INFINITY = float("inf")
-DeferredGradient = tuple[
-    Tensor, np.ndarray
-]  # the gradient of what a candidate gives is slope[0] * g + slope[1] * (value - slope[2]) + slope[3], slope [4, C]
+# the gradient of what a candidate gives is slope[0] * g + slope[1] * (value - slope[2]) + slope[3],
+# slope [4, C]
+DeferredGradient = tuple[Tensor, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,8 @@ class WeightViews:
 
     weights: Weights  # views by `<node>.<edge>.<step>`
     starts: Mapping[str, int]  # where they begin
-    matrices: dict[str, np.ndarray] = field(default_factory=dict)  # of convolutions, [outputs, inputs] or [C, k*k]
+    # of convolutions, [outputs, inputs] or [C, k*k]
+    matrices: dict[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def flat(self) -> np.ndarray:
@@ -35,7 +43,9 @@ class WeightViews:
 
 
 class Buffers:
-    """Memory that one pass after the other writes to: fresh pages cost about as much time as what is written to them."""
+    """Memory that one pass after the other writes to: fresh pages cost about as much time as what
+    is written to them.
+    """
 
     def __init__(self) -> None:
         self._free: dict[int, list[Tensor]] = {}
@@ -53,11 +63,16 @@ class Buffers:
 class CandidateArrays:
     """What a node needs to know of its candidates in one mix, as arrays over them."""
 
-    def __init__(self, candidates: tuple[Candidate, ...], channels: int, starts: Mapping[str, int]) -> None:
+    def __init__(
+        self, candidates: tuple[Candidate, ...], channels: int, starts: Mapping[str, int]
+    ) -> None:
         self.candidates, self.channels = candidates, channels
         self.normed = np.array([bool(candidate.norm) for candidate in candidates])
-        first = np.array([starts[candidate.norm] if candidate.norm else 0 for candidate in candidates], np.int64)
-        self.scales = first[:, None] + np.arange(channels)  # [K, C], where scales lie in the flat weights; shifts lie behind them
+        first = np.array(
+            [starts[candidate.norm] if candidate.norm else 0 for candidate in candidates], np.int64
+        )
+        # [K, C], where scales lie in the flat weights; shifts lie behind them
+        self.scales = first[:, None] + np.arange(channels)
         self.options = [candidate.option for candidate in candidates]
 
     def amounts(self, mix: np.ndarray) -> np.ndarray:
@@ -110,11 +125,22 @@ class SupernetPass(TrainingPass):
         elif isinstance(step, Separable):
             self.values[step.to] = self._separable(step)
         else:
-            self.values[step.to] = STEPS[step.kind][0](self, step, *(self.values[source] for source in step.sources))
+            self.values[step.to] = STEPS[step.kind][0](
+                self, step, *(self.values[source] for source in step.sources)
+            )
 
-    def back(self, g: Tensor, weight_views: WeightViews, of_weights: bool, wanted: np.ndarray | None) -> None:
-        """Gradients of the weights into `bank`, where wanted, and by the mix into `slopes`, given that of the output, which may be written to."""
-        self.of_weights, self.gradients, self.into, self.wanted = of_weights, weight_views.weights, weight_views, wanted
+    def back(
+        self, g: Tensor, weight_views: WeightViews, of_weights: bool, wanted: np.ndarray | None
+    ) -> None:
+        """Gradients of the weights into `bank`, where wanted, and by the mix into `slopes`, given
+        that of the output, which may be written to.
+        """
+        self.of_weights, self.gradients, self.into, self.wanted = (
+            of_weights,
+            weight_views.weights,
+            weight_views,
+            wanted,
+        )
         if self.needs(self.plan.output):
             self.accumulate(self.plan.output, g)
         for step in reversed(self.active.steps):
@@ -122,7 +148,11 @@ class SupernetPass(TrainingPass):
                 if step.to in self.deferred:
                     self._separable_back(step, *self.deferred.pop(step.to))
                 elif step.to in self.grads:
-                    self._separable_back(step, self.grads.pop(step.to), np.repeat([[1.0], [0.0], [0.0], [0.0]], step.outputs, 1))
+                    self._separable_back(
+                        step,
+                        self.grads.pop(step.to),
+                        np.repeat([[1.0], [0.0], [0.0], [0.0]], step.outputs, 1),
+                    )
             elif step.to in self.grads:
                 if isinstance(step, Node):
                     self._node_back(step, self.grads.pop(step.to))
@@ -149,16 +179,27 @@ class SupernetPass(TrainingPass):
             moments_of(_rows(x), x.shape[3], EPSILON, self.moments[tensor])
         return self.moments[tensor]
 
-    def _statistics(self, candidates: CandidateArrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Mean, 1/deviation, scale and shift of every candidate, [K, C]; 0, 1, 1 and 0 of one that is not normalised."""
+    def _statistics(
+        self, candidates: CandidateArrays
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, 1/deviation, scale and shift of every candidate, [K, C]; 0, 1, 1 and 0 of one that
+        is not normalised.
+        """
         shape, flat = (len(candidates.candidates), candidates.channels), self.weight_views.flat
-        mean, inverse, scale, shift = np.zeros(shape), np.ones(shape), np.ones(shape), np.zeros(shape)
+        mean, inverse, scale, shift = (
+            np.zeros(shape),
+            np.ones(shape),
+            np.ones(shape),
+            np.zeros(shape),
+        )
         for k, candidate in enumerate(candidates.candidates):
             if candidate.norm:
                 mean[k], inverse[k] = self.moment(candidate.tensor)
         if candidates.normed.any():
             scale[candidates.normed] = flat[candidates.scales[candidates.normed]]
-            shift[candidates.normed] = flat[candidates.scales[candidates.normed] + candidates.channels]
+            shift[candidates.normed] = flat[
+                candidates.scales[candidates.normed] + candidates.channels
+            ]
         return mean, inverse, scale, shift
 
     def _node(self, step: Node) -> Tensor:
@@ -197,13 +238,22 @@ class SupernetPass(TrainingPass):
             flat, normed = self.into.flat, candidates.normed
             flat[candidates.scales[normed]] = (amounts * inverse * products)[normed]
             flat[candidates.scales[normed] + candidates.channels] = (amounts * sums)[normed]
-        slopes = _normal_slopes(amounts * scale * inverse, inverse, mean, sums, products, g.numel() // candidates.channels)
+        slopes = _normal_slopes(
+            amounts * scale * inverse,
+            inverse,
+            mean,
+            sums,
+            products,
+            g.numel() // candidates.channels,
+        )
         slopes[~candidates.normed, 1] = slopes[~candidates.normed, 3] = 0
         for candidate, part, slope in zip(candidates.candidates, parts, slopes, strict=True):
             self._pass_on(candidate.tensor, part, g, slope)
 
     def _pass_on(self, tensor: int, value: Tensor, g: Tensor, slope: np.ndarray) -> None:
-        """The gradient of what a candidate gave: as it is to a separable convolution, else added to what the tensor has."""
+        """The gradient of what a candidate gave: as it is to a separable convolution, else added to
+        what the tensor has.
+        """
         if not self.needs(tensor):
             return
         if tensor in self.plan.alone:
@@ -223,9 +273,15 @@ class SupernetPass(TrainingPass):
         return self.grads[tensor]
 
     def _wanted(self, step: Node, g: Tensor) -> None:
-        """The gradient by amounts of candidates that are not in the mix: each is computed now, and forgotten."""
+        """The gradient by amounts of candidates that are not in the mix: each is computed now, and
+        forgotten.
+        """
         for candidate in step.candidates:
-            if candidate.option is None or self.mix[candidate.option] or not self.wanted[candidate.option]:  # type: ignore[index]
+            if (
+                candidate.option is None
+                or self.mix[candidate.option]
+                or not self.wanted[candidate.option]  # type: ignore[index]
+            ):
                 continue
             new = []
             for each in (self.plan.steps[index] for index in candidate.chain):
@@ -236,18 +292,36 @@ class SupernetPass(TrainingPass):
             mean, inverse, scale, shift = self._statistics(candidates)
             sums, products = np.empty(candidates.channels), np.empty(mean.shape)
             mixed_back(_rows(g), _addresses([self.values[candidate.tensor]]), mean, sums, products)
-            self.slopes[candidate.option] += float((scale * inverse * products + shift * sums).sum())
+            self.slopes[candidate.option] += float(
+                (scale * inverse * products + shift * sums).sum()
+            )
             self._forget(new)
 
-    def _prologue(self, step: Separable, channels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
-        """What stands before a separable convolution: scale and shift of the input, its mean, 1/deviation, and the ReLU's limit."""
+    def _prologue(
+        self, step: Separable, channels: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+        """What stands before a separable convolution: scale and shift of the input, its mean,
+        1/deviation, and the ReLU's limit.
+        """
         least = 0.0 if step.rectified else -INFINITY
         if not step.norm:
-            return np.ones(channels), np.zeros(channels), np.zeros(channels), np.ones(channels), least
+            return (
+                np.ones(channels),
+                np.zeros(channels),
+                np.zeros(channels),
+                np.ones(channels),
+                least,
+            )
         mean, inverse = self.moment(step.sources[0])
         start = self.weight_views.starts[step.norm]
         scale = self.weight_views.flat[start : start + channels] * inverse
-        return scale, self.weight_views.flat[start + channels : start + 2 * channels] - mean * scale, mean, inverse, least
+        return (
+            scale,
+            self.weight_views.flat[start + channels : start + 2 * channels] - mean * scale,
+            mean,
+            inverse,
+            least,
+        )
 
     def _separable(self, step: Separable) -> Tensor:
         x, p = self.values[step.sources[0]], step.primitive
@@ -256,8 +330,8 @@ class SupernetPass(TrainingPass):
         moments = np.empty((2, step.outputs))
         matrices = self.weight_views.matrices
         separable(
-            x.numpy(), scale, shift, least, matrices[step.weight], matrices[step.wide], p.kernel[0], p.dilation, p.stride[0], EPSILON,
-            out.numpy(), moments,
+            x.numpy(), scale, shift, least, matrices[step.weight], matrices[step.wide], p.kernel[0],
+            p.dilation, p.stride[0], EPSILON, out.numpy(), moments,
         )  # fmt: skip
         self.moments[step.to] = moments
         return out
@@ -269,11 +343,22 @@ class SupernetPass(TrainingPass):
             return
         scale, shift, mean, inverse, least = self._prologue(step, channels)
         lazily = bool(step.norm)
-        to_x = x if not of_input else self.buffers.take(x, *x.shape) if lazily else self._started(source, x)
-        matrices, into, sums = self.weight_views.matrices, self.into.matrices, np.empty((2, channels))
+        to_x = (
+            x
+            if not of_input
+            else self.buffers.take(x, *x.shape)
+            if lazily
+            else self._started(source, x)
+        )
+        matrices, into, sums = (
+            self.weight_views.matrices,
+            self.into.matrices,
+            np.empty((2, channels)),
+        )
         separable_back(
-            g.numpy(), self.values[step.to].numpy(), slope, x.numpy(), scale, shift, least, matrices[step.weight], matrices[step.wide],
-            p.kernel[0], p.dilation, p.stride[0], self.of_weights, into[step.weight], into[step.wide], of_input, not lazily, mean,
+            g.numpy(), self.values[step.to].numpy(), slope, x.numpy(), scale, shift, least,
+            matrices[step.weight], matrices[step.wide], p.kernel[0], p.dilation, p.stride[0],
+            self.of_weights, into[step.weight], into[step.wide], of_input, not lazily, mean,
             to_x.numpy(), sums,
         )  # fmt: skip
         if id(g) in self._lent:
@@ -283,8 +368,15 @@ class SupernetPass(TrainingPass):
             return
         if self.of_weights:
             start = self.weight_views.starts[step.norm]
-            self.into.flat[start : start + 2 * channels] = np.concatenate([inverse * sums[1], sums[0]])
-        self._pass_on(source, x, to_x, _normal_slopes(scale, inverse, mean, sums[0], sums[1], x.numel() // channels))
+            self.into.flat[start : start + 2 * channels] = np.concatenate(
+                [inverse * sums[1], sums[0]]
+            )
+        self._pass_on(
+            source,
+            x,
+            to_x,
+            _normal_slopes(scale, inverse, mean, sums[0], sums[1], x.numel() // channels),
+        )
         if source in self.deferred:
             self._lent.add(id(to_x))
         else:
@@ -298,9 +390,18 @@ class SupernetPass(TrainingPass):
 
 
 def _normal_slopes(
-    factor: np.ndarray, inverse: np.ndarray, mean: np.ndarray, sums: np.ndarray, products: np.ndarray, count: int
+    factor: np.ndarray,
+    inverse: np.ndarray,
+    mean: np.ndarray,
+    sums: np.ndarray,
+    products: np.ndarray,
+    count: int,
 ) -> np.ndarray:
-    """How a normalisation's input follows from the gradient behind it, [..., 4, C]: see `DeferredGradient`. factor: scale times 1/deviation."""
+    """How a normalisation's input follows from the gradient behind it, [..., 4, C]: see
+    `DeferredGradient`.
+
+    factor: scale times 1/deviation.
+    """
     slope = -factor * inverse * inverse * products / count
     return np.stack([factor, slope, mean, -factor * sums / count], -2)
 

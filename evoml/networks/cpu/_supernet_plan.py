@@ -1,7 +1,8 @@
 """A supernet's edges as steps on numbered tensors, and which of them a mix has work for.
 
-Unlike in `_training_pass`, the last normalisation of a candidate is no step: a node sums what its candidates give before it, each with a factor. A depthwise and a 1x1
-convolution behind it are one step, with the ReLU, and the normalisation in front of that, which they read through.
+Unlike in `_training_pass`, the last normalisation of a candidate is no step: a node sums what its
+candidates give before it, each with a factor. A depthwise and a 1x1 convolution behind it are one
+step, with the ReLU, and the normalisation in front of that, which they read through.
 """
 
 from collections import Counter
@@ -17,7 +18,8 @@ from evoml.networks.cpu._vector_kernels import KERNELS
 from evoml.phenotypes.layers import Primitive, Size
 from evoml.phenotypes.network import Edge, Network
 
-_SHARED = ("relu", "relu6", "max", "avg", "zero")  # without weights: once for all edges that read the same
+# without weights: once for all edges that read the same
+_SHARED = ("relu", "relu6", "max", "avg", "zero")
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,13 @@ class ActivePlan:
     """What one mix has work for."""
 
     steps: tuple[Step, ...]
-    candidates: dict[int, tuple[Candidate, ...]]  # of every node's tensor, those that are in the mix
+    # of every node's tensor, those that are in the mix
+    candidates: dict[int, tuple[Candidate, ...]]
     open: frozenset[int]  # tensors that depend on an open choice
     done: tuple[tuple[int, ...], ...]  # for every step, the tensors that no later step reads
-    spent: tuple[int, int, int]  # multiply-adds of an image: forward, backward by inputs where all, and where open ones alone are wanted
+    # multiply-adds of an image: forward, backward by inputs where all, and where open ones alone
+    # are wanted
+    spent: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -75,25 +80,48 @@ class Plan:
 
     @cached_property
     def alone(self) -> frozenset[int]:
-        """What separable convolutions give that one step alone reads, through a normalisation: the gradient of that is never stored."""
+        """What separable convolutions give that one step alone reads, through a normalisation: the
+        gradient of that is never stored.
+        """
         counts = Counter(source for step in self.steps for source in step.sources)
-        normed = {candidate.tensor for step in self.steps if isinstance(step, Node) for candidate in step.candidates if candidate.norm}
-        normed |= {source for step in self.steps if isinstance(step, Separable) and step.norm for source in step.sources}
-        return frozenset(step.to for step in self.steps if isinstance(step, Separable) and counts[step.to] == 1 and step.to in normed)
+        normed = {
+            candidate.tensor
+            for step in self.steps
+            if isinstance(step, Node)
+            for candidate in step.candidates
+            if candidate.norm
+        }
+        normed |= {
+            source
+            for step in self.steps
+            if isinstance(step, Separable) and step.norm
+            for source in step.sources
+        }
+        return frozenset(
+            step.to
+            for step in self.steps
+            if isinstance(step, Separable) and counts[step.to] == 1 and step.to in normed
+        )
 
     def active(self, mix: np.ndarray, wanted: np.ndarray | None) -> ActivePlan:
-        """The steps that matter for a mix [G, O]; what `wanted` candidates [G, O] read is there too, but not what they are made of."""
+        """The steps that matter for a mix [G, O]; what `wanted` candidates [G, O] read is there
+        too, but not what they are made of.
+        """
         needed, candidates = {self.output}, {}
         for step in reversed(self.steps):
             if step.to in needed:
                 if isinstance(step, Node):
                     candidates[step.to] = tuple(
-                        candidate for candidate in step.candidates if candidate.option is None or mix[candidate.option]
+                        candidate
+                        for candidate in step.candidates
+                        if candidate.option is None or mix[candidate.option]
                     )
                     needed |= {candidate.tensor for candidate in candidates[step.to]}
                     if wanted is not None:
                         needed |= {
-                            candidate.source for candidate in step.candidates if candidate.option is not None and wanted[candidate.option]
+                            candidate.source
+                            for candidate in step.candidates
+                            if candidate.option is not None and wanted[candidate.option]
                         }
                 else:
                     needed |= set(step.sources)
@@ -102,18 +130,38 @@ class Plan:
             if step.to in needed:
                 steps.append(step)
                 sources = reads(step, candidates)
-                if any(source in opened for source in sources) or any(candidate.option for candidate in candidates.get(step.to, ())):
+                if any(source in opened for source in sources) or any(
+                    candidate.option for candidate in candidates.get(step.to, ())
+                ):
                     opened.add(step.to)
-                back = any(source > 0 for source in sources), any(source in opened for source in sources)
+                back = (
+                    any(source > 0 for source in sources),
+                    any(source in opened for source in sources),
+                )
                 numbers += [self.spent[index] * part for part in (1, *back)]
-        last = {source: index for index, step in enumerate(steps) for source in reads(step, candidates)}
-        done = tuple(tuple(source for source in set(reads(step, candidates)) if last[source] == index) for index, step in enumerate(steps))
-        return ActivePlan(tuple(steps), candidates, frozenset(opened), done, tuple(map(int, numbers)))  # type: ignore[arg-type]
+        last = {
+            source: index for index, step in enumerate(steps) for source in reads(step, candidates)
+        }
+        done = tuple(
+            tuple(source for source in set(reads(step, candidates)) if last[source] == index)
+            for index, step in enumerate(steps)
+        )
+        return ActivePlan(
+            tuple(steps),
+            candidates,
+            frozenset(opened),
+            done,
+            tuple(map(int, numbers)),  # type: ignore[arg-type]
+        )
 
 
 def reads(step: Step, candidates: dict[int, tuple[Candidate, ...]]) -> Sequence[int]:
     """The tensors that a step reads."""
-    return [candidate.tensor for candidate in candidates[step.to]] if isinstance(step, Node) else step.sources
+    return (
+        [candidate.tensor for candidate in candidates[step.to]]
+        if isinstance(step, Node)
+        else step.sources
+    )
 
 
 class _Planner:
@@ -124,8 +172,18 @@ class _Planner:
         self.spent: list[int] = []
         self._known: dict[Any, int] = {}
 
-    def add(self, make: type[Step], kind: str, sources: tuple[int, ...], given: Size, spent: int = 0, **how: Any) -> int:
-        """The tensor, of the size `given`, that a step gives; the same one where it is there already."""
+    def add(
+        self,
+        make: type[Step],
+        kind: str,
+        sources: tuple[int, ...],
+        given: Size,
+        spent: int = 0,
+        **how: Any,
+    ) -> int:
+        """The tensor, of the size `given`, that a step gives; the same one where it is there
+        already.
+        """
         key = (kind, sources, how.get("primitive")) if kind in _SHARED else None
         if key is None or key not in self._known:
             self.steps.append(make(kind, sources, self.count, **how))
@@ -134,12 +192,22 @@ class _Planner:
             self._known[key], self.count = self.count, self.count + 1
         return self._known[key]
 
-    def edge(self, name: str, edge: Edge, source: int, size: tuple[int, int], whole: bool) -> Candidate:
+    def edge(
+        self, name: str, edge: Edge, source: int, size: tuple[int, int], whole: bool
+    ) -> Candidate:
         """The steps of one edge. whole: its last normalisation is a step too."""
         _, height, width = self.network.sizes[edge.source]
-        primitives = [step for step in self.network.primitives(edge, self.network.sizes[edge.source][0]) if step.kind != "id"]
+        primitives = [
+            step
+            for step in self.network.primitives(edge, self.network.sizes[edge.source][0])
+            if step.kind != "id"
+        ]
         places = [
-            place for place, step in enumerate(self.network.primitives(edge, self.network.sizes[edge.source][0])) if step.kind != "id"
+            place
+            for place, step in enumerate(
+                self.network.primitives(edge, self.network.sizes[edge.source][0])
+            )
+            if step.kind != "id"
         ]
         at, index, norm, chain = source, 0, "", []
         while index < len(primitives):
@@ -150,17 +218,41 @@ class _Planner:
                 narrow, wide = primitives[index + fused - 2 : index + fused]
                 after = narrow.after(height, width)
                 at = self.add(
-                    Separable, "separable", (at,), (wide.outputs, *after), narrow.multiply_adds(height, width) + wide.multiply_adds(*after), primitive=narrow,
-                    weight=f"{name}.{places[index + fused - 2]}", wide=f"{name}.{places[index + fused - 1]}", outputs=wide.outputs,
+                    Separable, "separable", (at,), (wide.outputs, *after),
+                    narrow.multiply_adds(height, width) + wide.multiply_adds(*after),
+                    primitive=narrow, weight=f"{name}.{places[index + fused - 2]}",
+                    wide=f"{name}.{places[index + fused - 1]}", outputs=wide.outputs,
                     rectified="relu" in kinds, norm=weight if kinds[0] == "bn" else "",
                 )  # fmt: skip
                 height, width = after
-            elif step.kind == "bn" and index + 1 == len(primitives) and not whole and step.after(height, width) == size:
+            elif (
+                step.kind == "bn"
+                and index + 1 == len(primitives)
+                and not whole
+                and step.after(height, width) == size
+            ):
                 norm = weight
-            elif step.kind == "bn" and [each.kind for each in primitives[index + 1 : index + 2]] == ["relu"]:
-                at, fused = self.add(Step, "bn", (at,), self.sizes[at], primitive=step, weight=weight, rectified=True), 2
+            elif step.kind == "bn" and [
+                each.kind for each in primitives[index + 1 : index + 2]
+            ] == ["relu"]:
+                at, fused = (
+                    self.add(
+                        Step,
+                        "bn",
+                        (at,),
+                        self.sizes[at],
+                        primitive=step,
+                        weight=weight,
+                        rectified=True,
+                    ),
+                    2,
+                )
             else:
-                shown = Primitive(step.kind, 0, 0, step.kernel, step.dilation, step.stride) if step.kind in _SHARED[:4] else step
+                shown = (
+                    Primitive(step.kind, 0, 0, step.kernel, step.dilation, step.stride)
+                    if step.kind in _SHARED[:4]
+                    else step
+                )
                 at = self.add(
                     Step,
                     step.kind,
@@ -171,7 +263,9 @@ class _Planner:
                     weight=weight,
                 )
                 height, width = step.after(height, width)
-            chain += list(range(before, len(self.steps))) or [next(i for i, each in enumerate(self.steps) if each.to == at)]
+            chain += list(range(before, len(self.steps))) or [
+                next(i for i, each in enumerate(self.steps) if each.to == at)
+            ]
             index += fused or 1
         if (height, width) != size:
             chain.append(len(self.steps))
@@ -185,8 +279,14 @@ def _fused(primitives: Sequence[Primitive]) -> int:
     for front in (["bn", "relu"], ["relu"], []):
         if kinds[: len(front) + 2] == [*front, "dw", "conv"]:
             narrow, wide = primitives[len(front) : len(front) + 2]
-            square = narrow.kernel[0] == narrow.kernel[1] and narrow.kernel[0] in KERNELS and narrow.stride[0] == narrow.stride[1]
-            return len(front) + 2 if square and wide.kernel == (1, 1) and wide.stride == (1, 1) else 0
+            square = (
+                narrow.kernel[0] == narrow.kernel[1]
+                and narrow.kernel[0] in KERNELS
+                and narrow.stride[0] == narrow.stride[1]
+            )
+            return (
+                len(front) + 2 if square and wide.kernel == (1, 1) and wide.stride == (1, 1) else 0
+            )
     return 0
 
 
@@ -196,12 +296,30 @@ def plan(network: Network) -> Plan:
     for number, node in enumerate(network.nodes[1:], 1):
         size, candidates = network.sizes[number][1:], []
         for which, edge in enumerate(node.edges):
-            candidates.append(planner.edge(f"{number}.{which}", edge, nodes[edge.source], size, node.merge == "concat"))
+            candidates.append(
+                planner.edge(
+                    f"{number}.{which}", edge, nodes[edge.source], size, node.merge == "concat"
+                )
+            )
         tensors = tuple(candidate.tensor for candidate in candidates)
         if node.merge == "concat":
-            nodes.append(tensors[0] if len(tensors) == 1 else planner.add(Step, "concat", tensors, network.sizes[number]))
+            nodes.append(
+                tensors[0]
+                if len(tensors) == 1
+                else planner.add(Step, "concat", tensors, network.sizes[number])
+            )
         elif len(candidates) == 1 and not candidates[0].norm and candidates[0].option is None:
             nodes.append(tensors[0])
         else:
-            nodes.append(planner.add(Node, "node", tensors, network.sizes[number], candidates=tuple(candidates)))
-    return Plan(tuple(planner.steps), tuple(nodes), nodes[network.output], tuple(planner.spent), planner.sizes)
+            nodes.append(
+                planner.add(
+                    Node, "node", tensors, network.sizes[number], candidates=tuple(candidates)
+                )
+            )
+    return Plan(
+        tuple(planner.steps),
+        tuple(nodes),
+        nodes[network.output],
+        tuple(planner.spent),
+        planner.sizes,
+    )

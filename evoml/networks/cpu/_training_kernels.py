@@ -1,6 +1,8 @@
-"""What torch has no quick CPU code for, compiled: batch normalisation with a ReLU, and the gradient of a depthwise convolution's weights.
+"""What torch has no quick CPU code for, compiled: batch normalisation with a ReLU, and the gradient
+of a depthwise convolution's weights.
 
-Images lie as [N, H, W * C] or [N * H, W * C], of any float dtype, so that every inner loop runs over a whole row, whatever the number of channels.
+Images lie as [N, H, W * C] or [N * H, W * C], of any float dtype, so that every inner loop runs
+over a whole row, whatever the number of channels.
 """
 
 import numpy as np
@@ -10,14 +12,22 @@ from evoml.compilation.numba_cache import compiled
 
 @compiled
 def normalise(x, parameters, running, momentum, epsilon, relu, out, moments):
-    """Batch normalisation of x [R, W*C], and a ReLU if wanted. parameters, running, moments [2, C]: scale and shift, mean and variance, mean and 1/deviation."""
+    """Batch normalisation of x [R, W*C], and a ReLU if wanted.
+
+    parameters, running, moments [2, C]: scale and shift, mean and variance, mean and 1/deviation.
+    """
     rows, length = x.shape
     channels = parameters.shape[1]
     count = np.float64(rows * (length // channels))
     sums, squares = np.zeros(length, x.dtype), np.zeros(length, x.dtype)
-    scale, shift, first = np.empty(length, x.dtype), np.empty(length, x.dtype), np.empty(length, x.dtype)
+    scale, shift, first = (
+        np.empty(length, x.dtype),
+        np.empty(length, x.dtype),
+        np.empty(length, x.dtype),
+    )
     for t in range(length):
-        first[t] = x[0, t % channels]  # differences from a value of the same channel lose no digits when they are squared
+        # differences from a value of the same channel lose no digits when they are squared
+        first[t] = x[0, t % channels]
     for r in range(rows):
         row = x[r]
         for t in range(length):
@@ -68,7 +78,11 @@ def normalise_backward(g, x, out, parameters, moments, relu, to_x, to_parameters
             for t in range(length):
                 sums[t] += grad[t]
                 products[t] += grad[t] * (row[t] - mean[t])
-    scale, slope, shift = np.empty(length, x.dtype), np.empty(length, x.dtype), np.empty(length, x.dtype)
+    scale, slope, shift = (
+        np.empty(length, x.dtype),
+        np.empty(length, x.dtype),
+        np.empty(length, x.dtype),
+    )
     for c in range(channels):
         one, two = 0.0, 0.0
         for t in range(c, length, channels):
@@ -97,9 +111,13 @@ def depthwise_backward(x, g, kernel, stride, dilation, padding, to_weight):
     count, height, length = x.shape
     channels, rows, span = to_weight.shape[0], g.shape[1], g.shape[2]
     width = length // channels
-    high, wide = rows + (kernel[0] - 1) * dilation // stride[0] + 1, span // channels + (kernel[1] - 1) * dilation // stride[1] + 1
+    high, wide = (
+        rows + (kernel[0] - 1) * dilation // stride[0] + 1,
+        span // channels + (kernel[1] - 1) * dilation // stride[1] + 1,
+    )
     row = wide * channels
-    # an image with its padding, a part for every phase of the strides, so that a tap reads neighbours from neighbours
+    # an image with its padding, a part for every phase of the strides, so that a tap reads
+    # neighbours from neighbours
     image = np.zeros(stride[0] * stride[1] * high * row, x.dtype)
     sums = np.zeros(kernel[0] * kernel[1] * span, x.dtype)
     grads = g.reshape(-1)
@@ -131,7 +149,10 @@ def depthwise_backward(x, g, kernel, stride, dilation, padding, to_weight):
                 while y + 4 <= last:  # four rows a pass over the sums
                     a, b = start + y * row, (n * rows + y) * span
                     x0, x1 = image[a : a + span], image[a + row : a + row + span]
-                    x2, x3 = image[a + 2 * row : a + 2 * row + span], image[a + 3 * row : a + 3 * row + span]
+                    x2, x3 = (
+                        image[a + 2 * row : a + 2 * row + span],
+                        image[a + 3 * row : a + 3 * row + span],
+                    )
                     g0, g1 = grads[b : b + span], grads[b + span : b + 2 * span]
                     g2, g3 = grads[b + 2 * span : b + 3 * span], grads[b + 3 * span : b + 4 * span]
                     for t in range(span):

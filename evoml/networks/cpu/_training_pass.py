@@ -1,7 +1,9 @@
 """One training pass of a network on a CPU, forward and back, without torch's autograd in between.
 
-A network's edges become a list of steps on numbered tensors. Each step is a row of `STEPS`: what it computes and what its gradient is. Steps without weights that
-read the same tensor (ReLU, pooling) are computed once for all edges, a ReLU behind a normalisation in the same pass over memory. Tensors lie as [N, H, W, C].
+A network's edges become a list of steps on numbered tensors. Each step is a row of `STEPS`: what it
+computes and what its gradient is. Steps without weights that read the same tensor (ReLU, pooling)
+are computed once for all edges, a ReLU behind a normalisation in the same pass over memory. Tensors
+lie as [N, H, W, C].
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +22,8 @@ from evoml.phenotypes.layers import LAYERS, Primitive
 from evoml.phenotypes.network import Network
 
 MOMENTUM, EPSILON = 0.1, 1e-5  # of batch normalisation
-_FEW_PIXELS = 8192  # of a whole batch, up to which a matrix product is quicker than oneDNN's 1x1 convolution
+# of a whole batch, up to which a matrix product is quicker than oneDNN's 1x1 convolution
+_FEW_PIXELS = 8192
 _aten = torch.ops.aten
 
 
@@ -53,7 +56,10 @@ class Plan:
     def done(self) -> tuple[tuple[int, ...], ...]:
         """For every step, the tensors that no later step reads."""
         last = {source: index for index, step in enumerate(self.steps) for source in step.sources}
-        return tuple(tuple(source for source in set(step.sources) if last[source] == index) for index, step in enumerate(self.steps))
+        return tuple(
+            tuple(source for source in set(step.sources) if last[source] == index)
+            for index, step in enumerate(self.steps)
+        )
 
     @cached_property
     def folds(self) -> frozenset[int]:
@@ -77,7 +83,11 @@ def plan(network: Network, drop: bool) -> Plan:
 
     def add(kind: str, sources: tuple[int, ...], **how: Any) -> int:
         nonlocal count
-        key = (kind, sources, how.get("primitive"), how.get("size")) if kind in ("relu", "relu6", "max", "avg", "pad", "zero") else None
+        key = (
+            (kind, sources, how.get("primitive"), how.get("size"))
+            if kind in ("relu", "relu6", "max", "avg", "pad", "zero")
+            else None
+        )
         if key is None or key not in known:
             steps.append(Step(kind, sources, count, **how))
             known[key], count = count, count + 1
@@ -92,10 +102,21 @@ def plan(network: Network, drop: bool) -> Plan:
                 if primitive.kind == "relu" and place and primitives[place - 1].kind == "bn":
                     steps[-1] = replace(steps[-1], rectified=True)
                 elif primitive.kind != "id":
-                    shown = replace(primitive, inputs=0, outputs=0) if primitive.kind in ("relu", "relu6", "max", "avg") else primitive
-                    at = add(primitive.kind, (at,), primitive=shown, weight=f"{number}.{which}.{place}")
+                    shown = (
+                        replace(primitive, inputs=0, outputs=0)
+                        if primitive.kind in ("relu", "relu6", "max", "avg")
+                        else primitive
+                    )
+                    at = add(
+                        primitive.kind, (at,), primitive=shown, weight=f"{number}.{which}.{place}"
+                    )
                 height, width = primitive.after(height, width)
-            if drop and edge.depth > 0 and not LAYERS[edge.layer].kept and any(each.kind not in ("id", "zero") for each in primitives):
+            if (
+                drop
+                and edge.depth > 0
+                and not LAYERS[edge.layer].kept
+                and any(each.kind not in ("id", "zero") for each in primitives)
+            ):
                 at = add("drop", (at,), path=len(paths))
                 paths.append(edge.depth)
             if (height, width) != network.sizes[number][1:]:
@@ -116,7 +137,13 @@ class Weights:
 
     def __post_init__(self) -> None:
         object.__setattr__(
-            self, "arrays", {name: view.flatten(1).numpy() for name, view in self.views.items() if view.dim() == 2 or view.shape[1] == 1}
+            self,
+            "arrays",
+            {
+                name: view.flatten(1).numpy()
+                for name, view in self.views.items()
+                if view.dim() == 2 or view.shape[1] == 1
+            },
         )
 
 
@@ -138,7 +165,9 @@ class TrainingPass:
     def forward(self, steps: Sequence[Step], images: Tensor) -> None:
         self.values[0] = images
         for step in steps:
-            self.values[step.to] = STEPS[step.kind][0](self, step, *(self.values[source] for source in step.sources))
+            self.values[step.to] = STEPS[step.kind][0](
+                self, step, *(self.values[source] for source in step.sources)
+            )
 
     def backward(self, steps: Sequence[Step], gradients: Weights) -> None:
         """Fill `gradients`, given `grads` of what the loss reads."""
@@ -150,7 +179,10 @@ class TrainingPass:
             self.values.pop(step.to)
 
     def accumulate(self, source: int, g: Tensor, own: bool = True) -> None:
-        """Add to the gradient of a tensor. own: nobody else reads `g`, so that it may be written to."""
+        """Add to the gradient of a tensor.
+
+        own: nobody else reads `g`, so that it may be written to.
+        """
         if source not in self.grads:
             self.grads[source] = g
             (self._own.add if own else self._own.discard)(source)
@@ -185,7 +217,16 @@ def _rows(x: Tensor) -> Any:
 def _bn(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     parameters, out = run.weights.arrays[step.weight], torch.empty_like(x)
     moments = np.empty_like(parameters)
-    normalise(_rows(x), parameters, run.weights.moments[step.weight], MOMENTUM, EPSILON, step.rectified, _rows(out), moments)
+    normalise(
+        _rows(x),
+        parameters,
+        run.weights.moments[step.weight],
+        MOMENTUM,
+        EPSILON,
+        step.rectified,
+        _rows(out),
+        moments,
+    )
     run.kept[step.to] = moments
     return out
 
@@ -193,25 +234,45 @@ def _bn(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
 def _bn_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     x, out, to = run.values[step.sources[0]], run.values[step.to], torch.empty_like(g)
     parameters, to_parameters = run.weights.arrays[step.weight], run.gradients.arrays[step.weight]
-    normalise_backward(_rows(g), _rows(x), _rows(out), parameters, run.kept[step.to], step.rectified, _rows(to), to_parameters)
+    normalise_backward(
+        _rows(g),
+        _rows(x),
+        _rows(out),
+        parameters,
+        run.kept[step.to],
+        step.rectified,
+        _rows(to),
+        to_parameters,
+    )
     run.accumulate(step.sources[0], to)
 
 
 def _convolve(x: Tensor, weight: Tensor, step: Primitive, groups: int = 1) -> Tensor:
     return (
-        torch.conv2d(x.permute(0, 3, 1, 2), weight, None, step.stride, step.padding, step.dilation, groups).permute(0, 2, 3, 1).contiguous()
+        torch.conv2d(
+            x.permute(0, 3, 1, 2), weight, None, step.stride, step.padding, step.dilation, groups
+        )
+        .permute(0, 2, 3, 1)
+        .contiguous()
     )
 
 
 def _conv(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     p, weight = step.primitive, run.weights.views[step.weight]
     if _is_product(p, x):
-        return (x.view(-1, p.inputs) @ weight.view(p.outputs, p.inputs).t()).view(*x.shape[:3], p.outputs)
+        return (x.view(-1, p.inputs) @ weight.view(p.outputs, p.inputs).t()).view(
+            *x.shape[:3], p.outputs
+        )
     return _convolve(x, weight, p)
 
 
 def _conv_back(run: TrainingPass, step: Step, g: Tensor) -> None:
-    p, weight, x, source = step.primitive, run.weights.views[step.weight], run.values[step.sources[0]], step.sources[0]
+    p, weight, x, source = (
+        step.primitive,
+        run.weights.views[step.weight],
+        run.values[step.sources[0]],
+        step.sources[0],
+    )
     to_weight = run.gradients.views[step.weight]
     if _is_product(p, x):
         flat = g.view(-1, p.outputs)
@@ -221,8 +282,8 @@ def _conv_back(run: TrainingPass, step: Step, g: Tensor) -> None:
             run.accumulate(source, (flat @ weight.view(p.outputs, p.inputs)).view(x.shape))
         return
     to_x, found, _ = _aten.convolution_backward(
-        g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, p.stride, p.padding, (p.dilation, p.dilation), False, (0, 0), 1,
-        (run.needs(source), run.of_weights, False),
+        g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, p.stride, p.padding,
+        (p.dilation, p.dilation), False, (0, 0), 1, (run.needs(source), run.of_weights, False),
     )  # fmt: skip
     if run.of_weights:
         to_weight.copy_(found)
@@ -231,7 +292,11 @@ def _conv_back(run: TrainingPass, step: Step, g: Tensor) -> None:
 
 
 def _is_product(p: Primitive, x: Tensor) -> bool:
-    return p.kernel == (1, 1) and p.stride == (1, 1) and x.shape[0] * x.shape[1] * x.shape[2] <= _FEW_PIXELS
+    return (
+        p.kernel == (1, 1)
+        and p.stride == (1, 1)
+        and x.shape[0] * x.shape[1] * x.shape[2] <= _FEW_PIXELS
+    )
 
 
 def _dw(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
@@ -239,20 +304,33 @@ def _dw(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
 
 
 def _dw_back(run: TrainingPass, step: Step, g: Tensor) -> None:
-    p, weight, x, source = step.primitive, run.weights.views[step.weight], run.values[step.sources[0]], step.sources[0]
+    p, weight, x, source = (
+        step.primitive,
+        run.weights.views[step.weight],
+        run.values[step.sources[0]],
+        step.sources[0],
+    )
     to_weight = run.gradients.views[step.weight]
     large = x.shape[0] * x.shape[1] * x.shape[2] > _FEW_PIXELS
     if not run.of_weights:
         pass
     elif large and p.kernel == (3, 3) and p.dilation == 1:  # where oneDNN has a quick one
         found = _aten.convolution_backward(
-            g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, p.stride, p.padding, (1, 1), False, (0, 0), p.inputs,
-            (False, True, False),
+            g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, p.stride, p.padding, (1, 1),
+            False, (0, 0), p.inputs, (False, True, False),
         )[1]  # fmt: skip
         to_weight.copy_(found)
     else:
         rows, grads = x.view(*x.shape[:2], -1).numpy(), g.view(*g.shape[:2], -1).numpy()
-        depthwise_backward(rows, grads, p.kernel, p.stride, p.dilation, p.padding, run.gradients.arrays[step.weight])
+        depthwise_backward(
+            rows,
+            grads,
+            p.kernel,
+            p.stride,
+            p.dilation,
+            p.padding,
+            run.gradients.arrays[step.weight],
+        )
     if run.needs(source):
         if p.stride != (1, 1):
             g, spread = torch.zeros_like(x), g
@@ -263,37 +341,53 @@ def _dw_back(run: TrainingPass, step: Step, g: Tensor) -> None:
 def halves(p: Primitive) -> list[tuple[int, slice]]:
     """Of a factorised reduction: the shift in pixels, and which outputs."""
     half = p.outputs // 2
-    return [(shift, part) for shift, part in ((0, slice(0, half)), (1, slice(half, p.outputs))) if part.stop > part.start]
+    return [
+        (shift, part)
+        for shift, part in ((0, slice(0, half)), (1, slice(half, p.outputs)))
+        if part.stop > part.start
+    ]
 
 
 def _every(x: Tensor, shift: int, p: Primitive) -> Tensor:
     """Every stride-th pixel, zeros where the shift goes beyond the border."""
     part = x[:, shift :: p.stride[0], shift :: p.stride[1]]
     height, width = p.after(x.shape[1], x.shape[2])
-    return functional.pad(part, (0, 0, 0, width - part.shape[2], 0, height - part.shape[1])).contiguous()
+    return functional.pad(
+        part, (0, 0, 0, width - part.shape[2], 0, height - part.shape[1])
+    ).contiguous()
 
 
 def _fr(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
     p, weight = step.primitive, run.weights.views[step.weight]
     run.kept[step.to] = [_every(x, shift, p) for shift, _ in halves(p)]
     pairs = zip(run.kept[step.to], halves(p), strict=True)
-    return torch.cat([part @ weight.view(p.outputs, p.inputs)[at].t() for part, (_, at) in pairs], 3)
+    return torch.cat(
+        [part @ weight.view(p.outputs, p.inputs)[at].t() for part, (_, at) in pairs], 3
+    )
 
 
 def _fr_back(run: TrainingPass, step: Step, g: Tensor) -> None:
-    p, weight, to_weight = step.primitive, run.weights.views[step.weight], run.gradients.views[step.weight]
+    p, weight, to_weight = (
+        step.primitive,
+        run.weights.views[step.weight],
+        run.gradients.views[step.weight],
+    )
     to_x = torch.zeros_like(run.values[step.sources[0]])
     for part, (shift, at) in zip(run.kept[step.to], halves(p), strict=True):
         flat = g[..., at].reshape(-1, at.stop - at.start)
         if run.of_weights:
             to_weight.view(p.outputs, p.inputs)[at] = flat.t() @ part.view(-1, p.inputs)
         to = to_x[:, shift :: p.stride[0], shift :: p.stride[1]]
-        to += (flat @ weight.view(p.outputs, p.inputs)[at]).view(*g.shape[:3], -1)[:, : to.shape[1], : to.shape[2]]
+        to += (flat @ weight.view(p.outputs, p.inputs)[at]).view(*g.shape[:3], -1)[
+            :, : to.shape[1], : to.shape[2]
+        ]
     run.accumulate(step.sources[0], to_x)
 
 
 def _max(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
-    out, where = _aten.max_pool2d_with_indices(x.permute(0, 3, 1, 2), *_window(step.primitive), (1, 1), step.primitive.overhangs)
+    out, where = _aten.max_pool2d_with_indices(
+        x.permute(0, 3, 1, 2), *_window(step.primitive), (1, 1), step.primitive.overhangs
+    )
     run.kept[step.to] = where
     return out.permute(0, 2, 3, 1).contiguous()
 
@@ -301,19 +395,28 @@ def _max(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
 def _max_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     x, p = run.values[step.sources[0]], step.primitive
     to_x = _aten.max_pool2d_with_indices_backward(
-        g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), *_window(p), (1, 1), p.overhangs, run.kept[step.to]
+        g.permute(0, 3, 1, 2),
+        x.permute(0, 3, 1, 2),
+        *_window(p),
+        (1, 1),
+        p.overhangs,
+        run.kept[step.to],
     )
     run.accumulate(step.sources[0], to_x.permute(0, 2, 3, 1).contiguous())
 
 
 def _avg(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
-    out: Tensor = _aten.avg_pool2d(x.permute(0, 3, 1, 2), *_window(step.primitive), step.primitive.overhangs, False)
+    out: Tensor = _aten.avg_pool2d(
+        x.permute(0, 3, 1, 2), *_window(step.primitive), step.primitive.overhangs, False
+    )
     return out.permute(0, 2, 3, 1).contiguous()
 
 
 def _avg_back(run: TrainingPass, step: Step, g: Tensor) -> None:
     x, p = run.values[step.sources[0]], step.primitive
-    to_x = _aten.avg_pool2d_backward(g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), *_window(p), p.overhangs, False, None)
+    to_x = _aten.avg_pool2d_backward(
+        g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), *_window(p), p.overhangs, False, None
+    )
     run.accumulate(step.sources[0], to_x.permute(0, 2, 3, 1).contiguous())
 
 
@@ -322,7 +425,9 @@ def _window(p: Primitive) -> tuple[tuple[int, int], tuple[int, int], tuple[int, 
 
 
 def _zero(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
-    return x.new_zeros(len(x), *step.primitive.after(x.shape[1], x.shape[2]), step.primitive.outputs)
+    return x.new_zeros(
+        len(x), *step.primitive.after(x.shape[1], x.shape[2]), step.primitive.outputs
+    )
 
 
 def _cut(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
@@ -330,7 +435,9 @@ def _cut(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
 
 
 def _cut_back(run: TrainingPass, step: Step, g: Tensor) -> None:
-    run.accumulate(step.sources[0], functional.pad(g, (0, step.primitive.inputs - step.primitive.outputs)))
+    run.accumulate(
+        step.sources[0], functional.pad(g, (0, step.primitive.inputs - step.primitive.outputs))
+    )
 
 
 def _drop(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
@@ -338,7 +445,11 @@ def _drop(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
 
 
 def _drop_back(run: TrainingPass, step: Step, g: Tensor) -> None:
-    run.accumulate(step.sources[0], g if run.scales is None else g * run.scales[step.path, :, None, None, None], run.scales is not None)
+    run.accumulate(
+        step.sources[0],
+        g if run.scales is None else g * run.scales[step.path, :, None, None, None],
+        run.scales is not None,
+    )
 
 
 def _pad(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
@@ -375,22 +486,30 @@ def _concat_back(run: TrainingPass, step: Step, g: Tensor) -> None:
 STEPS: dict[str, tuple[Callable[..., Tensor], Callable[[TrainingPass, Step, Tensor], None]]] = {
     "relu": (_relu, _relu_back), "relu6": (_relu6, _relu6_back), "bn": (_bn, _bn_back),
     "conv": (_conv, _conv_back), "dw": (_dw, _dw_back), "fr": (_fr, _fr_back),
-    "max": (_max, _max_back), "avg": (_avg, _avg_back), "zero": (_zero, lambda run, step, g: None), "drop": (_drop, _drop_back),
-    "cut": (_cut, _cut_back), "pad": (_pad, _pad_back), "add": (_add, _add_back), "concat": (_concat, _concat_back),
+    "max": (_max, _max_back), "avg": (_avg, _avg_back), "zero": (_zero, lambda run, step, g: None),
+    "drop": (_drop, _drop_back), "cut": (_cut, _cut_back), "pad": (_pad, _pad_back),
+    "add": (_add, _add_back), "concat": (_concat, _concat_back),
 }  # fmt: skip
 
 
 class Train(torch.autograd.Function):
-    """A pass as one operation of torch's autograd: flat weights and images to the values of some nodes, [N, C, H, W] each."""
+    """A pass as one operation of torch's autograd: flat weights and images to the values of some
+    nodes, [N, C, H, W] each.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, flat: Tensor, images: Tensor, plan: Plan, nodes: Sequence[int], weights: Weights, gradients: Weights,
-        scales: Tensor | None,
+        ctx: Any, flat: Tensor, images: Tensor, plan: Plan, nodes: Sequence[int], weights: Weights,
+        gradients: Weights, scales: Tensor | None,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         run = TrainingPass(weights, scales)
         run.forward(plan.steps, images.permute(0, 2, 3, 1).contiguous())
-        ctx.run, ctx.plan, ctx.gradients, ctx.at = run, plan, gradients, [plan.nodes[node] for node in nodes]
+        ctx.run, ctx.plan, ctx.gradients, ctx.at = (
+            run,
+            plan,
+            gradients,
+            [plan.nodes[node] for node in nodes],
+        )
         return tuple(run.values[at].permute(0, 3, 1, 2) for at in ctx.at)
 
     @staticmethod

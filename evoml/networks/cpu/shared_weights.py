@@ -1,7 +1,10 @@
-"""A supernet with its weights: loss and gradients by weights and by mix, scores of what is read off it, and the weights of a genotype's own network.
+"""A supernet with its weights: loss and gradients by weights and by mix, scores of what is read off
+it, and the weights of a genotype's own network.
 
-One-Shot: Bender et al. 2018, "Understanding and Simplifying One-Shot Architecture Search", ICML. DARTS: Liu et al. 2019, arXiv 1806.09055. ProxylessNAS, whose inactive
-paths are not kept: Cai et al. 2019, arXiv 1812.00332. What it computes is what `reference_supernet` computes, on a CPU, without torch's autograd and without a second model.
+One-Shot: Bender et al. 2018, "Understanding and Simplifying One-Shot Architecture Search", ICML.
+DARTS: Liu et al. 2019, arXiv 1806.09055. ProxylessNAS, whose inactive paths are not kept: Cai et
+al. 2019, arXiv 1812.00332. What it computes is what `reference_supernet` computes, on a CPU,
+without torch's autograd and without a second model.
 """
 
 import math
@@ -42,17 +45,31 @@ class Gradients:
 class SharedWeights:
     """The weights of a supernet, and passes through it. Images are [N, H, W, C], labels [N].
 
-    A mix says how much of every option there is, [G, O]; with ghosts [ghosts, G, O]: the batch in that many equal parts, each normalised by itself.
+    A mix says how much of every option there is, [G, O]; with ghosts [ghosts, G, O]: the batch in
+    that many equal parts, each normalised by itself.
     """
 
     def __init__(
-        self, supernet: Supernet, seed: int, dtype: str = "float32", affine: bool = False, smoothing: float = 0.0, threads: int = 1
+        self,
+        supernet: Supernet,
+        seed: int,
+        dtype: str = "float32",
+        affine: bool = False,
+        smoothing: float = 0.0,
+        threads: int = 1,
     ) -> None:
-        """affine: whether all normalisations have a scale and a shift; the one behind the image always has. smoothing: share of a label that is spread.
+        """affine: whether all normalisations have a scale and a shift; the one behind the image
+        always has. smoothing: share of a label that is spread.
 
         threads: of torch's own operations; the compiled ones, which are most of the work, use one.
         """
-        self.supernet, self.affine, self.smoothing, self.threads, self.spent = supernet, affine, smoothing, threads, 0
+        self.supernet, self.affine, self.smoothing, self.threads, self.spent = (
+            supernet,
+            affine,
+            smoothing,
+            threads,
+            0,
+        )
         self.dtype = np.dtype(dtype)
         network = supernet.network
         self._places, size, _ = _places(network)
@@ -60,7 +77,11 @@ class SharedWeights:
         self._heads = size, size + features * network.classes
         self.weights = np.zeros(self._heads[1] + network.classes, self.dtype)
         self.decayed = np.ones(len(self.weights), bool)
-        self._edges = {f"{number}.{which}": edge for number, node in enumerate(network.nodes) for which, edge in enumerate(node.edges)}
+        self._edges = {
+            f"{number}.{which}": edge
+            for number, node in enumerate(network.nodes)
+            for which, edge in enumerate(node.edges)
+        }
         rng = np.random.default_rng(seed % 2**64)
         for name, place in self._places.items():
             p, part = place.primitive, slice(place.start, place.start + place.primitive.parameters)
@@ -68,22 +89,26 @@ class SharedWeights:
                 self.weights[part] = np.repeat([1.0, 0.0], p.outputs)
                 self.decayed[part] = affine or not self._edges[name.rpartition(".")[0]].source
             else:  # torch's own, which the published supernets start from
-                self.weights[part] = rng.uniform(-1, 1, p.parameters) * math.sqrt(p.outputs / p.parameters)
+                self.weights[part] = rng.uniform(-1, 1, p.parameters) * math.sqrt(
+                    p.outputs / p.parameters
+                )
         self.weights[size:] = rng.uniform(-1, 1, len(self.weights) - size) / math.sqrt(features)
         self._plan, self._buffers = plan(network), Buffers()
         self._own, self._other, self._found = (
-            self._weight_views(flat) for flat in (self.weights, *np.zeros((2, len(self.weights)), self.dtype))
+            self._weight_views(flat)
+            for flat in (self.weights, *np.zeros((2, len(self.weights)), self.dtype))
         )
         self._active: dict[bytes, tuple[ActivePlan, dict[int, CandidateArrays]]] = {}
 
     def gradients(
-        self, x: np.ndarray, y: np.ndarray, mix: np.ndarray, *, weights: np.ndarray | None = None, of_weights: bool = True,
-        of_mix: bool = True, wanted: np.ndarray | None = None,
+        self, x: np.ndarray, y: np.ndarray, mix: np.ndarray, *, weights: np.ndarray | None = None,
+        of_weights: bool = True, of_mix: bool = True, wanted: np.ndarray | None = None,
     ) -> Gradients:  # fmt: skip
         """Loss and gradients on a batch.
 
-        weights: others than its own, [P]. wanted: options whose gradient is needed although there is none of them in the mix, [G, O] bool: each is computed when its
-        gradient is, and forgotten. Raises ValueError where the batch cannot be parted among the ghosts.
+        weights: others than its own, [P]. wanted: options whose gradient is needed although there
+        is none of them in the mix, [G, O] bool: each is computed when its gradient is, and
+        forgotten. Raises ValueError where the batch cannot be parted among the ghosts.
         """
         ghosts = np.asarray(mix, np.float64) if mix.ndim == 3 else np.asarray(mix, np.float64)[None]
         if len(x) % len(ghosts):
@@ -92,12 +117,21 @@ class SharedWeights:
         if weights is not None:
             self._other.flat[:] = weights
             weight_views = self._other
-        loss, right, total, slopes = 0.0, 0, np.zeros_like(self.weights) if of_weights else None, np.zeros_like(ghosts)
+        loss, right, total, slopes = (
+            0.0,
+            0,
+            np.zeros_like(self.weights) if of_weights else None,
+            np.zeros_like(ghosts),
+        )
         with self._threads():
-            for index, (images, labels, part) in enumerate(zip(np.split(x, len(ghosts)), np.split(y, len(ghosts)), ghosts, strict=True)):
+            for index, (images, labels, part) in enumerate(
+                zip(np.split(x, len(ghosts)), np.split(y, len(ghosts)), ghosts, strict=True)
+            ):
                 active, run = self._begin(part, weight_views, wanted)
                 self._found.flat[:] = 0
-                found, hits = self._loss(run, images, labels, len(x), weight_views, (of_weights, of_mix), wanted)
+                found, hits = self._loss(
+                    run, images, labels, len(x), weight_views, (of_weights, of_mix), wanted
+                )
                 loss, right = loss + found, right + hits
                 slopes[index] = run.slopes
                 if total is not None:
@@ -105,13 +139,21 @@ class SharedWeights:
                 self.spent += len(images) * self._cost(active, of_weights, of_mix, part, wanted)
         if total is not None:
             total[~self.decayed] = 0
-        return Gradients(loss, right, total, (slopes if mix.ndim == 3 else slopes[0]) if of_mix else None)
+        return Gradients(
+            loss, right, total, (slopes if mix.ndim == 3 else slopes[0]) if of_mix else None
+        )
 
-    def score(self, x: np.ndarray, y: np.ndarray, mix: np.ndarray, batch: int = SCORED) -> tuple[float, float]:
-        """Accuracy and mean loss, each batch normalised by its own statistics; the batches are as equal as can be."""
+    def score(
+        self, x: np.ndarray, y: np.ndarray, mix: np.ndarray, batch: int = SCORED
+    ) -> tuple[float, float]:
+        """Accuracy and mean loss, each batch normalised by its own statistics; the batches are as
+        equal as can be.
+        """
         right, loss, parts = 0, 0.0, -(-len(y) // batch)
         with self._threads():
-            for images, labels in zip(np.array_split(x, parts), np.array_split(y, parts), strict=True):
+            for images, labels in zip(
+                np.array_split(x, parts), np.array_split(y, parts), strict=True
+            ):
                 logits = self._logits(images, mix)
                 classes = torch.from_numpy(np.asarray(labels, np.int64))
                 right += int((logits.argmax(1) == classes).sum())
@@ -128,7 +170,9 @@ class SharedWeights:
         self.spent += len(x) * (active.spent[0] + self._linear)
         return self._head(run.run(self._tensor(x), False), self._own)[1]
 
-    def _begin(self, mix: np.ndarray, weight_views: WeightViews, wanted: np.ndarray | None = None) -> tuple[ActivePlan, SupernetPass]:
+    def _begin(
+        self, mix: np.ndarray, weight_views: WeightViews, wanted: np.ndarray | None = None
+    ) -> tuple[ActivePlan, SupernetPass]:
         key = (mix != 0).tobytes() + (b"" if wanted is None else np.asarray(wanted, bool).tobytes())
         if key not in self._active:
             if len(self._active) >= KEPT:
@@ -137,21 +181,31 @@ class SharedWeights:
             self._active[key] = (
                 active,
                 {
-                    node: CandidateArrays(candidates, self._plan.sizes[node][0], weight_views.starts)
+                    node: CandidateArrays(
+                        candidates, self._plan.sizes[node][0], weight_views.starts
+                    )
                     for node, candidates in active.candidates.items()
                 },
             )
         active, candidates = self._active[key]
-        return active, SupernetPass(self._plan, active, candidates, weight_views, mix, self._buffers)
+        return active, SupernetPass(
+            self._plan, active, candidates, weight_views, mix, self._buffers
+        )
 
     def _loss(
-        self, run: SupernetPass, x: np.ndarray, y: np.ndarray, count: int, weight_views: WeightViews, of: tuple[bool, bool], wanted: np.ndarray | None
+        self, run: SupernetPass, x: np.ndarray, y: np.ndarray, count: int,
+        weight_views: WeightViews, of: tuple[bool, bool], wanted: np.ndarray | None,
     ) -> tuple[float, int]:  # fmt: skip
-        """What a part of a batch of `count` adds to the loss, and the images that are right; gradients where `of` (weights, mix) wants some."""
+        """What a part of a batch of `count` adds to the loss, and the images that are right;
+        gradients where `of` (weights, mix) wants some.
+        """
         value = run.run(self._tensor(x), any(of))
         features, logits = self._head(value, weight_views)
         classes, logs = torch.from_numpy(np.asarray(y, np.int64)), logits.log_softmax(1)
-        goal = functional.one_hot(classes, logits.shape[1]).to(logs.dtype) * (1 - self.smoothing) + self.smoothing / logits.shape[1]
+        goal = (
+            functional.one_hot(classes, logits.shape[1]).to(logs.dtype) * (1 - self.smoothing)
+            + self.smoothing / logits.shape[1]
+        )
         loss, right = -float((goal * logs).sum()) / count, int((logits.argmax(1) == classes).sum())
         if any(of):
             g = (logs.exp() - goal) / count
@@ -159,18 +213,24 @@ class SharedWeights:
                 weight, bias = self._linear_of(self._found)
                 torch.mm(g.t(), features, out=weight)
                 torch.sum(g, 0, out=bias)
-            to = (g @ self._linear_of(weight_views)[0])[:, None, None, :] / (value.shape[1] * value.shape[2])
+            to = (g @ self._linear_of(weight_views)[0])[:, None, None, :] / (
+                value.shape[1] * value.shape[2]
+            )
             run.back((value > 0) * to, self._found, of[0], wanted)
         return loss, right
 
-    def _head(self, value: torch.Tensor, weight_views: WeightViews) -> tuple[torch.Tensor, torch.Tensor]:
+    def _head(
+        self, value: torch.Tensor, weight_views: WeightViews
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The features that the linear layer reads, and the class scores."""
         features, (weight, bias) = value.clamp_min(0).mean((1, 2)), self._linear_of(weight_views)
         return features, torch.addmm(bias, features, weight.t())
 
     def _linear_of(self, weight_views: WeightViews) -> tuple[torch.Tensor, torch.Tensor]:
         first, second = self._heads
-        return weight_views.weights.flat[first:second].view(self.supernet.network.classes, -1), weight_views.weights.flat[second:]
+        return weight_views.weights.flat[first:second].view(
+            self.supernet.network.classes, -1
+        ), weight_views.weights.flat[second:]
 
     def _tensor(self, x: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(x, self.dtype))
@@ -180,16 +240,40 @@ class SharedWeights:
         """Multiply-adds of the linear layer."""
         return self._heads[1] - self._heads[0]
 
-    def _cost(self, active: ActivePlan, of_weights: bool, of_mix: bool, mix: np.ndarray, wanted: np.ndarray | None) -> int:
+    def _cost(
+        self,
+        active: ActivePlan,
+        of_weights: bool,
+        of_mix: bool,
+        mix: np.ndarray,
+        wanted: np.ndarray | None,
+    ) -> int:
         """Multiply-adds of one image."""
         forward, inputs, opened = active.spent
-        total = forward + self._linear + (inputs + forward + 2 * self._linear if of_weights else opened + self._linear if of_mix else 0)
+        total = (
+            forward
+            + self._linear
+            + (
+                inputs + forward + 2 * self._linear
+                if of_weights
+                else opened + self._linear
+                if of_mix
+                else 0
+            )
+        )
         if wanted is not None:
-            again = [candidate for step in active.steps if isinstance(step, Node) for candidate in step.candidates]
+            again = [
+                candidate
+                for step in active.steps
+                if isinstance(step, Node)
+                for candidate in step.candidates
+            ]
             chains = [
                 candidate.chain
                 for candidate in again
-                if candidate.option is not None and not mix[candidate.option] and wanted[candidate.option]
+                if candidate.option is not None
+                and not mix[candidate.option]
+                and wanted[candidate.option]
             ]
             total += sum(self._plan.spent[index] for chain in chains for index in chain)
         return total
@@ -200,11 +284,18 @@ class SharedWeights:
         for name, place in self._places.items():
             p = place.primitive
             if p.kind == "bn":
-                moments[name] = np.zeros((2, p.outputs), self.dtype)  # running ones, which nobody reads
+                # running ones, which nobody reads
+                moments[name] = np.zeros((2, p.outputs), self.dtype)
             else:
-                matrices[name] = flat[place.start : place.start + p.parameters].reshape(p.outputs, -1)
+                matrices[name] = flat[place.start : place.start + p.parameters].reshape(
+                    p.outputs, -1
+                )
         views = {name: place.view(whole) for name, place in self._places.items()}
-        return WeightViews(Weights(whole, views, moments), {name: place.start for name, place in self._places.items()}, matrices)
+        return WeightViews(
+            Weights(whole, views, moments),
+            {name: place.start for name, place in self._places.items()},
+            matrices,
+        )
 
     def active(self, mix: np.ndarray) -> np.ndarray:
         """Which weights a pass with this mix uses, [P] bool."""
@@ -216,9 +307,16 @@ class SharedWeights:
         return out
 
     def child(self, network: Network) -> dict[str, torch.Tensor]:
-        """The weights of a network that was read off this supernet, as `Module.load_state_dict` takes them. Raises ValueError for what the supernet lacks."""
+        """The weights of a network that was read off this supernet, as `Module.load_state_dict`
+        takes them.
+
+        Raises ValueError for what the supernet lacks.
+        """
         mine = self.supernet.network
-        there = {_edge_name(mine, mine.nodes[int(name.split(".")[0])].name, edge): name for name, edge in self._edges.items()}
+        there = {
+            _edge_name(mine, mine.nodes[int(name.split(".")[0])].name, edge): name
+            for name, edge in self._edges.items()
+        }
         whole = torch.from_numpy(self.weights.copy())
         out: dict[str, torch.Tensor] = {}
         for name, place in _places(network)[0].items():
@@ -227,15 +325,26 @@ class SharedWeights:
             key = _edge_name(network, network.nodes[int(node)].name, edge)
             source = self._places.get(f"{there.get(key)}.{step}")
             if source is None or source.primitive != place.primitive:
-                raise ValueError(f"the supernet has no {edge.layer} of {edge.channels} channels into {key[0]!r}")
+                raise ValueError(
+                    f"the supernet has no {edge.layer} of {edge.channels} channels into {key[0]!r}"
+                )
             out |= _named(name, source, whole)
-        if (mine.classes, mine.sizes[mine.output][0]) != (network.classes, network.sizes[network.output][0]):
-            raise ValueError(f"the supernet has {mine.classes} classes on {mine.sizes[mine.output][0]} channels")
+        if (mine.classes, mine.sizes[mine.output][0]) != (
+            network.classes,
+            network.sizes[network.output][0],
+        ):
+            raise ValueError(
+                f"the supernet has {mine.classes} classes on {mine.sizes[mine.output][0]} channels"
+            )
         out["linear.weight"] = whole[self._heads[0] : self._heads[1]].view(network.classes, -1)
         return out | {"linear.bias": whole[self._heads[1] :]}
 
-    def pairs(self, reference: "ReferenceSupernet", flat: np.ndarray | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Its weights, or other flat numbers [P], as views beside the parameters of the plain model that they belong to."""
+    def pairs(
+        self, reference: "ReferenceSupernet", flat: np.ndarray | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Its weights, or other flat numbers [P], as views beside the parameters of the plain model
+        that they belong to.
+        """
         whole, steps = torch.from_numpy(self.weights if flat is None else flat), reference.steps()
         for name, place in self._places.items():
             step, view = steps[name], place.view(whole)
@@ -248,7 +357,11 @@ class SharedWeights:
         yield whole[second:], reference.linear.bias
 
     def bytes(self, batch: int, mix: np.ndarray | None = None) -> int:
-        """About how much memory a step takes at its peak: with all options, or with those of a mix [G, O]. Ghosts take turns: give the images of one."""
+        """About how much memory a step takes at its peak: with all options, or with those of a mix
+        [G, O].
+
+        Ghosts take turns: give the images of one.
+        """
         return _bytes(self._plan, self.supernet, batch, self.dtype.itemsize, mix)
 
     def state(self) -> dict[str, Any]:
@@ -258,7 +371,9 @@ class SharedWeights:
         """Take over what `state` gave. Raises ValueError for another size."""
         weights = np.asarray(state["weights"], self.dtype)
         if weights.shape != self.weights.shape:
-            raise ValueError(f"a supernet's state has {weights.shape} weights; it must have {self.weights.shape}")
+            raise ValueError(
+                f"a supernet's state has {weights.shape} weights; it must have {self.weights.shape}"
+            )
         self.weights[:], self.spent = weights, int(state["spent"])
 
     @contextmanager
@@ -274,17 +389,24 @@ class SharedWeights:
 
 
 def memory(supernet: Supernet, batch: int, itemsize: int = 4, mix: np.ndarray | None = None) -> int:
-    """About how many bytes a step of so many images takes at its peak, before anything is made: with all options, or with those of a mix [G, O]."""
+    """About how many bytes a step of so many images takes at its peak, before anything is made:
+    with all options, or with those of a mix [G, O].
+    """
     return _bytes(plan(supernet.network), supernet, batch, itemsize, mix)
 
 
-def _bytes(steps: Plan, supernet: Supernet, batch: int, itemsize: int, mix: np.ndarray | None) -> int:
-    """Every tensor's value, where the maxima of poolings were, the gradients of a few tensors at a time, and what there is for every weight."""
+def _bytes(
+    steps: Plan, supernet: Supernet, batch: int, itemsize: int, mix: np.ndarray | None
+) -> int:
+    """Every tensor's value, where the maxima of poolings were, the gradients of a few tensors at a
+    time, and what there is for every weight.
+    """
     active = steps.active(np.ones(supernet.available.shape) if mix is None else mix, None)
     numbers = {step.to: math.prod(steps.sizes[step.to]) for step in active.steps}
     maxima = sum(numbers[step.to] for step in active.steps if step.kind == "max")
     return (
-        batch * (itemsize * (sum(numbers.values()) + _GRADIENTS * max(numbers.values())) + 8 * maxima)
+        batch
+        * (itemsize * (sum(numbers.values()) + _GRADIENTS * max(numbers.values())) + 8 * maxima)
         + itemsize * _COPIES * supernet.network.parameters
     )
 
@@ -299,4 +421,9 @@ def _named(name: str, place: _Place, whole: torch.Tensor) -> dict[str, torch.Ten
     if place.primitive.kind != "bn":
         return {f"nodes.{name}.weight": view}
     values = view[0], view[1], torch.zeros_like(view[0]), torch.ones_like(view[0])
-    return {f"nodes.{name}.{key}": value for key, value in zip(("weight", "bias", "running_mean", "running_var"), values, strict=True)}
+    return {
+        f"nodes.{name}.{key}": value
+        for key, value in zip(
+            ("weight", "bias", "running_mean", "running_var"), values, strict=True
+        )
+    }
