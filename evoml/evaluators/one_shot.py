@@ -33,10 +33,10 @@ from evoml.core.streams import LEARN, seed_of
 from evoml.evaluators._paths import PathDropout
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, Population
 from evoml.genotypes.schema import Genotype
-from evoml.networks import SupernetSettings, TrainingSettings
 from evoml.networks.batches import Batches, channels_last
 from evoml.networks.memory import check_step
 from evoml.networks.optimisers import Momentum, clipped, cosine
+from evoml.networks.settings import SupernetSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from evoml.networks.cpu.shared_weights import SharedWeights

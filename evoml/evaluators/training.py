@@ -35,7 +35,7 @@ from evoml.core.errors import InputError
 from evoml.core.settings import FILE
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT, Population
 from evoml.genotypes.schema import Genotype
-from evoml.networks import TrainingSettings
+from evoml.networks.settings import TrainingSettings
 from evoml.phenotypes.network import Builder, Network
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from torch.nn import functional
 from evoml.contracts.task import ImageSet
 from evoml.core.streams import outputs
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
-from evoml.networks import TrainingSettings
 from evoml.networks.batches import channels_last
 from evoml.networks.module import Module
+from evoml.networks.settings import TrainingSettings
 from evoml.phenotypes.network import Network
 
 # of a batch: enough to be quick, not so many that they leave the processor's caches

@@ -23,9 +23,9 @@ from evoml.core.errors import InputError
 from evoml.core.streams import LEARN, seed_of
 from evoml.genotypes.population import OVER_BUDGET, Population
 from evoml.genotypes.schema import Genotype
-from evoml.networks import SupernetSettings
 from evoml.networks.batches import Batches, channels_last
 from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
+from evoml.networks.settings import SupernetSettings
 
 if TYPE_CHECKING:
     from evoml.networks.cpu.shared_weights import SharedWeights
