@@ -29,7 +29,7 @@ from torch.func import functional_call  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
 from evoml.networks.cpu.shared_weights import SharedWeights  # noqa: E402
-from evoml.networks.module import _places  # noqa: E402
+from evoml.networks.places import places as weight_places  # noqa: E402
 from evoml.networks.reference_supernet import ReferenceSupernet  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -105,7 +105,7 @@ class Reference:
 
     def loss(self, flat: Any, mix: Any, batch: tuple[np.ndarray, np.ndarray]) -> Any:
         views: dict[str, Any] = {}
-        places, size, _ = _places(self.supernet.network)
+        places, size, _ = weight_places(self.supernet.network)
         steps = self.model.steps()
         for name, place in places.items():
             step, view = steps[name], place.view(flat)

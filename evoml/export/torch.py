@@ -17,7 +17,7 @@ from torch import Tensor
 from evoml.archive.archive import write_atomically
 from evoml.core.errors import InputError, cannot_write
 from evoml.export.python import escaped
-from evoml.phenotypes.layers import LAYERS, Primitive, inner, primitives
+from evoml.phenotypes.layers import Primitive, inner, layer_row, primitives
 from evoml.phenotypes.network import Edge, Network
 from evoml.search.winner import Trained
 
@@ -450,7 +450,7 @@ def _general(edge: Edge, channels: int) -> tuple[str, tuple[Primitive, ...], tup
     """A layer's function: its name, its steps for any numbers, and this edge's numbers in the order
     of the parameters.
     """
-    row = LAYERS[edge.layer]
+    row = layer_row(edge.layer)
     changed = channels != edge.channels or (edge.stride > 1 and row.text == "id")
     try:
         steps = primitives(edge.layer, _A, _A if row.reduced and not changed else _B, _S)

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from evoml.networks import layer_modules
 from evoml.networks.cpu._supernet_pass import Buffers, CandidateArrays, SupernetPass, WeightViews
 from evoml.networks.cpu._supernet_plan import ActivePlan, Node, Plan, plan
 from evoml.networks.cpu._training_pass import Weights
-from evoml.networks.module import _Place, _places
+from evoml.networks.places import places
 from evoml.phenotypes.network import Edge, Network, Supernet
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SCORED = 256  # images of a batch in `score`
 _GRADIENTS = 8  # tensors whose gradients are there at once
+_INSIDE = 4  # tensors that a torch module keeps, of its result's size
 _COPIES = 8  # of the weights: others, gradients, momentum
 KEPT = 64  # mixes whose steps are remembered
 
@@ -72,7 +74,7 @@ class SharedWeights:
         )
         self.dtype = np.dtype(dtype)
         network = supernet.network
-        self._places, size, _ = _places(network)
+        self._places, size, _ = places(network)
         features = network.sizes[network.output][0]
         self._heads = size, size + features * network.classes
         self.weights = np.zeros(self._heads[1] + network.classes, self.dtype)
@@ -88,6 +90,8 @@ class SharedWeights:
             if p.kind == "bn":
                 self.weights[part] = np.repeat([1.0, 0.0], p.outputs)
                 self.decayed[part] = affine or not self._edges[name.rpartition(".")[0]].source
+            elif p.module:
+                self.weights[part] = layer_modules.initial(p, int(rng.integers(2**62))).numpy()
             else:  # torch's own, which the published supernets start from
                 self.weights[part] = rng.uniform(-1, 1, p.parameters) * math.sqrt(
                     p.outputs / p.parameters
@@ -286,7 +290,7 @@ class SharedWeights:
             if p.kind == "bn":
                 # running ones, which nobody reads
                 moments[name] = np.zeros((2, p.outputs), self.dtype)
-            else:
+            elif not p.module:
                 matrices[name] = flat[place.start : place.start + p.parameters].reshape(
                     p.outputs, -1
                 )
@@ -319,7 +323,7 @@ class SharedWeights:
         }
         whole = torch.from_numpy(self.weights.copy())
         out: dict[str, torch.Tensor] = {}
-        for name, place in _places(network)[0].items():
+        for name, place in places(network)[0].items():
             node, which, step = name.split(".")
             edge = network.nodes[int(node)].edges[int(which)]
             key = _edge_name(network, network.nodes[int(node)].name, edge)
@@ -328,7 +332,10 @@ class SharedWeights:
                 raise ValueError(
                     f"the supernet has no {edge.layer} of {edge.channels} channels into {key[0]!r}"
                 )
-            out |= _named(name, source, whole)
+            fresh = whole.new_tensor([[0.0], [1.0]]).expand(2, place.primitive.outputs)
+            out |= {
+                f"nodes.{name}.{key}": value for key, value in source.named(whole, fresh).items()
+            }
         if (mine.classes, mine.sizes[mine.output][0]) != (
             network.classes,
             network.sizes[network.output][0],
@@ -347,11 +354,10 @@ class SharedWeights:
         """
         whole, steps = torch.from_numpy(self.weights if flat is None else flat), reference.steps()
         for name, place in self._places.items():
-            step, view = steps[name], place.view(whole)
-            if place.primitive.kind != "bn":
-                yield view, step.weight
-            elif step.weight is not None:
-                yield from ((view[0], step.weight), (view[1], step.bias))
+            theirs = dict(steps[name].named_parameters())
+            for key, view in place.parameters(whole).items():
+                if key in theirs:  # a normalisation need not have scale and shift
+                    yield view, theirs[key]
         first, second = self._heads
         yield whole[first:second].view(self.supernet.network.classes, -1), reference.linear.weight
         yield whole[second:], reference.linear.bias
@@ -404,26 +410,13 @@ def _bytes(
     active = steps.active(np.ones(supernet.available.shape) if mix is None else mix, None)
     numbers = {step.to: math.prod(steps.sizes[step.to]) for step in active.steps}
     maxima = sum(numbers[step.to] for step in active.steps if step.kind == "max")
+    inside = sum(numbers[s.to] for s in active.steps if s.kind in ("module", "function"))
+    values = sum(numbers.values()) + _GRADIENTS * max(numbers.values()) + _INSIDE * inside
     return (
-        batch
-        * (itemsize * (sum(numbers.values()) + _GRADIENTS * max(numbers.values())) + 8 * maxima)
-        + itemsize * _COPIES * supernet.network.parameters
+        batch * (itemsize * values + 8 * maxima) + itemsize * _COPIES * supernet.network.parameters
     )
 
 
 def _edge_name(network: Network, node: str, edge: Edge) -> tuple[str, str, str, int, int]:
     """What is the same of an edge in a supernet and in a network that was read off it."""
     return node, network.nodes[edge.source].name, edge.layer, edge.channels, edge.stride
-
-
-def _named(name: str, place: _Place, whole: torch.Tensor) -> dict[str, torch.Tensor]:
-    view = place.view(whole)
-    if place.primitive.kind != "bn":
-        return {f"nodes.{name}.weight": view}
-    values = view[0], view[1], torch.zeros_like(view[0]), torch.ones_like(view[0])
-    return {
-        f"nodes.{name}.{key}": value
-        for key, value in zip(
-            ("weight", "bias", "running_mean", "running_var"), values, strict=True
-        )
-    }
