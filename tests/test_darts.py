@@ -28,7 +28,7 @@ from parts import NoEvaluator, class_of  # noqa: E402
 from torch.func import functional_call  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from evoml.networks.cpu.shared_weights import SharedWeights  # noqa: E402
+from evoml.networks.cpu.shared_weights import CPUSharedWeights  # noqa: E402
 from evoml.networks.places import places as weight_places  # noqa: E402
 from evoml.networks.reference_supernet import ReferenceSupernet  # noqa: E402
 
@@ -68,7 +68,7 @@ def box(images: ImageSet = DIGITS, dtype: str = "float32", space: Any = SPACE) -
     out = toolbox(space, NoEvaluator(tasks=images))
     out.register(
         "shared_weights",
-        lambda seed, **how: SharedWeights(out.supernet(), seed, dtype=dtype, **how),
+        lambda seed, **how: CPUSharedWeights(out.supernet(), seed, dtype=dtype, **how),
     )
     return out
 
@@ -94,8 +94,8 @@ def finished(strategy: Any) -> list[dict[str, Any]]:
 
 
 class Reference:
-    """A supernet in torch whose weights are one flat tensor, in the order that `SharedWeights` has
-    them in.
+    """A supernet in torch whose weights are one flat tensor, in the order that `CPUSharedWeights`
+    has them in.
     """
 
     def __init__(self, strategy: Any) -> None:
