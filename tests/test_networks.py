@@ -458,7 +458,7 @@ def test_best_epoch() -> None:
         and last.epoch == 4
     )
     data = Data(images())
-    assert trainings.score(best.module, data.valid_x, data.valid_y)[0] == best.accuracy
+    assert trainings.score(best.module, data.valid_x, data.valid_y, data.loss)[0] == best.accuracy
 
 
 def test_divergence_time_and_memory() -> None:

@@ -26,7 +26,7 @@ class LayerNormalisation(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         given = x.permute(0, 2, 3, 1)
         out = functional.layer_norm(given, self.weight.shape, self.weight, self.bias, 1e-6)
         return out.permute(0, 3, 1, 2)
@@ -40,7 +40,7 @@ class SqueezeExcitation(nn.Module):
         self.narrow = nn.Linear(channels, hidden)
         self.wide = nn.Linear(hidden, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         amounts = self.wide(functional.relu(self.narrow(x.mean((2, 3))))).sigmoid()
         return x * amounts[:, :, None, None]
 
