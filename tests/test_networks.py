@@ -569,47 +569,46 @@ def test_objectives_and_caps() -> None:
     )
     one = genotype(made.space, 4)
     net = made.space.network(one, (1, 8, 8), 3)
-    done = made.evaluate(one, 5)
+    done = made.candidate(one, 5)
     assert (
-        done.status == OK
-        and done.objectives[2:4] == (net.parameters, net.multiply_adds)
-        and len(done.curve) == 1
-        and done.seconds > 0
+        done.status[0] == OK
+        and done.objectives[0, 2:4].tolist() == [net.parameters, net.multiply_adds]
+        and len(done.curves[0]) == 1
+        and done.seconds[0] > 0
     )
-    assert done.objectives[:2] == made.evaluate(one, 5).objectives[:2]
+    again = made.candidate(one, 5)
+    assert (done.objectives[0, :2] == again.objectives[0, :2]).all()
     for cap in (
         {"max_parameters": net.parameters - 1},
         {"max_multiply_adds": net.multiply_adds - 1},
     ):
         over = evaluator(**cap)
-        assert over.evaluate(one, 5).status == OVER_BUDGET and over.evaluate(one, 5).objectives == (
-            0.0,
-        )
+        assert over.candidate(one, 5).status[0] == OVER_BUDGET
+        assert over.candidate(one, 5).objectives.tolist() == [[0.0]]
         assert over.counts["over_budget"] == 2 and over.counts["steps"] == 0
         assert TrainingEvaluator.exact(over.settings) == evaluator().settings
     assert (
         evaluator(max_parameters=net.parameters, max_multiply_adds=net.multiply_adds)
-        .evaluate(one, 5)
-        .status
+        .candidate(one, 5)
+        .status[0]
         == OK
     )
     values, trained = made.test(one, 5)
-    assert values["test_accuracy"] == trained.accuracy == done.objectives[0]
+    assert values["test_accuracy"] == trained.accuracy == done.objectives[0, 0]
 
 
 def test_batches_state_and_threads() -> None:
     made = evaluator()
     some = made.space.random(np.arange(3, dtype=np.uint64))
     before = torch.get_num_threads()
-    genotypes = [some.genotype(index) for index in range(3)]
-    one, other = made(genotypes), made(genotypes[::-1])
+    one, other = made.evaluate(some), made.evaluate(some[[2, 1, 0]])
     assert torch.get_num_threads() == before
     assert (
         (one.objectives == other.objectives[::-1]).all()
         and one.steps == 18
         and (one.status == OK).all()
     )
-    assert made([]).objectives.shape == (0, 1)
+    assert made.evaluate(some[:0]).objectives.shape == (0, 1)
     fresh = evaluator()
     fresh.warm()
     fresh.load_state_dict(made.state_dict())
@@ -626,8 +625,10 @@ def test_a_candidates_own_fault_is_a_status(monkeypatch: pytest.MonkeyPatch) -> 
         raise ValueError("no network")
 
     monkeypatch.setattr(made.space, "network", none)
-    done = made.evaluate(one, 0)
-    assert (done.status, done.objectives) == (CRASHED, (math.inf,)) and made.counts["crashed"] == 1
+    done = made.candidate(one, 0)
+    assert (done.status[0], done.objectives.tolist()) == (CRASHED, [[math.inf]]) and made.counts[
+        "crashed"
+    ] == 1
     with pytest.raises(InputError, match="genotype: no network"):
         made.test(one, 0)
 
@@ -647,4 +648,4 @@ def test_parts_that_do_not_fit() -> None:
         EvaluatorSettings.read({"objectives": ["beauty"]}, "evaluator")
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="evaluator.device: cuda"):
-            evaluator(device="cuda").evaluate(genotype(space(), 0), 0)
+            evaluator(device="cuda").candidate(genotype(space(), 0), 0)

@@ -5,6 +5,7 @@ are scored, and that any strategy searches with it.
 import json
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,6 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from parts import evaluate
 from scipy.stats import chisquare
 from test_steady import resumed, rows, started
 
@@ -24,7 +24,7 @@ from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
 from evoml.evaluators._paths import PathDropout, junctions
 from evoml.evaluators.one_shot import OneShotEvaluator, Settings
-from evoml.genotypes.population import CRASHED, DIVERGED, OK
+from evoml.genotypes.population import CRASHED, DIVERGED, OK, Population
 from evoml.genotypes.schema import Genotype
 from evoml.networks import memory
 from evoml.networks.module import Module
@@ -73,6 +73,10 @@ def evaluator(
 def drawn(evaluator: OneShotEvaluator, number: int) -> Genotype:
     genotype: Genotype = evaluator.space.random(np.array([number], np.uint64)).genotype(0)
     return genotype
+
+
+def population(evaluator: OneShotEvaluator, numbers: Iterable[int]) -> Population:
+    return Population.of(evaluator.space.schema, [drawn(evaluator, each) for each in numbers])
 
 
 def learnt(evaluator: OneShotEvaluator, steps: int = 10**9) -> list[dict[str, Any]]:
@@ -345,20 +349,22 @@ def test_objectives_are_those_of_shared_weights_and_of_the_candidates_own_networ
     learnt(mine)
     assert mine.weights == (1, -1, -1, -1) and mine.worst == (0.0, np.inf, np.inf, np.inf)
     before = mine.spent
-    outcomes = evaluate(mine, [drawn(mine, number) for number in range(3)], [1, 2, 3])
+    outcomes = [mine.candidate(drawn(mine, number), number) for number in range(3)]
     for number, outcome in enumerate(outcomes):
         network = mine.space.network(drawn(mine, number), mine.tasks.size, 3)
-        accuracy, loss, parameters, multiply_adds = outcome.objectives
+        accuracy, loss, parameters, multiply_adds = outcome.objectives[0]
         assert (
-            outcome.status == OK and accuracy == mine.score(drawn(mine, number)) and 0 < loss < 100
+            outcome.status[0] == OK
+            and accuracy == mine.score(drawn(mine, number))
+            and 0 < loss < 100
         )
         assert (parameters, multiply_adds) == (network.parameters, network.multiply_adds)
     after = mine.spent
     # what a check scores is no part of the search
     assert after > before and mine.score(drawn(mine, 0)) >= 0 and mine.spent == after
-    whole = mine([drawn(mine, number) for number in range(3)])
+    whole = mine.evaluate(population(mine, range(3)))
     assert (
-        np.array_equal(whole.objectives, [outcome.objectives for outcome in outcomes])
+        np.array_equal(whole.objectives, [outcome.objectives[0] for outcome in outcomes])
         and whole.steps == 0
     )
     assert mine.counts["candidates"] == 6
@@ -369,7 +375,7 @@ def test_a_candidate_with_nothing_on_a_node_is_scored_as_one_whose_paths_give_no
     learnt(mine)
     genotypes = [genotype for number in range(300) if _bare(genotype := drawn(mine, number))]
     assert len(genotypes) > 3 and all(
-        mine.evaluate(genotype).status == OK for genotype in genotypes
+        mine.candidate(genotype).status[0] == OK for genotype in genotypes
     )
 
 
@@ -388,22 +394,21 @@ def test_a_candidate_that_cannot_be_scored_has_a_status() -> None:
     learnt(mine)
     genotype = drawn(mine, 0)
     mine.shared_weights.weights[:] = np.nan
-    assert mine.evaluate(genotype).status == DIVERGED
+    assert mine.candidate(genotype).status[0] == DIVERGED
 
     def impossible(*_: Any) -> None:
         raise ValueError("node 3 adds different numbers of channels")
 
     mine.space.network = impossible
-    assert mine.evaluate(genotype).status == CRASHED and mine.evaluate(genotype).objectives == (
-        0.0,
-    )
+    assert mine.candidate(genotype).status[0] == CRASHED
+    assert mine.candidate(genotype).objectives.tolist() == [[0.0]]
     assert mine.counts["crashed"] == 2 and mine.counts["diverged"] == 1
 
 
 def test_a_supernet_that_nobody_trained_is_trained_for_the_first_candidate() -> None:
     one, other = evaluator(), evaluator()
     learnt(other)
-    assert one([drawn(one, 5)]).steps == one.total
+    assert one.evaluate(population(one, [5])).steps == one.total
     assert np.array_equal(one.shared_weights.weights, other.shared_weights.weights)
 
 
@@ -414,8 +419,8 @@ def test_other_spaces_with_a_supernet_are_searched_too(space: str) -> None:
         Settings.read({"epochs": 1, "batch": 8}, "evaluator"), images(train=16, size=8), about.space
     )
     learnt(mine)
-    outcome = mine.evaluate(drawn(mine, 1))
-    assert outcome.status == OK and 0 <= outcome.objectives[0] <= 1
+    outcome = mine.candidate(drawn(mine, 1))
+    assert outcome.status[0] == OK and 0 <= outcome.objectives[0, 0] <= 1
 
 
 # -- state -----------------------------------------------------------------------------------------

@@ -443,7 +443,7 @@ def test_a_step_follows_the_losses_derivatives_by_the_gates(mode: str) -> None:
     active.
     """
     toolbox = box()
-    inner = toolbox.shared
+    inner = toolbox.shared_weights
     toolbox.register("shared_weights", lambda seed, **how: inner(seed, dtype="float64", **how))
     strategy = made(toolbox, mode=mode, cost="none", every=1)
     strategy.learn()

@@ -273,6 +273,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
 
         What is the candidate's own fault is a status, never an exception.
         """
+        learnt = self.counts["steps"]
         self._finish()
         began, before = time.perf_counter(), self.shared_weights.spent
         self.counts["candidates"] += 1
@@ -292,7 +293,12 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
             self.counts["diverged"] += 1
             return self.worst_evaluation(DIVERGED, seconds)
         values = {self.metric.name: accuracy, "loss": loss} | counted
-        return Evaluation.of([values[each.name] for each in self.objectives], OK, seconds)
+        return Evaluation.of(
+            [values[each.name] for each in self.objectives],
+            OK,
+            seconds,
+            steps=self.counts["steps"] - learnt,
+        )
 
     def score(self, genotype: Genotype) -> float:
         """Accuracy of a genotype with the shared weights, on the images that candidates are judged
