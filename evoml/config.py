@@ -342,7 +342,8 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
             )
     merged = _merge(preset, merged)
     for part, name in part_names.items():
-        merged[part] = _group(merged, part) | {"name": name}
+        group = {"name": name} | _group(merged, part)
+        merged[part] = group | {"name": real_name(PARTS[part], str(group["name"]))}
     try:
         if not isinstance(merged["task"].get("data", ""), str):
             raise InputError(f"task.data: {merged['task']['data']!r}: must be the path of a file")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from deap import base
-from evoml.search.available import open_search
+from evoml.search.open import open_search
 from parts import NoEvaluator
 
 from evoml.config import build

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from evoml.search.available import open_search, resume
+from evoml.search.open import open_search, resume
 
 from evoml.archive.archive import read_result
 from evoml.config import Config, assign, build

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import tampered
-from evoml.search.available import open_search, resume
+from evoml.search.open import open_search, resume
 from parts import class_of
 from safetensors import safe_open
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evoml.search.available import open_search
+from evoml.search.open import open_search
 
 from evoml.config import build
 from evoml.core.errors import InputError
