@@ -40,7 +40,7 @@ SIZES = {
 
 
 class Shape:
-    inputs, outputs, bias = INPUTS, OUTPUTS, 1.0
+    inputs, outputs, bias, output = INPUTS, OUTPUTS, 1.0, "sigmoid"
 
 
 def grown(size: int, threshold: float) -> Any:

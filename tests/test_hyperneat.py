@@ -26,6 +26,7 @@ from evoml.search.problem import Problem, stored_config
 from evoml.spaces import es_hyperneat, hyperneat, neat
 from evoml.spaces._substrates import Layer, Substrate
 from evoml.spaces.neat import PAPER, SCHEMA
+from evoml.tasks import digits
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 SUBSTRATES = PROGRAMS / "substrates"
@@ -38,7 +39,7 @@ FOUR = ("x1", "y1", "x2", "y2")
 
 
 class Shape:
-    inputs, outputs, bias = 2, 1, 0.5
+    inputs, outputs, bias, output = 2, 1, 0.5, "sigmoid"
 
 
 def substrate(layers: dict[str, Any] = LINE, **settings: Any) -> dict[str, Any]:
@@ -674,7 +675,9 @@ def test_a_substrate_must_fit_the_task() -> None:
     ):
         space(substrate=substrate(LINE | {"outputs": [[0.0, 1.0], [1.0, 1.0]]}))
     with pytest.raises(InputError, match="need a task with inputs and outputs"):
-        hyperneat.HyperNEATSpace(hyperneat.Settings()).for_task(object())
+        hyperneat.HyperNEATSpace(hyperneat.Settings()).for_task(
+            digits.DigitsTask(digits.Settings(), None, 0)
+        )
 
 
 def test_what_es_hyperneat_cannot_do_is_refused() -> None:

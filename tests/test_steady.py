@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import tampered
-from evoml.search.open import open_search, resume
 from parts import class_of
 from safetensors import safe_open
 
@@ -40,6 +39,7 @@ from evoml.report import console
 from evoml.report.progress import Display
 from evoml.search import slots
 from evoml.search import steady_state as steady
+from evoml.search.open import open_search, resume
 from evoml.search.problem import Problem, stored_config
 from evoml.search.run import Progress, Result
 from evoml.search.slots import Job, Slots
