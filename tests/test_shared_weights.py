@@ -18,7 +18,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from evoml.search.open import open_search, resume
 
 from evoml.archive.archive import read_result
 from evoml.config import Config, assign, build
@@ -34,6 +33,7 @@ from evoml.phenotypes.network import Builder, Edge
 from evoml.search import steady_state as steady
 from evoml.search.audit import FIRST, AuditPlan, SharedWeightsAudit, lines
 from evoml.search.donor import donor
+from evoml.search.open import open_search, resume
 from evoml.search.problem import stored_config
 from evoml.search.run import Progress
 from evoml.search.steady_state import SteadyState

@@ -24,8 +24,7 @@ from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
 from evoml.phenotypes.activations import ACTIVATION_NAMES
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.search.open import open_search
-from evoml.tasks import _trial_workers
-from evoml.tasks import double_pole, examples, function, gym, single_pole, xor
+from evoml.tasks import _trial_workers, double_pole, examples, function, gym, single_pole, xor
 
 BACKENDS = ("numba", "reference")
 SIGMOID, STEP, IDENTITY = (ACTIVATION_NAMES.index(name) for name in ("sigmoid", "step", "identity"))
