@@ -16,18 +16,9 @@ from hypothesis import strategies as st
 from schemas import GENOTYPES, HIERARCHY, NASNET, NEAT, PROGRAMS, Kind
 
 from evoml.core.errors import InputError
+from evoml.genotypes.domains import Choice, Conditional, Integer, Place, Real
 from evoml.genotypes.population import OK, Individual, Population, fitness_class
-from evoml.genotypes.schema import (
-    Choice,
-    Column,
-    Conditional,
-    Genotype,
-    Integer,
-    Place,
-    Real,
-    Schema,
-    Table,
-)
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.spaces import neat
 
 some = settings(max_examples=15, deadline=None)
