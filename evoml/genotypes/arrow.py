@@ -1,72 +1,33 @@
-"""Genotypes as Arrow arrays."""
+"""Genotypes as Arrow arrays: a struct of one list<struct> a gene table, choices as strings."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from evoml.genotypes.domains import (
-    Absent,
-    Choice,
-    Conditional,
-    Domain,
-    Flag,
-    Integer,
-    Place,
-    Real,
-    Subset,
-    item,
-)
+if TYPE_CHECKING:
+    from evoml.genotypes.schema import Table
 
 
-def column_to_arrow(domain: Domain, rows: np.ndarray, name: str) -> pa.Array:
-    """One column of flat rows as Arrow: choices by name, null where a column holds nothing."""
-    values = rows[name]
-    if isinstance(domain, Choice):
-        return pa.DictionaryArray.from_arrays(
-            pa.array(values.astype(np.int32)), pa.array(domain.names, pa.string())
-        ).dictionary_decode()
-    if isinstance(domain, Subset):
-        bits = (values[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)  # [rows, 64]
-        offsets = np.concatenate([[0], np.cumsum(bits.sum(1))]).astype(np.int32)
-        return pa.ListArray.from_arrays(offsets, pa.array(np.nonzero(bits)[1], pa.int64()))
-    if not isinstance(domain, Conditional):
-        return pa.array(values.astype(bool) if isinstance(domain, Flag) else values, domain.arrow)
-    codes, which = np.unique(rows[domain.column], return_inverse=True)
-    cases = [domain.cases.get(code.item(), domain.otherwise) for code in codes]
-    if domain.arrow in (pa.string(), Subset.arrow):
-        place = Place(0, {}, {})
-        return pa.array(
-            [cases[at].plain(item(value), place) for at, value in zip(which, values, strict=True)],
-            domain.arrow,
-        )
-    nothing = np.array([isinstance(case, Absent) for case in cases], bool)
-    return pa.array(values, domain.arrow, mask=nothing[which] if len(which) else np.zeros(0, bool))
+def tables_to_arrow(
+    tables: "Sequence[Table]", rows: Sequence[np.ndarray], sizes: np.ndarray
+) -> pa.Array:
+    """P genotypes as one Arrow array. rows: [P, R] padded, one a table; sizes: [P, tables]."""
+    lists = []
+    for table, padded, counts in zip(tables, rows, sizes.T, strict=True):
+        flat = padded[np.arange(padded.shape[1]) < counts[:, None]]
+        columns = [column.domain.to_arrow(flat[column.name], flat) for column in table.columns]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        structs = pa.StructArray.from_arrays(columns, fields=list(table.arrow.value_type))
+        lists.append(pa.ListArray.from_arrays(offsets, structs))
+    return pa.StructArray.from_arrays(
+        lists, fields=[pa.field(table.name, table.arrow) for table in tables]
+    )
 
 
-def contained(domain: Domain, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Which values of one column are in a domain; False for domains that need the place of a
-    value.
-    """
-    if isinstance(domain, Conditional):
-        out = np.zeros(values.shape, bool)
-        for code in np.unique(rows[domain.column]):
-            case = domain.cases.get(code.item(), domain.otherwise)
-            out |= (rows[domain.column] == code) & contained(case, values, rows)
-        return out
-    if isinstance(domain, Choice):
-        return values < len(domain.names)
-    if isinstance(domain, Integer):
-        return (values >= domain.low) & (values <= domain.high)
-    if isinstance(domain, Real):
-        return np.isfinite(values) & (values >= domain.least) & (values <= domain.most)
-    if isinstance(domain, Flag):
-        return values <= 1
-    return values == 0 if isinstance(domain, Absent) else np.zeros(values.shape, bool)
-
-
-def filled(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
     """Without the nulls that Arrow gives where a column holds nothing."""
     if isinstance(value, dict):
-        return {name: filled(each) for name, each in value.items() if each is not None}
-    return [filled(each) for each in value] if isinstance(value, list) else value
+        return {name: without_nulls(each) for name, each in value.items() if each is not None}
+    return [without_nulls(each) for each in value] if isinstance(value, list) else value

@@ -16,7 +16,7 @@ choice never shifts an old archive.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -27,9 +27,10 @@ import numpy as np
 import pyarrow as pa
 
 from evoml.core.errors import InputError
-from evoml.genotypes.arrow import column_to_arrow, contained, filled
-from evoml.genotypes.domains import Absent, Conditional, Domain, Place, item
-from evoml.genotypes.text import toml
+from evoml.genotypes.arrow import tables_to_arrow, without_nulls
+from evoml.genotypes.decisions import Choose, Decision, count_rows
+from evoml.genotypes.domains import Domain
+from evoml.genotypes.text import tables_from_plain, toml
 
 Row = dict[str, Any]  # the genes of one row, by column; choices as codes
 Frame = Mapping[str, Sequence[Row]]  # table -> its rows, each holding the key columns only
@@ -56,10 +57,9 @@ class Table:
     def __post_init__(self) -> None:
         seen: set[str] = set()
         for column in self.columns:
-            needs = column.domain.column if isinstance(column.domain, Conditional) else None
-            if needs is not None and needs not in seen:
+            if missing := sorted({*column.domain.depends_on} - seen):
                 raise ValueError(
-                    f"{self.name}.{column.name} depends on {needs}, which is not to its left"
+                    f"{self.name}.{column.name} depends on {missing[0]}, which is not to its left"
                 )
             seen.add(column.name)
 
@@ -121,115 +121,118 @@ class Schema:
     def __getitem__(self, name: str) -> Table:
         return next(table for table in self.tables if table.name == name)
 
+    # -- decisions ---------------------------------------------------------------------------------
+
+    def frame(self, choose: Choose) -> Frame:
+        """As many rows as every table has, for tables without key columns; `choose` answers where
+        that is open.
+        """
+        return {
+            table.name: [{}] * count_rows(choose, table.name, table.least, table.most)
+            for table in self.tables
+        }
+
+    def decide(self, frame: Frame, choose: Choose) -> Genotype:
+        """The genotype of the rows of `frame` whose genes are what `choose` answers, one after
+        another: table after table, row after row, column after column.
+
+        Key columns are taken from the frame. Whatever is answered is taken: `violation` tells
+        whether it was allowed.
+        """
+        counts = {table.name: len(frame[table.name]) for table in self.tables}
+        tables = {}
+        for table in self.tables:
+            rows = np.zeros(counts[table.name], table.dtype)
+            for index, keys in enumerate(frame[table.name]):
+                left: Row = {}
+                for column in table.columns:
+                    name = column.name
+                    if column.key:
+                        left[name] = keys[name]
+                        continue
+                    decision = Decision(index, left, counts, table.name, name, column.domain)
+                    left[name] = 0 if decision.domain.empty else choose(decision)
+                rows[index] = tuple(left.values())
+            tables[table.name] = rows
+        return Genotype(self, tables)
+
+    def decisions(self, genotype: Genotype) -> Iterator[tuple[Decision, Any]]:
+        """What `decide` asks for the rows of a genotype, each with the genotype's answer.
+
+        An answer may be allowed without being among the codes, which are those that are drawn.
+        """
+        for column, decision, code in self._genes(genotype):
+            if not column.key and not decision.domain.empty:
+                yield decision, code
+
+    def _genes(self, genotype: Genotype) -> Iterator[tuple[Column, Decision, Any]]:
+        """Every column of every row, with its code."""
+        counts = {name: len(rows) for name, rows in genotype.tables.items()}
+        for table in self.tables:
+            for index, row in enumerate(genotype.tables[table.name].tolist()):
+                left: Row = {}
+                for column, code in zip(table.columns, row, strict=True):
+                    here = Decision(index, left, counts, table.name, column.name, column.domain)
+                    yield column, here, code
+                    left[column.name] = code
+
     # -- sampling and variation --------------------------------------------------------------------
 
     def sample(self, rng: Random, frame: Frame) -> Genotype:
-        """A random genotype with the rows of `frame`; key columns are taken from it, every other
-        gene is drawn from its domain.
-        """
-        rows = {table.name: len(frame[table.name]) for table in self.tables}
-        return Genotype(
-            self,
-            {
-                table.name: self._sample_rows(rng, table, frame[table.name], rows)
-                for table in self.tables
-            },
-        )
-
-    def _sample_rows(
-        self, rng: Random, table: Table, frame: Sequence[Row], rows: Mapping[str, int]
-    ) -> np.ndarray:
-        out = np.zeros(len(frame), table.dtype)
-        for index, keys in enumerate(frame):
-            left: Row = {}
-            for column in table.columns:
-                place = Place(index, left, rows)
-                left[column.name] = (
-                    keys[column.name] if column.key else column.domain.sample(rng, place)
-                )
-            out[index] = tuple(left.values())
-        return out
+        """A random genotype with the rows of `frame`: decided by dice."""
+        return self.decide(frame, lambda decision: decision.domain.sample(rng, decision))
 
     def perturb(self, rng: Random, genotype: Genotype) -> Genotype:
         """A copy in which one gene, uniform over all, has changed, and the genes that depend on it
-        are redrawn where they no longer fit.
+        are redrawn.
         """
-        genes = [(table, index, column) for table, index, column, _ in self._genes(genotype)]
+        genes = list(self.decisions(genotype))
         if not genes:
             return genotype
-        table, index, column = genes[rng.randrange(len(genes))]
-        tables = {name: rows.copy() for name, rows in genotype.tables.items()}
-        counts = {name: len(rows) for name, rows in tables.items()}
-        row = tables[table.name][index]
-        left: Row = {}
-        changed: set[str] = set()
-        for other in table.columns:
-            place = Place(index, left, counts)
-            if other is column:
-                row[other.name] = other.domain.perturb(rng, row[other.name], place)
-                changed.add(other.name)
-            elif (
-                isinstance(other.domain, Conditional)
-                and other.domain.column in changed
-                and not other.key
-            ):
-                row[other.name] = other.domain.sample(rng, place)
-                changed.add(other.name)
-            left[other.name] = row[other.name]
-        return Genotype(self, tables)
+        gene, code = genes[rng.randrange(len(genes))]
+        changed = {gene.column}
+
+        def redrawn(column: Column, here: Decision, code: Any) -> Any:
+            if not changed.intersection(column.domain.depends_on):
+                return code
+            changed.add(column.name)
+            return here.domain.sample(rng, here)
+
+        return self._with(genotype, gene, gene.domain.perturb(rng, code, gene), redrawn)
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
         """Every genotype that differs in one gene, in the order of the genes; those that depend on
         it are redrawn, always alike, where they no longer fit.
         """
+
+        def fitting(column: Column, here: Decision, code: Any) -> Any:
+            fits = here.domain.contains(code, here)
+            return code if fits else here.domain.sample(Random(0), here)
+
         return [
-            self._with(genotype, table, index, column, code)
-            for table, index, column, place in self._genes(genotype)
-            for code in column.domain.alternatives(
-                item(genotype.tables[table.name][index][column.name]), place
-            )
+            self._with(genotype, gene, other, fitting)
+            for gene, code in self.decisions(genotype)
+            for other in gene.domain.alternatives(code, gene)
         ]
 
     def _with(
-        self, genotype: Genotype, table: Table, index: int, changed: Column, code: Any
+        self,
+        genotype: Genotype,
+        gene: Decision,
+        code: Any,
+        others: Callable[[Column, Decision, Any], Any],
     ) -> Genotype:
-        rows = genotype.tables[table.name].copy()
-        row = rows[index]
-        row[changed.name] = code
-        if any(isinstance(column.domain, Conditional) for column in table.columns):
-            counts = {name: len(each) for name, each in genotype.tables.items()}
-            for place, column in self._places(table, index, row, counts):
-                fits = (
-                    column.key
-                    or column is changed
-                    or column.domain.contains(item(row[column.name]), place)
-                )
-                if not fits:
-                    row[column.name] = column.domain.sample(Random(0), place)
-        return Genotype(self, {**genotype.tables, table.name: rows})
-
-    def _genes(self, genotype: Genotype) -> Iterable[tuple[Table, int, Column, Place]]:
-        """Every gene that may change: not a key, and not a column that holds nothing here."""
-        counts = {name: len(rows) for name, rows in genotype.tables.items()}
-        for table in self.tables:
-            for index, row in enumerate(genotype.tables[table.name]):
-                for place, column in self._places(table, index, row, counts):
-                    domain = (
-                        column.domain.at(place)
-                        if isinstance(column.domain, Conditional)
-                        else column.domain
-                    )
-                    if not column.key and not isinstance(domain, Absent):
-                        yield table, index, column, place
-
-    @staticmethod
-    def _places(
-        table: Table, index: int, row: Any, counts: Mapping[str, int]
-    ) -> Iterable[tuple[Place, Column]]:
+        """With another code for one gene; `others` says what becomes of the genes to its right."""
+        table, rows = self[gene.table], genotype.tables[gene.table].copy()
         left: Row = {}
-        for column in table.columns:
-            yield Place(index, dict(left), counts), column
-            left[column.name] = row[column.name]
+        for column, old in zip(table.columns, rows[gene.row].tolist(), strict=True):
+            new = code if column.name == gene.column else old
+            if column.domain.depends_on and gene.column in left and not column.key:
+                here = Decision(gene.row, left, gene.rows, table.name, column.name, column.domain)
+                new = others(column, here, old)
+            left[column.name] = new
+        rows[gene.row] = tuple(left.values())
+        return Genotype(self, {**genotype.tables, table.name: rows})
 
     # -- validity and identity ---------------------------------------------------------------------
 
@@ -237,19 +240,15 @@ class Schema:
         """What is wrong with a genotype, as `table[row].column: what would be right`; None if
         nothing is.
         """
-        counts = {name: len(rows) for name, rows in genotype.tables.items()}
         for table in self.tables:
-            if not table.least <= counts[table.name] <= table.most:
+            count = len(genotype.tables[table.name])
+            if not table.least <= count <= table.most:
+                return f"{table.name}: {count} rows, not in {table.least}..{table.most}"
+        for column, here, code in self._genes(genotype):
+            if not here.domain.contains(code, here):
                 return (
-                    f"{table.name}: {counts[table.name]} rows, not in {table.least}..{table.most}"
+                    f"{here.table}[{here.row}].{column.name}: must be {here.domain.describe(here)}"
                 )
-            for index, row in enumerate(genotype.tables[table.name]):
-                for place, column in self._places(table, index, row, counts):
-                    if not column.domain.contains(item(row[column.name]), place):
-                        return (
-                            f"{table.name}[{index}].{column.name}: must be "
-                            f"{column.domain.describe(place)}"
-                        )
         return None
 
     def valid_mask(self, tables: Sequence[np.ndarray], sizes: np.ndarray) -> np.ndarray:
@@ -263,7 +262,7 @@ class Schema:
             used = np.arange(rows.shape[1]) < counts[:, None]
             right = np.ones(used.shape, bool)
             for column in table.columns:
-                right &= contained(column.domain, rows[column.name], rows)
+                right &= column.domain.contained(rows[column.name], rows)
             out &= (right | ~used).all(1) & (counts >= table.least) & (counts <= table.most)
         return out
 
@@ -277,17 +276,12 @@ class Schema:
         """Tables as lists of dictionaries with choices by name; columns that hold nothing are left
         out.
         """
-        counts = {name: len(rows) for name, rows in genotype.tables.items()}
-        out: dict[str, list[Row]] = {}
-        for table in self.tables:
-            out[table.name] = [
-                {
-                    c.name: v
-                    for place, c in self._places(table, i, row, counts)
-                    if (v := c.domain.plain(item(row[c.name]), place)) is not None
-                }
-                for i, row in enumerate(genotype.tables[table.name])
-            ]
+        out: dict[str, list[Row]] = {
+            name: [{} for _ in rows] for name, rows in genotype.tables.items()
+        }
+        for column, here, code in self._genes(genotype):
+            if (value := here.domain.plain(code, here)) is not None:
+                out[here.table][here.row][column.name] = value
         return out
 
     def from_plain(self, tables: Any, where: str) -> Genotype:
@@ -295,51 +289,10 @@ class Schema:
 
         Raises InputError naming `where`, the table, the row and the column.
         """
-        if not isinstance(tables, dict):
-            raise InputError(f"{where}: must be a table of gene tables")
-        unknown = sorted(set(tables) - {table.name for table in self.tables})
-        if unknown:
-            raise InputError(
-                f"{where}: {unknown[0]}: no such table; there are "
-                f"{', '.join(table.name for table in self.tables)}"
-            )
-        given = {table.name: tables.get(table.name, []) for table in self.tables}
-        for name, rows in given.items():
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise InputError(f"{where}: {name}: must be an array of tables")
-        counts = {name: len(rows) for name, rows in given.items()}
-        out = {
-            table.name: self._rows_from_plain(table, given[table.name], counts, where)
-            for table in self.tables
-        }
-        genotype = Genotype(self, out)
-        violation = self.violation(genotype)
-        if violation:
+        genotype = Genotype(self, tables_from_plain(self.tables, tables, where))
+        if violation := self.violation(genotype):
             raise InputError(f"{where}: {violation}")
         return genotype
-
-    @staticmethod
-    def _rows_from_plain(
-        table: Table, given: Sequence[Row], counts: Mapping[str, int], where: str
-    ) -> np.ndarray:
-        out = np.zeros(len(given), table.dtype)
-        for index, row in enumerate(given):
-            left: Row = {}
-            unknown = sorted(set(row) - {column.name for column in table.columns})
-            if unknown:
-                raise InputError(f"{where}: {table.name}[{index}].{unknown[0]}: no such column")
-            for column in table.columns:
-                place = Place(index, left, counts)
-                code = column.domain.code(row.get(column.name), place)
-                if not column.domain.contains(code, place):
-                    shown = f"{row[column.name]!r}: " if column.name in row else "missing; "
-                    raise InputError(
-                        f"{where}: {table.name}[{index}].{column.name}: {shown}must be "
-                        f"{column.domain.describe(place)}"
-                    )
-                left[column.name] = code
-            out[index] = tuple(left.values())
-        return out
 
     def format(self, genotype: Genotype) -> str:
         """TOML: one array of tables a gene table, choices by name."""
@@ -366,22 +319,7 @@ class Schema:
 
         tables: [P, R] padded rows a gene table; sizes: [P, tables] rows in use.
         """
-        lists = []
-        for table, rows, counts in zip(self.tables, tables, sizes.T, strict=True):
-            flat = rows[np.arange(rows.shape[1]) < counts[:, None]]
-            fields = [pa.field(column.name, column.domain.arrow) for column in table.columns]
-            columns = [
-                column_to_arrow(column.domain, flat, column.name) for column in table.columns
-            ]
-            offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-            lists.append(
-                pa.ListArray.from_arrays(
-                    offsets, pa.StructArray.from_arrays(columns, fields=fields)
-                )
-            )
-        return pa.StructArray.from_arrays(
-            lists, fields=[pa.field(table.name, table.arrow) for table in self.tables]
-        )
+        return tables_to_arrow(self.tables, tables, sizes)
 
     def from_arrow(self, array: pa.Array, where: str) -> list[Genotype]:
         """The inverse of `to_arrow`.
@@ -394,5 +332,5 @@ class Schema:
             place = f"{where}: row {index}"
             if tables is None:
                 raise InputError(f"{place}: no genotype")
-            out.append(self.from_plain(filled(tables), place))
+            out.append(self.from_plain(without_nulls(tables), place))
         return out
