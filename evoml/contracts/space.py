@@ -13,7 +13,8 @@ from evoml.core.errors import InputError
 from evoml.core.settings import Settings
 from evoml.core.streams import generator
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Frame, Genotype, Schema, toml
+from evoml.genotypes.schema import Frame, Genotype, Schema
+from evoml.genotypes.text import toml
 from evoml.phenotypes.programs import Memory
 
 if TYPE_CHECKING:

@@ -17,18 +17,9 @@ from pydantic import Field, field_validator, model_validator
 
 from evoml.contracts.space import Space
 from evoml.core import settings
+from evoml.genotypes.domains import Choice, Conditional, Domain, Integer, Real
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import (
-    Choice,
-    Column,
-    Conditional,
-    Domain,
-    Genotype,
-    Integer,
-    Real,
-    Schema,
-    Table,
-)
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
 from evoml.spaces._program_text import format_instruction, format_program, parse_program

@@ -26,7 +26,8 @@ from pydantic import Field, field_validator, model_validator
 from evoml.contracts.architecture_space import ArchitectureSpace, Skeleton, graph_digest
 from evoml.core import settings
 from evoml.core.errors import InputError
-from evoml.genotypes.schema import Choice, Column, Genotype, Reference, Schema, Table
+from evoml.genotypes.domains import Choice, Reference
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import LAYERS, OPERATIONS, Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 

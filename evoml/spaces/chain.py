@@ -21,7 +21,8 @@ from pydantic import Field, model_validator
 from evoml.contracts.architecture_space import ArchitectureSpace, graph_digest
 from evoml.core import settings
 from evoml.core.streams import generator
-from evoml.genotypes.schema import Column, Genotype, IntegerChoice, Schema, Subset, Table, members
+from evoml.genotypes.domains import IntegerChoice, Subset, members
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import LAYERS, Size
 from evoml.phenotypes.network import Builder, Network
 

@@ -26,8 +26,9 @@ from evoml.contracts.architecture_space import ArchitectureSpace, Skeleton, grap
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import generator
+from evoml.genotypes.domains import Choice, Integer
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Choice, Column, Genotype, Integer, Schema, Table
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Network
 

@@ -21,16 +21,8 @@ from pydantic import Field, model_validator
 
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core import settings
-from evoml.genotypes.schema import (
-    Choice,
-    Column,
-    Conditional,
-    Flag,
-    Genotype,
-    Integer,
-    Schema,
-    Table,
-)
+from evoml.genotypes.domains import Choice, Conditional, Flag, Integer
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 

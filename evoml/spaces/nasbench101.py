@@ -20,17 +20,9 @@ from pydantic import Field
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core import settings
 from evoml.core.errors import InputError
+from evoml.genotypes.domains import Choice, Conditional, Subset, members
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import (
-    Choice,
-    Column,
-    Conditional,
-    Genotype,
-    Schema,
-    Subset,
-    Table,
-    members,
-)
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Network
 

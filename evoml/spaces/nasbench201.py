@@ -20,8 +20,9 @@ from pydantic import Field
 
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core import settings
+from evoml.genotypes.domains import Choice, Integer
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Choice, Column, Genotype, Integer, Schema, Table
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 

@@ -23,20 +23,9 @@ from evoml.contracts.task import Task
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import generator, outputs
+from evoml.genotypes.domains import Absent, Choice, Conditional, Flag, Integer, Real
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import (
-    Absent,
-    Choice,
-    Column,
-    Conditional,
-    Flag,
-    Frame,
-    Genotype,
-    Integer,
-    Real,
-    Schema,
-    Table,
-)
+from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.phenotypes.activations import ACTIVATION_NAMES, AGGREGATION_NAMES, checked_names
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.spaces import _neat_kernels as kernels
