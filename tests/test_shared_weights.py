@@ -20,7 +20,7 @@ import pytest
 import torch
 from evoml.search.available import open_search, resume
 
-from evoml.archive.archive import read_result
+from evoml.archive.files import read_result
 from evoml.config import Config, assign, build
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.task import ImageSet

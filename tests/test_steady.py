@@ -28,7 +28,8 @@ from evoml.search.available import open_search, resume
 from parts import class_of
 from safetensors import safe_open
 
-from evoml.archive.archive import non_dominated, read_config, read_result
+from evoml.archive.files import read_config, read_result
+from evoml.archive.ranking import non_dominated
 from evoml.config import Config, assign, build
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.learner import Learner

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evoml.archive.archive import Archive, read_config
+from evoml.archive.archive import Archive
+from evoml.archive.files import read_config
 from evoml.backends import missing
 from evoml.config import DEFAULT_PARTS, NOT_SETTINGS, Config, build, settings_digest
 from evoml.contracts.architecture_space import ArchitectureSpace

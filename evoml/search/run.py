@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from deap import tools
 
-from evoml.archive.archive import finite, read_config, write_atomically
+from evoml.archive.files import finite, read_config, write_atomically
 from evoml.config import Config, settings_digest
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
