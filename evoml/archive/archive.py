@@ -18,6 +18,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
+from json import JSONDecodeError
 from pathlib import Path
 from shlex import quote
 from shutil import rmtree
@@ -32,7 +33,7 @@ import tomli_w
 from evoml.archive.checkpoint import pack, unpack
 from evoml.archive.files import NO_LINKS, finite, read_result, write_atomically, writing
 from evoml.archive.ranking import ranked
-from evoml.contracts.objective import Objective
+from evoml.contracts.objective import Objective, listed
 from evoml.core.digests import digest
 from evoml.core.errors import DiskError, InputError, cannot_write
 from evoml.genotypes.population import STATUS, Population
@@ -61,12 +62,15 @@ class Archive:
 
     @cached_property
     def arrow(self) -> pa.Schema:
-        """The columns of every part."""
+        """The columns of every part that this evoml writes."""
+        return self._columns(self.objectives)
+
+    def _columns(self, objectives: Sequence[Objective]) -> pa.Schema:
         return pa.schema(
             [
                 ("id", pa.int64()), ("key", pa.string()), ("parents", pa.list_(pa.int64())),
                 ("birth", pa.int64()), ("status", pa.string()), ("seconds", pa.float64()),
-                *((each.name, pa.float64()) for each in self.objectives), ("event", pa.string()),
+                *((each.name, pa.float64()) for each in objectives), ("event", pa.string()),
                 ("island", pa.int32()), ("experiment", pa.int32()), ("evaluations", pa.int64()),
                 *([("curve", pa.list_(pa.float64()))] if self.every_row else []),
                 ("genotype", self.schema.arrow),
@@ -74,8 +78,8 @@ class Archive:
             metadata={
                 "evoml": json.dumps(
                     {
-                        "format": FORMAT, "objective": self.objectives[0].name,
-                        "objectives": [each.plain() for each in self.objectives],
+                        "format": FORMAT, "objective": objectives[0].name,
+                        "objectives": [each.plain() for each in objectives],
                     }
                 )
             },
@@ -285,6 +289,15 @@ class Archive:
             raise InputError(
                 f"{part}: not as it was written; put the right one back to resume this run"
             )
+        try:
+            stored = stored_objectives(pq.read_schema(pa.BufferReader(content)), str(part))
+        except pa.ArrowException as error:
+            raise InputError(_skipped(part, error)) from None
+        if stored not in ((), self.objectives):
+            raise InputError(
+                f"{part}: its objectives were {listed(stored)}, and now are "
+                f"{listed(self.objectives)}; put back what it was made with to resume this run"
+            )
 
     def _discard(self) -> None:
         """Remove what was written after the checkpoint that this run was resumed from."""
@@ -300,13 +313,33 @@ class Archive:
 
         columns: default all; without `genotype` it is quick.
         """
-        tables, warnings = self._tables(columns)
+        tables, warnings = self._tables(self._schema(columns))
         return pa.concat_tables([self._schema(columns).empty_table(), *tables.values()]), warnings
 
     def _schema(self, columns: Sequence[str]) -> pa.Schema:
         return pa.schema([self.arrow.field(name) for name in list(columns) or self.arrow.names])
 
-    def _tables(self, columns: Sequence[str]) -> tuple[dict[Path, pa.Table], list[str]]:
+    def _stored_objectives(self) -> tuple[Objective, ...]:
+        """What the rows were judged by, as the first part says that says it; else what they are
+        judged by now. Raises InputError where that is another column.
+        """
+        for part in self._numbered().values():
+            try:
+                stored = stored_objectives(pq.read_schema(part), str(part))
+            except _UNREADABLE:
+                continue  # who reads its rows says so
+            if not stored:
+                continue
+            if not {each.name for each in self.objectives} <= {each.name for each in stored}:
+                raise InputError(
+                    f"{part}: its objectives were {listed(stored)}, and now are "
+                    f"{listed(self.objectives)}; put back what it was made with"
+                )
+            return stored
+        return self.objectives
+
+    def _tables(self, schema: pa.Schema) -> tuple[dict[Path, pa.Table], list[str]]:
+        """The parts with these columns, and a line for each that is missing or unreadable."""
         tables, warnings, last = {}, [], -1
         for number, part in self._numbered().items():
             if number > last + 1:
@@ -316,18 +349,20 @@ class Archive:
                 )
             last = number
             try:
-                tables[part] = self._read(part, self._schema(columns))
+                tables[part] = self._read(part, schema)
             except _UNREADABLE as error:
                 warnings.append(_skipped(part, error))
         return tables, warnings
 
     def _read(self, part: Path, schema: pa.Schema) -> pa.Table:
         """One part. Raises ValueError, OSError or an Arrow error where it is none of this run."""
-        table = pq.ParquetFile(part).read(schema.names)
+        file = pq.ParquetFile(part)
+        stored = stored_objectives(file.schema_arrow, "its metadata") or self.objectives
+        table = file.read(schema.names)
         missing = [name for name in schema.names if name not in table.column_names]
         if missing:
             raise ValueError(f"no column {missing[0]}")
-        needed = {"id", "key", *(each.name for each in self.objectives)}
+        needed = {"id", "key", *(each.name for each in stored)}
         if any(name in needed and table[name].null_count for name in schema.names):
             raise ValueError("an id, key or objective is missing")
         return table.select(schema.names).cast(schema)
@@ -338,9 +373,17 @@ class Archive:
 
         Where every candidate is a row, the Pareto front comes first, whose rows have `front` true,
         and who could not be evaluated last; before it come those that were selected, by training
-        alone behind a search with shared weights.
+        alone behind a search with shared weights. Directions are those that were stored with the
+        rows. Raises InputError where these have other objectives.
         """
-        tables, warnings = self._tables([name for name in self.arrow.names if name != "genotype"])
+        objectives = self._stored_objectives()
+        schema = self._columns(objectives)
+        tables, warnings = self._tables(schema.remove(schema.get_field_index("genotype")))
+        if objectives != self.objectives:
+            warnings.append(
+                f"{self.folder}: ranked as it was stored, by {listed(objectives)}; its "
+                f"configuration says {listed(self.objectives)} now"
+            )
         placed = [
             table.append_column(
                 "part", pa.array([str(part)] * len(table), pa.string())
@@ -350,7 +393,7 @@ class Archive:
         if not placed:
             return [], warnings
         table = pa.concat_tables(placed)
-        table, places = ranked(table, self.objectives, self.every_row)
+        table, places = ranked(table, objectives, self.every_row)
         out: dict[str, dict[str, Any]] = {}
         genotypes: dict[str, pa.ChunkedArray | None] = {}
         keys = table["key"].to_pylist()
@@ -391,6 +434,18 @@ class Archive:
     def genotype(self, column: pa.Array, where: str) -> Genotype:
         """One genotype from the column of that name. Raises InputError."""
         return self.schema.from_arrow(column, where)[0]
+
+
+def stored_objectives(schema: pa.Schema, where: str) -> tuple[Objective, ...]:
+    """What a part's metadata says that its rows were judged by; empty where it says nothing, as
+    parts of earlier versions do. Raises InputError naming `where`.
+    """
+    try:
+        about = json.loads((schema.metadata or {}).get(b"evoml", b"{}"))
+        plain = about.get("objectives", [])
+        return tuple(Objective.from_plain(each, where) for each in plain)
+    except (TypeError, AttributeError, RecursionError, UnicodeDecodeError, JSONDecodeError):
+        raise InputError(f"{where}: does not say what its rows were judged by") from None
 
 
 def _skipped(part: Path, error: Exception) -> str:

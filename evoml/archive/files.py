@@ -106,6 +106,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
             name: result[name]
             for name in ("reason", "evaluations", "seconds", "counts", "best", "test")
         }
-        return known | {name: result[name] for name in ("trust", "check_seconds") if name in result}
+        later = ("objectives", "trust", "check_seconds")
+        return known | {name: result[name] for name in later if name in result}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
