@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from evoml.evaluators.behaviour import RolloutEvaluator, Settings
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.genotypes.population import OK
 from evoml.search.toolbox import toolbox
 from evoml.spaces import neat as spaces

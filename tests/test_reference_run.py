@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evoml.archive.archive import read_result
+from evoml.archive.files import read_result
 from evoml.genotypes.population import Population
 from evoml.search.problem import Problem, stored_config
 

@@ -21,10 +21,10 @@ from checkpoints import tampered
 from parts import class_of
 from safetensors.numpy import save as save_safetensors
 
-from evoml.archive.archive import DiskError, read_result
+from evoml.archive.files import read_result
 from evoml.config import Config, assign, build
 from evoml.contracts.evaluation import Evaluation
-from evoml.core.errors import InputError
+from evoml.core.errors import DiskError, InputError
 from evoml.core.registry import load, names
 from evoml.genotypes.population import Population
 from evoml.search.open import resume
@@ -602,7 +602,7 @@ def test_a_full_disk_stops_with_an_intact_run(
 
 
 def test_only_one_process_searches_in_a_run(uninterrupted: Path) -> None:
-    from evoml.archive.archive import lock
+    from evoml.archive.files import lock
 
     with (
         lock(uninterrupted),

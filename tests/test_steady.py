@@ -27,7 +27,8 @@ from parts import class_of
 from safetensors import safe_open
 from toys import installed_toys
 
-from evoml.archive.archive import non_dominated, read_config, read_result
+from evoml.archive.files import read_config, read_result
+from evoml.archive.ranking import non_dominated
 from evoml.config import Config, assign, build
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.executor import Job

@@ -13,7 +13,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from evoml.archive.archive import finite, lock, read_result
+from evoml.archive.files import finite, lock, read_result
 from evoml.commands import interrupts
 from evoml.compilation.numba_cache import cache_folder, cached, on_compile
 from evoml.config import Config, build

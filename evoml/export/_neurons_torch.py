@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.core.errors import cannot_write
 from evoml.export._neurons import Neuron, Neurons, called, neurons, python, tupled
 from evoml.export.python import escaped

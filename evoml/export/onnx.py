@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.core.errors import InputError
 from evoml.networks.module import Module
 from evoml.networks.reference import ReferenceNetwork

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import pyarrow.compute as pc
 
-from evoml.archive.archive import read_result
+from evoml.archive.files import read_result
 from evoml.contracts.architecture_space import SKIPS, ArchitectureSpace
 from evoml.core.errors import InputError
 from evoml.export._events import EVENTS, events

@@ -14,7 +14,7 @@ from string import Template
 from safetensors.torch import save
 from torch import Tensor
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.core.errors import InputError, cannot_write
 from evoml.export.python import escaped
 from evoml.phenotypes.layers import LAYERS, Primitive, inner, primitives

@@ -13,6 +13,8 @@ from typing import Any, overload
 import numpy as np
 from deap import base
 
+from evoml.core.errors import InputError
+from evoml.core.wording import plural
 from evoml.genotypes.schema import Genotype, Schema
 
 # How an evaluation ended: `diverged` is a fitness of zero, no task survived; `over_budget` was too
@@ -31,6 +33,8 @@ def fitness_class(weights: tuple[float, ...] = (1.0,)) -> type[base.Fitness]:
         def setValues(self, values: Sequence[float]) -> None:
             if any(np.isnan(value) for value in values):
                 raise ValueError("a fitness may not be NaN: give the worst value and a status")
+            if len(values) != len(weights):
+                raise InputError(_unequal(len(values), len(weights)))
             base.Fitness.setValues(self, values)
 
         def getValues(self) -> tuple[float, ...]:
@@ -142,7 +146,15 @@ class Population(Sequence[Individual]):
         )
 
     def put(self, at: np.ndarray, others: "Population") -> None:
-        """Replace the members `at` by `others`, in order."""
+        """Replace the members `at` by `others`, in order.
+
+        Raises InputError where these have other objectives.
+        """
+        if others.weights != self.weights:
+            raise InputError(
+                f"objectives: weights {others.weights} in a population of {self.weights}; a "
+                "toolbox makes individuals with its evaluator's"
+            )
         for mine, theirs in zip(self._arrays(), others._arrays(), strict=True):
             mine[at] = theirs
 
@@ -187,6 +199,15 @@ class Population(Sequence[Individual]):
                 mine[span] = theirs
             start += len(part)
         return out
+
+    def judge(self, objectives: np.ndarray, status: np.ndarray) -> None:
+        """Take over what an evaluator says of every member.
+
+        objectives: [P, O], never NaN. status: [P]. Raises InputError for another O.
+        """
+        if objectives.shape != self.fitness.shape:
+            raise InputError(_unequal(objectives.shape[-1], len(self.weights)))
+        self.fitness[:], self.status[:] = objectives, status
 
     def genotype(self, index: int) -> Genotype:
         """The genotype of one member."""
@@ -293,6 +314,13 @@ class Population(Sequence[Individual]):
             violation = self.schema.violation(self.genotype(index))
             if violation:
                 raise ValueError(violation)
+
+
+def _unequal(given: int, objectives: int) -> str:
+    return (
+        f"objectives: {plural(given, 'number')} of a candidate that is judged by {objectives}; an "
+        "evaluator gives one for each of its objectives"
+    )
 
 
 def _taken(table: np.ndarray, indices: np.ndarray) -> np.ndarray:

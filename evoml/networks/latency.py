@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.core.errors import InputError, cannot_write
 from evoml.core.streams import AUDIT, streams
 from evoml.phenotypes.layers import LAYERS, Size, primitives

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evoml.archive.archive import read_config
+from evoml.archive.files import read_config
 from evoml.core.errors import InputError
 from evoml.core.wording import plural
 from evoml.export import species

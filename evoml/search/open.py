@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from evoml.archive.archive import read_result
+from evoml.archive.files import read_result
 from evoml.config import Config
 from evoml.contracts.part import evaluator_class
 from evoml.core.errors import InputError

@@ -5,12 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evoml.archive.archive import Archive, read_config
+from evoml.archive.archive import Archive
+from evoml.archive.files import read_config
 from evoml.backends import missing
 from evoml.config import DEFAULT_PARTS, NOT_SETTINGS, Config, build, settings_digest
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluator import BatchEvaluator, Evaluator
-from evoml.contracts.objective import Objective
+from evoml.contracts.objective import Objective, listed
 from evoml.contracts.part import evaluator_class, space_class, strategy_class, task_class
 from evoml.contracts.space import Space
 from evoml.contracts.task import Task
@@ -115,7 +116,13 @@ class Problem:
         if reason := missing(self.backend):
             raise InputError(reason)
         made, settings = self.evaluator_class, self.config.part("evaluator")
-        return made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
+        out = made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
+        if not exact and out.weights != self.weights:
+            raise InputError(
+                f"evaluator: {made.name}: has the objectives {listed(out.objectives)}, and its "
+                f"objectives_of says {listed(self.objectives)}; they must agree"
+            )
+        return out
 
     def batch_evaluator(self, tasks: Any, exact: bool = False) -> BatchEvaluator:
         """The same, of an evaluator that scores in batches."""

@@ -352,7 +352,7 @@ class SteadyState(Run):
     def _tell(self) -> None:
         """Tell the next candidate."""
         population, evaluation = self.waiting.pop(self.told), self.finished.pop(self.told)
-        population.fitness[:], population.status[:] = evaluation.objectives, evaluation.status
+        population.judge(evaluation.objectives, evaluation.status)
         self.strategy.tell(population)
         self.told += 1
         self.cost += float(evaluation.times[0])

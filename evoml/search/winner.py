@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.config import build, final_settings, settings_digest
 from evoml.core.errors import InputError, cannot_write
 from evoml.core.streams import TRAIN, streams
