@@ -37,7 +37,7 @@ from evoml.core.registry import installed, load, names
 from evoml.core.streams import TRAIN, streams
 from evoml.genotypes.population import STATUS
 from evoml.report import console
-from evoml.report.progress import Display
+from evoml.report._progress import Display
 from evoml.search import slots
 from evoml.search import steady_state as steady
 from evoml.search.problem import Problem, stored_config
