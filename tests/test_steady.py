@@ -38,7 +38,7 @@ from evoml.core.registry import load, names
 from evoml.core.streams import TRAIN, streams
 from evoml.genotypes.population import STATUS
 from evoml.report import console
-from evoml.report.progress import Display
+from evoml.report._progress import Display
 from evoml.search import slots
 from evoml.search import steady_state as steady
 from evoml.search.open import open_search, resume

@@ -16,7 +16,9 @@ import pytest
 from parts import class_of
 from pyarrow import parquet
 
-from evoml.commands import session
+from evoml.commands.evaluate import evaluate
+from evoml.commands.export import export
+from evoml.commands.show import show
 from evoml.config import build
 from evoml.contracts.task import TrialResult
 from evoml.core.errors import InputError
@@ -982,9 +984,9 @@ def test_a_search_of_failures_says_why_and_its_events_are_json(tmp_path: Path) -
         r"SystemExit: enough$"
     )
     for command in (
-        lambda: session.show(tmp_path / "run", 1, False),
-        lambda: session.evaluate(tmp_path / "run", None, None, None, None, [], False),
-        lambda: session.export(tmp_path / "run", "python", None, None, None),
+        lambda: show(tmp_path / "run", 1, False),
+        lambda: evaluate(tmp_path / "run", None, None, None, None, [], False),
+        lambda: export(tmp_path / "run", "python", None, None, None),
     ):
         with pytest.raises(InputError, match=line):
             command()

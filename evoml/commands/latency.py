@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from evoml.commands.session import print_json
 from evoml.config import Config
 from evoml.core.errors import InputError
 from evoml.core.rank_correlation import kendall, spearman
 from evoml.networks.latency import Table, check_writable, drawn, known, measure, whole
-from evoml.report import console
+from evoml.report import console, print_json
 from evoml.search.problem import Problem
 
 

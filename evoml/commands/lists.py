@@ -6,13 +6,12 @@ from typing import Any, get_origin
 from pydantic import BaseModel
 from rich.table import Table
 
-from evoml.commands.session import print_json
 from evoml.config import PARTS, Config, read_system, systems
 from evoml.contracts.part import settings_class, space_class, task_class
 from evoml.core.errors import InputError
 from evoml.core.registry import names, summary
 from evoml.phenotypes.instructions import OPS
-from evoml.report import console
+from evoml.report import console, print_json
 
 _COLUMNS = {"key": "Key", "default": "Default", "type": "Values", "description": "What it is"}
 

@@ -28,7 +28,7 @@ class Part:
 P = TypeVar("P", bound=Part)
 
 
-def _only(axis: str, name: str, contract: type[P]) -> type[P]:
+def only_class(axis: str, name: str, contract: type[P]) -> type[P]:
     """The one public subclass of a contract that a part's module defines. Raises InputError."""
     module = registry.load(axis, name)
     if (chosen := registry.chosen_class(axis, name)) is not None:
@@ -52,28 +52,28 @@ def space_class(name: str) -> "type[Space]":
     """The class of a space by its name. Raises InputError, as the others do."""
     from evoml.contracts.space import Space
 
-    return _only("spaces", name, Space)
+    return only_class("spaces", name, Space)
 
 
 def strategy_class(name: str) -> "type[Strategy]":
     """The class of a strategy by its name."""
     from evoml.contracts.strategy import Strategy
 
-    return _only("strategies", name, Strategy)
+    return only_class("strategies", name, Strategy)
 
 
 def evaluator_class(name: str) -> "type[Evaluator]":
     """The class of an evaluator by its name."""
     from evoml.contracts.evaluator import Evaluator
 
-    return _only("evaluators", name, Evaluator)
+    return only_class("evaluators", name, Evaluator)
 
 
 def task_class(name: str) -> "type[Task]":
     """The class of a task by its name."""
     from evoml.contracts.task import Task
 
-    return _only("tasks", name, Task)
+    return only_class("tasks", name, Task)
 
 
 def part_class(axis: str, name: str) -> type[Part]:

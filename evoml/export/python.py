@@ -6,10 +6,19 @@ where there is no noise.
 """
 
 import re
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
+from evoml.contracts.part import task_class
+from evoml.core.errors import InputError
+from evoml.evaluators import execution
+from evoml.export import _neurons
+from evoml.export._target import Given, Target
+from evoml.export._texts import escaped
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.instructions import OPS
 from evoml.phenotypes.programs import FUNCTIONS, Memory
+from evoml.search.problem import Problem
 from evoml.spaces._program_text import format_instruction
 
 # Functions of the instructions' text that are not NumPy's by that name, or differ from it. Any
@@ -105,6 +114,51 @@ reset()
 '''  # noqa: E501
 
 
+class Python(Target):
+    """A module for NumPy alone, or for no library."""
+
+    kinds = ("programs", "neurons")
+    task_for: ClassVar[Mapping[str, str]] = {"programs": "since vectors have the task's length"}
+
+    def text(self, given: Given) -> str:
+        return _WRITERS[given.opened.space.phenotype](given)
+
+
+def _program(given: Given) -> str:
+    """A program as a module, for the task of its run, or of --task."""
+    problem, memory = given.problem, given.opened.space.memory
+    task, settings = task_class(problem.config.name("task")), problem.config.part("task")
+    if memory is None or task.kind not in ("regression", "classification"):
+        raise InputError(
+            f"export: --to python writes programs with a memory, for tasks of vectors; "
+            f"{given.opened.space.name} on {task.name} is none"
+        )
+    features = settings.model_dump().get("features")
+    if features is None:  # the data say it
+        features = problem.test_tasks.features
+    classify = task.kind == "classification"
+    return source(given.genotype, features, classify, memory, given.title, _training(problem))
+
+
+def _training(problem: Problem) -> str:
+    """How a program of this problem is trained, for who trains it elsewhere."""
+    own = problem.config.part("evaluator")
+    epochs = own.epochs if isinstance(own, execution.Settings) else 1
+    return (
+        f"evoml trained it for {epochs} epoch{'s' * (epochs > 1)}; of later epochs the best on "
+        f"validation counts.\n{task_class(problem.config.name('task')).scaling}"
+    )
+
+
+def _network(given: Given) -> str:
+    """A network of neurons as a module; of a run on a table, for rows as the table has them."""
+    opened = given.opened
+    return _neurons.source(opened.space, given.genotype, given.title, _neurons.units_of(opened))
+
+
+_WRITERS: dict[str, Callable[[Given], str]] = {"programs": _program, "neurons": _network}
+
+
 def source(
     genotype: Genotype, features: int, classify: bool, memory: Memory, title: str, trained: str = ""
 ) -> str:
@@ -137,13 +191,6 @@ def source(
         answer="The probability of label 1" if classify else "The predicted label",
         result="sigmoid(s1)" if classify else "s1",
     )
-
-
-def escaped(character: str) -> str:
-    """A character inside a string literal."""
-    if character in '"\\':
-        return f"\\{character}"
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def _function(name: str, genotype: Genotype) -> str:
