@@ -88,7 +88,7 @@ def links(genotype: Genotype) -> list[tuple[int, int, int]]:
 
 
 def test_first_networks_are_all_the_same_but_for_their_weights() -> None:
-    made = space().random(streams(1, VARY, np.arange(50)))
+    made = space().initial(streams(1, VARY, np.arange(50)))
     assert {tuple(links(made.genotype(index))) for index in range(50)} == {
         ((0, 0, 3), (1, 1, 3), (2, 2, 3))
     }
@@ -264,7 +264,7 @@ def test_every_descendant_is_a_network_of_the_space(recurrent: bool) -> None:
         space(recurrent=recurrent, activations=("sigmoid", "tanh"), aggregations=("sum", "max")),
         np.random.default_rng(1),
     )
-    population = home.random(streams(3, VARY, np.arange(20)))
+    population = home.initial(streams(3, VARY, np.arange(20)))
     counters = home.begin(population)
     given = PAPER._replace(
         add_node=0.1,
@@ -505,7 +505,7 @@ def test_a_network_leaves_out_what_cannot_matter() -> None:
 
 def test_sources_are_computed_before_they_are_used() -> None:
     home, rng = space(), Random(2)
-    population = home.random(streams(5, VARY, np.arange(30)))
+    population = home.initial(streams(5, VARY, np.arange(30)))
     counters = home.begin(population)
     for number in range(60):
         parents = np.array([rng.randrange(30) for _ in range(30)])
@@ -614,7 +614,7 @@ def test_outputs_have_the_function_that_the_task_says() -> None:
         made = space_module.NEATSpace(space_module.Settings.read(settings, "space")).for_task(
             task()
         )
-        nodes = made.random(streams(1, VARY, np.arange(1))).genotype(0).tables["nodes"]
+        nodes = made.initial(streams(1, VARY, np.arange(1))).genotype(0).tables["nodes"]
         assert ACTIVATION_NAMES[nodes["activation"][nodes["kind"] == OUTPUT][0]] == name
 
 

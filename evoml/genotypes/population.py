@@ -15,7 +15,7 @@ from deap import base
 
 from evoml.core.errors import InputError
 from evoml.core.wording import plural
-from evoml.genotypes.schema import Genotype, Schema
+from evoml.genotypes.schema import OPEN, Genotype, Schema
 
 # How an evaluation ended: `diverged` is a fitness of zero, no task survived; `over_budget` was too
 # costly to be run.
@@ -99,10 +99,10 @@ class Population(Sequence[Individual]):
         capacity: Sequence[int] | None = None,
         weights: tuple[float, ...] = (1.0,),
     ) -> None:
-        """`capacity`: rows reserved a table, default each table's maximum."""
+        """`capacity`: rows reserved a table; default each table's maximum, 0 where it is open."""
         self.schema = schema
         self.weights = weights
-        rows = [table.most for table in schema.tables] if capacity is None else capacity
+        rows = [table.most % OPEN for table in schema.tables] if capacity is None else capacity
         # [P, R] each
         self.tables = tuple(
             np.zeros((size, count), table.dtype)
@@ -122,10 +122,7 @@ class Population(Sequence[Individual]):
         """A population of these genotypes, not evaluated."""
         members = list(genotypes)
         capacity = [max((len(g.tables[t.name]) for g in members), default=0) for t in schema.tables]
-        capacity = [
-            max(c, t.most) if t.most < 1_000_000 else c
-            for c, t in zip(capacity, schema.tables, strict=True)
-        ]
+        capacity = [max(c, t.most % OPEN) for c, t in zip(capacity, schema.tables, strict=True)]
         out = cls(schema, len(members), capacity, weights)
         for index, genotype in enumerate(members):
             for column, table in enumerate(schema.tables):
@@ -146,7 +143,7 @@ class Population(Sequence[Individual]):
         )
 
     def put(self, at: np.ndarray, others: "Population") -> None:
-        """Replace the members `at` by `others`, in order.
+        """Replace the members `at` by `others`, in order; tables that are open grow.
 
         Raises InputError where these have other objectives.
         """
@@ -155,8 +152,22 @@ class Population(Sequence[Individual]):
                 f"objectives: weights {others.weights} in a population of {self.weights}; a "
                 "toolbox makes individuals with its evaluator's"
             )
+        self._widen([table.shape[1] for table in others.tables])
         for mine, theirs in zip(self._arrays(), others._arrays(), strict=True):
-            mine[at] = theirs
+            if mine.shape[1:] == theirs.shape[1:]:
+                mine[at] = theirs
+            else:  # rows beyond a member's own are nobody's
+                mine[at, : theirs.shape[1]] = theirs
+
+    def _widen(self, rows: Sequence[int]) -> None:
+        """Reserve at least so many rows a table."""
+        if any(table.shape[1] < count for table, count in zip(self.tables, rows, strict=True)):
+            self.tables = tuple(
+                np.concatenate([table, np.zeros((len(self), count), table.dtype)], 1)
+                if (count := wanted - table.shape[1]) > 0
+                else table
+                for table, wanted in zip(self.tables, rows, strict=True)
+            )
 
     def take(self, at: Any) -> "Population":
         """The members `at` (indices, mask or slice), copied."""
