@@ -27,7 +27,7 @@ from evoml.core.errors import InputError
 from evoml.export import probabilities
 from evoml.export.correlation import Dot, picture
 from evoml.genotypes.population import OK
-from evoml.networks import TrainingSettings
+from evoml.networks.settings import TrainingSettings
 from evoml.networks.training import train
 from evoml.phenotypes.network import Builder, Edge
 from evoml.search import steady_state as steady

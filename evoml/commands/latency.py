@@ -106,4 +106,4 @@ def _images(problem: Problem) -> tuple[tuple[int, int, int], int]:
             f"task: {problem.config.name('task')} has no images, which latency depends on; digits "
             "has"
         )
-    return images.size, len(images.classes)
+    return images.size, images.head.outputs

@@ -82,3 +82,10 @@ def chosen(names: tuple[str, ...], known: tuple[Objective, ...]) -> tuple[Object
     if missing := [name for name in names if name not in by_name]:
         raise InputError(f"objectives: {missing[0]}: there are {', '.join(by_name)}")
     return tuple(by_name[name] for name in names)
+
+
+def judged(
+    names: tuple[str, ...], known: tuple[Objective, ...], metric: Objective
+) -> tuple[Objective, ...]:
+    """The same where `accuracy` stands for the metric of what is learnt."""
+    return tuple(metric if each.name == ACCURACY.name else each for each in chosen(names, known))

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from evoml.archive.files import write_atomically
 from evoml.core.errors import InputError, cannot_write
 from evoml.core.streams import AUDIT, streams
-from evoml.phenotypes.layers import LAYERS, Size, primitives
+from evoml.phenotypes.layers import Size, layers, primitives
 from evoml.phenotypes.network import Builder, Edge, Network, Supernet
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def measure(keys: Iterable[Key], repeats: int = REPEATS) -> Table:
 
     keys = sorted(set(keys))
     if strange := [
-        key for key in keys if key[0] not in LAYERS and key[0] not in (HEAD, ADD, CONCAT)
+        key for key in keys if key[0] not in layers() and key[0] not in (HEAD, ADD, CONCAT)
     ]:
         raise InputError(f"latency: {shown(strange[0])}: no such layer")
     with one_thread(), torch.inference_mode():

@@ -131,7 +131,7 @@ class SharedWeightsAudit:
     def _shape(self) -> tuple[Any, int, int]:
         """Size, classes and number of the training images."""
         images = self.problem.task.search(0)
-        return images.size, len(images.classes), len(images.train_y)
+        return images.size, images.head.outputs, len(images.train_y)
 
     def state_dict(self) -> dict[str, Any]:
         return {

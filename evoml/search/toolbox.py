@@ -22,12 +22,14 @@ from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.evaluator import Evaluator
 from evoml.contracts.objective import listed
 from evoml.contracts.space import Space
-from evoml.contracts.task import ImageSet
+from evoml.contracts.task import LayeredData
 from evoml.core.errors import InputError
 from evoml.core.streams import generator
 from evoml.genotypes.population import Individual, Population, fitness_class
 from evoml.genotypes.schema import Genotype
 from evoml.networks.memory import check_step
+from evoml.networks.shared_weights import SharedWeights, shared_weights
+from evoml.phenotypes.network import Supernet
 
 
 class Evaluate:
@@ -137,7 +139,7 @@ def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Too
     box.register("keys", space.keys)
     box.register("score", evaluate.score)
     box.register("empty", lambda size: Population(space.schema, size, weights=weights))
-    if isinstance(evaluator.tasks, ImageSet):
+    if isinstance(evaluator.tasks, LayeredData):
         relax(box, space, evaluator.tasks, weights)
     else:
         box.register(
@@ -150,7 +152,7 @@ def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Too
     return box
 
 
-def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[float, ...]) -> None:
+def relax(box: base.Toolbox, space: Space, images: LayeredData, weights: tuple[float, ...]) -> None:
     """What strategies use that search in a supernet: `images()`, `supernet()`, `paths(genotype)`,
     `derive(strengths)`, `shared_weights(seed, ...)`, `fits(batch, mix)`.
     """
@@ -163,13 +165,11 @@ def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[floa
         return
 
     @cache
-    def supernet() -> Any:
-        return space.supernet(images.size, len(images.classes))
+    def supernet() -> Supernet:
+        return space.supernet(images.size, images.head.outputs)
 
-    def shared_weights(seed: int, **how: Any) -> Any:
-        from evoml.networks.cpu.shared_weights import SharedWeights
-
-        return SharedWeights(supernet(), seed, **how)
+    def fresh(seed: int, **how: Any) -> SharedWeights:
+        return shared_weights(supernet(), seed, loss=images.head.loss, **how)
 
     def fits(batch: int, mix: np.ndarray | None = None) -> None:
         """Raise InputError where a step of so many images needs more memory than there is: with all
@@ -179,7 +179,7 @@ def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[floa
 
     box.register("images", lambda: images)
     box.register("supernet", supernet)
-    box.register("shared_weights", shared_weights)
+    box.register("shared_weights", fresh)
     box.register("fits", fits)
     box.register("paths", space.paths)
     box.register(
