@@ -13,10 +13,10 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from evoml.archive.archive import finite, lock, read_result
+from evoml.archive.archive import finite, lock, read_config, read_result
 from evoml.commands import interrupts
 from evoml.compilation.numba_cache import cache_folder, cached, on_compile
-from evoml.config import Config, build
+from evoml.config import Config, build, check_origins
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluator import CandidateEvaluator
 from evoml.contracts.part import strategy_class, task_class
@@ -57,6 +57,7 @@ def resume_run(
 ) -> int:
     """Go on with a run; returns the exit status."""
     with lock(folder):
+        _warn(check_origins(read_config(folder), stored_config(folder), str(folder)))
         return _search(resume(folder, budget, seconds, workers, data), False, as_json)
 
 

@@ -68,3 +68,15 @@ def chosen(names: tuple[str, ...], known: tuple[Objective, ...]) -> tuple[Object
     if missing := [name for name in names if name not in by_name]:
         raise InputError(f"objectives: {missing[0]}: there are {', '.join(by_name)}")
     return tuple(by_name[name] for name in names)
+
+
+def checked_objectives(given: object, where: str) -> tuple[Objective, ...]:
+    """What an evaluator says it judges by, if it is that. Raises InputError naming `where`."""
+    if isinstance(given, (tuple, list)) and given and all(
+        isinstance(each, Objective) for each in given
+    ) and len({each.name for each in given}) == len(given):  # fmt: skip
+        return tuple(given)
+    raise InputError(
+        f"{where}: objectives: {str(given)[:80]}: must be different evoml.contracts.Objective, "
+        'which say whether larger is better, such as (Objective("f1", larger=True),)'
+    )

@@ -1,6 +1,6 @@
 """Parts by name: the one class that a part's module defines, and its settings."""
 
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from evoml.core import registry
 from evoml.core.errors import InputError
@@ -16,13 +16,20 @@ if TYPE_CHECKING:
 class Part:
     """What is chosen by its name: a space, a strategy, an evaluator, a task."""
 
-    # as in a configuration; a module's last word where nothing else is said
+    # as in a configuration: the module's last word, or what its entry point is called
     name: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "name" not in vars(cls):
             cls.name = cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def example(cls) -> dict[str, Any] | None:
+        """Settings that differ from the defaults where `evoml.testing` tries this part: small ones,
+        and those that are required. None: it cannot be made without files.
+        """
+        return {}
 
 
 P = TypeVar("P", bound=Part)
@@ -45,6 +52,8 @@ def _only(axis: str, name: str, contract: type[P]) -> type[P]:
             f"{axis}: {registry.described(axis, name)}: has {several} of "
             f"evoml.contracts.{contract.__name__}; there must be one"
         )
+    if name in registry.installed(axis):
+        found[0].name = name
     return found[0]
 
 

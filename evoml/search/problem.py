@@ -10,7 +10,7 @@ from evoml.backends import missing
 from evoml.config import DEFAULT_PARTS, NOT_SETTINGS, Config, build, settings_digest
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluator import BatchEvaluator, Evaluator
-from evoml.contracts.objective import Objective
+from evoml.contracts.objective import Objective, checked_objectives
 from evoml.contracts.part import evaluator_class, space_class, strategy_class, task_class
 from evoml.contracts.space import Space
 from evoml.contracts.task import Task
@@ -58,7 +58,10 @@ class Problem:
     def objectives(self) -> tuple[Objective, ...]:
         """What candidates are judged by, [O]."""
         task = task_class(self.config.name("task"))
-        return self.evaluator_class.objectives_of(self.config.part("evaluator"), task)
+        return checked_objectives(
+            self.evaluator_class.objectives_of(self.config.part("evaluator"), task),
+            f"evaluator: {self.evaluator_class.name}",
+        )
 
     @property
     def objective(self) -> str:
@@ -115,7 +118,14 @@ class Problem:
         if reason := missing(self.backend):
             raise InputError(reason)
         made, settings = self.evaluator_class, self.config.part("evaluator")
-        return made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
+        out = made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
+        out.objectives = out.objectives or self.objectives
+        if out.objectives != self.objectives:
+            raise InputError(
+                f"evaluator: {made.name}: its objectives are {out.objectives}, where objectives_of "
+                f"says {self.objectives}"
+            )
+        return out
 
     def batch_evaluator(self, tasks: Any, exact: bool = False) -> BatchEvaluator:
         """The same, of an evaluator that scores in batches."""
@@ -202,7 +212,7 @@ def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config
     # a run says what it was made with; in one that does not, that was the CPU's
     if values.get("backend") == "auto":
         values["backend"] = "numba"
-    config = build((str(folder / "run.toml"), values), ("resume", changes or {}))
+    config = build((str(folder / "run.toml"), values), ("resume", changes or {}), trusts=False)
     start = tuple(str(folder / Path(name).name) for name in config.start)
     return config.model_copy(update={"system": str(system), "start": start})
 
