@@ -27,8 +27,8 @@ from evoml.core.registry import (
     names,
     origin,
     own,
+    read_system_text,
     real_name,
-    system_text,
     trust,
     trusted,
 )
@@ -292,7 +292,7 @@ def read_system(name: str) -> dict[str, Any]:
             f"no system {name!r}; "
             + (f"did you mean {near[0]}?" if near else f"there are {', '.join(systems())}")
         )
-    text = system_text(name)
+    text = read_system_text(name)
     try:
         return tomllib.loads(text)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """Parts by name: the one class that a part's module defines, and its settings."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from evoml.core import registry
@@ -18,18 +19,14 @@ class Part:
 
     # as in a configuration: the module's last word, or what its entry point is called
     name: ClassVar[str] = ""
+    # settings that differ from the defaults where `evoml.testing` tries this part: small ones, and
+    # those that are required; None: it cannot be made without files or what is not installed
+    example: ClassVar[Mapping[str, Any] | None] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "name" not in vars(cls):
             cls.name = cls.__module__.rpartition(".")[2]
-
-    @classmethod
-    def example(cls) -> dict[str, Any] | None:
-        """Settings that differ from the defaults where `evoml.testing` tries this part: small ones,
-        and those that are required. None: it cannot be made without files.
-        """
-        return {}
 
 
 P = TypeVar("P", bound=Part)

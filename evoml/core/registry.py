@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 from evoml.core.digests import digest
-from evoml.core.errors import InputError
+from evoml.core.errors import InputError, read_text
 
 AXES = ("spaces", "strategies", "evaluators", "backends", "tasks")
 TABLES = ("operations", "activations", "layers")  # whose rows may come from others
@@ -287,8 +287,10 @@ def _loaded(axis: str, point: EntryPoint) -> Any:
     return found
 
 
-def system_text(name: str) -> str:
-    """The TOML of a system that is evoml's or installed. Raises InputError."""
+def read_system_text(name: str) -> str:
+    """The TOML of a system: one of `names("systems")`, or a file. Raises InputError."""
+    if name.endswith(".toml"):
+        return read_text(Path(name), "utf-8-sig")
     point = installed("systems").get(name)
     if point is None:
         return (files("evoml.systems") / f"{name}.toml").read_text()

@@ -183,6 +183,7 @@ _OWN: tuple[Op, ...] = (
 # by their ids; those that others add have the next ones, which no archive holds
 OPS = tuple(replace(op, id=at) for at, op in enumerate(extended("operations", _OWN)))
 NAMES = tuple(op.name for op in OPS)
+OWN_NAMES = NAMES[: len(_OWN)]  # what programs are made of where nothing else is said
 BY_NAME = {op.name: op for op in OPS}
 # [ops, (a, b, out)]
 KINDS = np.array(

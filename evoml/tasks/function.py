@@ -142,6 +142,7 @@ class Function(Crewed):
 class FunctionTask(TrialTask):
     """One function for search, selection and test."""
 
+    example = None
     argument = "path"
     settings: Settings
 

@@ -302,6 +302,7 @@ class GymTask(TrialTask):
     outputs.
     """
 
+    example = None
     argument = "id"
     settings: Settings
 
