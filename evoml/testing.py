@@ -205,7 +205,7 @@ def check_strategy(
     def made() -> Strategy:
         return strategy(box, settings, seed)
 
-    steps = 3 * max(settings.alive, 8)
+    steps = 2 if learns else 3 * max(settings.alive, 8)
     whole = _course(made(), space, settings, 0, steps)
     assert whole, "ask: must give candidates before anything is told"
     assert _course(made(), space, settings, 0, steps) == whole, (

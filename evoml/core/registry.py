@@ -150,11 +150,12 @@ def extensions(table: str) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     table = table.removeprefix("evoml.")
     out = []
     for point in sorted(entry_points(group=f"evoml.{table}"), key=lambda each: each.name):
-        rows = _loaded(table, point)
-        if not isinstance(rows, (tuple, list)):
+        if not point.attr:
             raise InputError(
                 f"{table}: {point.name} ({_origin(point)}): must name rows, such as module:ROWS"
             )
+        rows = _loaded(table, point)
+        rows = rows if isinstance(rows, (tuple, list)) else (rows,)
         out.append((_origin(point), tuple(rows)))
     return tuple(out)
 
