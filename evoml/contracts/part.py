@@ -101,6 +101,7 @@ def settings_class(axis: str, name: str) -> type[Settings]:
     from evoml.contracts.strategy import StrategySettings
 
     needed = StrategySettings if axis == "strategies" else Settings
+    registry.chosen_class(axis, name)  # which is to be there
     found = vars(registry.load(axis, name)).get("Settings")
     if not (isinstance(found, type) and issubclass(found, needed)):
         where = (
