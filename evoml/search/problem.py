@@ -119,11 +119,14 @@ class Problem:
             raise InputError(reason)
         made, settings = self.evaluator_class, self.config.part("evaluator")
         out = made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
-        out.objectives = out.objectives or self.objectives
-        if out.objectives != self.objectives:
+        said, out.objectives = out.objectives, self.objectives
+        # one that scores in batches has one number, which the task names
+        if said and (said if not made.batched else tuple(each.weight for each in said)) != (
+            self.objectives if not made.batched else self.weights
+        ):
             raise InputError(
-                f"evaluator: {made.name}: its objectives are {out.objectives}, where objectives_of "
-                f"says {self.objectives}"
+                f"evaluator: {made.name}: its objectives are {said}, where objectives_of says "
+                f"{self.objectives}"
             )
         return out
 
