@@ -88,8 +88,18 @@ def _evoml(
             "--version", callback=_version, is_eager=True, help="Print the version and leave."
         ),
     ] = False,
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.py",
+            help="A file that a run names as a part, to be executed; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    from evoml.core import registry
+
+    for path in trust or []:
+        registry.trust(str(path))
 
 
 @app.command()
@@ -98,7 +108,8 @@ def search(
         str | None,
         typer.Argument(
             metavar="[SYSTEM|FILE.toml]",
-            help="A published system; `evoml systems` lists them. Default automl-zero.",
+            help="A published system, or a TOML file; `evoml systems` lists them. Default "
+            "automl-zero.",
         ),
     ] = None,
     space: Annotated[

@@ -9,18 +9,19 @@ from typing import Any
 
 from rich.console import Console
 
-from evoml.archive.files import lock
+from evoml.archive.files import lock, read_config
 from evoml.commands import interrupts
 from evoml.commands.inputs import configuration, trust_all
-from evoml.config import Config, assign, read_toml
+from evoml.config import Config, assign, check_origins, read_toml
 from evoml.contracts.part import strategy_class
 from evoml.core.errors import InputError
 from evoml.core.wording import plural
-from evoml.report import announce_compilation, console, print_json
+from evoml.report import announce_compilation, console, print_json, warn
 from evoml.report._kind import kind_of
 from evoml.report._progress import Display
 from evoml.search.open import open_search
 from evoml.search.open import resume as resumed
+from evoml.search.problem import stored_config
 from evoml.search.run import Result, Run
 
 DEFAULT_SYSTEM = "automl-zero"  # where neither a system nor a space is named
@@ -63,6 +64,7 @@ def resume(
     if trust:
         trust_all(folder)
     with lock(folder):
+        warn(check_origins(read_config(folder), stored_config(folder), str(folder)))
         return _search(resumed(folder, budget, seconds, workers, data), False, as_json)
 
 

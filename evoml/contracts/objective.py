@@ -89,3 +89,15 @@ def judged(
 ) -> tuple[Objective, ...]:
     """The same where `accuracy` stands for the metric of what is learnt."""
     return tuple(metric if each.name == ACCURACY.name else each for each in chosen(names, known))
+
+
+def checked_objectives(given: object, where: str) -> tuple[Objective, ...]:
+    """What an evaluator says it judges by, if it is that. Raises InputError naming `where`."""
+    if isinstance(given, (tuple, list)) and given and all(
+        isinstance(each, Objective) for each in given
+    ) and len({each.name for each in given}) == len(given):  # fmt: skip
+        return tuple(given)
+    raise InputError(
+        f"{where}: objectives: {str(given)[:80]}: must be different evoml.contracts.Objective, "
+        'which say whether larger is better, such as (Objective("f1", larger=True),)'
+    )

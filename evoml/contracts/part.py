@@ -1,6 +1,7 @@
 """Parts by name: the one class that a part's module defines, and its settings."""
 
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from evoml.core import registry
 from evoml.core.errors import InputError
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 class Part:
     """What is chosen by its name: a space, a strategy, an evaluator, a task."""
 
-    # as in a configuration; a module's last word where nothing else is said
+    # as in a configuration: the module's last word, or what its entry point is called
     name: ClassVar[str] = ""
+    # settings that differ from the defaults where `evoml.testing` tries this part: small ones, and
+    # those that are required; None: it cannot be made without files or what is not installed
+    example: ClassVar[Mapping[str, Any] | None] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -45,6 +49,8 @@ def only_class(axis: str, name: str, contract: type[P]) -> type[P]:
             f"{axis}: {registry.described(axis, name)}: has {several} of "
             f"evoml.contracts.{contract.__name__}; there must be one"
         )
+    if name in registry.installed(axis):
+        found[0].name = name
     return found[0]
 
 
@@ -95,6 +101,7 @@ def settings_class(axis: str, name: str) -> type[Settings]:
     from evoml.contracts.strategy import StrategySettings
 
     needed = StrategySettings if axis == "strategies" else Settings
+    registry.chosen_class(axis, name)  # which is to be there
     found = vars(registry.load(axis, name)).get("Settings")
     if not (isinstance(found, type) and issubclass(found, needed)):
         where = (

@@ -62,6 +62,7 @@ ENDINGS = {"_latency": (False, "ms"), "_energy": (False, "mJ")}
 class TableEvaluator(CandidateEvaluator):
     """Look-ups in one table."""
 
+    example = None
     task = "table"
 
     def __init__(self, settings: Settings, tasks: Table, space: Any, backend: str = "") -> None:

@@ -11,7 +11,7 @@ from evoml.backends import missing
 from evoml.config import DEFAULT_PARTS, NOT_SETTINGS, Config, build, settings_digest
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluator import BatchEvaluator, Evaluator
-from evoml.contracts.objective import Objective, listed
+from evoml.contracts.objective import Objective, checked_objectives, listed
 from evoml.contracts.part import evaluator_class, space_class, strategy_class, task_class
 from evoml.contracts.space import Space
 from evoml.contracts.task import Task
@@ -59,7 +59,10 @@ class Problem:
     def objectives(self) -> tuple[Objective, ...]:
         """What candidates are judged by, [O]."""
         task = task_class(self.config.name("task"))
-        return self.evaluator_class.objectives_of(self.config.part("evaluator"), task)
+        return checked_objectives(
+            self.evaluator_class.objectives_of(self.config.part("evaluator"), task),
+            f"evaluator: {self.evaluator_class.name}",
+        )
 
     @property
     def objective(self) -> str:
@@ -117,7 +120,9 @@ class Problem:
             raise InputError(reason)
         made, settings = self.evaluator_class, self.config.part("evaluator")
         out = made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
-        if not exact and out.weights != self.weights:
+        if not out.objectives:
+            out.objectives = self.objectives
+        elif not exact and out.weights != self.weights:
             raise InputError(
                 f"evaluator: {made.name}: has the objectives {listed(out.objectives)}, and its "
                 f"objectives_of says {listed(self.objectives)}; they must agree"
@@ -209,7 +214,7 @@ def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config
     # a run says what it was made with; in one that does not, that was the CPU's
     if values.get("backend") == "auto":
         values["backend"] = "numba"
-    config = build((str(folder / "run.toml"), values), ("resume", changes or {}))
+    config = build((str(folder / "run.toml"), values), ("resume", changes or {}), trusts=False)
     start = tuple(str(folder / Path(name).name) for name in config.start)
     return config.model_copy(update={"system": str(system), "start": start})
 

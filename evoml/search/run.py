@@ -18,7 +18,7 @@ import numpy as np
 from deap import tools
 
 from evoml.archive.files import finite, read_config, write_atomically
-from evoml.config import Config, settings_digest
+from evoml.config import Config, origins, settings_digest
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
 from evoml.genotypes.population import Individual, Population
@@ -255,6 +255,8 @@ class Run:
         # bits.
         values["backend"] = self.problem.backend
         values |= {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
+        if parts := origins(self.config):
+            values["parts"] = parts
         return values | {"settings_digest": settings_digest(values)}
 
     @cached_property

@@ -217,7 +217,9 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["evoml"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-        config = build(("weights.safetensors", about["config"] | {"system": "custom"}))
+        config = build(
+            ("weights.safetensors", about["config"] | {"system": "custom"}), trusts=False
+        )
         same = problem is None or (settings_digest(config.complete()), about["data"]) == (
             settings_digest(problem.config.complete()),
             problem.data_digest,

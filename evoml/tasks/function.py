@@ -120,6 +120,7 @@ class Function(PooledTrials):
 class FunctionTask(TrialTask):
     """One function for search, selection and test."""
 
+    example = None
     argument = "path"
     settings: Settings
 

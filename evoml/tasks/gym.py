@@ -291,6 +291,7 @@ class GymTask(TrialTask):
     outputs.
     """
 
+    example = None
     argument = "id"
     settings: Settings
 
