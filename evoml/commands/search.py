@@ -21,7 +21,7 @@ from evoml.report._kind import kind_of
 from evoml.report._progress import Display
 from evoml.search.open import open_search
 from evoml.search.open import resume as resumed
-from evoml.search.problem import stored_config
+from evoml.search.problem import Problem, stored_config
 from evoml.search.run import Result, Run
 
 DEFAULT_SYSTEM = "automl-zero"  # where neither a system nor a space is named
@@ -104,7 +104,9 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
         err.print(
             "note: one worker trains in this process; a crash there ends the search, to be resumed"
         )
-    with interrupts.stopping() as stop, _display(search, err, as_json) as display:
+    limits, names = search.config.search, (_title(search), problem.objective)
+    display = Display(*names, limits.budget, limits.seconds, err, as_json, problem.every_row)
+    with interrupts.stopping() as stop, display:
         result = search.run(display, stop)
         interrupted = stop.is_set()
     if result.reason != "interrupted":
@@ -112,9 +114,7 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
     if interrupted and result.reason != "interrupted":
         err.print(f"interrupted, but the search is complete: evoml show {quoted}", soft_wrap=True)
     elif as_json:
-        print_json(
-            _summary(result, problem.objective) | kind.facts(problem, result) | _audit(result)
-        )
+        print_json(_summary(problem, result, kind.facts(problem, result)))
     elif interrupted:
         err.print(
             f"interrupted at {plural(result.evaluations, 'candidate')}; go on with: evoml resume "
@@ -154,23 +154,12 @@ def _remark(search: Run, err: Console) -> None:
         )
 
 
-def _display(search: Run, err: Console, quiet: bool) -> Display:
-    problem, limits = search.problem, search.config.search
-    names = (_title(search), problem.objective)
-    return Display(*names, limits.budget, limits.seconds, err, quiet, problem.every_row)
-
-
-def _summary(result: Result, objective: str) -> dict[str, Any]:
+def _summary(problem: Problem, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
+    """The end of a search as plain values. facts: what its kind of phenotype adds."""
+    name, audit = problem.objective, {"trust": result.audit, "check_seconds": result.check_seconds}
     return {
         "run": str(result.run), "evaluations": result.evaluations, "seconds": result.seconds,
         "evaluations_per_second": result.evaluations_per_second, "best": result.best,
-        "test": {objective: result.test[objective]} if result.test else None,
+        "test": {name: result.test[name]} if result.test else None,
         "baselines": None, "reason": result.reason,
-    }  # fmt: skip
-
-
-def _audit(result: Result) -> dict[str, Any]:
-    """What shared weights turned out to be worth, where a search used them."""
-    if result.audit is None:
-        return {}
-    return {"trust": result.audit, "check_seconds": result.check_seconds}
+    } | facts | ({} if result.audit is None else audit)  # fmt: skip

@@ -37,7 +37,7 @@ class TolerantStderr(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return getattr(sys.stderr, "encoding", None) or "utf-8"
+        return (sys.stderr is not None and sys.stderr.encoding) or "utf-8"
 
     @staticmethod
     def _try(method: str, *arguments: Any) -> None:

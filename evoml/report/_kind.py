@@ -17,6 +17,7 @@ from rich.text import Text
 
 from evoml.config import build
 from evoml.contracts.evaluator import CandidateEvaluator
+from evoml.contracts.objective import Objective
 from evoml.contracts.part import Part, only_class
 from evoml.contracts.space import Space
 from evoml.core import registry
@@ -24,11 +25,18 @@ from evoml.core.errors import InputError
 from evoml.core.wording import plural
 from evoml.genotypes.population import OK, STATUS, Population
 from evoml.genotypes.schema import Genotype
-from evoml.report import _probabilities, announce_compilation, console, print_json, warn
-from evoml.report import print_source as print_text
+from evoml.report import (
+    _probabilities,
+    announce_compilation,
+    console,
+    print_json,
+    print_source,
+    warn,
+)
 from evoml.report._tables import (
     failures,
     front_table,
+    headed,
     listed,
     plain_table,
     print_audit,
@@ -109,12 +117,12 @@ class Kind(Part):
             f"{_where(problem, result)}\n",
             soft_wrap=True,
         )
-        print_text(out, result.best["text"], self.language)
+        print_source(out, result.best["text"], self.language)
         if len(problem.objectives) > 1:
             out.print(f"\nthe Pareto front, {plural(len(result.hall_of_fame), 'candidate')}:")
             out.print(front_table(result.hall_of_fame, problem.objectives))
         if result.test is not None:
-            out.print(f"\n{_source(problem)}: {tested(problem, result.test)}", soft_wrap=True)
+            out.print(f"\n{_source(problem)}{tested(problem, result.test)}", soft_wrap=True)
         print_audit(out, {"trust": result.audit})
         out.print(f"\n{rate}", soft_wrap=True)
         for line in self.next_steps(problem, folder):
@@ -139,7 +147,7 @@ class Kind(Part):
 
     def print_file(self, space: Space, genotype: Genotype) -> None:
         """What `show` says of a genotype's file."""
-        print_text(console(), space.format(genotype), self.language)
+        print_source(console(), space.format(genotype), self.language)
 
     def described(self, problem: Problem, run: Path, row: dict[str, Any]) -> dict[str, Any]:
         """What `show` adds to a row of a run's archive, which has its `objectives` and its
@@ -172,13 +180,13 @@ class Kind(Part):
                     f"{row['objectives'][problem.objective]:.4f} {where}",
                     highlight=False,
                 )
-                print_text(out, row["text"], self.language)
+                print_source(out, row["text"], self.language)
             return
         print_best(out, rows, problem.objectives, count, problem.stand_alone is not problem)
         # a search that diverged derived nothing
         if rows[:count] and (rows[0]["status"] != "diverged" or rows[0]["seconds"]):
             print()
-            print_text(out, rows[0]["text"], self.language)
+            print_source(out, rows[0]["text"], self.language)
         _probabilities.print_means(out, course)
         print_audit(out, result)
 
@@ -226,11 +234,12 @@ class Kind(Part):
 
     def print_scores(self, opened: Opened, problem: Problem, scores: dict[str, Any]) -> None:
         """What `scored` gave."""
-        units = {each.name: each.unit for each in problem.objectives}
+        objectives = {each.name: each for each in problem.objectives}
         table = plain_table(f"test of {problem.config.name('task')}", self._called(opened))
         for name, value in scores.get("tasks", scores).items():
-            unit = units.get(name, "")
-            table.add_row(name.replace("_", " "), Text(shown(value, unit), "bold"))
+            objective = objectives.get(name, Objective(name, True))
+            title, text = headed(objective).replace("_", " "), shown(value, objective.unit)
+            table.add_row(title, Text(text, "bold"))
         console().print(table)
 
     def _called(self, opened: Opened) -> str:
@@ -294,10 +303,11 @@ def ending(problem: Problem, result: Result) -> str:
 
 
 def _source(problem: Problem) -> str:
-    """Where what is reported of a result comes from."""
-    if problem.objectives[0].kind == "looked up":
-        return "what the table reports of it"
-    return "in the test" if not problem.every_row else "what the evaluator reports of it"
+    """Whose report of a result it is, before that; empty for a test."""
+    if not problem.every_row:
+        return ""
+    looked_up = problem.objectives[0].kind == "looked up"
+    return f"what the {'table' if looked_up else 'evaluator'} reports of it: "
 
 
 def _where(problem: Problem, result: Result) -> str:
