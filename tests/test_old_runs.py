@@ -1,9 +1,9 @@
 """Runs that earlier states of evoml wrote, in tests/data/old_runs: they open, nothing says that
 they were changed, and they go on to the rows of the same search made now at once.
 
-`neat-double-pole` was written before the settings `window`, `training_seconds` and others of search
-were, the rest before objectives stood in Parquet's metadata and before parts and settings got the
-names that they have now. Rows are the same to the last bit on one kind of machine.
+`neat-xor-earlier` was written before there were the settings of shared weights and a digest of a
+checkpoint's arrays, the rest before objectives stood in Parquet's metadata and before parts and
+settings got the names that they have now. Rows are the same to the last bit on one kind of machine.
 """
 
 import json
@@ -29,7 +29,7 @@ LIMITS: dict[str, list[dict[str, Any]]] = {
     "amoebanet": [{"budget": 6}, {"budget": 7}],
     "automl-zero": [{"budget": 3000}, {"budget": 4200}],
     "darts": [{"seconds": 10_000.0}, {"seconds": 20_000.0}],
-    "neat-double-pole": [{"budget": 200}, {"budget": 280}],
+    "neat-xor-earlier": [{"budget": 200}, {"budget": 280}],
     "neat-xor": [{"budget": 240}, {"budget": 420}],
     "one-shot": [{"budget": 8}, {"budget": 9}],
 }
