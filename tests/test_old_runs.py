@@ -7,6 +7,7 @@ settings got the names that they have now. Rows are the same to the last bit on 
 """
 
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -128,3 +129,35 @@ def test_what_was_changed_in_it_is_refused(old: Path) -> None:
     with pytest.raises(InputError, match="not the settings that the run was made with") as error:
         resume(old)
     assert "\n" not in str(error.value)
+
+
+@every_run
+def test_damage_anywhere_is_a_line(old: Path, tmp_path: Path) -> None:
+    """Whatever bytes of whatever file were overwritten or cut off, opening and resuming succeed, or
+    say so in a line.
+    """
+    chance, folder = random.Random(7), tmp_path / "damaged"
+    for path in sorted(path.relative_to(old) for path in old.rglob("*") if path.is_file()):
+        for _ in range(6):
+            shutil.copytree(old, folder)
+            content = bytearray((folder / path).read_bytes())
+            for _ in range(chance.randrange(1, 4)):
+                at = chance.randrange(len(content))
+                content[at : at + 4] = chance.randbytes(4)
+            cut = len(content) if chance.random() < 0.7 else chance.randrange(len(content))
+            (folder / path).write_bytes(content[:cut])
+            for call in (opened, resume):
+                try:
+                    call(folder)
+                except InputError as error:
+                    assert str(error)
+                    assert "\n" not in str(error)
+            shutil.rmtree(folder)
+
+
+def opened(folder: Path) -> None:
+    """What a run's best are, or why that cannot be said."""
+    _, warnings = Problem(stored_config(folder)).archive(folder).best(3)
+    assert not any("\n" in line for line in warnings)
+    assert isinstance(edited(folder), bool)
+    read_result(folder)
