@@ -232,7 +232,9 @@ def settings_digest(values: Mapping[str, Any]) -> str:
         "task": ("data",),
         "archive": ("interval",),
     }.items():
-        values[group] = {key: value for key, value in values[group].items() if key not in keys}
+        values[group] = {
+            key: value for key, value in _group(values, group).items() if key not in keys
+        }
     rest = {
         key: value
         for key, value in values.items()

@@ -8,16 +8,22 @@ from typing import Any
 from evoml.archive.archive import Archive
 from evoml.archive.files import read_config
 from evoml.backends import missing
-from evoml.config import DEFAULT_PARTS, NOT_SETTINGS, Config, build, settings_digest
+from evoml.config import DEFAULT_PARTS, NOT_SETTINGS, PARTS, Config, build, settings_digest
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluator import BatchEvaluator, Evaluator
 from evoml.contracts.objective import Objective, checked_objectives, listed
-from evoml.contracts.part import evaluator_class, space_class, strategy_class, task_class
+from evoml.contracts.part import (
+    evaluator_class,
+    settings_class,
+    space_class,
+    strategy_class,
+    task_class,
+)
 from evoml.contracts.space import Space
 from evoml.contracts.task import Task
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
-from evoml.core.registry import load
+from evoml.core.registry import load, real_name
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 
@@ -205,7 +211,8 @@ def edited(folder: Path) -> bool:
 
 
 def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config:
-    """The configuration that a run was made with.
+    """The configuration that a run was made with: a setting that it does not name has its default,
+    or what its `UNNAMED` says.
 
     Its preset has been resolved already, so none is laid under it. Raises InputError.
     """
@@ -214,9 +221,20 @@ def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config
     # a run says what it was made with; in one that does not, that was the CPU's
     if values.get("backend") == "auto":
         values["backend"] = "numba"
+    values = _with_unnamed(values)
     config = build((str(folder / "run.toml"), values), ("resume", changes or {}), trusts=False)
     start = tuple(str(folder / Path(name).name) for name in config.start)
     return config.model_copy(update={"system": str(system), "start": start})
+
+
+def _with_unnamed(values: dict[str, Any]) -> dict[str, Any]:
+    """A run's settings, and beside them those that were added later, as the run had them."""
+    out = Config.as_stored(values)
+    for part, axis in PARTS.items():
+        group = out.get(part)
+        if isinstance(group, dict) and isinstance(name := group.get("name"), str):
+            out[part] = settings_class(axis, real_name(axis, name)).as_stored(group)
+    return out
 
 
 def open_file(path: Path) -> tuple[Space, Genotype]:
