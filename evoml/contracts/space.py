@@ -12,7 +12,7 @@ from evoml.contracts.part import Part, settings_class
 from evoml.core.errors import InputError
 from evoml.core.settings import Settings
 from evoml.core.streams import generator
-from evoml.genotypes.decisions import Choose, Decision, Dice
+from evoml.genotypes.decisions import Choose, Decision, dice
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Frame, Genotype, Schema
 from evoml.genotypes.text import toml
@@ -91,7 +91,7 @@ class Space(Part):
 
     def random(self, streams: np.ndarray) -> Population:
         """One random genotype a stream, not evaluated: decided by dice."""
-        return Population.of(self.schema, [self.decide(Dice(stream)) for stream in streams])
+        return Population.of(self.schema, [self.decide(dice(stream)) for stream in streams])
 
     def initial(self, streams: np.ndarray, start_genotypes: Sequence[Genotype] = ()) -> Population:
         """The first population: copies of the given genotypes in turn, else random ones."""

@@ -332,7 +332,7 @@ class Subset(Domain):
         return range(1 << len(self.members(at)))
 
     def sample(self, rng: Random, at: Place) -> int:
-        return rng.getrandbits(len(self.members(at)))
+        return rng.getrandbits(min(at.row, 64))
 
     def perturb(self, rng: Random, code: Any, at: Place) -> int:
         count = len(self.members(at))
