@@ -6,8 +6,7 @@ that there is already.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from random import Random
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from evoml.core.streams import generator
@@ -39,7 +38,8 @@ class Decision(Place):
         """row, left, rows: of the place; domain: of the column."""
         self.row, self.left, self.rows = row, left, rows
         self.table, self.column = table, column
-        self.domain = domain.at(self)  # the one that holds here
+        # the one that holds here
+        self.domain = domain.at(self) if domain.depends_on else domain
 
     @property
     def kind(self) -> str:
@@ -84,20 +84,14 @@ def count_rows(choose: Choose, table: str, least: int, most: int) -> int:
     return int(choose(Decision(FRAME, {}, {}, table, "", RowCount(least, most))))
 
 
-class Dice:
+def dice(stream: int) -> Choose:
     """Answers every decision at random, from one stream.
 
     Numbers of rows and genes have a generator each, so that genes are the same whatever was open.
     """
+    genes, rows = generator(stream), cache(lambda: generator(stream))
 
-    def __init__(self, stream: int) -> None:
-        self._stream = stream
-        self._genes = generator(stream)
+    def choose(decision: Decision) -> Any:
+        return decision.domain.sample(genes if decision.row >= 0 else rows(), decision)
 
-    @cached_property
-    def _rows(self) -> Random:
-        return generator(self._stream)
-
-    def __call__(self, decision: Decision) -> Any:
-        rng = self._rows if decision.row == FRAME else self._genes
-        return decision.domain.sample(rng, decision)
+    return choose

@@ -332,7 +332,7 @@ class Subset(Domain):
         return range(1 << len(self.members(at)))
 
     def sample(self, rng: Random, at: Place) -> int:
-        return rng.getrandbits(len(self.members(at)))
+        return rng.getrandbits(min(at.row, 64))
 
     def perturb(self, rng: Random, code: Any, at: Place) -> int:
         count = len(self.members(at))
@@ -450,32 +450,41 @@ class Conditional(Domain):
     def describe(self, at: Place) -> str:
         return self.at(at).describe(at)
 
-    def _split(self, rows: np.ndarray) -> list[tuple[Domain, np.ndarray]]:
-        """The cases that occur, each once, and which rows are theirs, bool."""
+    @cached_property
+    def _distinct(self) -> tuple[list[Domain], dict[Any, int]]:
+        """The cases, `otherwise` first and equal ones once; and by code, which of them it is."""
+        cases = [self.otherwise]
+        for case in self.cases.values():
+            cases += [case] * (case not in cases)
+        return cases, {code: cases.index(case) for code, case in self.cases.items()}
+
+    def _which(self, rows: np.ndarray) -> np.ndarray:
+        """The number of every row's case, of the shape of rows."""
         codes, which = np.unique(rows[self.column], return_inverse=True)
-        cases: list[Domain] = []
-        numbers = np.zeros(len(codes), np.int64)
-        for index, code in enumerate(codes.tolist()):
-            case = self.cases.get(code, self.otherwise)
-            if case not in cases:
-                cases.append(case)
-            numbers[index] = cases.index(case)
-        numbers = numbers[which.reshape(rows.shape)]
-        return [(case, numbers == number) for number, case in enumerate(cases)]
+        numbers = [self._distinct[1].get(code, 0) for code in codes.tolist()]
+        return np.array(numbers, np.int64)[which.reshape(rows.shape)]
 
     def contained(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        out = np.zeros(values.shape, bool)
-        for case, theirs in self._split(rows):
-            out[theirs] = case.contained(values[theirs], rows[theirs])
+        out, which = np.zeros(values.shape, bool), self._which(rows)
+        for number, case in enumerate(self._distinct[0]):
+            out |= (which == number) & case.contained(values, rows)
         return out
 
     def to_arrow(self, values: np.ndarray, rows: np.ndarray) -> pa.Array:
-        split = self._split(rows)
-        parts = [case.to_arrow(values[theirs], rows[theirs]) for case, theirs in split]
-        order = np.concatenate([[], *(np.flatnonzero(theirs) for _, theirs in split)])
-        return pa.concat_arrays(
-            [pa.nulls(0, self.arrow), *(part.cast(self.arrow) for part in parts)]
-        ).take(pa.array(order.argsort()))
+        cases, which = self._distinct[0], self._which(rows)
+        # where codes are stored as they stand, all in one piece: archives have many such columns
+        if all(case.empty or type(case).to_arrow is Domain.to_arrow for case in cases):
+            missing = np.array([case.empty for case in cases])[which]
+            return pa.array(values, self.arrow, mask=missing)
+        masks = [which == number for number in range(len(cases))]
+        parts = [
+            case.to_arrow(values[theirs], rows[theirs])
+            for case, theirs in zip(cases, masks, strict=True)
+        ]
+        order = np.concatenate([np.flatnonzero(theirs) for theirs in masks])
+        return pa.concat_arrays([part.cast(self.arrow) for part in parts]).take(
+            pa.array(order.argsort())
+        )
 
 
 def members(mask: int) -> list[int]:

@@ -145,18 +145,18 @@ class Schema:
         counts = {table.name: len(frame[table.name]) for table in self.tables}
         tables = {}
         for table in self.tables:
-            rows = np.zeros(counts[table.name], table.dtype)
-            for index, keys in enumerate(frame[table.name]):
+            where, rows = table.name, np.zeros(counts[table.name], table.dtype)
+            for index, keys in enumerate(frame[where]):
                 left: Row = {}
                 for column in table.columns:
                     name = column.name
                     if column.key:
                         left[name] = keys[name]
                         continue
-                    decision = Decision(index, left, counts, table.name, name, column.domain)
+                    decision = Decision(index, left, counts, where, name, column.domain)
                     left[name] = 0 if decision.domain.empty else choose(decision)
                 rows[index] = tuple(left.values())
-            tables[table.name] = rows
+            tables[where] = rows
         return Genotype(self, tables)
 
     def decisions(self, genotype: Genotype) -> Iterator[tuple[Decision, Any]]:

@@ -129,9 +129,6 @@ class CellSpace(ArchitectureSpace):
             )
         )
 
-    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
-        return {name: [{} for _ in range(self.settings.blocks)] for name in CELLS}
-
     def vary(self, rng: Random, genotype: Genotype) -> Genotype:
         """Identity, or as likely a hidden state, an operation or, where there are several, a
         combination mutation: one element of one block of one cell.

@@ -24,6 +24,7 @@ from evoml.contracts.task import Task
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import below, generator, outputs
+from evoml.genotypes.decisions import Choose
 from evoml.genotypes.domains import Absent, Choice, Conditional, Flag, Integer, Real
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
@@ -140,6 +141,7 @@ class NEATSpace(Space):
     identity_settings = ("recurrent",)
     schema = SCHEMA
     substrate: Substrate | None = None  # of CPPNs: what they draw on
+    has_decisions = False
     tools = ("begin", "breed", "speciate", "distances", "rates", "sound")
 
     def __init__(self, settings: Settings) -> None:
@@ -186,7 +188,14 @@ class NEATSpace(Space):
 
     # -- first populations -------------------------------------------------------------------------
 
-    def frame(self, stream: int) -> Frame:
+    def frame(self, choose: Choose) -> Frame:
+        raise InputError(
+            f"space: {self.name}: networks grow by mutation, their genes numbered in the order "
+            "in which they appeared; no decisions make one"
+        )
+
+    def _first_rows(self, stream: int) -> Frame:
+        """The rows of a network of the first population."""
         rng = generator(stream)
         nodes = [{"id": number, "kind": kind} for number, kind in self._fixed]
         sources = [number for number, kind in self._fixed if kind != OUTPUT]
@@ -228,10 +237,11 @@ class NEATSpace(Space):
         """
         if given:
             return super().initial(streams, given)
-        frame = self.frame(int(streams[0]) if len(streams) else 0)
+        frame = self._first_rows(int(streams[0]) if len(streams) else 0)
         if self.settings.initial == "one":
             out = Population.of(
-                SCHEMA, [self._sample(self.frame(int(stream)), int(stream)) for stream in streams]
+                SCHEMA,
+                [self._sample(self._first_rows(int(stream)), int(stream)) for stream in streams],
             )
         else:
             out = Population.of(SCHEMA, [self._sample(frame, 0)]).take(
