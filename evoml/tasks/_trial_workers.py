@@ -92,7 +92,7 @@ class _Batch:
         return {"networks": plain(self.graphs.take(self.which))}
 
     def split(self, size: int = 1) -> "list[_Batch]":
-        """So many at once; none where there are no more."""
+        """Batches of so many networks; this one alone where it has no more."""
         firsts = range(0, len(self.which), size)
         return [_Batch(self.graphs, self.which[first : first + size]) for first in firsts]
 
