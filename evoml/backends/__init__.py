@@ -20,7 +20,8 @@ def missing(name: str) -> str:
 
     Raises InputError for an unknown name.
     """
-    return str(getattr(load("backends", name), "missing", str)())
+    says = vars(load("backends", name)).get("missing")
+    return "" if says is None else str(says())
 
 
 def fork_safe(name: str) -> bool:
