@@ -16,7 +16,7 @@ import numpy as np
 
 from evoml.backends import fork_safe
 from evoml.contracts.task import TrialResult, Trials
-from evoml.core.registry import load, trust
+from evoml.core.registry import load
 from evoml.core.wording import one_line
 from evoml.genotypes.population import OK, TIMED_OUT
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
@@ -219,8 +219,6 @@ def from_plain(values: dict[str, Any]) -> NeuronGraphs:
 def work(channel: Channel) -> None:
     """Import what trials take, in a process of the pool, then have children try networks."""
     order = channel.order
-    for name in (order["task"], order["backend"]):
-        trust(name)  # who started this process has vetted them
     load("tasks", order["task"])
     if order["warm"]:
         _warm(order["backend"])
