@@ -11,18 +11,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from random import Random
 
-from evoml.genotypes.schema import (
-    Choice,
-    Column,
-    Conditional,
-    Frame,
-    Genotype,
-    Integer,
-    Real,
-    Reference,
-    Schema,
-    Table,
-)
+from evoml.genotypes.domains import Choice, Conditional, Integer, Real, Reference
+from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.spaces.automl_zero import AutoMLZeroSpace, Settings
 
 KINDS = ("input", "output", "hidden")

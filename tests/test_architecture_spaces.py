@@ -18,18 +18,9 @@ from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.space import read_genotype
 from evoml.core import registry
 from evoml.core.errors import InputError
+from evoml.genotypes.domains import Choice, Conditional, Place, Reference, Subset
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import (
-    Choice,
-    Column,
-    Conditional,
-    Genotype,
-    Place,
-    Reference,
-    Schema,
-    Subset,
-    Table,
-)
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import primitives
 from evoml.phenotypes.network import Network
 from evoml.spaces import cell, chain, hierarchical

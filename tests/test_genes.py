@@ -4,7 +4,10 @@ populations, and every bad input.
 
 import io
 import math
+from collections import Counter
+from collections.abc import Iterable
 from copy import deepcopy
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
@@ -15,19 +18,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schemas import GENOTYPES, HIERARCHY, NASNET, NEAT, PROGRAMS, Kind
 
+from evoml.contracts.part import part_class, settings_class
+from evoml.contracts.space import Space
 from evoml.core.errors import InputError
-from evoml.genotypes.population import OK, Individual, Population, fitness_class
-from evoml.genotypes.schema import (
+from evoml.core.registry import own
+from evoml.core.streams import streams
+from evoml.genotypes.decisions import Choose, Decision, dice
+from evoml.genotypes.domains import (
     Choice,
-    Column,
     Conditional,
-    Genotype,
+    Domain,
     Integer,
     Place,
     Real,
-    Schema,
-    Table,
+    Reference,
+    Subset,
+    members,
 )
+from evoml.genotypes.population import OK, Individual, Population, fitness_class
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.spaces import neat
 
 some = settings(max_examples=15, deadline=None)
@@ -103,21 +112,14 @@ def test_perturbing_changes_one_gene_and_its_dependents(kind: Kind, seed: int, c
         }
         assert not any(columns[name].key for _, _, name in changed)
         names = {name for _, _, name in changed}
-        free = [
-            name
-            for name in names
-            if not (
-                isinstance(columns[name].domain, Conditional)
-                and columns[name].domain.column in names
-            )
-        ]
+        free = [name for name in names if not names.intersection(columns[name].domain.depends_on)]
         assert len(free) <= 1
 
 
 @pytest.mark.parametrize("kind", GENOTYPES, ids=repr)
 def test_perturbing_reaches_every_gene_and_no_key(kind: Kind) -> None:
     genotype, rng = kind.sample(3), Random(0)
-    free = {(table.name, i, c.name) for table, i, c, _ in kind.schema._genes(genotype)}
+    free = {(gene.table, gene.row, gene.column) for gene, _ in kind.schema.decisions(genotype)}
     seen, old = set(), genes(genotype)
     for _ in range(20 * len(free)):
         new = genes(kind.schema.perturb(rng, genotype))
@@ -173,6 +175,205 @@ def test_a_column_depends_on_its_left_only() -> None:
             "t",
             (Column("b", Conditional("a", {0: Integer(0, 1)})), Column("a", Choice(("x", "y")))),
         )
+
+
+# decisions
+
+
+@some
+@given(kind=kinds, seed=seeds)
+def test_a_genotype_decided_by_its_own_decisions_is_itself(kind: Kind, seed: int) -> None:
+    genotype = kind.sample(seed)
+    decisions = list(kind.schema.decisions(genotype))
+    answers = iter([code for _, code in decisions])
+    asked: list[Decision] = []
+
+    def answer(decision: Decision) -> object:
+        asked.append(decision)
+        return next(answers)
+
+    assert kind.schema.decide(kind.frame(Random(seed)), answer) == genotype
+    for ours, (theirs, code) in zip(asked, decisions, strict=True):
+        assert (ours.table, ours.row, ours.column) == (theirs.table, theirs.row, theirs.column)
+        assert ours.codes == theirs.codes and code == theirs.code_in(genotype)
+        assert ours.codes is None or code in ours.codes
+
+
+def test_what_a_decision_says() -> None:
+    table = Table(
+        "t",
+        (
+            Column("name", Choice(("a", "b", "c"), drawn=(0, 2))),
+            Column("earlier", Reference(inputs=1)),
+            Column("some", Conditional("name", {2: Subset()})),
+            Column("size", Real(0, 1)),
+        ),
+        1,
+        3,
+    )
+    schema, asked = Schema((table,)), []
+
+    def most(decision: Decision) -> object:
+        asked.append((decision.row, decision.column, decision.kind, decision.codes))
+        members = list(decision.members)
+        assert members == (list(range(decision.row)) if decision.kind == "subset" else [])
+        return 0.5 if decision.codes is None else decision.codes[-1]
+
+    genotype = schema.decide(schema.frame(most), most)
+    assert asked[0] == (-1, "", "rows", range(1, 4))
+    assert asked[5:9] == [
+        (1, "name", "choice", (0, 2)),
+        (1, "earlier", "reference", range(2)),
+        (1, "some", "subset", range(2)),
+        (1, "size", "number", None),
+    ]
+    assert genotype.tables["t"].tolist() == [(2, 0, 0, 0.5), (2, 1, 1, 0.5), (2, 2, 3, 0.5)]
+    # what is not there is not asked for, and what nothing is drawn for has one code
+    names = [gene.column for gene, _ in schema.decisions(schema.decide({"t": [{}]}, lambda _: 0))]
+    assert names == ["name", "earlier", "size"]
+    fixed = Decision(0, {}, {}, "t", "name", Choice(("a", "b"), drawn=()))
+    assert fixed.codes == (0,)
+
+
+def told(decisions: Iterable[tuple[Decision, object]]) -> Choose:
+    """Answers as it was decided before."""
+    codes = iter([code for _, code in decisions])
+    return lambda _: next(codes)
+
+
+STREAMS = streams(5, 1, np.arange(12))
+SPACES = [part_class("spaces", name)(settings_class("spaces", name)()) for name in own("spaces")]
+DECIDED = [space for space in SPACES if space.has_decisions]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+def test_every_space_is_decided_or_says_why_not(space: Space) -> None:
+    if not space.has_decisions:
+        with pytest.raises(InputError, match=f"^space: {space.name}: [^\n]*$"):
+            space.decide(dice(1))
+        return
+    population = space.random(STREAMS)
+    children = space.mutate(population, np.arange(len(STREAMS)), STREAMS)
+    for genotype in [each.genotype for each in (*population, *children)]:
+        decisions = space.decisions(genotype)
+        assert space.decide(told(decisions)) == genotype
+        assert all(decision.codes is None or code in decision.codes for decision, code in decisions)
+    for stream in STREAMS:
+        assert space.schema.violation(space.decide(dice(stream))) is None
+    if type(space).random is Space.random:
+        assert [each.genotype for each in population] == list(map(space.decide, map(dice, STREAMS)))
+
+
+@pytest.mark.parametrize("space", DECIDED, ids=lambda space: space.name)
+def test_a_table_of_probabilities_can_decide(space: Space) -> None:
+    """One distribution a column, learned from one genotype: whatever it decides is from there."""
+    rng, table = Random(0), Counter[tuple[object, ...]]()
+    for gene, code in space.decisions(space.decide(dice(3))):
+        table[gene.table, gene.column, code] += 1
+        for row in gene.members:
+            table[gene.table, gene.column, "in", row] += code >> row & 1
+
+    def choose(decision: Decision) -> object:
+        column = decision.table, decision.column
+        if decision.codes is None:
+            return decision.domain.sample(rng, decision)
+        if decision.kind == "subset":
+            return sum(
+                bool(table[*column, "in", row] and rng.random() < 0.5) << row
+                for row in decision.members
+            )
+        weights = [table[*column, code] for code in decision.codes]
+        return rng.choices(decision.codes, weights if any(weights) else None)[0]
+
+    for _ in range(10):
+        genotype = space.decide(choose)
+        assert space.schema.violation(genotype) is None
+        for gene, code in space.decisions(genotype):
+            column = gene.table, gene.column
+            if gene.kind == "subset":
+                assert all(table[*column, "in", row] for row in members(code))
+            elif gene.codes is not None and any(table[*column, each] for each in gene.codes):
+                assert table[*column, code]
+
+
+# domains from elsewhere
+
+
+@dataclass(frozen=True)
+class Even(Domain):
+    """An even number below 10: what a domain must say, and no more."""
+
+    dtype = "u1"
+    arrow = pa.int64()
+
+    def options(self, at: Place) -> range:
+        return range(0, 10, 2)
+
+    def describe(self, at: Place) -> str:
+        return "an even number below 10"
+
+
+@dataclass(frozen=True)
+class Rate(Domain):
+    """One of some rates, no larger than in the row above: a domain that says everything itself."""
+
+    rates: tuple[float, ...]
+    kind = "rate"
+    dtype = "u1"
+    arrow = pa.float64()
+
+    def options(self, at: Place) -> range:
+        return range(max(len(self.rates) - at.row, 1))
+
+    def contained(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return values == 0
+
+    def plain(self, code: int, at: Place) -> float:
+        return self.rates[code]
+
+    def code(self, plain: object, at: Place) -> int:
+        return self.rates.index(plain) if plain in self.rates else -1
+
+    def to_arrow(self, values: np.ndarray, rows: np.ndarray) -> pa.Array:
+        return pa.array(np.array(self.rates)[values], self.arrow)
+
+    def describe(self, at: Place) -> str:
+        return f"one of {', '.join(map(str, self.rates))}"
+
+
+@pytest.mark.parametrize("domain", [Even(), Rate((0.5, 0.25, 0.125))], ids=["little", "all"])
+def test_a_new_domain_is_one_class(domain: Domain) -> None:
+    conditional = Conditional("kind", {0: domain, 1: domain})
+    columns = (Column("kind", Choice(("a", "b", "c"))), Column("x", domain))
+    schema = Schema((Table("t", (*columns, Column("y", conditional)), 0, 4),))
+    genotypes = [schema.sample(Random(seed), {"t": [{}] * (seed % 5)}) for seed in range(40)]
+    for genotype in genotypes:
+        assert schema.violation(genotype) is None
+        assert schema.parse(schema.format(genotype)) == genotype
+        for gene, code in schema.decisions(genotype):
+            assert gene.codes is not None and code in gene.codes
+            if gene.column != "kind":
+                assert gene.kind == domain.kind and gene.codes == domain.options(gene)
+                others = [each for each in gene.codes if each != code]
+                assert list(domain.alternatives(code, gene)) == others
+                drawn = {domain.perturb(Random(seed), code, gene) for seed in range(60)}
+                assert drawn == set(others or [code])
+        frame = {"t": [{}] * len(genotype.tables["t"])}
+        assert schema.decide(frame, told(schema.decisions(genotype))) == genotype
+        for other in (schema.perturb(Random(1), genotype), *schema.neighbours(genotype)):
+            assert schema.violation(other) is None
+    population = Population.of(schema, genotypes)
+    assert schema.from_arrow(parquet(schema, population), "part.parquet") == genotypes
+    restored = Population.from_state(schema, population.state())
+    assert [member.genotype for member in restored] == genotypes
+    sound = schema.valid_mask(population.tables, population.sizes)
+    assert not any(schema.violation(genotypes[at]) for at in np.flatnonzero(sound))
+    population.tables[0]["x"][4, 0] = 99
+    with pytest.raises(ValueError, match=r"^t\[0\]\.x: must be "):
+        Population.from_state(schema, population.state())
+    fails(schema, {"t": [{"kind": "a", "x": 99}]}, "t[0].x: 99: must be ")
+    right = schema.plain(genotypes[4])["t"][0]["x"]
+    fails(schema, {"t": [{"kind": "c", "x": right, "y": right}]}, "t[0].y: ", "must be left out")
 
 
 # identity

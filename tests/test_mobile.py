@@ -11,6 +11,7 @@ import pytest
 from parts import class_of
 
 from evoml.core.errors import InputError
+from evoml.genotypes.decisions import dice
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.layers import primitives
 from evoml.phenotypes.network import Network
@@ -47,7 +48,7 @@ PUBLISHED = {
 
 
 def of(space: MobileSpace, *layers: str) -> Genotype:
-    rows = space.frame(0)["blocks"]
+    rows = space.frame(dice(0))["blocks"]
     return space.from_plain(
         {
             "blocks": [

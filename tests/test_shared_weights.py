@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from evoml.archive.archive import read_result
+from evoml.archive.files import read_result
 from evoml.config import Config, assign, build
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.task import ImageSet

@@ -41,7 +41,8 @@ class Skeleton(settings.Settings):
 class ArchitectureSpace(Space):
     """A space whose genotypes lower to networks.
 
-    A subclass gives `schema`, `frame`, `network`, and its own mutation where it has one.
+    A subclass gives `schema`, `network`, `frame` for key columns, and its own mutation where it has
+    one.
     """
 
     evaluator = "training"

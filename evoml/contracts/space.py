@@ -12,16 +12,20 @@ from evoml.contracts.part import Part, settings_class
 from evoml.core.errors import InputError
 from evoml.core.settings import Settings
 from evoml.core.streams import generator
+from evoml.genotypes.decisions import Choose, Decision, dice
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Frame, Genotype, Schema, toml
+from evoml.genotypes.schema import Frame, Genotype, Schema
+from evoml.genotypes.text import toml
 from evoml.phenotypes.programs import Memory
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from evoml.contracts.task import Task
 
 
 class Space(Part):
-    """A space of genotypes. A subclass gives `schema`, `frame` and `phenotypes`.
+    """A space of genotypes. A subclass gives `schema`, `phenotypes`, and `frame` for key columns.
 
     All that is random derives from streams: 64-bit numbers, one a genotype, [n] uint64. Where a
     candidate costs microseconds, a space overrides the batch methods.
@@ -38,6 +42,7 @@ class Space(Part):
     # whether it is to be fitted to a task before anything is drawn
     needs_task: ClassVar[bool] = False
     has_supernet: ClassVar[bool] = False  # whether `supernet`, `paths` and `derive` are there
+    has_decisions: ClassVar[bool] = True  # whether `decide` and `decisions` make its genotypes
     lists_neighbours: ClassVar[bool] = False  # whether `neighbours` is there
     # lists of what genotypes are made of, by title
     operations: ClassVar[Mapping[str, Sequence[str]]] = {}
@@ -55,16 +60,40 @@ class Space(Part):
 
     # -- drawing and variation ---------------------------------------------------------------------
 
-    def frame(self, stream: int) -> Frame:
-        """The rows of a random genotype, with their key columns."""
-        raise NotImplementedError
+    def frame(self, choose: Choose) -> Frame:
+        """The rows of a genotype, with their key columns; where their number is open, `choose`
+        answers how many.
+
+        By default as many as the schema's tables have. A space with key columns overrides this.
+        """
+        return self.schema.frame(choose)
+
+    def decide(self, choose: Choose) -> Genotype:
+        """The genotype that `choose` makes, a function that answers every `Decision` with a code:
+        first how many rows there are where that is open, then gene after gene.
+
+        A space may forbid what its schema allows: `violation` tells. Raises InputError where
+        `has_decisions` is false.
+        """
+        return self.schema.decide(self.frame(choose), choose)
+
+    def decisions(self, genotype: Genotype) -> list[tuple[Decision, Any]]:
+        """All that `decide` asks to make a genotype, with the answers that make this one.
+
+        Raises InputError where `has_decisions` is false.
+        """
+        asked = []
+
+        def answer(decision: Decision) -> Any:
+            asked.append((decision, decision.code_in(genotype)))
+            return asked[-1][1]
+
+        self.decide(answer)
+        return asked
 
     def random(self, streams: np.ndarray) -> Population:
-        """One random genotype a stream, not evaluated."""
-        return Population.of(
-            self.schema,
-            [self.schema.sample(generator(stream), self.frame(stream)) for stream in streams],
-        )
+        """One random genotype a stream, not evaluated: decided by dice."""
+        return Population.of(self.schema, [self.decide(dice(stream)) for stream in streams])
 
     def initial(self, streams: np.ndarray, start_genotypes: Sequence[Genotype] = ()) -> Population:
         """The first population: copies of the given genotypes in turn, else random ones."""
@@ -173,6 +202,20 @@ class Space(Part):
     def violation(self, genotype: Genotype) -> str | None:
         """What is wrong with a genotype beyond its schema; None if nothing is."""
         return None
+
+    # -- pictures ----------------------------------------------------------------------------------
+
+    def drawing(self, genotype: Genotype) -> "nx.DiGraph":
+        """The one graph that is drawn of a genotype: nodes and edges that may have a `label`, nodes
+        that may have a `kind` (input, output, node).
+
+        Raises InputError where there is none.
+        """
+        raise InputError(f"space: {self.name}: does not say how its genotypes are drawn")
+
+    def drawings(self, genotype: Genotype) -> "Mapping[str, nx.DiGraph]":
+        """What is drawn of a genotype, side by side, by name; by default `drawing`."""
+        return {"": self.drawing(genotype)}
 
     # -- phenotypes --------------------------------------------------------------------------------
 

@@ -65,12 +65,15 @@ class Task(Part):
         raise NotImplementedError
 
     def select(self) -> Any:
-        """What the best are chosen on."""
-        raise NotImplementedError
+        """What the best are chosen on. Raises InputError where there is nothing."""
+        raise InputError(f"task: {self.name}: gives nothing to choose the best on")
 
     def test(self) -> Any:
-        """What is reported of the winner: the search saw none of it."""
-        raise NotImplementedError
+        """What is reported of the winner: the search saw none of it.
+
+        Raises InputError where there is nothing.
+        """
+        raise InputError(f"task: {self.name}: gives nothing to test on")
 
     @property
     def fingerprint(self) -> str | None:

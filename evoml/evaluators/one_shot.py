@@ -120,6 +120,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
     candidate does.
     """
 
+    example = {"epochs": 1, "batch": 256}
     trains = True
     task = "digits"
     final: ClassVar[dict[str, dict[str, Any]]] = {

@@ -119,6 +119,7 @@ class TrainingEvaluator(CandidateEvaluator):
     One training at a time: the number of threads is the process's.
     """
 
+    example = {"epochs": 1, "batch": 128}
     costly = trains = True
     task = "digits"
     final: ClassVar[dict[str, dict[str, Any]]] = {

@@ -5,27 +5,29 @@ What reaches only the auxiliary head is left out, and so is what a `none` layer 
 fixed, since the zeros that even out unequal sizes are counted when the code is written.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from inspect import getsource
 from pathlib import Path
 from string import Template
+from typing import ClassVar
 
 from safetensors.torch import save
 from torch import Tensor
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.core.errors import InputError, cannot_write
-from evoml.export.python import escaped
+from evoml.export._target import Given, Target
+from evoml.export._texts import escaped
 from evoml.networks.layer_modules import named
 from evoml.phenotypes.layers import Primitive, inner, kind, layer_row, primitives
 from evoml.phenotypes.network import Edge, Network
 from evoml.search.winner import Trained
 
 CODE, WEIGHTS = "network.py", "weights.safetensors"
-_MARK = "# evoml export --to torch"  # how a folder of this exporter is known
+MARK = "# evoml export --to torch"  # how a folder of this exporter is known
 _WIDTH = 140
 # channels and stride that stand for any: no layer's numbers
 _A, _B, _S = 1_000_003, 1_000_033, 1_000_037
@@ -148,6 +150,38 @@ def padded(x, right, bottom):
     return functional.pad(x, (0, right, 0, bottom))'''
 
 
+class Torch(Target):
+    """The network as code for torch, an architecture trained."""
+
+    kinds = ("architectures", "neurons")
+    task_for: ClassVar[Mapping[str, str]] = {"architectures": "to be trained on"}
+    destination = "a folder"
+
+    def write(self, given: Given, output: Path) -> list[Path]:
+        return _WRITERS[given.opened.space.phenotype](given, output)
+
+
+def _architecture(given: Given, folder: Path) -> list[Path]:
+    claim(folder)  # before anything is trained
+    trained = given.trained()
+    return write(trained, folder, f"{given.title}, {trained.accuracy}")
+
+
+def _network(given: Given, folder: Path) -> list[Path]:
+    from evoml.export._neurons import units_of
+    from evoml.export._neurons_torch import write as write_neurons
+
+    opened = given.opened
+    units = units_of(opened)
+    return write_neurons(opened.space, given.genotype, folder, given.title, units)
+
+
+_WRITERS: dict[str, Callable[[Given, Path], list[Path]]] = {
+    "architectures": _architecture,
+    "neurons": _network,
+}
+
+
 def write(trained: Trained, folder: Path, title: str) -> list[Path]:
     """Write the network's code and weights into a folder, made if needed; the files. The title may
     hold any characters.
@@ -187,7 +221,7 @@ def _claim(folder: Path) -> None:
     if found and not (
         found <= {CODE, WEIGHTS}
         and code.is_file()
-        and code.read_bytes().startswith(_MARK.encode() + b"\n")
+        and code.read_bytes().startswith(MARK.encode() + b"\n")
     ):
         raise InputError(
             f"{folder}: holds other files; name a new or an empty folder, or one of an earlier "
@@ -220,7 +254,7 @@ def source(trained: Trained, title: str) -> str:
     ]
     names = ['"' + "".join(map(escaped, name)) + '"' for name in trained.classes]
     return _MODULE.substitute(
-        mark=_MARK,
+        mark=MARK,
         title="".join(map(escaped, title.strip())),
         size=f"{channels} channel{'s' * (channels > 1)} of {height} x {width} pixels",
         dimensions=f"{channels}, {height}, {width}",

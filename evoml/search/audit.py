@@ -33,7 +33,8 @@ from evoml.genotypes.population import OK, Individual, Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.network import Network
 from evoml.search.problem import Problem
-from evoml.search.slots import Inline, Slots
+from evoml.search.slots import Slots
+from evoml.workers.inline import Inline
 
 FIRST = 2**40  # the number of the first random architecture: candidates are below it
 PASSES = 3  # of a training step, in forward passes: forward, and backward to inputs and to weights

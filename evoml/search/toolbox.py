@@ -20,6 +20,7 @@ from deap import base, tools
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.evaluator import Evaluator
+from evoml.contracts.objective import listed
 from evoml.contracts.space import Space
 from evoml.contracts.task import LayeredData
 from evoml.core.errors import InputError
@@ -50,12 +51,21 @@ class Evaluate:
         return [tuple(row) for row in population.fitness]
 
     def score(self, population: Population) -> Evaluation:
-        """Evaluate a population in place."""
+        """Evaluate a population in place.
+
+        Raises InputError where its weights are not those of the evaluator's objectives.
+        """
+        if population.weights != self.weights:
+            raise InputError(
+                f"objectives: a population of weights {population.weights} for an evaluator of "
+                f"{listed(self.evaluator.objectives)}; it must have {self.weights}"
+            )
         evaluation = self.evaluator.evaluate(population)
-        population.fitness[:] = np.where(
-            np.isnan(evaluation.objectives), self.worst, evaluation.objectives
-        )
-        population.status[:] = evaluation.status
+        objectives = evaluation.objectives
+        worst = np.broadcast_to(self.worst, objectives.shape[:1] + self.worst.shape)
+        if np.isnan(objectives).any() and objectives.shape == worst.shape:
+            objectives = np.where(np.isnan(objectives), worst, objectives)
+        population.judge(objectives, evaluation.status)
         return evaluation
 
 

@@ -17,19 +17,20 @@ from pydantic import Field, field_validator, model_validator
 
 from evoml.contracts.space import Space
 from evoml.core import settings
+from evoml.genotypes.decisions import Choose, count_rows
+from evoml.genotypes.domains import Choice, Conditional, Domain, Integer, Real
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import (
-    Choice,
-    Column,
-    Conditional,
-    Domain,
-    Genotype,
-    Integer,
-    Real,
-    Schema,
-    Table,
+from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
+from evoml.phenotypes.instructions import (
+    BOUND,
+    BY_NAME,
+    DEVIATION,
+    INDEX,
+    NAMES,
+    OPS,
+    OWN_NAMES,
+    VALUE,
 )
-from evoml.phenotypes.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
 from evoml.spaces._program_text import format_instruction, format_program, parse_program
 
@@ -64,7 +65,7 @@ class Function(settings.Settings):
         description="insertion stops one below this, as in the published program",
     )
     ops: tuple[str, ...] = Field(
-        NAMES,
+        OWN_NAMES,
         description="operations that random instructions are drawn from; empty: the function never "
         "changes",
     )
@@ -179,20 +180,23 @@ class AutoMLZeroSpace(Space):
             ),
         )
 
-    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
+    @property
+    def _sizes(self) -> np.ndarray:
+        """Least and most instructions of a random program's functions, [3, 2]: of any size within
+        the bounds where mutation changes sizes, else of the initial sizes.
+        """
+        free = {"insert", "remove"} & set(self.settings.mutations)
+        return self._bounds if free else self._initial.repeat(2).reshape(3, 2)
+
+    def frame(self, choose: Choose) -> Frame:
         return {
-            name: [{} for _ in range(function.initial)]
-            for name, function in zip(FUNCTIONS, self._functions, strict=True)
+            name: [{}] * count_rows(choose, name, least, most)
+            for name, (least, most) in zip(FUNCTIONS, self._sizes.tolist(), strict=True)
         }
 
     def random(self, streams: np.ndarray) -> Population:
-        """Random programs; where mutation changes sizes, of any size within the bounds, else of the
-        initial sizes.
-        """
-        free = {"insert", "remove"} & set(self.settings.mutations)
-        return self._random(
-            streams, self._bounds if free else self._initial.repeat(2).reshape(3, 2)
-        )
+        """Random programs, compiled: the distribution of `decide` with dice, not its draws."""
+        return self._random(streams, self._sizes)
 
     def _random(self, streams: np.ndarray, ranges: np.ndarray) -> Population:
         from evoml.spaces._program_kernels import random_programs

@@ -26,7 +26,8 @@ from pydantic import Field, field_validator, model_validator
 from evoml.contracts.architecture_space import ArchitectureSpace, Skeleton, graph_digest
 from evoml.core import settings
 from evoml.core.errors import InputError
-from evoml.genotypes.schema import Choice, Column, Genotype, Reference, Schema, Table
+from evoml.genotypes.domains import Choice, Reference
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import LAYERS, OPERATIONS, Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 
@@ -105,6 +106,7 @@ class Settings(settings.Settings):
 class CellSpace(ArchitectureSpace):
     """Pairs of cells."""
 
+    example = {"blocks": 2, "output": "all", "skeleton": {"cells": 0, "filters": 8}}
     has_supernet = True
     operations = OPERATIONS
     identity_settings = ("output", "normal_output", "reduction_output")
@@ -126,9 +128,6 @@ class CellSpace(ArchitectureSpace):
                 Table(name, columns, self.settings.blocks, self.settings.blocks) for name in CELLS
             )
         )
-
-    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
-        return {name: [{} for _ in range(self.settings.blocks)] for name in CELLS}
 
     def vary(self, rng: Random, genotype: Genotype) -> Genotype:
         """Identity, or as likely a hidden state, an operation or, where there are several, a

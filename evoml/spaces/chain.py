@@ -20,8 +20,8 @@ from pydantic import Field, model_validator
 
 from evoml.contracts.architecture_space import ArchitectureSpace, graph_digest
 from evoml.core import settings
-from evoml.core.streams import generator
-from evoml.genotypes.schema import Column, Genotype, IntegerChoice, Schema, Subset, Table, members
+from evoml.genotypes.domains import IntegerChoice, Subset, members
+from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size, layers
 from evoml.phenotypes.network import Builder, Network
 
@@ -85,9 +85,6 @@ class ChainSpace(ArchitectureSpace):
             Column("anchors", Subset()),
         )
         return Schema((Table("layers", columns, self.settings.least, self.settings.most),))
-
-    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
-        return {"layers": [{}] * generator(stream).randint(self.settings.least, self.settings.most)}
 
     # -- variation ---------------------------------------------------------------------------------
 

@@ -26,8 +26,10 @@ from evoml.contracts.architecture_space import ArchitectureSpace, Skeleton, grap
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import generator
+from evoml.genotypes.decisions import Choose
+from evoml.genotypes.domains import Choice, Integer
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Choice, Column, Genotype, Integer, Schema, Table
+from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Network
 
@@ -128,7 +130,7 @@ class HierarchicalSpace(ArchitectureSpace):
             for name, (motifs, nodes) in self.levels.items()
         }
 
-    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
+    def frame(self, choose: Choose) -> Frame:
         return {
             name: [
                 {"motif": motif, "source": source, "target": target}

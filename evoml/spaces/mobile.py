@@ -21,16 +21,9 @@ from pydantic import Field, model_validator
 
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core import settings
-from evoml.genotypes.schema import (
-    Choice,
-    Column,
-    Conditional,
-    Flag,
-    Genotype,
-    Integer,
-    Schema,
-    Table,
-)
+from evoml.genotypes.decisions import Choose
+from evoml.genotypes.domains import Choice, Conditional, Flag, Integer
+from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 
@@ -138,7 +131,7 @@ class MobileSpace(ArchitectureSpace):
         )
         return Schema((Table("blocks", columns, len(self.plan), len(self.plan)),))
 
-    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
+    def frame(self, choose: Choose) -> Frame:
         return {
             "blocks": [{"stage": stage, "residual": int(residual)} for stage, residual in self.plan]
         }

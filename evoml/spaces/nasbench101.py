@@ -20,17 +20,10 @@ from pydantic import Field
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core import settings
 from evoml.core.errors import InputError
+from evoml.genotypes.decisions import Choose
+from evoml.genotypes.domains import Choice, Conditional, Subset, members
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import (
-    Choice,
-    Column,
-    Conditional,
-    Genotype,
-    Schema,
-    Subset,
-    Table,
-    members,
-)
+from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Network
 
@@ -99,7 +92,7 @@ class NASBench101Space(ArchitectureSpace):
             raise InputError("space: flips and swaps are both 0; a mutation would change nothing")
         self.settings = settings
 
-    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
+    def frame(self, choose: Choose) -> Frame:
         return {"vertices": [{"kind": kind} for kind in _ROWS]}
 
     def random(self, streams: np.ndarray) -> Population:

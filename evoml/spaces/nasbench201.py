@@ -20,8 +20,10 @@ from pydantic import Field
 
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core import settings
+from evoml.genotypes.decisions import Choose
+from evoml.genotypes.domains import Choice, Integer
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Choice, Column, Genotype, Integer, Schema, Table
+from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 
@@ -81,7 +83,7 @@ class NASBench201Space(ArchitectureSpace):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def frame(self, stream: int) -> dict[str, list[dict[str, int]]]:
+    def frame(self, choose: Choose) -> Frame:
         return {"edges": [{"source": source, "target": target} for source, target in EDGES]}
 
     def random(self, streams: np.ndarray) -> Population:

@@ -46,6 +46,7 @@ class Settings(_gradient_search.Settings):
 class DARTS(GradientSearch):
     """One candidate a search, as published; the authors run four and take the best."""
 
+    example = {"epochs": 1, "batch": 8}
     settings: Settings
 
     def _step(self, step: int) -> tuple[float, float]:
