@@ -601,7 +601,7 @@ def test_batches_state_and_threads() -> None:
     made = evaluator()
     some = made.space.random(np.arange(3, dtype=np.uint64))
     before = torch.get_num_threads()
-    one, other = made.evaluate(some), made.evaluate(some[[2, 1, 0]])
+    one, other = made.evaluate(some), made.evaluate(some.take([2, 1, 0]))
     assert torch.get_num_threads() == before
     assert (
         (one.objectives == other.objectives[::-1]).all()

@@ -315,9 +315,9 @@ def test_a_score_is_that_of_the_candidates_own_network_with_the_same_weights() -
         with torch.no_grad():
             out = module.train()(torch.from_numpy(mine.tasks.valid_x))
         logits, y = out[0] if isinstance(out, tuple) else out, torch.from_numpy(mine.tasks.valid_y)
-        outcome = mine.evaluate(genotype)
+        outcome = mine.candidate(genotype)
         assert (
-            outcome.objectives[0]
+            outcome.objectives[0, 0]
             == mine.score(genotype)
             == pytest.approx(float((logits.argmax(1) == y).float().mean()))
         )
@@ -440,7 +440,7 @@ def test_a_state_in_the_middle_of_training_goes_on_to_the_same_weights() -> None
     assert whole.shared_weights.weights.tobytes() == second.shared_weights.weights.tobytes()
     assert whole.descent.velocity.tobytes() == second.descent.velocity.tobytes()
     for each in (whole, second):
-        evaluate(each, [drawn(each, 1)], [0])
+        each.candidate(drawn(each, 1))
     assert (
         whole.spent == second.spent and whole.counts == second.counts and whole.step == second.step
     )
