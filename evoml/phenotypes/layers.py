@@ -42,10 +42,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
-from typing import Any
 
 from evoml.core.errors import InputError
+from evoml.core.registry import extensions
 
 Size = tuple[int, int, int]  # channels, height, width
 GROUP = "evoml.layers"  # of entry points
@@ -387,25 +386,13 @@ def table(
 LAYERS = table(ROWS, _OWN)  # evoml's own
 
 
-def extensions(group: str) -> list[tuple[str, Any]]:
-    """What installed distributions add to a group: name and version of each, and the object."""
-    return [
-        (f"{point.dist.name} {point.dist.version}" if point.dist else point.name, point.load())
-        for point in entry_points(group=group)
-    ]
-
-
 @cache
 def _extended() -> tuple[dict[str, Row], dict[str, PrimitiveKind]]:
     """All rows and all kinds, evoml's own first, read once. Raises InputError for a row of a third
     party's that is not one, or has the name of another.
     """
     rows, kinds = dict(LAYERS), dict(_OWN)
-    given = [
-        (f"{GROUP}: {origin}", each)
-        for origin, found in extensions(GROUP)
-        for each in (found if isinstance(found, (list, tuple)) else [found])
-    ]
+    given = [(f"{GROUP}: {origin}", each) for origin, found in extensions(GROUP) for each in found]
     for where, each in given:
         if not isinstance(each, (Row, PrimitiveKind)):
             raise InputError(f"{where}: {each!r:.80}: must be a Row or a PrimitiveKind")
