@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -271,9 +272,12 @@ def test_a_population_of_other_weights_is_refused() -> None:
 
 def test_an_evaluator_that_contradicts_itself_is_refused(part: Path, tmp_path: Path) -> None:
     path = tmp_path / "torn.py"
-    path.write_text(PART.replace("self.objectives = self", "self.objectives = (); self"))
+    other = 'self.objectives = (OBJECTIVES["loss"],); self'
+    path.write_text(PART.replace("self.objectives = self", other))
     registry.trust(str(path))
-    with pytest.raises(InputError, match="has the objectives none, and its objectives_of says f1"):
+    with pytest.raises(
+        InputError, match=r"has the objectives loss .*, and its objectives_of says f1"
+    ):
         searched(path, tmp_path / "run")
 
 
@@ -316,22 +320,30 @@ def test_settings_added_later_are_what_a_run_had() -> None:
         stored({"inner": 3})
 
 
-def test_a_setting_added_later_stops_no_resume(part: Path, tmp_path: Path) -> None:
-    """The evaluator gets a setting, with another default than what it did before, between a search
-    and its resume.
+def test_a_setting_added_later_stops_no_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installed evaluator gets a setting, with another default than what it did before, between
+    a search and its resume.
     """
-    path, folder = tmp_path / "grown.py", tmp_path / "run"
-    path.write_text(PART)
-    registry.trust(str(path))
-    searched(path, folder, "search.budget=30")
+    folder, part = tmp_path / "run", "grown"
+    about = tmp_path / "grown-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: grown\nVersion: 1\n")
+    axes = "".join(f"[evoml.{axis}]\ngrown = grown\n" for axis in ("evaluators", "tasks"))
+    (about / "entry_points.txt").write_text(axes)
+    (tmp_path / "grown.py").write_text(PART)
+    monkeypatch.syspath_prepend(tmp_path)
+    _forget()
+    searched(Path(part), folder, "search.budget=30")
     before = read_config(folder)
     grown = PART.replace(
         '("f1",)\n\nOBJ',
         '("f1",)\n    shift: float = Field(5.0, json_schema_extra={"unnamed": 0.0})\n\nOBJ',
     ).replace('{"f1": share,', '{"f1": share + self.settings.shift,')
-    path.write_text(f"from pydantic import Field\n{grown}")
-    (loaded,) = [name for name in sys.modules if name.endswith(".grown")]
-    del sys.modules[loaded]
+    (tmp_path / "grown.py").write_text(f"from pydantic import Field\n{grown}")
+    del sys.modules[part]
+    invalidate_caches()
     assert stored_config(folder).part("evaluator").shift == 0.0
     assert not edited(folder)
     for budget in (40, 50):
@@ -340,6 +352,15 @@ def test_a_setting_added_later_stops_no_resume(part: Path, tmp_path: Path) -> No
         again.run()
         assert max(values(folder, "f1")) <= 1
         assert read_config(folder) == before | {"search": before["search"] | {"budget": budget}}
+    monkeypatch.undo()
+    del sys.modules[part]
+    _forget()
+
+
+def _forget() -> None:
+    """What the registry remembers of what is installed."""
+    registry.names.cache_clear()
+    registry.installed.cache_clear()
 
 
 def test_a_run_without_a_group_of_settings_is_a_line(run: Path) -> None:
