@@ -21,7 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from evoml.archive.archive import lock, write_atomically
+from evoml.archive.files import lock, write_atomically
 from evoml.config import build
 from evoml.search.open import open_search
 from evoml.search.run import Run

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.commands.latency import compared
 from evoml.config import build
 from evoml.networks.latency import known, measure

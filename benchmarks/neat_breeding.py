@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from evoml.evaluators.behaviour import RolloutEvaluator, Settings
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.genotypes.population import OK
 from evoml.search.toolbox import toolbox
 from evoml.spaces import neat as spaces
@@ -40,7 +40,7 @@ SIZES = {
 
 
 class Shape:
-    inputs, outputs, bias = INPUTS, OUTPUTS, 1.0
+    inputs, outputs, bias, output = INPUTS, OUTPUTS, 1.0, "sigmoid"
 
 
 def grown(size: int, threshold: float) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 
 from architectures import ROOT, parallel, results
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.config import build
 from evoml.search.open import open_search
 

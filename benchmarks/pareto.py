@@ -30,7 +30,7 @@ from architectures import (
 from deap import tools
 from deap.benchmarks.tools import hypervolume
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.genotypes.population import fitness_class
 
 RESULT = ROOT / "benchmarks" / "results" / "pareto.json"

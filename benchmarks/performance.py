@@ -30,7 +30,7 @@ from evoml.contracts.task import TaskSet
 from evoml.core.errors import read_text
 from evoml.genotypes.population import Population
 from evoml.phenotypes.programs import Programs
-from evoml.report.baselines import programs_folder
+from evoml.report._baselines import programs_folder
 from evoml.search.rounds import Rounds
 from evoml.spaces.automl_zero import AutoMLZeroSpace
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from architectures import ADAM, AGING, ROOT, SETS, arguments, parallel, results, searched
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.core.rank_correlation import kendall, spearman
 from evoml.search.audit import SharedWeightsAudit
 from evoml.spaces import nasbench201

@@ -45,7 +45,7 @@ MODES = ("DARTS, all options", "ProxylessNAS, all gates", "ProxylessNAS, two pat
 
 def measured(name: str, mode: str) -> dict[str, int]:
     """Bytes that a step adds, and what is estimated before. To be run in a process of its own."""
-    from evoml.networks.cpu.shared_weights import SharedWeights, memory
+    from evoml.networks.cpu.shared_weights import CPUSharedWeights, memory
 
     values, batch, size = SUPERNETS[name]
     module = load("spaces", values["name"])
@@ -60,7 +60,7 @@ def measured(name: str, mode: str) -> dict[str, int]:
         rng.normal(size=(batch, *size[1:], size[0])).astype(np.float32),
         rng.integers(0, 10, batch),
     )
-    net = SharedWeights(supernet, 0, affine=values["name"] == "mobile")
+    net = CPUSharedWeights(supernet, 0, affine=values["name"] == "mobile")
     there = supernet.available
     one = np.zeros(there.shape)
     one[np.arange(len(one)), [int(rng.choice(np.flatnonzero(row))) for row in there]] = 1.0

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from evoml.networks.cpu.shared_weights import SharedWeights
+from evoml.networks.cpu.shared_weights import CPUSharedWeights
 from evoml.networks.optimisers import Adam, Momentum, clipped
 from evoml.networks.reference_supernet import ReferenceSupernet, first_order, second_order
 from evoml.phenotypes.network import Supernet
@@ -48,7 +48,7 @@ class Ours:
     """Steps on flat weights."""
 
     def __init__(self, net: Supernet, dtype: str) -> None:
-        self.shared = SharedWeights(net, 0, dtype)
+        self.shared = CPUSharedWeights(net, 0, dtype)
         self.alpha = np.random.default_rng(1).normal(size=net.available.shape) * 1e-3
         self.of_weights = Momentum(len(self.shared.weights), MOMENTUM, DECAY)
         self.of_alpha = Adam(self.alpha.shape, *ARCHITECTURE[1:])

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from evoml.contracts.task import ImageSet
-from evoml.networks import TrainingSettings
 from evoml.networks.module import Module
 from evoml.networks.reference import ReferenceNetwork
+from evoml.networks.settings import TrainingSettings
 from evoml.networks.training import train
 from evoml.phenotypes.network import Network
 from evoml.spaces import cell

@@ -11,20 +11,23 @@ __version__ = "0.1.0"
 _MODULES = {
     "Archive": "evoml.archive.archive",
     "Config": "evoml.config",
+    "Evaluation": "evoml.contracts.evaluation",
     "Genotype": "evoml.genotypes.schema",
-    "ImageSet": "evoml.tasks",
+    "ImageSet": "evoml.contracts.task",
     "Individual": "evoml.genotypes.population",
     "InputError": "evoml.core.errors",
     "Network": "evoml.phenotypes.network",
+    "Objective": "evoml.contracts.objective",
     "Population": "evoml.genotypes.population",
     "Problem": "evoml.search.problem",
+    "Rounds": "evoml.search.rounds",
+    "Run": "evoml.search.run",
     "Schema": "evoml.genotypes.schema",
-    "Search": "evoml.search.rounds",
-    "Steady": "evoml.search.steady_state",
+    "SteadyState": "evoml.search.steady_state",
     "build": "evoml.config",
     "eaAging": "evoml.strategies.aging_evolution",
-    "open_search": "evoml.search.rounds",
-    "resume": "evoml.search.rounds",
+    "open_search": "evoml.search.open",
+    "resume": "evoml.search.open",
 }
 __all__ = ["__version__", *_MODULES]
 

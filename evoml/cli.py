@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 app = typer.Typer(
     add_completion=False,
@@ -31,6 +32,12 @@ Sets = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Any setting by its dotted key, such as search.islands=2; may be repeated.",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Execute the .py files that the run or file names as its space and others."
     ),
 ]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
@@ -81,15 +88,29 @@ def _evoml(
             "--version", callback=_version, is_eager=True, help="Print the version and leave."
         ),
     ] = False,
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.py",
+            help="A file that a run names as a part, to be executed; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    from evoml.core import registry
+
+    for path in trust or []:
+        registry.trust(str(path))
 
 
 @app.command()
 def search(
     system: Annotated[
         str | None,
-        typer.Argument(help="A published system; `evoml systems` lists them. Default automl-zero."),
+        typer.Argument(
+            metavar="[SYSTEM|FILE.toml]",
+            help="A published system, or a TOML file; `evoml systems` lists them. Default "
+            "automl-zero.",
+        ),
     ] = None,
     space: Annotated[
         str | None, typer.Option(help="Search space in place of the system's.")
@@ -136,8 +157,7 @@ def search(
     json_: Json = False,
 ) -> None:
     """Search. Settings come from the system's preset, then --config, then --set, then the flags."""
-    from evoml.commands.session import new_run
-    from evoml.config import assign, build, read_toml
+    from evoml.commands.search import search as search_
 
     flags: dict[str, Any] = {
         "search": without_none(budget=budget, seconds=seconds, seed=seed),
@@ -145,25 +165,11 @@ def search(
         "evaluator": without_none(name=evaluator),
         "task": without_none(name=task, data=None if data is None else str(data)),
         **without_none(
-            system=system, workers=workers, backend=backend, preset=preset,
+            workers=workers, backend=backend, preset=preset,
             start=None if not start else [str(path) for path in start],
         ),
     }  # fmt: skip
-    given = [
-        (str(config), read_toml(config) if config else {}),
-        *(("--set", assign(text)) for text in sets or []),
-    ]
-    system_of_settings = next(
-        (layer["system"] for _, layer in reversed(given) if "system" in layer), None
-    )
-    own_space = space or any(
-        "name" in layer.get("space", {})
-        for _, layer in given
-        if isinstance(layer.get("space", {}), dict)
-    )
-    named = system or system_of_settings or (None if own_space else "automl-zero")
-    layers = [("system", without_none(system=named)), *given, ("flags", flags)]
-    raise typer.Exit(new_run(build(*layers), run, json_))
+    raise typer.Exit(search_(system, config, sets or [], flags, run, json_))
 
 
 @app.command()
@@ -182,24 +188,26 @@ def resume(
         Path | None,
         typer.Option(parser=_named, metavar="PATH", help="Where the run's data file is now."),
     ] = None,
+    trust: Trust = False,
     json_: Json = False,
 ) -> None:
     """Go on with a run from its last checkpoint; it ends as the run that was never interrupted."""
-    from evoml.commands.session import resume_run
+    from evoml.commands.search import resume as resume_
 
-    raise typer.Exit(resume_run(run, budget, seconds, workers, data, json_))
+    raise typer.Exit(resume_(run, budget, seconds, workers, data, json_, trust))
 
 
 @app.command()
 def show(
     run: RunOrFile,
     best: Annotated[int, typer.Option(min=1, help="How many candidates.")] = 1,
+    trust: Trust = False,
     json_: Json = False,
 ) -> None:
     """Show the best candidates of a run, or a file."""
-    from evoml.commands.session import show as show_
+    from evoml.commands.show import show as show_
 
-    show_(run, best, json_)
+    show_(run, best, json_, trust)
 
 
 @app.command()
@@ -222,28 +230,38 @@ def evaluate(
         ),
     ] = None,
     sets: Sets = None,
+    trust: Trust = False,
     json_: Json = False,
 ) -> None:
     """Test the best candidate of a run, or a file, beside baselines: a program on tasks that its
     search never saw, an architecture trained anew.
     """
-    from evoml.commands.session import evaluate as evaluate_
+    from evoml.commands.evaluate import evaluate as evaluate_
     from evoml.config import assign
 
-    evaluate_(run, task, data, seed, preset, [assign(text) for text in sets or []], json_, inherit)
+    given = [assign(text) for text in sets or []]
+    evaluate_(run, task, data, seed, preset, given, json_, inherit, trust)
 
 
-@app.command()
+class _Export(TyperCommand):
+    """Says in its help which targets there are."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from evoml.export import summaries
+
+        lines = (f"{name}: {what}" if what else name for name, what in summaries().items())
+        for parameter in self.params:
+            if parameter.name == "to" and isinstance(parameter, TyperOption):
+                parameter.help = "; ".join(lines) + "."
+        super().format_help(ctx, formatter)
+
+
+@app.command(cls=_Export)
 def export(
     run: RunOrFile,
     to: Annotated[
         str,
-        typer.Option(
-            "--to",
-            help="text; svg, a drawing; species: those of a NEAT run, drawn; probabilities: those "
-            "of a run of darts, snas or proxylessnas, drawn; correlation: what shared weights were "
-            "worth, drawn; python: for NumPy alone, or for no library; torch or onnx: the network.",
-        ),
+        typer.Option("--to", help="A form; `evoml export --help` lists them."),
     ] = "text",
     output: Annotated[
         Path | None,
@@ -258,11 +276,12 @@ def export(
         Path | None,
         typer.Option(parser=_named, metavar="PATH", help="A data file for the task of a file."),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Write the best candidate of a run, or a file, in another form."""
-    from evoml.commands.session import export as export_
+    from evoml.commands.export import export as export_
 
-    export_(run, to, output, task, data)
+    export_(run, to, output, task, data, trust)
 
 
 @app.command()
@@ -298,8 +317,9 @@ def latency(
     """Measure how long a space's layers take on this machine: a table for ProxylessNAS and for
     searches with predicted_latency.
     """
+    from evoml.commands.inputs import configuration
     from evoml.commands.latency import latency as latency_
-    from evoml.config import assign, build
+    from evoml.config import assign
 
     flags: dict[str, Any] = {
         "space": without_none(name=space),
@@ -312,7 +332,7 @@ def latency(
         *(("--set", assign(text)) for text in sets or []),
         ("flags", flags),
     ]
-    latency_(build(*layers), output, check, repeats, json_)
+    latency_(configuration(layers), output, check, repeats, json_)
 
 
 def _lists(axis: str) -> None:

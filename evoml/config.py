@@ -9,7 +9,6 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -19,13 +18,26 @@ from pydantic import Field, field_validator, model_validator
 from evoml.contracts.part import evaluator_class, settings_class, space_class, task_class
 from evoml.core.digests import digest
 from evoml.core.errors import InputError
-from evoml.core.registry import is_file, load, names, real_name
+from evoml.core.registry import (
+    TABLES,
+    described,
+    distributions,
+    is_file,
+    load,
+    names,
+    origin,
+    own,
+    read_system_text,
+    real_name,
+    trust,
+    trusted,
+)
 from evoml.core.settings import Settings, with_new_names
 
 PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
 PRESETS = ("desk", "paper", "final")
 # what run.toml holds beside the settings
-NOT_SETTINGS = ("versions", "data_digest", "settings_digest")
+NOT_SETTINGS = ("versions", "data_digest", "settings_digest", "parts")
 # the space says which evaluator, and that which task
 DEFAULT_PARTS = {"space": "automl_zero", "strategy": "aging_evolution"}
 
@@ -165,6 +177,10 @@ class Config(Settings):
     start: tuple[str, ...] = Field(
         (), description="files of genotypes that the first population is made of"
     )
+    final: dict[str, Any] | None = Field(
+        None,
+        description="settings over these where the winner is trained; none: those of the system",
+    )
 
     def name(self, part: str) -> str:
         """The name of a part: `config.name("space")`."""
@@ -195,7 +211,7 @@ class Config(Settings):
 
     def complete(self) -> dict[str, Any]:
         """Every setting with its value, as nested dictionaries that `build` reads back."""
-        out = self.model_dump(exclude=set(PARTS))
+        out = self.model_dump(exclude=set(PARTS), exclude_none=True)
         for part in PARTS:
             data = {"data": str(self.data)} if part == "task" and self.data else {}
             out[part] = {
@@ -216,11 +232,13 @@ def settings_digest(values: Mapping[str, Any]) -> str:
         "task": ("data",),
         "archive": ("interval",),
     }.items():
-        values[group] = {key: value for key, value in values[group].items() if key not in keys}
+        values[group] = {
+            key: value for key, value in _group(values, group).items() if key not in keys
+        }
     rest = {
         key: value
         for key, value in values.items()
-        if key not in (*NOT_SETTINGS, "workers", "system", "preset", "start")
+        if key not in (*NOT_SETTINGS, "workers", "system", "preset", "start", "final")
     }
     return digest(json.dumps(rest, sort_keys=True).encode())
 
@@ -233,26 +251,54 @@ def _aliases(part_names: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return parts | {"search": SearchSettings.aliases}
 
 
+def origins(config: Config) -> dict[str, dict[str, str]]:
+    """Where parts and rows of tables that are not evoml's come from: of a part `distribution` and
+    `version`, or the `digest` of its file; of a table the distributions, with their versions.
+    """
+    out = {part: origin(axis, config.name(part)) for part, axis in PARTS.items()}
+    out |= {table: distributions(table) for table in TABLES}
+    return {kind: known for kind, known in out.items() if known}
+
+
+def check_origins(stored: Mapping[str, Any], config: Config, where: str) -> list[str]:
+    """What a run was made with in other versions than there are now, a line each.
+
+    stored: `origins` as the run has them. Raises InputError where the file of a part is another.
+    """
+    out, now = [], origins(config)
+    for kind in _group(stored, "parts"):
+        then, here = _group(_group(stored, "parts"), kind), now.get(kind, {})
+        if "digest" in then and then != here:
+            raise InputError(
+                f"{config.name(kind)}: not the {kind} that {where} was made with; put back what "
+                "was changed"
+            )
+        if then != here:
+            was, is_now = (" ".join(f"{k} {v}" for k, v in each.items()) for each in (then, here))
+            out.append(f"{where}: {kind}: made with {was}; there is {is_now or 'none'} now")
+    return out
+
+
 def systems() -> tuple[str, ...]:
     """Names of the published systems that have a preset."""
-    return tuple(
-        sorted(
-            entry.name.removesuffix(".toml")
-            for entry in files("evoml.systems").iterdir()
-            if entry.name.endswith(".toml")
-        )
-    )
+    return names("systems")
 
 
 def read_system(name: str) -> dict[str, Any]:
-    """A system's preset file. Raises InputError for a name that there is no file of."""
+    """A system's preset: one of `systems`, or the path of a TOML file. Raises InputError."""
+    if name.endswith(".toml"):
+        return read_toml(Path(name))
     if name not in systems():
         near = get_close_matches(name, systems(), n=1)
         raise InputError(
             f"no system {name!r}; "
             + (f"did you mean {near[0]}?" if near else f"there are {', '.join(systems())}")
         )
-    return tomllib.loads((files("evoml.systems") / f"{name}.toml").read_text())
+    text = read_system_text(name)
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        raise InputError(f"systems: {described('systems', name)}: not TOML ({error})") from None
 
 
 def final_settings(config: Config) -> dict[str, Any]:
@@ -262,14 +308,20 @@ def final_settings(config: Config) -> dict[str, Any]:
     Raises InputError.
     """
     default = evaluator_class(config.name("evaluator")).final
-    system = read_system(config.system) if config.system in systems() else {}
-    own = {
-        key: value
-        for key, value in system.get("final", {}).items()
+    if config.final is None:
+        system = read_system(config.system) if config.system in own("systems") else {}
+        final = system.get("final", {})
+    else:
+        system = final = config.final
+    kept = {
+        key: {name: each for name, each in value.items() if name != "name"}
+        if key in PARTS
+        else value
+        for key, value in final.items()
         # not those of a part that was replaced
         if key not in PARTS or _group(system, key).get("name") == config.name(key)
     }
-    out = _merge(default, own)
+    out = _merge(default, kept)
     known = settings_class("tasks", config.name("task")).model_fields
     return out | {
         "task": {key: value for key, value in out.get("task", {}).items() if key in known}
@@ -288,24 +340,33 @@ def read_toml(path: Path) -> dict[str, Any]:
     # the copies that a run keeps of its start files
     if "versions" in values and isinstance(start, list):
         values["start"] = [str(path.parent / Path(str(name)).name) for name in start]
-    return {key: value for key, value in values.items() if key not in NOT_SETTINGS}
+    of_run = "versions" in values
+    values = {key: value for key, value in values.items() if key not in NOT_SETTINGS}
+    return dict(_with_whole_paths(values, str(path), path.parent, trusts=not of_run))
 
 
-def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
+def build(*layers: tuple[str, Mapping[str, Any]], trusts: bool = True) -> Config:
     """Merge layers, each with the name that its errors carry, over the system that one of them
     names. Raises InputError.
 
     A task's name may hold the value of one setting behind a colon, such as gym:CartPole-v1. A
     preset may hold `[for.TASK]`, laid over it where that task is searched on, `[paper]`, laid over
     it for `preset = "paper"`, and `[final]`, with which the winner is trained.
+
+    trusts: whether files that layers name as parts may be executed, since a user wrote the layers;
+    false where they come from a run.
     """
     merged: dict[str, Any] = {}
-    layers = tuple((where, _task_with_argument(layer, where)) for where, layer in layers)
+    layers = tuple(
+        (where, _task_with_argument(_with_whole_paths(layer, where, Path(), trusts), where))
+        for where, layer in layers
+    )
     for _, layer in layers:
         merged = _merge(merged, layer)
     preset: dict[str, Any] = {}
-    if merged.get("system", "custom") != "custom":
-        preset = read_system(str(merged["system"]))
+    system = str(merged.get("system", "custom"))
+    if system != "custom":
+        preset = _checked_system(read_system(system), system)
     chosen = merged.get("preset", "desk")
     if chosen not in PRESETS:
         raise InputError(f"preset: {chosen!r} is not one of {', '.join(PRESETS)}")
@@ -315,12 +376,15 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
     merged = {}
     for _, layer in layers:
         merged = _merge(merged, layer)
+    final = preset.pop("final", {})
     overlays = [
-        preset.pop("for", {}).get(part_names["task"], {}),
-        preset.pop("paper", {}),
-        preset.pop("final", {}),
-    ]
+        _layer_with_new_names(overlay, aliases, system)
+        for overlay in (
+            preset.pop("for", {}).get(part_names["task"], {}), preset.pop("paper", {}), final,
+        )
+    ]  # fmt: skip
     preset.pop("title", None)
+    preset = _layer_with_new_names(preset, aliases, system)
     # A part replaced by another does not inherit the settings that were meant for the first.
     kept = {
         part
@@ -342,7 +406,18 @@ def build(*layers: tuple[str, Mapping[str, Any]]) -> Config:
             )
     merged = _merge(preset, merged)
     for part, name in part_names.items():
-        merged[part] = _group(merged, part) | {"name": name}
+        group = {"name": name} | _group(merged, part)
+        merged[part] = group | {"name": real_name(PARTS[part], str(group["name"]))}
+    if system not in ("custom", *own("systems")):
+        # which may be gone when the winner is trained
+        named = {
+            key: value | {"name": part_names[key]} if key in PARTS else value
+            for key, value in final.items()
+            if key not in PARTS or key in kept
+        }
+        merged["final"] = _merge(named, _group(merged, "final"))
+        merged["system"] = Path(system).stem if system.endswith(".toml") else system
+        layers = ((system, preset), *layers)
     try:
         if not isinstance(merged["task"].get("data", ""), str):
             raise InputError(f"task.data: {merged['task']['data']!r}: must be the path of a file")
@@ -373,13 +448,52 @@ def _layer_with_new_names(
     return out
 
 
+def _with_whole_paths(
+    layer: Mapping[str, Any], where: str, folder: Path, trusts: bool
+) -> Mapping[str, Any]:
+    """A layer in which the files of parts and of a system have their whole paths, from `folder` on.
+
+    trusts: whether the files of parts may be executed from now on. Raises InputError where they may
+    not.
+    """
+    _check_groups(layer, where)
+    out = dict(layer)
+    for part, axis in PARTS.items():
+        file, colon, argument = str(_group(layer, part).get("name", "")).partition(":")
+        if not is_file(file):
+            continue
+        path = (folder / file).resolve()
+        if trusts:
+            trust(str(path))
+        elif path not in trusted():
+            load(axis, str(path))  # raises
+        out[part] = _group(layer, part) | {"name": f"{path}{colon}{argument}"}
+    if str(layer.get("system", "")).endswith(".toml"):
+        out["system"] = str((folder / str(layer["system"])).resolve())
+    return out
+
+
+def _checked_system(preset: dict[str, Any], name: str) -> dict[str, Any]:
+    """A system's preset, if its tables are tables. Raises InputError."""
+    for key in ("for", "paper", "final"):
+        if not isinstance(preset.get(key, {}), Mapping):
+            raise InputError(f"{name}: {key}: must be a table of settings")
+    overlays = [*preset.get("for", {}).values(), preset.get("paper", {}), preset.get("final", {})]
+    for each in (preset, *overlays):
+        if not isinstance(each, Mapping):
+            raise InputError(f"{name}: for: must hold tables, such as [for.digits]")
+        _check_groups(each, name)
+    if preset.get("system", "custom") != "custom":
+        raise InputError(f"{name}: system: a system cannot be made of another")
+    return preset
+
+
 def _task_with_argument(layer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """A layer in which what stands behind the colon of a task's name is the setting that the task
     says.
 
     Raises InputError.
     """
-    _check_groups(layer, where)
     named = _group(layer, "task").get("name")
     if not isinstance(named, str) or ":" not in named:
         return layer

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save as save_safetensors
 
-from evoml.archive.archive import arrays_digest
+from evoml.archive.checkpoint import arrays_digest
 
 
 def tampered(folder: Path, change: Callable[[dict[str, np.ndarray], dict[str, Any]], None]) -> None:

@@ -457,3 +457,111 @@ def test_an_edited_run_is_not_taken_for_what_it_was(run: Path, tmp_path: Path) -
     assert done.returncode == 0
     assert "not the settings that the run was made with" in done.stderr
     assert "that the search never saw" not in done.stdout
+
+
+BITS = '''"""Strings of bits."""
+
+from evoml.contracts.space import Space
+from evoml.core.settings import Settings as Base
+from evoml.genotypes.schema import Choice, Column, Schema, Table
+
+
+class Settings(Base):
+    """None."""
+
+
+class BitsSpace(Space):
+    """Eight bits."""
+
+    schema = Schema((Table("bits", (Column("bit", Choice(("off", "on"))),), 8, 8),))
+
+    def frame(self, stream):
+        return {"bits": [{}] * 8}
+'''
+ONES = '''"""Counts bits that are on."""
+
+from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluator import CandidateEvaluator
+from evoml.contracts.objective import Objective
+from evoml.core.settings import Settings as Base
+from evoml.genotypes.population import OK
+
+
+class Settings(Base):
+    """None."""
+
+
+class OnesEvaluator(CandidateEvaluator):
+    """Bits that are on, and a number in a unit."""
+
+    def __init__(self, settings, tasks, space, backend):
+        super().__init__(settings, tasks, space, backend)
+        self.objectives = self.objectives_of(settings, None)
+
+    @classmethod
+    def objectives_of(cls, settings, task):
+        return Objective("ones", True), Objective("cost", False, "s", "predicted")
+
+    def candidate(self, genotype, stream):
+        ones = float(genotype.tables["bits"]["bit"].sum())
+        return Evaluation.of([ones / 8, ones / 4], OK)
+'''
+NOTHING = '''"""No data."""
+
+from evoml.contracts.task import Task
+from evoml.core.settings import Settings as Base
+
+
+class Settings(Base):
+    """None."""
+
+
+class NothingTask(Task):
+    """Nothing."""
+
+    def search(self, experiment=0):
+        return ()
+
+    select = test = search
+'''
+
+
+def test_a_space_of_the_contract_alone_is_searched_shown_evaluated_and_exported(
+    tmp_path: Path,
+) -> None:
+    for name, text in (("bits", BITS), ("ones", ONES), ("nothing", NOTHING)):
+        (tmp_path / f"{name}.py").write_text(text)
+    parts = ("--space", "./bits.py", "--evaluator", "./ones.py", "--task", "./nothing.py")
+    limits = ("--budget", "120", "--workers", "1", "--run", "run")
+    done = evoml("search", *parts, *limits, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "The best genotype (candidate " in done.stdout and "cost (s)" in done.stdout
+    # whoever opens the run has not named its files
+    for command in ("show", "evaluate", "export", "resume"):
+        refused(command, "run", says="would be executed; allow it with --trust", cwd=tmp_path)
+    shown = json.loads(evoml("show", "run", "--trust", "--json", cwd=tmp_path).stdout)["best"][0]
+    scored = json.loads(evoml("evaluate", "run", "--trust", "--json", cwd=tmp_path).stdout)
+    assert scored == {"objectives": shown["objectives"], "key": shown["key"]}
+    assert "cost (s)" in evoml("evaluate", "run", "--trust", cwd=tmp_path).stdout
+    exported = evoml("export", "run", "--trust", cwd=tmp_path)
+    assert exported.stdout == shown["text"]
+    for arguments, says in (
+        (("--to", "svg"), "does not say how its genotypes are drawn"),
+        (("--to", "torch", "-o", "out"), "of a genotype there are svg, text"),
+    ):
+        refused("export", "run", "--trust", *arguments, says=says, cwd=tmp_path)
+    more = evoml("resume", "run", "--trust", "--budget", "130", "--json", cwd=tmp_path)
+    assert json.loads(more.stdout)["evaluations"] == 130
+
+
+def test_targets_and_kinds_are_what_their_folders_hold() -> None:
+    from evoml.core.registry import own
+    from evoml.export import summaries
+    from evoml.export._target import target
+    from evoml.report._kind import kind
+
+    kinds = {kind(name).name for name in own("report")}
+    assert kinds == set(own("report")) and kind("made elsewhere").name in kinds
+    for name in own("export"):
+        assert set(target(name).kinds) <= kinds and summaries()[name]
+    refused("export", "absent", "--to", "nothing", says=", ".join(names("export")))

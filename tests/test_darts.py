@@ -28,8 +28,8 @@ from parts import NoEvaluator, class_of  # noqa: E402
 from torch.func import functional_call  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from evoml.networks.cpu.shared_weights import SharedWeights  # noqa: E402
-from evoml.networks.module import _places  # noqa: E402
+from evoml.networks.cpu.shared_weights import CPUSharedWeights  # noqa: E402
+from evoml.networks.places import places as weight_places  # noqa: E402
 from evoml.networks.reference_supernet import ReferenceSupernet  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -68,7 +68,7 @@ def box(images: ImageSet = DIGITS, dtype: str = "float32", space: Any = SPACE) -
     out = toolbox(space, NoEvaluator(tasks=images))
     out.register(
         "shared_weights",
-        lambda seed, **how: SharedWeights(out.supernet(), seed, dtype=dtype, **how),
+        lambda seed, **how: CPUSharedWeights(out.supernet(), seed, dtype=dtype, **how),
     )
     return out
 
@@ -94,8 +94,8 @@ def finished(strategy: Any) -> list[dict[str, Any]]:
 
 
 class Reference:
-    """A supernet in torch whose weights are one flat tensor, in the order that `SharedWeights` has
-    them in.
+    """A supernet in torch whose weights are one flat tensor, in the order that `CPUSharedWeights`
+    has them in.
     """
 
     def __init__(self, strategy: Any) -> None:
@@ -105,7 +105,7 @@ class Reference:
 
     def loss(self, flat: Any, mix: Any, batch: tuple[np.ndarray, np.ndarray]) -> Any:
         views: dict[str, Any] = {}
-        places, size, _ = _places(self.supernet.network)
+        places, size, _ = weight_places(self.supernet.network)
         steps = self.model.steps()
         for name, place in places.items():
             step, view = steps[name], place.view(flat)

@@ -12,7 +12,9 @@ import pytest
 from deap import algorithms, base, creator, tools
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import NoEvaluator, directions
 
+from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.strategy import AgingPopulation
 from evoml.core.streams import streams
 from evoml.evaluators.execution import ExecutionEvaluator
@@ -22,8 +24,8 @@ from evoml.phenotypes.programs import FUNCTIONS
 from evoml.search.toolbox import batch_map, toolbox
 from evoml.spaces.automl_zero import AutoMLZeroSpace, Function
 from evoml.spaces.automl_zero import Settings as SpaceSettings
+from evoml.strategies.aging_evolution import AgingEvolution, eaAging, select, selYoungest
 from evoml.strategies.aging_evolution import Settings as AgingSettings
-from evoml.strategies.aging_evolution import Strategy, eaAging, select, selYoungest
 from evoml.tasks import linear_regression
 
 OPS = (
@@ -134,11 +136,11 @@ def test_one_evaluation_is_the_batch(box: base.Toolbox) -> None:
 def test_scoring_a_population_in_place(box: base.Toolbox) -> None:
     population = SPACE.random(streams(0, 1, np.arange(20)))
     assert (population.status == PENDING).all() and np.isnan(population.fitness).all()
-    steps = box.score(population)
+    evaluation = box.score(population)
     assert (
         (population.status != PENDING).all()
         and np.isfinite(population.fitness).all()
-        and steps >= 0
+        and evaluation.steps >= 0
     )
     assert [tuple(row) for row in population.fitness] == box.map(box.evaluate, list(population))
     assert tools.selBest(population, 1)[0].fitness.values[0] == population.fitness.max()
@@ -148,15 +150,12 @@ def test_scoring_a_population_in_place(box: base.Toolbox) -> None:
 def test_nan_of_an_evaluator_becomes_the_worst_value(
     weights: tuple[float, ...], worst: float
 ) -> None:
-    class Broken:
-        def __call__(self, programs):
-            from evoml.contracts.evaluation import Evaluation
+    class Broken(NoEvaluator):
+        def evaluate(self, population, streams=None):
+            size = len(population)
+            return Evaluation(np.full((size, 1), np.nan), np.full(size, OK, np.uint8))
 
-            return Evaluation(
-                np.full((len(programs), 1), np.nan), np.full(len(programs), OK, np.uint8), 0
-            )
-
-    box = toolbox(SPACE, Broken(), weights)
+    box = toolbox(SPACE, Broken(directions(weights)))
     bad, good = box.individual(), box.individual()
     bad.fitness.values, good.fitness.values = box.evaluate(bad), (0.0,)
     assert bad.fitness.values == (worst,) and good.fitness > bad.fitness
@@ -292,7 +291,7 @@ def test_tournament_draws_are_uniform_with_replacement() -> None:
 
 
 def test_the_strategy_breeds_from_the_population_and_replaces_the_oldest(box: base.Toolbox) -> None:
-    strategy = Strategy(box, AgingSettings(population=12, tournament=3, block=5), seed=4)
+    strategy = AgingEvolution(box, AgingSettings(population=12, tournament=3, block=5), seed=4)
     asked = 0
     for _ in range(12):
         before = strategy.population.take(slice(None))
@@ -308,7 +307,7 @@ def test_the_strategy_breeds_from_the_population_and_replaces_the_oldest(box: ba
         asked += len(offspring)
         alive = strategy.alive
         assert alive.ids.tolist() == alive.birth.tolist() == list(range(max(asked - 12, 0), asked))
-    fresh = Strategy(box, strategy.settings, seed=4)
+    fresh = AgingEvolution(box, strategy.settings, seed=4)
     fresh.load_state_dict(strategy.state_dict())
     ids = asked + np.arange(5)
     assert [member.genotype for member in fresh.ask(ids)] == [

@@ -19,6 +19,7 @@ from evoml.evaluators.execution import _NETWORK, ExecutionEvaluator, Settings
 from evoml.genotypes.population import DIVERGED, OK, Population
 from evoml.phenotypes.instructions import BY_NAME
 from evoml.phenotypes.programs import FUNCTIONS, Programs
+from evoml.spaces import chain
 from evoml.spaces.automl_zero import AutoMLZeroSpace, Function
 from evoml.spaces.automl_zero import Settings as SpaceSettings
 from evoml.tasks import linear_regression
@@ -384,6 +385,6 @@ def test_warming_up_changes_nothing() -> None:
 
 def test_a_space_that_makes_no_programs_is_refused() -> None:
     with pytest.raises(InputError, match="space automl_zero does"):
-        ExecutionEvaluator(Settings(), TASKS, object(), "numba")
+        ExecutionEvaluator(Settings(), TASKS, chain.ChainSpace(chain.Settings()), "numba")
     with pytest.raises(InputError, match="did you mean numba"):
         ExecutionEvaluator(Settings(), TASKS, SPACE, "numbda")

@@ -453,7 +453,7 @@ def test_onnx_says_early_that_it_cannot_write(tmp_path: Path) -> None:
 def test_onnx_names_the_extra_where_packages_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(to_onnx, "find_spec", lambda name: None)
+    monkeypatch.setattr("evoml.export._target.find_spec", lambda name: None)
     with pytest.raises(
         InputError, match=r"needs onnx, onnxscript, onnxruntime: pip install 'evoml\[onnx\]'$"
     ):

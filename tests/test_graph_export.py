@@ -65,7 +65,7 @@ INPUTS = np.random.default_rng(1).uniform(-1, 1, (9, 3))
 def evolved(seed: int, steps: int = 25, **given: Any) -> tuple[NEATSpace, Genotype]:
     """A network of 3 inputs and 2 outputs after so many mutations."""
     space = NEATSpace(Settings(**({"inputs": 3, "outputs": 2} | given)))
-    population = space.random(streams(seed, VARY, np.arange(1)))
+    population = space.initial(streams(seed, VARY, np.arange(1)))
     counters, rates, no = (
         space.begin(population),
         space.rates(dict.fromkeys(RATES, 0.0) | LIVELY),
@@ -365,7 +365,7 @@ def of_table(
         examples.Settings.read(settings, "task"), folder / "table.parquet", 0
     )
     space = NEATSpace(Settings(recurrent=recurrent)).for_task(task)
-    population = space.random(streams(1, VARY, np.arange(1)))
+    population = space.initial(streams(1, VARY, np.arange(1)))
     counters, rates, no = (
         space.begin(population),
         space.rates(dict.fromkeys(RATES, 0.0) | LIVELY),
@@ -728,7 +728,7 @@ def test_a_stored_network_is_one_of_its_space(path: Path) -> None:
 def test_the_minimal_network_is_a_first_network() -> None:
     _, genotype = open_file(PROGRAMS / "minimal.toml")
     first = (
-        NEATSpace(Settings(inputs=2, outputs=1)).random(streams(1, VARY, np.arange(1))).genotype(0)
+        NEATSpace(Settings(inputs=2, outputs=1)).initial(streams(1, VARY, np.arange(1))).genotype(0)
     )
     for name, columns in (
         ("nodes", ["id", "kind"]),

@@ -26,6 +26,7 @@ from evoml.search.problem import Problem, stored_config
 from evoml.spaces import es_hyperneat, hyperneat, neat
 from evoml.spaces._substrates import Layer, Substrate
 from evoml.spaces.neat import PAPER, SCHEMA
+from evoml.tasks import digits
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 SUBSTRATES = PROGRAMS / "substrates"
@@ -38,7 +39,7 @@ FOUR = ("x1", "y1", "x2", "y2")
 
 
 class Shape:
-    inputs, outputs, bias = 2, 1, 0.5
+    inputs, outputs, bias, output = 2, 1, 0.5, "sigmoid"
 
 
 def substrate(layers: dict[str, Any] = LINE, **settings: Any) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def drawn(home: Any, genotype: Genotype) -> dict[tuple[Any, Any], float]:
 
 def random_cppns(home: Any, count: int, seed: int) -> Population:
     """Grown by twenty rounds of mutation."""
-    population = home.random(streams(seed, VARY, np.arange(count)))
+    population = home.initial(streams(seed, VARY, np.arange(count)))
     counters, nobody, no = home.begin(population), np.full(count, -1), np.zeros(count, np.uint8)
     for number in range(20):
         draws = streams(seed + 100 + number, VARY, np.arange(count))
@@ -293,7 +294,7 @@ def test_a_substrate_is_made_for_the_task_where_there_is_none() -> None:
     )
     assert (home.inputs, home.outputs) == (4, 2)
     unshaped = hyperneat.HyperNEATSpace(hyperneat.Settings())
-    population = unshaped.random(streams(1, VARY, np.arange(2)))
+    population = unshaped.initial(streams(1, VARY, np.arange(2)))
     with pytest.raises(InputError, match="has no layers"):
         unshaped.phenotypes(population)
 
@@ -674,7 +675,9 @@ def test_a_substrate_must_fit_the_task() -> None:
     ):
         space(substrate=substrate(LINE | {"outputs": [[0.0, 1.0], [1.0, 1.0]]}))
     with pytest.raises(InputError, match="need a task with inputs and outputs"):
-        hyperneat.HyperNEATSpace(hyperneat.Settings()).for_task(object())
+        hyperneat.HyperNEATSpace(hyperneat.Settings()).for_task(
+            digits.DigitsTask(digits.Settings(), None, 0)
+        )
 
 
 def test_what_es_hyperneat_cannot_do_is_refused() -> None:
@@ -697,7 +700,7 @@ def test_substrates_that_come_with_evoml_fit_their_tasks(path: Path) -> None:
     problem = Problem(build(("test", values)))
     assert problem.space.substrate == Substrate.read(tomllib.loads(path.read_text()), "test")
     assert len(
-        problem.space.random(streams(1, VARY, np.arange(3)))
+        problem.space.initial(streams(1, VARY, np.arange(3)))
     ) == 3 and path.read_text().startswith("# ")
 
 

@@ -431,7 +431,7 @@ def test_the_winners_training_needs_no_table() -> None:
 
 
 def test_the_pareto_search_reads_a_table(tmp_path: Path) -> None:
-    from evoml.search.available import open_search
+    from evoml.search.open import open_search
 
     path = tmp_path / "t.parquet"
     made = table(MOBILE)

@@ -287,10 +287,10 @@ def test_deriving_from_paths_gives_the_genotype_back() -> None:
 @pytest.mark.usefixtures("one_thread")
 def test_a_network_of_its_own_computes_what_the_supernet_does() -> None:
     torch = pytest.importorskip("torch")
-    from evoml.networks.cpu.shared_weights import SharedWeights
+    from evoml.networks.cpu.shared_weights import CPUSharedWeights
     from evoml.networks.module import Module
 
-    net = SharedWeights(SMALL.supernet((1, 8, 8), 10), 0, affine=True)
+    net = CPUSharedWeights(SMALL.supernet((1, 8, 8), 10), 0, affine=True)
     net.weights += (
         np.random.default_rng(0).normal(0, 0.05, len(net.weights)).astype(net.weights.dtype)
     )

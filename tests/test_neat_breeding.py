@@ -23,7 +23,7 @@ def space(recurrent: bool = False, inputs: int = 3, **given: Any) -> neat.NEATSp
 
 def grown(own: neat.NEATSpace, seed: int, generations: int, count: int = 60) -> Population:
     """A population after some generations of mutation, with innovations of its own."""
-    population = own.random(np.arange(count, dtype=np.uint64) + 1000 * seed)
+    population = own.initial(np.arange(count, dtype=np.uint64) + 1000 * seed)
     counters = own.begin(population)
     none, no = np.full(count, -1), np.zeros(count, np.uint8)
     for generation in range(generations):
@@ -90,7 +90,7 @@ def test_a_fitter_mother_passes_on_all_her_links() -> None:
 @pytest.mark.parametrize(("stays", "share"), [(0.0, 0.0), (0.75, 0.75), (1.0, 1.0)])
 def test_the_share_of_genes_that_stay_disabled(stays: float, share: float) -> None:
     own = space()
-    parents = own.random(np.arange(2, dtype=np.uint64))
+    parents = own.initial(np.arange(2, dtype=np.uint64))
     parents.tables[1]["enabled"][0] = 0
     count, no = 2000, np.zeros(2000, np.uint8)
     rates = Rates(
@@ -111,7 +111,7 @@ def test_the_share_of_genes_that_stay_disabled(stays: float, share: float) -> No
 
 def test_no_weight_is_beyond_the_limit() -> None:
     own = space()
-    parents = own.random(np.arange(50, dtype=np.uint64))
+    parents = own.initial(np.arange(50, dtype=np.uint64))
     children = crossed(
         own, parents, 1, weights=1.0, perturb=0.0, replace=1.0, range=20.0, limit=8.0
     )
@@ -123,7 +123,7 @@ def test_no_weight_is_beyond_the_limit() -> None:
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_a_new_link_is_found_among_many_inputs(inputs: int, recurrent: bool) -> None:
     own = space(recurrent, inputs, initial="one")
-    parents = own.random(np.arange(200, dtype=np.uint64))
+    parents = own.initial(np.arange(200, dtype=np.uint64))
     none, no = np.full(200, -1), np.zeros(200, np.uint8)
     rates = Rates(**{**neat.PAPER._asdict(), "add_node": 0.0, "add_link": 1.0})
     children = own.breed(
@@ -144,7 +144,7 @@ def test_numbers_made_of_ends_tell_links_apart() -> None:
     own.
     """
     own = space(True)
-    parents = own.random(np.arange(300, dtype=np.uint64))
+    parents = own.initial(np.arange(300, dtype=np.uint64))
     rates = Rates(**{**neat.PAPER._asdict(), "add_node": 0.0, "add_link": 1.0})
     none, no = np.full(300, -1), np.zeros(300, np.uint8)
     children = own.breed(
@@ -226,7 +226,7 @@ def test_a_stored_population_with_a_link_to_nowhere_is_refused(column: str) -> N
 
 def test_a_file_leaves_room_for_the_numbers_of_a_search() -> None:
     own = space()
-    text = own.format(own.random(np.arange(1, dtype=np.uint64)).genotype(0)).replace(
+    text = own.format(own.initial(np.arange(1, dtype=np.uint64)).genotype(0)).replace(
         "innovation = 7", "innovation = 2147483647"
     )
     assert "2147483647" in text

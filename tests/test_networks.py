@@ -17,12 +17,12 @@ from evoml.core.errors import InputError
 from evoml.evaluators.training import Settings as EvaluatorSettings
 from evoml.evaluators.training import TrainingEvaluator
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT
-from evoml.networks import TrainingSettings
 from evoml.networks import training as trainings
 from evoml.networks.cpu._training_kernels import depthwise_backward
 from evoml.networks.cpu._training_pass import halves
 from evoml.networks.module import Module
 from evoml.networks.reference import ReferenceNetwork
+from evoml.networks.settings import TrainingSettings
 from evoml.networks.training import Data, augmented, latency, learning_rate, train
 from evoml.phenotypes.layers import LAYERS, OPERATIONS, primitives
 from evoml.phenotypes.network import Builder, Edge, Network, Node
@@ -458,7 +458,7 @@ def test_best_epoch() -> None:
         and last.epoch == 4
     )
     data = Data(images())
-    assert trainings.score(best.module, data.valid_x, data.valid_y)[0] == best.accuracy
+    assert trainings.score(best.module, data.valid_x, data.valid_y, data.loss)[0] == best.accuracy
 
 
 def test_divergence_time_and_memory() -> None:

@@ -24,7 +24,7 @@ from evoml.export import probabilities
 from evoml.export._events import events
 from evoml.genotypes.population import Population
 from evoml.phenotypes.network import Group
-from evoml.report.probabilities import described
+from evoml.report._probabilities import described
 from evoml.search.problem import Problem, stored_config
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -299,7 +299,7 @@ def test_random_programs_are_valid_and_take_every_operation_and_address_alike() 
         ]
     )
     counts = Counter(drawn["op"].tolist())
-    assert all(near(counts[op] / len(drawn), 1 / 65, len(drawn)) for op in range(65))
+    assert all(near(counts[op] / len(drawn), 1 / len(OPS), len(drawn)) for op in range(len(OPS)))
     sums = drawn[drawn["op"] == 1]
     for field, count in (("a", 4), ("b", 4), ("out", 3)):
         assert all(
@@ -457,7 +457,7 @@ def test_randomize_instruction_replaces_one() -> None:
         assert len(differ) <= 1
         count += len(differ)
         ops.update(other[0] for _, other in differ)
-    assert count > 3600 and len(ops) == 65
+    assert count > 3600 and len(ops) == len(OPS)
 
 
 def test_randomize_function_redraws_one_and_keeps_its_size() -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from deap import base
-from evoml.search.available import open_search
 from parts import NoEvaluator
 
 from evoml.config import build
 from evoml.core.errors import InputError
 from evoml.networks.latency import Table, known, multiply_adds, parts
 from evoml.networks.optimisers import Adam, PartialAdam, cosine
+from evoml.search.open import open_search
 from evoml.search.toolbox import toolbox
 from evoml.spaces import cell, mobile, nasbench101, nasbench201
 from evoml.strategies import proxylessnas

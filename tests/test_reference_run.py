@@ -2,13 +2,18 @@
 scored.
 """
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from evoml.archive.archive import read_result
+from evoml.archive.files import read_result
+from evoml.core.errors import InputError
 from evoml.genotypes.population import Population
-from evoml.search.problem import Problem, stored_config
+from evoml.search.open import resume
+from evoml.search.problem import Problem, edited, stored_config
 
 POPULATIONS = Path(__file__).parents[1] / "populations"
 # and what the best one scored more than
@@ -34,6 +39,25 @@ def test_the_best_scores_the_same_again(name: str) -> None:
         result["test"]["fitness"], abs=1e-12
     )
     assert score > RUNS[name]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_settings_added_since_do_not_make_it_a_changed_run(name: str) -> None:
+    run = POPULATIONS / name
+    assert not edited(run)
+    command = [sys.executable, "-m", "evoml", "show", str(run)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_resume_says_that_its_checkpoint_is_not_kept(name: str, tmp_path: Path) -> None:
+    run = shutil.copytree(POPULATIONS / name, tmp_path / "run")
+    with pytest.raises(InputError, match="there are rows but no checkpoint, so it cannot be"):
+        resume(run, budget=10**6)
+    assert {path.name for path in run.iterdir()} == {
+        path.name for path in (POPULATIONS / name).iterdir()
+    }
 
 
 @pytest.mark.parametrize("name", RUNS)

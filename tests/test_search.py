@@ -21,9 +21,10 @@ from checkpoints import tampered
 from parts import class_of
 from safetensors.numpy import save as save_safetensors
 
-from evoml.archive.archive import DiskError, read_result
+from evoml.archive.files import read_result
 from evoml.config import Config, assign, build
-from evoml.core.errors import InputError
+from evoml.contracts.evaluation import Evaluation
+from evoml.core.errors import DiskError, InputError
 from evoml.core.registry import load, names
 from evoml.genotypes.population import Population
 from evoml.search.open import resume
@@ -179,11 +180,12 @@ def test_an_interrupt_in_the_middle_of_a_round_loses_nothing(
     running, stop = search(folder, "archive.interval=1000"), threading.Event()
     score, calls = running.islands[1].toolbox.score, [0]
 
-    def interrupted_score(population: Population) -> int:
+    def interrupted_score(population: Population) -> Evaluation:
         calls[0] += 1
         if calls[0] == 4:
             stop.set()
-        return int(score(population))
+        out: Evaluation = score(population)
+        return out
 
     for island in running.islands:
         island.engine = None
@@ -600,7 +602,7 @@ def test_a_full_disk_stops_with_an_intact_run(
 
 
 def test_only_one_process_searches_in_a_run(uninterrupted: Path) -> None:
-    from evoml.archive.archive import lock
+    from evoml.archive.files import lock
 
     with (
         lock(uninterrupted),

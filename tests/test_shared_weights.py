@@ -18,9 +18,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from evoml.search.available import open_search, resume
 
-from evoml.archive.archive import read_result
+from evoml.archive.files import read_result
 from evoml.config import Config, assign, build
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.task import ImageSet
@@ -28,12 +27,13 @@ from evoml.core.errors import InputError
 from evoml.export import probabilities
 from evoml.export.correlation import Dot, picture
 from evoml.genotypes.population import OK
-from evoml.networks import TrainingSettings
+from evoml.networks.settings import TrainingSettings
 from evoml.networks.training import train
 from evoml.phenotypes.network import Builder, Edge
 from evoml.search import steady_state as steady
 from evoml.search.audit import FIRST, AuditPlan, SharedWeightsAudit, lines
 from evoml.search.donor import donor
+from evoml.search.open import open_search, resume
 from evoml.search.problem import stored_config
 from evoml.search.run import Progress
 from evoml.search.steady_state import SteadyState

@@ -8,7 +8,6 @@ party's would be: worker processes find it by its entry point.
 import itertools
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import signal
@@ -24,91 +23,31 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import tampered
-from evoml.search.available import open_search, resume
 from parts import class_of
 from safetensors import safe_open
+from toys import installed_toys
 
-from evoml.archive.archive import non_dominated, read_config, read_result
+from evoml.archive.files import read_config, read_result
+from evoml.archive.ranking import non_dominated
 from evoml.config import Config, assign, build
 from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.executor import Job
 from evoml.contracts.learner import Learner
 from evoml.core.errors import InputError
-from evoml.core.registry import installed, load, names
+from evoml.core.registry import load, names
 from evoml.core.streams import TRAIN, streams
 from evoml.genotypes.population import STATUS
 from evoml.report import console
-from evoml.report.progress import Display
+from evoml.report._progress import Display
 from evoml.search import slots
 from evoml.search import steady_state as steady
+from evoml.search.open import open_search, resume
 from evoml.search.problem import Problem, stored_config
 from evoml.search.run import Progress, Result
-from evoml.search.slots import Job, Slots
+from evoml.search.slots import Slots
 from evoml.search.steady_state import SteadyState
+from evoml.workers import pool
 
-PLUGIN = {
-    "toy_task.py": """
-from evoml.core import settings
-from parts import class_of
-
-class Settings(settings.Settings):
-    pass
-
-class Task:
-    kind, objective = "toy", "accuracy"
-    def __init__(self, settings, data, seed): pass
-    def search(self, experiment=0): return None
-""",
-    "toy_evaluator.py": """
-import os, signal, time
-from pathlib import Path
-from evoml.core import settings
-from evoml.contracts.evaluation import Evaluation
-from evoml.contracts.objective import Objective
-from evoml.genotypes.population import DIVERGED, OK, OVER_BUDGET
-
-class Settings(settings.Settings):
-    objectives: tuple[str, ...] = ("accuracy",)
-    timeout: float = 0.0
-    max_parameters: int = 0
-    sleep: float = 0.0  # longest that a candidate takes, in seconds
-    faults: str = ""  # folder of files named start, or by a candidate's stream, with what is to happen
-
-class Evaluator:
-    costly, task = True, "toy"
-
-    def __init__(self, settings, tasks, space, backend=""):
-        self.settings, self.objectives, self.counts = settings, settings.objectives, {"candidates": 0, "steps": 0}
-        self.weights = tuple(map(weight, self.objectives))
-        self.worst = tuple(0.0 if weight > 0 else float("inf") for weight in self.weights)
-
-    def warm(self):
-        self.fault("start")
-
-    def outcomes(self, genotypes, streams):
-        return [self.outcome(genotype, int(stream)) for genotype, stream in zip(genotypes, streams, strict=True)]
-
-    def outcome(self, genotype, stream):
-        self.fault(str(stream))
-        time.sleep(self.settings.sleep * (stream % 1000) / 1000)
-        number = int(genotype.digest(), 16)
-        values = {"accuracy": (number % 97 + stream % 7 / 10) / 100, "parameters": float(number % 1009)}
-        if self.settings.max_parameters and values["parameters"] > self.settings.max_parameters:
-            return Outcome(self.worst, OVER_BUDGET)
-        if number % 11 == 0:
-            return Outcome(self.worst, DIVERGED, 1.0)
-        return Outcome(tuple(values[name] for name in self.objectives), OK, 1.0, (0.1, values["accuracy"]))
-
-    def fault(self, name):
-        path = Path(self.settings.faults) / name
-        if self.settings.faults and path.exists():
-            what, count = path.read_text().split()
-            path.write_text(f"{what} {int(count) - 1}")
-            if int(count) > 0:
-                {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "hang": lambda: time.sleep(1000), "say": lambda: 1 / 0}[what]()
-""",  # noqa: E501
-    "toy-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: toy\nVersion: 1\n",
-    "toy-1.dist-info/entry_points.txt": "[evoml.evaluators]\ntoy = toy_evaluator\n[evoml.tasks]\ntoy = toy_task\n",  # noqa: E501
-}
 TOY = [
     "space.name=nasbench201",
     "evaluator.name=toy",
@@ -131,23 +70,9 @@ STRATEGIES = tuple(
 
 @pytest.fixture(scope="module", autouse=True)
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Install the toy evaluator and its task, for this process and those that it starts."""
-    folder = tmp_path_factory.mktemp("plugin")
-    for name, text in PLUGIN.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        patch.setenv("PYTHONPATH", str(folder), os.pathsep)
-        _forget()
+    """The toy evaluator and its task."""
+    with installed_toys(tmp_path_factory.mktemp("plugin")):
         yield
-    _forget()
-
-
-def _forget() -> None:
-    """What the registry remembers of what is installed."""
-    names.cache_clear()
-    installed.cache_clear()
 
 
 def small(strategy: str) -> list[str]:
@@ -218,7 +143,7 @@ class Shuffled:
         self.left -= 1
         if self.left <= 0:
             self.stop.set()
-        return job.id, self.evaluator.outcomes([job.genotype], [job.stream])[0]
+        return job.id, self.evaluator.evaluate(job.population, np.array([job.stream], np.uint64))
 
     def close(self) -> None:
         self.jobs.clear()
@@ -358,6 +283,12 @@ def undisturbed(plugin: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def candidate(problem: Problem, id: int) -> Job:
+    population = problem.space.random(np.zeros(1, np.uint64))
+    population.ids[:] = id
+    return Job(population, 5)
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_rows_do_not_depend_on_the_number_of_workers(
     workers: int, undisturbed: Path, tmp_path: Path
@@ -387,7 +318,7 @@ def test_a_worker_that_is_killed_costs_a_second_try(undisturbed: Path, tmp_path:
 def test_workers_that_cannot_start_are_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "STILLBORN", 2)
+    monkeypatch.setattr(pool, "MAX_FAILED_STARTS", 2)
     with pytest.raises(
         InputError,
         match=r"workers: processes end before .* \(ZeroDivisionError: division by zero\)$",
@@ -401,24 +332,21 @@ def test_a_worker_that_is_not_ready_in_time_is_replaced(
     """And its candidate is not held responsible, however often."""
     problem = Problem(stored_config(undisturbed))
     monkeypatch.setattr(slots, "STARTING", 0.0)
-    monkeypatch.setattr(slots, "HUNG", 9)
-    executor, genotype = (
-        Slots(problem, 1, 0.0, (0.0,)),
-        problem.space.random(np.zeros(1, np.uint64)).genotype(0),
-    )
-    first = executor.slots[0]
+    monkeypatch.setattr(pool, "MAX_SLOW_STARTS", 9)
+    executor = Slots(problem, 1, 0.0, (0.0,))
+    first = executor.pool.processes[0]
     try:
-        executor.submit(Job(0, genotype, 5))
+        executor.submit(candidate(problem, 0))
         for _ in range(3):
             assert executor.next(60) is None
-        assert first.killed and not first.ready and first not in executor.slots
-        monkeypatch.setattr(slots, "STARTING", 600.0)
+        assert first.overdue and not first.ready and first not in executor.pool.processes
+        executor.pool.start = 600.0
         found = None
         while found is None:
             found = executor.next(60)
     finally:
         executor.close()
-    assert found[0] == 0 and STATUS[found[1].status] == "ok"
+    assert found[0] == 0 and STATUS[found[1].status[0]] == "ok"
 
 
 def test_workers_that_hang_before_they_are_ready_end_the_search(
@@ -456,19 +384,19 @@ def test_a_late_look_at_the_clock_kills_nobody_who_has_answered(
 ) -> None:
     monkeypatch.setattr(slots, "GRACE", 0.0)
     problem = Problem(stored_config(undisturbed))
-    executor, genotype = (
-        Slots(problem, 1, 0.3, (0.0,)),
-        problem.space.random(np.zeros(1, np.uint64)).genotype(0),
-    )
+    executor = Slots(problem, 1, 0.3, (0.0,))
     try:
-        executor.submit(Job(0, genotype, 5))
+        executor.submit(candidate(problem, 0))
         assert executor.next(60) is None  # it is ready
         time.sleep(1.0)  # while somebody else is busy the answer has come
-        executor.submit(Job(1, genotype, 5))
+        executor.submit(candidate(problem, 1))
         found = [executor.next(60), executor.next(60)]
     finally:
         executor.close()
-    assert [(each[0], STATUS[each[1].status]) for each in found if each] == [(0, "ok"), (1, "ok")]
+    assert [(each[0], STATUS[each[1].status[0]]) for each in found if each] == [
+        (0, "ok"),
+        (1, "ok"),
+    ]
 
 
 def command(folder: Path, sets: list[str]) -> list[str]:
@@ -673,9 +601,9 @@ def halted(plugin: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         for strategy in STRATEGIES:
             out[strategy] = tmp_path_factory.mktemp("halted") / strategy
             search = started(out[strategy], *TOY, *small(strategy), "archive.interval=1000")
-            keep = search._keep
+            keep = search._checkpoint
             # as a kill leaves it: rows in the checkpoint alone
-            patch.setattr(search, "_keep", lambda full, keep=keep: keep(full=False))
+            patch.setattr(search, "_checkpoint", lambda full, keep=keep: keep(full=False))
             assert shuffled(search, patch, 5, 3, 21).reason == "interrupted"
             assert search.rows and search.waiting and search.finished
     return out

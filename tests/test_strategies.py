@@ -227,17 +227,18 @@ def test_who_is_replaced_is_the_worst_however_many_come() -> None:
 def test_the_compiled_loop_leaves_the_worst_to_the_toolbox() -> None:
     from evoml.search import _fused_kernels
 
-    def of(module: str, **values: Any) -> Any:
-        return type("Part", (), {"__module__": module, **values})()
+    def bare(part: type, **values: Any) -> Any:
+        out = object.__new__(part)
+        vars(out).update(values)
+        return out
 
-    evaluator = of("evoml.evaluators.execution", _stages=[object.__new__(_fused_kernels.Backend)])
+    backend = bare(_fused_kernels.Backend)
+    evaluator = bare(_fused_kernels.ExecutionEvaluator, _stages=[backend])
     for replace, fits in (("oldest", True), ("worst", False)):
-        strategy = of(
-            "evoml.strategies.aging_evolution", settings=aging_evolution.Settings(replace=replace)
-        )
-        assert (
-            _fused_kernels.Engine.fits(of("evoml.spaces.automl_zero"), strategy, evaluator) is fits
-        )
+        settings = aging_evolution.Settings(replace=replace)
+        strategy = bare(aging_evolution.AgingEvolution, settings=settings)
+        space = bare(_fused_kernels.AutoMLZeroSpace)
+        assert _fused_kernels.Engine.fits(space, strategy, evaluator) is fits
 
 
 # -- tournament ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch.nn import functional
 from evoml.networks import optimisers
 from evoml.networks.batches import Batches
 from evoml.networks.cpu._supernet_kernels import separable, separable_back
-from evoml.networks.cpu.shared_weights import SharedWeights, memory
+from evoml.networks.cpu.shared_weights import CPUSharedWeights, memory
 from evoml.networks.module import Module
 from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
 from evoml.networks.reference_supernet import ReferenceSupernet, first_order, second_order
@@ -63,10 +63,10 @@ def there(net: Supernet) -> np.ndarray:
     return out
 
 
-def both(net: Supernet, affine: bool = False, **how) -> tuple[SharedWeights, ReferenceSupernet]:
+def both(net: Supernet, affine: bool = False, **how) -> tuple[CPUSharedWeights, ReferenceSupernet]:
     """In float64 with the same weights, normalisations' scales and shifts drawn too."""
     shared, reference = (
-        SharedWeights(net, 3, "float64", affine=affine, **how),
+        CPUSharedWeights(net, 3, "float64", affine=affine, **how),
         ReferenceSupernet(net, affine).double(),
     )
     rng = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def both(net: Supernet, affine: bool = False, **how) -> tuple[SharedWeights, Ref
 
 
 def wanted(
-    reference: ReferenceSupernet, shared: SharedWeights, x, y, mix, smoothing: float = 0.0
+    reference: ReferenceSupernet, shared: CPUSharedWeights, x, y, mix, smoothing: float = 0.0
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Loss and gradients of the plain model through autograd."""
     amounts = torch.tensor(mix, requires_grad=True)
@@ -188,7 +188,7 @@ def test_every_layer(layer: str, inputs: int, outputs: int, stride: int) -> None
 def test_float32_is_close() -> None:
     net = darts()
     double, _plain = both(net)
-    single = SharedWeights(net, 3)
+    single = CPUSharedWeights(net, 3)
     single.weights[:] = double.weights
     (x, y), mix = images(net, 16), mixes(net)
     one, two = single.gradients(x, y, mix), double.gradients(x, y, mix)
@@ -261,7 +261,7 @@ def through_softmax(gradient: np.ndarray, probabilities: np.ndarray) -> np.ndarr
 
 
 def unrolled(
-    shared: SharedWeights,
+    shared: CPUSharedWeights,
     alpha,
     train,
     valid,
@@ -346,7 +346,7 @@ def test_separable_kernels(
 def test_ghosts() -> None:
     """Each part of the batch by itself, with its own mix."""
     net = darts()
-    shared = SharedWeights(net, 0, "float64")
+    shared = CPUSharedWeights(net, 0, "float64")
     x, y = images(net, 12)
     mix = np.stack([mixes(net, 0.6, seed) for seed in range(3)])
     parts = [shared.gradients(x[4 * k : 4 * k + 4], y[4 * k : 4 * k + 4], mix[k]) for k in range(3)]
@@ -373,9 +373,9 @@ def test_an_empty_node_is_zeros() -> None:
 
 def test_other_weights_leave_its_own() -> None:
     net = darts()
-    shared = SharedWeights(net, 0, "float64")
+    shared = CPUSharedWeights(net, 0, "float64")
     (x, y), mix, before = images(net), mixes(net), shared.weights.copy()
-    other = SharedWeights(net, 9, "float64")
+    other = CPUSharedWeights(net, 9, "float64")
     found = shared.gradients(x, y, mix, weights=other.weights)
     assert np.array_equal(found.weights, other.gradients(x, y, mix).weights) and np.array_equal(
         shared.weights, before
@@ -403,12 +403,16 @@ def test_score() -> None:
 
 def test_seeds_and_dtypes() -> None:
     net = darts()
-    a, b, c = SharedWeights(net, 1), SharedWeights(net, 1, "float64"), SharedWeights(net, 2)
+    a, b, c = (
+        CPUSharedWeights(net, 1),
+        CPUSharedWeights(net, 1, "float64"),
+        CPUSharedWeights(net, 2),
+    )
     assert np.array_equal(a.weights, b.weights.astype(np.float32)) and not np.array_equal(
         a.weights, c.weights
     )
     (x, y), mix = images(net), mixes(net)
-    first, second = a.gradients(x, y, mix), SharedWeights(net, 1).gradients(x, y, mix)
+    first, second = a.gradients(x, y, mix), CPUSharedWeights(net, 1).gradients(x, y, mix)
     assert (
         first.loss == second.loss
         and np.array_equal(first.weights, second.weights)
@@ -424,7 +428,7 @@ def test_published_size() -> None:
             {"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}
         )
     )
-    shared = SharedWeights(space.supernet((3, 32, 32), 10), 0)
+    shared = CPUSharedWeights(space.supernet((3, 32, 32), 10), 0)
     assert shared.decayed.sum() == 1_930_618
     assert (
         sum(each.numel() for each in ReferenceSupernet(shared.supernet).parameters()) == 1_930_618
@@ -433,7 +437,7 @@ def test_published_size() -> None:
 
 def test_active() -> None:
     net = darts()
-    shared = SharedWeights(net, 0, "float64", affine=True)
+    shared = CPUSharedWeights(net, 0, "float64", affine=True)
     (x, y), mix = images(net), mixes(net, 0.3)
     used, found = shared.active(mix), shared.gradients(x, y, mix)
     assert (
@@ -450,7 +454,7 @@ def test_active() -> None:
 def test_spent() -> None:
     """Forward 1, backward of inputs 1, of weights 1."""
     net = benchmark201()
-    shared, (x, y) = SharedWeights(net, 0), images(net)
+    shared, (x, y) = CPUSharedWeights(net, 0), images(net)
     shared.score(x, y, np.ones(net.available.shape))
     forward = shared.spent
     assert forward == len(x) * net.network.multiply_adds
@@ -477,7 +481,7 @@ def test_child_of_a_cell() -> None:
     }
     space = cell.CellSpace(cell.Settings.model_validate(settings))
     net = space.supernet((1, 8, 8), CLASSES)
-    shared, (x, y) = SharedWeights(net, 0, affine=True), images(net, 8)
+    shared, (x, y) = CPUSharedWeights(net, 0, affine=True), images(net, 8)
     shared.weights[:] += (
         np.random.default_rng(0).normal(size=len(shared.weights)).astype(np.float32) * 0.1
     )
@@ -503,7 +507,7 @@ def test_child_of_nasbench201() -> None:
         )
     )
     net = space.supernet((1, 8, 8), CLASSES)
-    shared, (x, y) = SharedWeights(net, 0, affine=True), images(net, 8)
+    shared, (x, y) = CPUSharedWeights(net, 0, affine=True), images(net, 8)
     for ops in ([3, 2, 1, 4, 0, 3], [4, 4, 4, 4, 4, 4], [1, 3, 0, 2, 3, 3]):
         same_as_child(
             shared,
@@ -516,7 +520,7 @@ def test_child_of_nasbench201() -> None:
 
 
 def same_as_child(
-    shared: SharedWeights, network: Network, paths: np.ndarray, x, y, equal: bool
+    shared: CPUSharedWeights, network: Network, paths: np.ndarray, x, y, equal: bool
 ) -> None:
     module = Module(network).train()
     module.load_state_dict(shared.child(network))
@@ -537,7 +541,7 @@ def test_child_that_does_not_fit() -> None:
             {"skeleton": {"filters": 4, "cells": 1, "reductions": 1}}
         )
     )
-    shared = SharedWeights(space.supernet((1, 8, 8), CLASSES), 0)
+    shared = CPUSharedWeights(space.supernet((1, 8, 8), CLASSES), 0)
     with pytest.raises(ValueError, match="the supernet has no stem_3x3 of 4 channels into 'stem'"):
         shared.child(wide.network(wide.cell([3] * 6), (1, 8, 8), CLASSES))
     with pytest.raises(ValueError, match="the supernet has 4 classes"):
@@ -546,7 +550,7 @@ def test_child_that_does_not_fit() -> None:
 
 def test_state() -> None:
     net = darts()
-    shared, other = SharedWeights(net, 0), SharedWeights(net, 1)
+    shared, other = CPUSharedWeights(net, 0), CPUSharedWeights(net, 1)
     (x, y), mix = images(net), mixes(net)
     shared.gradients(x, y, mix)
     other.load(shared.state())
@@ -559,12 +563,12 @@ def test_state() -> None:
 MEASURE = """
 import numpy as np, torch
 from pathlib import Path
-from evoml.networks.cpu.shared_weights import SharedWeights
+from evoml.networks.cpu.shared_weights import CPUSharedWeights
 from evoml.spaces import cell
 torch.set_num_threads(1)
 skeleton = {"filters": 8, "cells": 2, "reductions": 1, "placement": "first"}
 space = cell.CellSpace(cell.Settings.model_validate({"blocks": 4, "operations": "darts", "output": "all", "skeleton": skeleton}))
-shared = SharedWeights(space.supernet((3, 16, 16), 10), 0)
+shared = CPUSharedWeights(space.supernet((3, 16, 16), 10), 0)
 x, y, mix = np.ones((64, 16, 16, 3), np.float32), np.zeros(64, int), np.ones(shared.supernet.available.shape)
 x += np.random.default_rng(0).normal(size=x.shape)
 peak = lambda: 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
@@ -592,12 +596,14 @@ def test_memory_of_one_path() -> None:
     net = darts(blocks=4)
     one = np.zeros(net.available.shape)
     one[:, 4] = 1
-    shared = SharedWeights(net, 0)
+    shared = CPUSharedWeights(net, 0)
     assert (
         shared.bytes(64) == memory(net, 64)
         and shared.bytes(64, one) == memory(net, 64, mix=one) < memory(net, 64) / 2
     )
-    assert SharedWeights(net, 0, "float64").bytes(64) == memory(net, 64, 8) > 1.5 * memory(net, 64)
+    assert (
+        CPUSharedWeights(net, 0, "float64").bytes(64) == memory(net, 64, 8) > 1.5 * memory(net, 64)
+    )
 
 
 def test_wanted_paths_are_not_kept() -> None:
@@ -607,7 +613,7 @@ def test_wanted_paths_are_not_kept() -> None:
     one[:, 5] = 1
     seen = []
     for wanted in (None, np.ones(net.available.shape, bool)):
-        shared = SharedWeights(net, 0)
+        shared = CPUSharedWeights(net, 0)
         shared.gradients(*images(net), one, wanted=wanted)
         seen.append(
             sum(tensor.numel() for free in shared._buffers._free.values() for tensor in free)

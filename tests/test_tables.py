@@ -272,15 +272,16 @@ def test_published_accuracies(data_folder: Path) -> None:
         table = tasks.read(data_folder / f"nasbench201_{name}.npz")
         judge = evaluator(table, feedback="val200")
         everything = space.phenotypes(space.population(table.cells["ops"]))
-        values = judge(everything).objectives[:, 0]
+        values = evaluate(judge, everything).objectives[:, 0]
         assert values.max() == pytest.approx(best, abs=1e-5)
-        assert judge.test(everything[values.argmax()])["accuracy"] == pytest.approx(
+        assert judge.reported(everything[values.argmax()])["accuracy"] == pytest.approx(
             tested, abs=1e-5
         )
         plain = space.cell([1] * 6)
-        assert (judge([plain]).objectives[0, 0], judge.test(plain)["accuracy"]) == pytest.approx(
-            skip, abs=1e-4
-        )
+        assert (
+            evaluate(judge, [plain]).objectives[0, 0],
+            judge.reported(plain)["accuracy"],
+        ) == pytest.approx(skip, abs=1e-4)
     table = tasks.read(data_folder / "nasbench101_cifar10.npz")
     assert table.reported.max() == pytest.approx(0.943176, abs=1e-6)
 
@@ -289,8 +290,8 @@ def test_every_random_candidate_is_found(table: tasks.Table) -> None:
     space, judge = SPACES[table.space], evaluator(table)
     genotypes = space.phenotypes(space.random(streams(7, 1, np.arange(300))))
     outcomes = evaluate(judge, genotypes, streams(7, 5, np.arange(300)))
-    evaluation = judge(genotypes)
-    assert [outcome.objectives[0] for outcome in outcomes] == evaluation.objectives[:, 0].tolist()
+    evaluation = evaluate(judge, genotypes)
+    assert outcomes.objectives.tolist() == evaluation.objectives.tolist()
     assert (evaluation.status == OK).all()
     assert judge.counts == {"candidates": 600, "steps": 600}
     codes = space.row_codes(table.cells)
@@ -312,12 +313,12 @@ def test_feedback_and_simulated_seconds(data_folder: Path) -> None:
         ("val200", np.nanmean(data["val200"][row]), epoch * 200),
     ):
         outcome = evaluate(evaluator(table, feedback=feedback), [genotype], [0])
-        assert outcome.objectives[0] == pytest.approx(value / 100)
-        assert outcome.seconds == pytest.approx(seconds)
+        assert outcome.objectives[0, 0] == pytest.approx(value / 100)
+        assert outcome.seconds[0] == pytest.approx(seconds)
     drawn = evaluate(
         evaluator(table, feedback="val200_seed"), [genotype] * 300, streams(0, 5, np.arange(300))
     )
-    values = {round(100 * outcome.objectives[0], 3) for outcome in drawn}
+    values = {round(100 * value, 3) for value in drawn.objectives[:, 0].tolist()}
     assert values == {
         round(float(value), 3) for value in data["val200"][row] if not np.isnan(value)
     }
@@ -327,9 +328,9 @@ def test_other_objectives(data_folder: Path) -> None:
     table, space = tasks.read(data_folder / "nasbench201_cifar10.npz"), SPACES["nasbench201"]
     judge = evaluator(table, objectives=("accuracy", "parameters", "latency", "pixel3_latency"))
     assert judge.weights == (1, -1, -1, -1)
-    values = judge([space.cell([3] * 6)]).objectives[0]
+    values = evaluate(judge, [space.cell([3] * 6)]).objectives[0]
     assert values[1] == 1_531_546  # all 3x3 convolutions
-    assert list(judge.test(space.cell([3] * 6))) == [
+    assert list(judge.reported(space.cell([3] * 6))) == [
         "accuracy",
         "parameters",
         "latency",
@@ -342,6 +343,43 @@ def test_other_objectives(data_folder: Path) -> None:
         evaluator(table, objectives=("accuracy", "beauty"))
     with pytest.raises(InputError, match="must be accuracy first"):
         evaluator(table, objectives=("latency",))
+
+
+def with_columns(path: Path, **columns: list[float]) -> tasks.Table:
+    """A made table with these columns more, each a few numbers over and over."""
+    numbers = [np.resize(np.array(column), 15_625) for column in columns.values()]
+    return tasks.read(small(path, hw=np.stack(numbers, 1), hw_names=np.array(list(columns))))
+
+
+def test_a_column_says_which_way_is_better_or_is_refused(tmp_path: Path) -> None:
+    table = with_columns(tmp_path / "made.npz", beauty=[1.0, 3.0], phone_latency=[2.0, -1.0])
+    space = SPACES["nasbench201"]
+    names = ("accuracy", "beauty", "phone_latency")
+    with pytest.raises(InputError) as error:
+        evaluator(table, objectives=names)
+    assert str(error.value) == (
+        "evaluator.objectives: beauty: nothing says whether larger is better; name it in "
+        "evaluator.larger or evaluator.smaller"
+    )
+    for setting, weight in (("larger", 1.0), ("smaller", -1.0)):
+        settings = evaluators.Settings.read({"objectives": names, setting: ["beauty"]}, "")
+        judge = evaluators.TableEvaluator(settings, table, space)
+        assert judge.weights == (1.0, weight, -1.0)
+        said = judge.objectives_of(settings, tasks.TableTask)
+        assert said == judge.objectives
+        assert [(each.unit, each.kind) for each in said] == [
+            ("", "looked up"), ("", "looked up"), ("ms", "looked up"),
+        ]  # fmt: skip
+    # what was not measured is worst; a user knows better than a name's ending
+    unmeasured = space.cell(table.cells["ops"][1])
+    assert evaluate(judge, [unmeasured]).objectives[0, 1:].tolist() == [3.0, np.inf]
+    judge = evaluator(table, objectives=names, smaller=("beauty",), larger=("phone_latency",))
+    assert judge.weights == (1.0, -1.0, 1.0)
+    assert evaluate(judge, [unmeasured]).objectives[0, 2] == -np.inf
+    with pytest.raises(InputError, match=r"evaluator.smaller: beauty: is in evaluator.larger too"):
+        evaluators.Settings.read({"larger": ["beauty"], "smaller": ["beauty"]}, "evaluator")
+    with pytest.raises(InputError, match=r"evaluator.smaller: accuracy: more of it is better"):
+        evaluators.Settings.read({"smaller": ["accuracy"]}, "evaluator")
 
 
 def test_evolution_beats_random_cells(data_folder: Path) -> None:
@@ -447,7 +485,7 @@ def test_incomplete_and_double_rows(tmp_path: Path) -> None:
     np.savez(tmp_path / "half.npz", **{name: array[:7000] for name, array in arrays.items()})
     judge = evaluator(tasks.read(tmp_path / "half.npz"))
     with pytest.raises(InputError, match="not a complete table"):
-        judge([space.cell([4] * 6)])
+        evaluate(judge, [space.cell([4] * 6)])
     np.savez(
         tmp_path / "twice.npz",
         **{name: np.concatenate([array, array[:1]]) for name, array in arrays.items()},

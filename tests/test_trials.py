@@ -16,7 +16,9 @@ import pytest
 from parts import class_of
 from pyarrow import parquet
 
-from evoml.commands import session
+from evoml.commands.evaluate import evaluate
+from evoml.commands.export import export
+from evoml.commands.show import show
 from evoml.config import build
 from evoml.contracts.task import TrialResult
 from evoml.core.errors import InputError
@@ -24,8 +26,7 @@ from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
 from evoml.phenotypes.activations import ACTIVATION_NAMES
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.search.open import open_search
-from evoml.tasks import _trial_workers as _crew
-from evoml.tasks import double_pole, examples, function, gym, single_pole, xor
+from evoml.tasks import _trial_workers, double_pole, examples, function, gym, single_pole, xor
 
 BACKENDS = ("numba", "reference")
 SIGMOID, STEP, IDENTITY = (ACTIVATION_NAMES.index(name) for name in ("sigmoid", "step", "identity"))
@@ -884,19 +885,19 @@ def test_what_raises_or_ends_its_process_needs_no_other_start() -> None:
         function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0
     ).search(0)
     trials.check("reference", 1)
-    assert trials._crew is not None
-    (before,) = trials._crew._workers
+    assert trials._pool is not None
+    (before,) = trials._pool.processes
     told: list[tuple[int, int]] = []
     trials.watch = lambda tried, failed: told.append((tried, failed))
     out = trials.run(constants(0, 2, 1, 2, 6, 5, 7), "reference", 1)
-    assert out.status.tolist() == [OK, *[CRASHED] * 5, OK] and trials._crew._workers == [before]
+    assert out.status.tolist() == [OK, *[CRASHED] * 5, OK] and trials._pool.processes == [before]
     assert all(tried <= 7 and failed <= tried for tried, failed in told)
     trials.close()
 
 
 @pytest.mark.usefixtures("module")
 def test_progress_is_told_while_networks_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_crew, "TOLD", -1.0)
+    monkeypatch.setattr(_trial_workers, "REPORT_EVERY", -1.0)
     trials = function.FunctionTask(
         function.Settings(path="mine:picky", inputs=2, outputs=1), None, 0
     ).search(0)
@@ -983,9 +984,9 @@ def test_a_search_of_failures_says_why_and_its_events_are_json(tmp_path: Path) -
         r"SystemExit: enough$"
     )
     for command in (
-        lambda: session.show(tmp_path / "run", 1, False),
-        lambda: session.evaluate(tmp_path / "run", None, None, None, None, [], False),
-        lambda: session.export(tmp_path / "run", "python", None, None, None),
+        lambda: show(tmp_path / "run", 1, False),
+        lambda: evaluate(tmp_path / "run", None, None, None, None, [], False),
+        lambda: export(tmp_path / "run", "python", None, None, None),
     ):
         with pytest.raises(InputError, match=line):
             command()
@@ -1045,7 +1046,7 @@ def test_making_the_task_imports_nothing() -> None:
 def test_networks_cross_as_json() -> None:
     graphs = sampled(2, 20, 3, 2, 0.5, True)
     graphs.weight[:3] = [np.pi, np.nan, 5e-324]
-    again = _crew.from_plain(_crew.plain(graphs))
+    again = _trial_workers.from_plain(_trial_workers.plain(graphs))
     for name in vars(graphs):
         np.testing.assert_array_equal(getattr(again, name), getattr(graphs, name))
         assert np.asarray(getattr(again, name)).dtype == np.asarray(getattr(graphs, name)).dtype
@@ -1057,11 +1058,11 @@ def test_processes_end_with_their_trials() -> None:
         function.Settings(path="mine:fitness", inputs=2, outputs=1), None, 0
     ).search(0)
     trials.run(constants(1, 2), "reference", 2)
-    assert trials._crew is not None
-    processes = [each.process for each in trials._crew._workers]
+    assert trials._pool is not None
+    processes = [each.process for each in trials._pool.processes]
     trials.run(constants(3), "reference", 2)
     # kept
-    assert [each.process for each in trials._crew._workers] == processes and all(
+    assert [each.process for each in trials._pool.processes] == processes and all(
         each.poll() is None for each in processes
     )
     trials.close()

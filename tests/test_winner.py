@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evoml.search.available import open_search
 
 from evoml.config import build
 from evoml.core.errors import InputError
+from evoml.search.open import open_search
 from evoml.search.problem import Problem, stored_config
 from evoml.search.winner import FINAL, final_problem, kept, train_final
 

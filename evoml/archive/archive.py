@@ -15,103 +15,33 @@ population. `event` tells them apart. Reading a run executes none of its content
 
 import json
 import os
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
+from json import JSONDecodeError
 from pathlib import Path
 from shlex import quote
 from shutil import rmtree
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tomli_w
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_safetensors
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where runs are not locked
-    fcntl = None  # type: ignore[assignment]
-
-from evoml.contracts.objective import Objective
+from evoml.archive.checkpoint import pack, unpack
+from evoml.archive.files import NO_LINKS, finite, read_result, write_atomically, writing
+from evoml.archive.ranking import ranked
+from evoml.contracts.objective import Objective, listed
 from evoml.core.digests import digest
 from evoml.core.errors import DiskError, InputError, cannot_write
 from evoml.genotypes.population import STATUS, Population
 from evoml.genotypes.schema import Genotype, Schema
 
-EVENTS = ("candidate", "improvement", "selected", "snapshot", "final")
 FORMAT = 1
 BATCH = 256  # rows that are converted to Arrow together
 _UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
-_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DiskError(
-            f"{path}: cannot write ({error.strerror or error}); what was written before is intact"
-        ) from None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside and rename it into place. Raises DiskError."""
-    beside = path.with_name(path.name + ".partial")
-    with _disk(path):
-        beside.unlink(missing_ok=True)
-        try:
-            with beside.open("xb") as file:  # never through a link that somebody left there
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from searching in the same run folder; released when the process ends,
-    however it ends.
-
-    Raises InputError.
-    """
-    if not (folder / "run.toml").is_file():
-        raise InputError(f"{folder}: not a run (no run.toml)")
-    if fcntl is None:
-        yield
-        return
-    try:
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o644)
-    except OSError as error:
-        raise cannot_write(folder, error) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise InputError(f"{folder}: another process is searching in this run") from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def finite(value: Any) -> Any:
-    """Plain values with None for infinities and NaN, which JSON does not have."""
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    return [finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 class Archive:
@@ -122,11 +52,7 @@ class Archive:
     ) -> None:
         """every_row: whether every candidate is a row, with what it took and its learning curve."""
         self.folder, self.schema, self.every_row = folder, schema, every_row
-        self.described = tuple(objectives)
-        self.objectives, self.weights = (
-            tuple(each.name for each in objectives),
-            tuple(each.weight for each in objectives),
-        )
+        self.objectives = tuple(objectives)
         self.parts: list[str] = []  # a digest of every part
         self._rows: list[tuple[Population, tuple[Sequence[Any], ...]]] = []  # not yet a batch
         self._buffer: list[pa.RecordBatch] = []
@@ -136,12 +62,15 @@ class Archive:
 
     @cached_property
     def arrow(self) -> pa.Schema:
-        """The columns of every part."""
+        """The columns of every part that this evoml writes."""
+        return self._columns(self.objectives)
+
+    def _columns(self, objectives: Sequence[Objective]) -> pa.Schema:
         return pa.schema(
             [
                 ("id", pa.int64()), ("key", pa.string()), ("parents", pa.list_(pa.int64())),
                 ("birth", pa.int64()), ("status", pa.string()), ("seconds", pa.float64()),
-                *((name, pa.float64()) for name in self.objectives), ("event", pa.string()),
+                *((each.name, pa.float64()) for each in objectives), ("event", pa.string()),
                 ("island", pa.int32()), ("experiment", pa.int32()), ("evaluations", pa.int64()),
                 *([("curve", pa.list_(pa.float64()))] if self.every_row else []),
                 ("genotype", self.schema.arrow),
@@ -149,8 +78,8 @@ class Archive:
             metadata={
                 "evoml": json.dumps(
                     {
-                        "format": FORMAT, "objective": self.objectives[0],
-                        "objectives": [each.plain() for each in self.described],
+                        "format": FORMAT, "objective": objectives[0].name,
+                        "objectives": [each.plain() for each in objectives],
                     }
                 )
             },
@@ -295,8 +224,8 @@ class Archive:
             ).encode()
             path = self.folder / "events.jsonl"
             with (
-                _disk(path),
-                os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o644), "r+b") as file,
+                writing(path),
+                os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o644), "r+b") as file,
             ):
                 file.truncate(self._events_bytes)
                 file.seek(self._events_bytes)
@@ -310,17 +239,8 @@ class Archive:
         `state`: nested dictionaries of JSON values and arrays.
         """
         self.flush()
-        arrays: dict[str, np.ndarray] = {}
-        plain = _split(state, "", arrays)
-        plain["archive"] = {
-            "parts": self.parts,
-            "events_bytes": self._events_bytes,
-            "arrays": arrays_digest(arrays),
-        }
-        write_atomically(
-            self.folder / "checkpoint" / "state.safetensors",
-            to_safetensors(arrays, {"state": json.dumps(plain)}),
-        )
+        files = {"parts": self.parts, "events_bytes": self._events_bytes}
+        write_atomically(self.folder / "checkpoint" / "state.safetensors", pack(state, files))
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -341,32 +261,7 @@ class Archive:
                     "start a new search"
                 )
             return {}
-        try:
-            with safe_open(path, "numpy") as file:
-                state = json.loads((file.metadata() or {})["state"])
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-            _join(state, arrays)
-            own = state.pop("archive")
-            if own["arrays"] != arrays_digest(arrays):
-                raise ValueError("its arrays are not those that were stored")
-            self.parts, self._events_bytes = (
-                [str(part) for part in own["parts"]],
-                int(own["events_bytes"]),
-            )
-            if self._events_bytes < 0:
-                raise ValueError("less than no events")
-        except (
-            SafetensorError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            RecursionError,
-            OSError,
-        ) as error:
-            raise InputError(
-                f"{path}: not a checkpoint of evoml ({' '.join(str(error).split())[:200]})"
-            ) from None
+        state, self.parts, self._events_bytes = unpack(path)
         events = self.folder / "events.jsonl"
         if self._events_bytes > (events.stat().st_size if events.is_file() else 0):
             raise InputError(
@@ -375,7 +270,7 @@ class Archive:
         for number, known in enumerate(self.parts):
             self._check(self._part(number), known)
         self._stale = True
-        return dict(state)
+        return state
 
     def _check(self, part: Path, known: str) -> None:
         """Raise InputError where a part is not the one that was written."""
@@ -394,10 +289,19 @@ class Archive:
             raise InputError(
                 f"{part}: not as it was written; put the right one back to resume this run"
             )
+        try:
+            stored = stored_objectives(pq.read_schema(pa.BufferReader(content)), str(part))
+        except pa.ArrowException as error:
+            raise InputError(_skipped(part, error)) from None
+        if stored not in ((), self.objectives):
+            raise InputError(
+                f"{part}: its objectives were {listed(stored)}, and now are "
+                f"{listed(self.objectives)}; put back what it was made with to resume this run"
+            )
 
     def _discard(self) -> None:
         """Remove what was written after the checkpoint that this run was resumed from."""
-        with _disk(self.folder):
+        with writing(self.folder):
             for number, part in self._numbered().items():
                 if number >= len(self.parts):
                     part.unlink()
@@ -409,13 +313,33 @@ class Archive:
 
         columns: default all; without `genotype` it is quick.
         """
-        tables, warnings = self._tables(columns)
+        tables, warnings = self._tables(self._schema(columns))
         return pa.concat_tables([self._schema(columns).empty_table(), *tables.values()]), warnings
 
     def _schema(self, columns: Sequence[str]) -> pa.Schema:
         return pa.schema([self.arrow.field(name) for name in list(columns) or self.arrow.names])
 
-    def _tables(self, columns: Sequence[str]) -> tuple[dict[Path, pa.Table], list[str]]:
+    def _stored_objectives(self) -> tuple[Objective, ...]:
+        """What the rows were judged by, as the first part says that says it; else what they are
+        judged by now. Raises InputError where that is another column.
+        """
+        for part in self._numbered().values():
+            try:
+                stored = stored_objectives(pq.read_schema(part), str(part))
+            except _UNREADABLE:
+                continue  # who reads its rows says so
+            if not stored:
+                continue
+            if not {each.name for each in self.objectives} <= {each.name for each in stored}:
+                raise InputError(
+                    f"{part}: its objectives were {listed(stored)}, and now are "
+                    f"{listed(self.objectives)}; put back what it was made with"
+                )
+            return stored
+        return self.objectives
+
+    def _tables(self, schema: pa.Schema) -> tuple[dict[Path, pa.Table], list[str]]:
+        """The parts with these columns, and a line for each that is missing or unreadable."""
         tables, warnings, last = {}, [], -1
         for number, part in self._numbered().items():
             if number > last + 1:
@@ -425,21 +349,21 @@ class Archive:
                 )
             last = number
             try:
-                tables[part] = self._read(part, self._schema(columns))
+                tables[part] = self._read(part, schema)
             except _UNREADABLE as error:
                 warnings.append(_skipped(part, error))
         return tables, warnings
 
     def _read(self, part: Path, schema: pa.Schema) -> pa.Table:
         """One part. Raises ValueError, OSError or an Arrow error where it is none of this run."""
-        table = pq.ParquetFile(part).read(schema.names)
+        file = pq.ParquetFile(part)
+        stored = stored_objectives(file.schema_arrow, "its metadata") or self.objectives
+        table = file.read(schema.names)
         missing = [name for name in schema.names if name not in table.column_names]
         if missing:
             raise ValueError(f"no column {missing[0]}")
-        if any(
-            name in ("id", "key", *self.objectives) and table[name].null_count
-            for name in schema.names
-        ):
+        needed = {"id", "key", *(each.name for each in stored)}
+        if any(name in needed and table[name].null_count for name in schema.names):
             raise ValueError("an id, key or objective is missing")
         return table.select(schema.names).cast(schema)
 
@@ -449,9 +373,17 @@ class Archive:
 
         Where every candidate is a row, the Pareto front comes first, whose rows have `front` true,
         and who could not be evaluated last; before it come those that were selected, by training
-        alone behind a search with shared weights.
+        alone behind a search with shared weights. Directions are those that were stored with the
+        rows. Raises InputError where these have other objectives.
         """
-        tables, warnings = self._tables([name for name in self.arrow.names if name != "genotype"])
+        objectives = self._stored_objectives()
+        schema = self._columns(objectives)
+        tables, warnings = self._tables(schema.remove(schema.get_field_index("genotype")))
+        if objectives != self.objectives:
+            warnings.append(
+                f"{self.folder}: ranked as it was stored, by {listed(objectives)}; its "
+                f"configuration says {listed(self.objectives)} now"
+            )
         placed = [
             table.append_column(
                 "part", pa.array([str(part)] * len(table), pa.string())
@@ -461,30 +393,11 @@ class Archive:
         if not placed:
             return [], warnings
         table = pa.concat_tables(placed)
-        quality = np.stack(
-            [
-                table[name].to_numpy() * weight
-                for name, weight in zip(self.objectives, self.weights, strict=True)
-            ],
-            1,
-        )
-        if self.every_row:
-            evaluated = pc.fill_null(pc.equal(table["status"], "ok"), False).to_numpy() & ~np.isnan(
-                quality
-            ).any(1)
-            selected = pc.fill_null(pc.equal(table["event"], "selected"), False).to_numpy()
-            front = non_dominated(quality, evaluated & ~selected)
-            table = table.append_column("front", pa.array(front))
-            first = selected & (len(self.objectives) == 1)
-            rank = 2 - evaluated.astype(int) - np.where(first, 2 * evaluated, front)
-        else:
-            selected = pc.fill_null(pc.equal(table["event"], "selected"), False).to_numpy()
-            rank = 1 - selected.astype(int)
-        places: np.ndarray = np.lexsort([table["id"].to_numpy(), *-quality.T[::-1], rank])
+        table, places = ranked(table, objectives, self.every_row)
         out: dict[str, dict[str, Any]] = {}
         genotypes: dict[str, pa.ChunkedArray | None] = {}
         keys = table["key"].to_pylist()
-        for place in places.tolist():
+        for place in places:
             if len(out) == count:
                 break
             if keys[place] in out:
@@ -523,87 +436,17 @@ class Archive:
         return self.schema.from_arrow(column, where)[0]
 
 
-def non_dominated(quality: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Which rows of `among` none of them is better than in one objective and as good in the others.
-
-    quality: [n, O], larger is better; [n] bool.
+def stored_objectives(schema: pa.Schema, where: str) -> tuple[Objective, ...]:
+    """What a part's metadata says that its rows were judged by; empty where it says nothing, as
+    parts of earlier versions do. Raises InputError naming `where`.
     """
-    left, out = np.flatnonzero(among), np.zeros(len(quality), bool)
-    # best first, so that the first that is left is always on the front
-    left = left[np.lexsort(-quality[left].T[::-1])]
-    while len(left):
-        first = quality[left[0]]
-        equal = (quality[left] == first).all(1)
-        out[left[equal]] = True
-        left = left[(quality[left] > first).any(1)]
-    return out
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run. Raises InputError if the folder is not a run."""
-    path = folder / "run.toml"
-    if not path.is_file():
-        raise InputError(f"{folder}: not a run (no run.toml)")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        if not {"system", "search", "space", "task"} <= set(values):
-            raise ValueError("no system, search, space or task in it")
-        return values
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: not a configuration ({' '.join(str(error).split())[:200]})"
-        ) from None
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """How a finished run ended; None if it has not finished."""
-    try:
-        result = json.loads((folder / "result.json").read_text())
-        known = {
-            name: result[name]
-            for name in ("reason", "evaluations", "seconds", "counts", "best", "test")
-        }
-        return known | {name: result[name] for name in ("trust", "check_seconds") if name in result}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """What a checkpoint knows its arrays by, since safetensors has no checksum."""
-    return digest(
-        "".join(f"{name} {digest(arrays[name].tobytes())}\n" for name in sorted(arrays)).encode()
-    )
+        about = json.loads((schema.metadata or {}).get(b"evoml", b"{}"))
+        plain = about.get("objectives", [])
+        return tuple(Objective.from_plain(each, where) for each in plain)
+    except (TypeError, AttributeError, RecursionError, UnicodeDecodeError, JSONDecodeError):
+        raise InputError(f"{where}: does not say what its rows were judged by") from None
 
 
 def _skipped(part: Path, error: Exception) -> str:
     return f"{part}: skipped, not a part of this run ({' '.join(str(error).split())[:120]})"
-
-
-def _split(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
-    """Take the arrays out of nested dictionaries and lists, leaving their names."""
-    if isinstance(value, np.ndarray):
-        arrays[path] = np.ascontiguousarray(value)
-        return {"array": path}
-    if isinstance(value, Mapping):
-        return {key: _split(each, f"{path}/{key}", arrays) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_split(each, f"{path}/{index}", arrays) for index, each in enumerate(value)]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _join(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """The inverse of `_split`, in place."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, each in list(items):
-        value[key] = (
-            arrays[each["array"]]
-            if isinstance(each, dict) and set(each) == {"array"}
-            else _join(each, arrays)
-        )
-    return value

@@ -3,7 +3,8 @@ rules)`.
 
 A backend answers `fitness(programs, which)` and `fingerprints(programs, which, train, valid)`;
 `reference` is the definition. One that needs more than what evoml installs has a function
-`missing()`: a line that says what is not there, empty where it can run.
+`missing()`: a line that says what is not there, empty where it can run. `FORK_SAFE = True` says
+that a process in which it has been at work may fork.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,15 @@ def missing(name: str) -> str:
 
     Raises InputError for an unknown name.
     """
-    return str(getattr(load("backends", name), "missing", str)())
+    says = vars(load("backends", name)).get("missing")
+    return "" if says is None else str(says())
+
+
+def fork_safe(name: str) -> bool:
+    """Whether a process in which a backend has been at work may fork; where it does not say so, it
+    may not.
+    """
+    return bool(vars(load("backends", name)).get("FORK_SAFE", False))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from evoml.phenotypes.programs import Memory, Programs
 # multiprocessors) most of it idles, and what one slow thread takes for a program is not made up for
 # by their number. An estimate, to be moved where a measurement says so.
 LEAST = 16_384
+FORK_SAFE = False  # a device's context does not stand a fork
 WARP, WARPS = 32, 4  # threads in a warp; warps in a block
 # bytes that programs run in, at most; a quarter of what is free where that is less
 WORKSPACE = 2**30

@@ -18,6 +18,8 @@ from evoml.phenotypes.instructions import KINDS
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.phenotypes.programs import Memory, Programs
 
+FORK_SAFE = True  # the kernels start no threads
+
 
 class Layout(NamedTuple):
     """Where what lies in a lane group's memory, in vectors of `lanes` numbers.

@@ -20,6 +20,7 @@ from evoml.phenotypes.instructions import OPS
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.phenotypes.programs import Memory, Programs
 
+FORK_SAFE = True
 _LETTERS = ("s", "v", "m")
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from evoml.commands.session import print_json
 from evoml.config import Config
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
 from evoml.core.rank_correlation import kendall, spearman
 from evoml.networks.latency import Table, check_writable, drawn, known, measure, whole
-from evoml.report import console
+from evoml.report import console, print_json
 from evoml.search.problem import Problem
 
 
@@ -29,7 +30,8 @@ def latency(config: Config, output: Path | None, check: int, repeats: int, as_js
     if output is not None:
         check_writable(output)
     problem, err = Problem(config), console(stderr=True)
-    space, size, classes = problem.space, *_images(problem)
+    size, classes = _images(problem)
+    space = problem.architecture_space
     rows = known(space, size, classes)
     if not as_json:
         err.print(
@@ -96,15 +98,15 @@ def _images(problem: Problem) -> tuple[tuple[int, int, int], int]:
 
     Raises InputError for a space or a task without networks.
     """
-    if not hasattr(problem.space, "network"):
+    if not isinstance(problem.space, ArchitectureSpace):
         raise InputError(
             f"space: {problem.config.name('space')} does not make networks of layers; cell, chain, "
             "mobile do"
         )
     images = problem.task.search(0)
-    if not hasattr(images, "size"):
+    if not isinstance(images, ImageSet):
         raise InputError(
             f"task: {problem.config.name('task')} has no images, which latency depends on; digits "
             "has"
         )
-    return images.size, len(images.classes)
+    return images.size, images.head.outputs

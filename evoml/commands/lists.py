@@ -6,23 +6,35 @@ from typing import Any, get_origin
 from pydantic import BaseModel
 from rich.table import Table
 
-from evoml.commands.session import print_json
 from evoml.config import PARTS, Config, read_system, systems
-from evoml.contracts.part import settings_class, space_class, task_class
+from evoml.contracts.part import part_class, settings_class, space_class, task_class
 from evoml.core.errors import InputError
-from evoml.core.registry import names, summary
+from evoml.core.registry import (
+    distribution,
+    ignored,
+    load,
+    names,
+    read_system_text,
+    summary,
+    trust,
+)
 from evoml.phenotypes.instructions import OPS
-from evoml.report import console
+from evoml.report import TolerantStderr, console, print_json
 
 _COLUMNS = {"key": "Key", "default": "Default", "type": "Values", "description": "What it is"}
 
 
 def show_axis(axis: str, name: str | None, as_json: bool) -> None:
-    """List the parts of an axis, or the settings of one of them."""
+    """List the parts of an axis, or the settings of one of them, which may be a file."""
+    if name is None:
+        for line in ignored(axis):
+            print(f"evoml: {line}", file=TolerantStderr(), flush=True)
+    else:
+        trust(name)
     if axis == "systems":
         _show_systems(name, as_json)
     elif name is None:
-        rows = [{"name": each, "summary": summary(axis, each)} for each in names(axis)]
+        rows = [_listed(axis, each) for each in names(axis)]
         _print([{"name": "Name", "summary": "What it is"}, *rows], axis, as_json)
     else:
         prefix = next((part for part, each in PARTS.items() if each == axis), "")
@@ -43,6 +55,23 @@ def show_axis(axis: str, name: str | None, as_json: bool) -> None:
         _print([_COLUMNS, *rows], "settings", as_json)
         if not as_json and axis == "spaces":
             _print_operations(name)
+
+
+def _listed(axis: str, name: str) -> dict[str, str]:
+    """A part in a list: of others' also where it comes from, and why it cannot be used."""
+    origin = distribution(axis, name)
+    if origin is None:
+        return {"name": name, "summary": summary(axis, name)}
+    row = {"name": name, "distribution": origin}
+    try:
+        load(axis, name)
+        if axis in PARTS.values():
+            part_class(axis, name)
+            settings_class(axis, name)
+    except InputError as error:
+        why = str(error).split("): ", 1)[-1]
+        return row | {"summary": f"cannot be used: {why} ({origin})", "problem": str(error)}
+    return row | {"summary": f"{summary(axis, name)} ({origin})"}
 
 
 def show_settings(as_json: bool) -> None:
@@ -133,24 +162,23 @@ def _print_operations(name: str) -> None:
 
 def _show_systems(name: str | None, as_json: bool) -> None:
     if name is not None:
-        from importlib.resources import files
-
-        values = read_system(name)
+        values, text = read_system(name), read_system_text(name)
         if as_json:
             print_json({"system": values})
-            return
-        print((files("evoml.systems") / f"{name}.toml").read_text(), end="")
+        else:
+            print(text, end="")
         return
     rows = []
     for each in systems():
-        preset = read_system(each)
-        rows.append(
-            {
-                "name": each,
-                **{part: preset[part]["name"] for part in PARTS},
-                "title": preset.get("title", ""),
-            }
-        )
+        origin = distribution("systems", each)
+        row = {"name": each} | ({} if origin is None else {"distribution": origin})
+        try:
+            preset = read_system(each)
+        except InputError as error:
+            rows.append(row | {"title": f"cannot be used: {error}", "problem": str(error)})
+            continue
+        named = {part: _named(preset, part) for part in PARTS}
+        rows.append(row | named | {"title": str(preset.get("title", ""))})
     _print(
         [
             {
@@ -166,6 +194,11 @@ def _show_systems(name: str | None, as_json: bool) -> None:
         "systems",
         as_json,
     )
+
+
+def _named(preset: dict[str, Any], part: str) -> str:
+    group = preset.get(part, {})
+    return str(group.get("name", "")) if isinstance(group, dict) else ""
 
 
 def _print(rows: list[dict[str, Any]], key: str, as_json: bool) -> None:

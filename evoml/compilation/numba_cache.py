@@ -2,7 +2,8 @@
 
 Numba's own cache looks at the file of the function alone; a change in the operation table, which
 the kernels are generated from, would go unnoticed. So the cache lies in a folder named after a hash
-of every source that kernels come from (`kernel_sources`).
+of every source that kernels come from (`kernel_sources`), and of the rows that others add to
+tables.
 
 What is cached is machine code in Numba's own format, which is a pickle: the one such thing that
 evoml keeps on a disk, never part of a run. A folder that somebody else owns or may write to is not
@@ -26,6 +27,8 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 
+from evoml.core.registry import rows_of_others
+
 _config: Any = numba.config
 DIGEST = 16  # bytes
 _COMPILES = re.compile(rb"^from evoml\.compilation\.numba_cache import \(?[^)\n]*\bcompiled", re.M)
@@ -43,6 +46,7 @@ def cache_folder() -> Path:
     digest = blake2b(f"{numba.__version__} {version('llvmlite')}".encode(), digest_size=8)
     for name, content in kernel_sources(Path(__file__).parents[1]).items():
         digest.update(name.encode() + content)
+    digest.update(rows_of_others())
     root = (
         os.environ.get("EVOML_CACHE")
         or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evoml"

@@ -1,22 +1,22 @@
 """Where candidates are evaluated: in this process, in others, on other machines."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from evoml.contracts.evaluation import Evaluation
 from evoml.genotypes.population import Population
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Job:
     """A candidate to evaluate.
 
-    population: of one, with its id and parents. stream: what is random in its evaluation.
+    population: of one, with its id and parents.
+    stream: what is random in its evaluation, 0 .. 2^64 - 1; the same in every attempt.
     """
 
     population: Population
     stream: int
-    attempts: int = field(default=0, compare=False)
 
     @property
     def id(self) -> int:
@@ -25,16 +25,23 @@ class Job:
 
 
 class Executor(Protocol):
-    """Evaluates jobs, in any order."""
+    """Evaluates jobs, in any order; what comes of one depends on nothing but the job.
+
+    A candidate's own failure is an evaluation with a status, and costs no other candidate. One
+    whose process or machine dies is tried once more, and has then crashed; one that takes longer
+    than the evaluator's `timeout` allows has timed out. All processes end with this one.
+    """
 
     def submit(self, job: Job) -> None:
-        """Take a job. Returns at once."""
+        """Take a job, any number before the first is done. Returns at once."""
         ...
 
     def next(self, seconds: float) -> tuple[int, Evaluation] | None:
-        """A job that is done, by its id, or None after so many seconds.
+        """A job that is done, by its id, with its evaluation [1, O]; None where there is none yet,
+        after so many seconds or sooner.
 
-        Raises InputError where nothing can be evaluated at all.
+        Raises InputError where nothing can be evaluated at all: the configuration is refused, or no
+        process starts.
         """
         ...
 

@@ -1,5 +1,6 @@
 """What a candidate is judged by: a number with a direction, a unit, and how it came about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -35,6 +36,13 @@ class Objective:
         """What a candidate that could not be evaluated gets, where shares are: 0, or infinity."""
         return 0.0 if self.larger else float("inf")
 
+    def __str__(self) -> str:
+        """As warnings and errors say it: `f1 (larger is better, measured)`."""
+        unit = f"in {self.unit}, " if self.unit else ""
+        return (
+            f"{self.name} ({unit}{'larger' if self.larger else 'smaller'} is better, {self.kind})"
+        )
+
     def plain(self) -> dict[str, str | bool]:
         """As Parquet's metadata and JSON hold it."""
         return {"name": self.name, "larger": self.larger, "unit": self.unit, "kind": self.kind}
@@ -47,11 +55,12 @@ class Objective:
             if (
                 isinstance(name, str)
                 and isinstance(unit, str)
+                and (name + unit).isprintable()
                 and isinstance(larger, bool)
                 and kind in KINDS
             ):
                 return cls(name, larger, unit, kind)
-        raise InputError(f"{where}: {str(values)[:80]}: not an objective")
+        raise InputError(f"{where}: {repr(values)[:80]}: not an objective")
 
 
 ACCURACY = Objective("accuracy", True)
@@ -62,9 +71,33 @@ LATENCY = Objective("latency", False, "s")
 PREDICTED_LATENCY = Objective("predicted_latency", False, "s", "predicted")
 
 
+def listed(objectives: Sequence[Objective]) -> str:
+    """Objectives as warnings and errors say them."""
+    return ", ".join(map(str, objectives)) or "none"
+
+
 def chosen(names: tuple[str, ...], known: tuple[Objective, ...]) -> tuple[Objective, ...]:
     """The objectives of these names, in this order. Raises InputError for one that is not known."""
     by_name = {each.name: each for each in known}
     if missing := [name for name in names if name not in by_name]:
         raise InputError(f"objectives: {missing[0]}: there are {', '.join(by_name)}")
     return tuple(by_name[name] for name in names)
+
+
+def judged(
+    names: tuple[str, ...], known: tuple[Objective, ...], metric: Objective
+) -> tuple[Objective, ...]:
+    """The same where `accuracy` stands for the metric of what is learnt."""
+    return tuple(metric if each.name == ACCURACY.name else each for each in chosen(names, known))
+
+
+def checked_objectives(given: object, where: str) -> tuple[Objective, ...]:
+    """What an evaluator says it judges by, if it is that. Raises InputError naming `where`."""
+    if isinstance(given, (tuple, list)) and given and all(
+        isinstance(each, Objective) for each in given
+    ) and len({each.name for each in given}) == len(given):  # fmt: skip
+        return tuple(given)
+    raise InputError(
+        f"{where}: objectives: {str(given)[:80]}: must be different evoml.contracts.Objective, "
+        'which say whether larger is better, such as (Objective("f1", larger=True),)'
+    )

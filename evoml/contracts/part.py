@@ -1,6 +1,7 @@
 """Parts by name: the one class that a part's module defines, and its settings."""
 
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from evoml.core import registry
 from evoml.core.errors import InputError
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 class Part:
     """What is chosen by its name: a space, a strategy, an evaluator, a task."""
 
-    # as in a configuration; a module's last word where nothing else is said
+    # as in a configuration: the module's last word, or what its entry point is called
     name: ClassVar[str] = ""
+    # settings that differ from the defaults where `evoml.testing` tries this part: small ones, and
+    # those that are required; None: it cannot be made without files or what is not installed
+    example: ClassVar[Mapping[str, Any] | None] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -28,7 +32,7 @@ class Part:
 P = TypeVar("P", bound=Part)
 
 
-def _only(axis: str, name: str, contract: type[P]) -> type[P]:
+def only_class(axis: str, name: str, contract: type[P]) -> type[P]:
     """The one public subclass of a contract that a part's module defines. Raises InputError."""
     module = registry.load(axis, name)
     if (chosen := registry.chosen_class(axis, name)) is not None:
@@ -45,6 +49,8 @@ def _only(axis: str, name: str, contract: type[P]) -> type[P]:
             f"{axis}: {registry.described(axis, name)}: has {several} of "
             f"evoml.contracts.{contract.__name__}; there must be one"
         )
+    if name in registry.installed(axis):
+        found[0].name = name
     return found[0]
 
 
@@ -52,28 +58,28 @@ def space_class(name: str) -> "type[Space]":
     """The class of a space by its name. Raises InputError, as the others do."""
     from evoml.contracts.space import Space
 
-    return _only("spaces", name, Space)
+    return only_class("spaces", name, Space)
 
 
 def strategy_class(name: str) -> "type[Strategy]":
     """The class of a strategy by its name."""
     from evoml.contracts.strategy import Strategy
 
-    return _only("strategies", name, Strategy)
+    return only_class("strategies", name, Strategy)
 
 
 def evaluator_class(name: str) -> "type[Evaluator]":
     """The class of an evaluator by its name."""
     from evoml.contracts.evaluator import Evaluator
 
-    return _only("evaluators", name, Evaluator)
+    return only_class("evaluators", name, Evaluator)
 
 
 def task_class(name: str) -> "type[Task]":
     """The class of a task by its name."""
     from evoml.contracts.task import Task
 
-    return _only("tasks", name, Task)
+    return only_class("tasks", name, Task)
 
 
 def part_class(axis: str, name: str) -> type[Part]:
@@ -95,6 +101,7 @@ def settings_class(axis: str, name: str) -> type[Settings]:
     from evoml.contracts.strategy import StrategySettings
 
     needed = StrategySettings if axis == "strategies" else Settings
+    registry.chosen_class(axis, name)  # which is to be there
     found = vars(registry.load(axis, name)).get("Settings")
     if not (isinstance(found, type) and issubclass(found, needed)):
         where = (

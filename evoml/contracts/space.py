@@ -19,6 +19,8 @@ from evoml.genotypes.text import toml
 from evoml.phenotypes.programs import Memory
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from evoml.contracts.task import Task
 
 
@@ -200,6 +202,20 @@ class Space(Part):
     def violation(self, genotype: Genotype) -> str | None:
         """What is wrong with a genotype beyond its schema; None if nothing is."""
         return None
+
+    # -- pictures ----------------------------------------------------------------------------------
+
+    def drawing(self, genotype: Genotype) -> "nx.DiGraph":
+        """The one graph that is drawn of a genotype: nodes and edges that may have a `label`, nodes
+        that may have a `kind` (input, output, node).
+
+        Raises InputError where there is none.
+        """
+        raise InputError(f"space: {self.name}: does not say how its genotypes are drawn")
+
+    def drawings(self, genotype: Genotype) -> "Mapping[str, nx.DiGraph]":
+        """What is drawn of a genotype, side by side, by name; by default `drawing`."""
+        return {"": self.drawing(genotype)}
 
     # -- phenotypes --------------------------------------------------------------------------------
 

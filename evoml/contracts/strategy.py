@@ -11,7 +11,7 @@ from evoml.contracts.part import Part
 from evoml.core import settings
 from evoml.core.streams import INITIAL, streams
 from evoml.genotypes.population import Population
-from evoml.genotypes.schema import Genotype
+from evoml.genotypes.schema import OPEN, Genotype
 
 
 class StrategySettings(settings.Settings):
@@ -222,7 +222,8 @@ class AgingPopulation(Strategy):
         mine = self.population
         members = Population.from_state(mine.schema, state["arrays"], mine.weights)
         if len(members) != min(told, len(mine)) or any(
-            a.shape[1] != b.shape[1] for a, b in zip(members.tables, mine.tables, strict=True)
+            a.shape[1] != b.shape[1] and table.most < OPEN
+            for a, b, table in zip(members.tables, mine.tables, mine.schema.tables, strict=True)
         ):
             raise ValueError("not the members of this population")
         self.asked, self.told = asked, told

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from evoml.contracts.objective import Objective
+from evoml.contracts.objective import ACCURACY, Objective
 from evoml.contracts.part import Part
 from evoml.core.errors import InputError
 from evoml.core.settings import Settings
@@ -65,12 +65,15 @@ class Task(Part):
         raise NotImplementedError
 
     def select(self) -> Any:
-        """What the best are chosen on."""
-        raise NotImplementedError
+        """What the best are chosen on. Raises InputError where there is nothing."""
+        raise InputError(f"task: {self.name}: gives nothing to choose the best on")
 
     def test(self) -> Any:
-        """What is reported of the winner: the search saw none of it."""
-        raise NotImplementedError
+        """What is reported of the winner: the search saw none of it.
+
+        Raises InputError where there is nothing.
+        """
+        raise InputError(f"task: {self.name}: gives nothing to test on")
 
     @property
     def fingerprint(self) -> str | None:
@@ -109,8 +112,50 @@ class TaskSet:
         return self.train_x.shape[2]
 
 
+CROSS_ENTROPY = "evoml.networks.losses:CrossEntropy"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a network gives for an image, and what that is compared with.
+
+    outputs: K, numbers of the last linear layer.
+    loss: `package.module:Class`, a subclass of `evoml.networks.losses.Loss`, which says the loss
+        and the metric; a name, so that nothing imports torch before it trains.
+    objective: the metric, on validation images; what evaluators call accuracy in their settings.
+    """
+
+    outputs: int
+    loss: str = CROSS_ENTROPY
+    objective: Objective = ACCURACY
+
+
+class LayeredData:
+    """Examples that networks of layers learn from: N to train on, M that the fitness is measured
+    on, of C channels, H x W.
+
+    A subclass gives all of these. In a final test `valid_x` and `valid_y` are examples that the
+    search never saw.
+    """
+
+    train_x: np.ndarray  # [N, C, H, W] float32
+    train_y: np.ndarray  # [N, ...], as the head's loss takes them
+    valid_x: np.ndarray  # [M, C, H, W] float32
+    valid_y: np.ndarray  # [M, ...]
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """C, H, W."""
+        return self.train_x.shape[1], self.train_x.shape[2], self.train_x.shape[3]
+
+    @property
+    def head(self) -> Head:
+        """What a network gives for one of them."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, eq=False)
-class ImageSet:
+class ImageSet(LayeredData):
     """Images of K classes to learn from. N training and M validation images of C channels, H x W,
     normalised with the training part's mean and deviation.
 
@@ -129,9 +174,9 @@ class ImageSet:
     pixels_are_bytes: bool = True
 
     @property
-    def size(self) -> tuple[int, int, int]:
-        """C, H, W."""
-        return self.train_x.shape[1], self.train_x.shape[2], self.train_x.shape[3]
+    def head(self) -> Head:
+        """A score of every class."""
+        return Head(len(self.classes))
 
 
 @dataclass(frozen=True, eq=False)

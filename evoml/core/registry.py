@@ -1,12 +1,17 @@
-"""The folder is the registry: a part's name is the name of its module, found because the file is
+"""The folder is the registry: a part's name is the name of its file, found because the file is
 there.
 
 Third parties add parts through entry points in the groups `evoml.spaces`, `evoml.strategies`,
-`evoml.evaluators`, `evoml.backends` and `evoml.tasks`, each naming a module or `module:Class`; and
-a name that ends in `.py` is a file. A file is executed only where somebody named it in this process
-(`trust`): a run that names one does not have it executed by being opened.
+`evoml.evaluators`, `evoml.backends` and `evoml.tasks`, each naming a module or `module:Class`;
+systems through `evoml.systems`, each naming `package:file.toml`; rows of the tables of operations,
+activations and layers through `evoml.operations`, `evoml.activations` and `evoml.layers`, each
+naming `module:ROWS`, a tuple of them.
+
+A name that ends in `.py` is a file. A file is executed only where somebody named it for this
+process (`trust`): a run that names one does not have it executed by being opened.
 """
 
+import os
 import sys
 from difflib import get_close_matches
 from functools import cache
@@ -17,24 +22,38 @@ from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from evoml.core.errors import InputError
+from evoml.core.digests import digest
+from evoml.core.errors import InputError, read_text
 
 AXES = ("spaces", "strategies", "evaluators", "backends", "tasks")
+TABLES = ("operations", "activations", "layers")  # whose rows may come from others
+# files that may be executed; in the environment, since processes that this one starts may too
+TRUSTED = "EVOML_TRUST"
 # what parts were called before -> what they are called now
 ALIASES = {"evaluators": {"behaviour": "rollout"}}
-_trusted: set[Path] = set()
+
+
+class Row(Protocol):
+    """A row of a table that others may add to."""
+
+    @property
+    def name(self) -> str: ...
+
+
+R = TypeVar("R", bound=Row)
 
 
 @cache
 def own(axis: str) -> tuple[str, ...]:
-    """Names of evoml's own parts of one axis, sorted. Imports none of them."""
+    """Names of evoml's own parts of one axis, or of its systems, sorted. Imports none of them."""
+    ending = ".toml" if axis == "systems" else ".py"
     return tuple(
         sorted(
-            entry.name.removesuffix(".py")
+            entry.name.removesuffix(ending)
             for entry in files(f"evoml.{axis}").iterdir()
-            if entry.name.endswith(".py") and not entry.name.startswith("_")
+            if entry.name.endswith(ending) and not entry.name.startswith("_")
         )
     )
 
@@ -48,13 +67,27 @@ def names(axis: str) -> tuple[str, ...]:
 @cache
 def installed(axis: str) -> dict[str, EntryPoint]:
     """Entry points of third parties' parts of one axis, by the part's name; never one of evoml's
-    own.
+    own. Of two of one name it is the first.
     """
-    return {
-        point.name: point
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"evoml.{axis}"):
+        if point.name not in own(axis):
+            found.setdefault(point.name, point)
+    return found
+
+
+def ignored(axis: str) -> list[str]:
+    """What is installed and not used, since its name is taken: a line each."""
+    return [
+        f"{axis}: {point.name} ({_origin(point)}): is not used; "
+        + (
+            "evoml has one of that name"
+            if point.name in own(axis)
+            else f"{_origin(installed(axis)[point.name])} has one of that name"
+        )
         for point in entry_points(group=f"evoml.{axis}")
-        if point.name not in own(axis)
-    }
+        if point.name in own(axis) or installed(axis)[point.name] != point
+    ]
 
 
 def is_file(name: str) -> bool:
@@ -63,9 +96,17 @@ def is_file(name: str) -> bool:
 
 
 def trust(name: str) -> None:
-    """Allow the file of a part to be executed: its user named it."""
+    """Allow the file of a part to be executed, here and in processes that this one starts: its
+    user named it.
+    """
     if is_file(name):
-        _trusted.add(Path(name).resolve())
+        files_now = [*map(str, trusted()), str(Path(name).resolve())]
+        os.environ[TRUSTED] = os.pathsep.join(dict.fromkeys(files_now))
+
+
+def trusted() -> list[Path]:
+    """The files that may be executed."""
+    return [Path(each).resolve() for each in os.environ.get(TRUSTED, "").split(os.pathsep) if each]
 
 
 def real_name(axis: str, name: str) -> str:
@@ -82,31 +123,73 @@ def load(axis: str, name: str) -> ModuleType:
     if is_file(name):
         return _load_file(axis, Path(name))
     if name not in names(axis):
+        # as a genotype's file calls a space that is in a file
+        for path in trusted():
+            if path.stem == name:
+                return _load_file(axis, path)
         near = get_close_matches(name, names(axis), n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names(axis))}"
         raise InputError(f"{axis}: no {name!r}; {hint}")
     point = installed(axis).get(name)
-    if point is None:
-        return import_module(f"evoml.{axis}.{name}")
-    try:
-        return import_module(point.module)
-    except Exception as error:  # it is others' code
-        raise InputError(
-            f"{axis}: {described(axis, name)}: cannot be imported ({_one_line(error)})"
-        ) from None
+    return import_module(f"evoml.{axis}.{name}") if point is None else _imported(axis, point)
 
 
 def chosen_class(axis: str, name: str) -> Any:
     """What an entry point `module:Class` names; None where it names a module. Raises InputError."""
     point = installed(axis).get(real_name(axis, name))
-    if point is None or not point.attr:
-        return None
-    found: Any = load(axis, name)
-    for attribute in point.attr.split("."):
-        if attribute not in dir(found):
-            raise InputError(f"{axis}: {described(axis, name)}: {point.module} has no {point.attr}")
-        found = getattr(found, attribute)
-    return found
+    return None if point is None or not point.attr else _loaded(axis, point)
+
+
+@cache
+def extensions(table: str) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """Rows that others add to a table, with their distribution and its version, in the order of the
+    names of their entry points.
+
+    Raises InputError for one that cannot be imported, or names no rows.
+    """
+    table = table.removeprefix("evoml.")
+    out = []
+    for point in sorted(entry_points(group=f"evoml.{table}"), key=lambda each: each.name):
+        if not point.attr:
+            raise InputError(
+                f"{table}: {point.name} ({_origin(point)}): must name rows, such as module:ROWS"
+            )
+        rows = _loaded(table, point)
+        rows = rows if isinstance(rows, (tuple, list)) else (rows,)
+        out.append((_origin(point), tuple(rows)))
+    return tuple(out)
+
+
+def extended(table: str, own_rows: tuple[R, ...]) -> tuple[R, ...]:
+    """A table with the rows that others add behind its own. Raises InputError."""
+    out = {row.name: row for row in own_rows}
+    for origin, rows in extensions(table):
+        for row in rows:
+            if not isinstance(row, kind := type(own_rows[0])):
+                raise InputError(
+                    f"{table}: {origin}: {str(row)[:80]}: must be a {kind.__module__}."
+                    f"{kind.__name__}"
+                )
+            if row.name in out:
+                raise InputError(f"{table}: {origin}: {row.name} is there already; call it else")
+            out[row.name] = row
+    return tuple(out.values())
+
+
+def distributions(table: str) -> dict[str, str]:
+    """Versions of the distributions that add rows to a table. Imports none of them."""
+    return dict(_origin(each).rsplit(" ", 1) for each in entry_points(group=f"evoml.{table}"))
+
+
+def rows_of_others() -> bytes:
+    """All that kernels follow from in the rows that others add: equal where nothing differs."""
+    said = [
+        (table, {key: str(value) for key, value in vars(row).items() if not callable(value)})
+        for table in ("operations", "activations")
+        for _, rows in extensions(table)
+        for row in rows
+    ]
+    return repr(said).encode() if said else b""
 
 
 def described(axis: str, name: str) -> str:
@@ -118,12 +201,24 @@ def described(axis: str, name: str) -> str:
 def distribution(axis: str, name: str) -> str | None:
     """Distribution and version that a part comes from; None for evoml's own, and for a file."""
     point = installed(axis).get(real_name(axis, name))
+    return None if point is None else _origin(point)
+
+
+def origin(axis: str, name: str) -> dict[str, str]:
+    """What a part that is not evoml's is known by: `distribution` and `version`, or the `digest` of
+    its file; empty for evoml's own.
+    """
+    if is_file(name):
+        path = Path(name)
+        return {"digest": digest(path.read_bytes()) if path.is_file() else "gone"}
+    point = installed(axis).get(real_name(axis, name))
     if point is None:
-        return None
+        return {}
+    known = point.dist
     return (
-        "an unknown distribution"
-        if point.dist is None
-        else f"{point.dist.name} {point.dist.version}"
+        {"distribution": "unknown", "version": "unknown"}
+        if known is None
+        else {"distribution": known.name, "version": known.version}
     )
 
 
@@ -141,9 +236,12 @@ def _load_file(axis: str, path: Path) -> ModuleType:
         return sys.modules[module_name]
     if not path.is_file():
         raise InputError(f"{axis}: {path}: no such file")
-    if path not in _trusted:
+    if path.stem in own(axis):
+        raise InputError(f"{axis}: {path}: evoml has a {path.stem} of its own; rename the file")
+    if path not in trusted():
         raise InputError(
-            f"{axis}: {path}: would be executed; allow it with --trust if you know what it does"
+            f"{axis}: {path}: would be executed; if you know what it does, name it: evoml --trust "
+            f"{path} ..."
         )
     spec = spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -158,6 +256,52 @@ def _load_file(axis: str, path: Path) -> ModuleType:
             raise
         raise InputError(f"{axis}: {path}: cannot be imported ({_one_line(error)})") from None
     return module
+
+
+def _origin(point: EntryPoint) -> str:
+    """Distribution and version of an entry point."""
+    known = point.dist
+    return "an unknown distribution" if known is None else f"{known.name} {known.version}"
+
+
+def _imported(axis: str, point: EntryPoint) -> ModuleType:
+    """The module that an entry point names. Raises InputError."""
+    try:
+        return import_module(point.module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # it is others' code: sys.exit() is one
+        raise InputError(
+            f"{axis}: {point.name} ({_origin(point)}): cannot be imported ({_one_line(error)})"
+        ) from None
+
+
+def _loaded(axis: str, point: EntryPoint) -> Any:
+    """What an entry point names. Raises InputError."""
+    found: Any = _imported(axis, point)
+    for attribute in point.attr.split(".") if point.attr else ():
+        if attribute not in vars(found):
+            raise InputError(
+                f"{axis}: {point.name} ({_origin(point)}): {point.module} has no {point.attr}"
+            )
+        found = vars(found)[attribute]
+    return found
+
+
+def read_system_text(name: str) -> str:
+    """The TOML of a system: one of `names("systems")`, or a file. Raises InputError."""
+    if name.endswith(".toml"):
+        return read_text(Path(name), "utf-8-sig")
+    point = installed("systems").get(name)
+    if point is None:
+        return (files("evoml.systems") / f"{name}.toml").read_text()
+    try:
+        return (files(point.module) / point.attr).read_text(encoding="utf-8")
+    except Exception as error:  # it is others' code
+        raise InputError(
+            f"systems: {described('systems', name)}: cannot be read ({_one_line(error)}); an entry "
+            "point is package:file.toml"
+        ) from None
 
 
 def _one_line(error: BaseException) -> str:

@@ -23,6 +23,9 @@ from evoml.core.errors import InputError
 # json_schema_extra of a setting that names a file: a run keeps its whole path and goes on only with
 # the same content
 FILE: dict[str, Any] = {"file": True}
+# key in json_schema_extra of a setting that was added later, whose default is not what happened
+# before: what a run had that does not name it
+UNNAMED = "unnamed"
 SHOWN = 10  # settings that a message names; of more, those that are like what was given
 
 
@@ -64,9 +67,24 @@ class Settings(BaseModel):
         marked = [
             name
             for name, field in type(self).model_fields.items()
-            if field.json_schema_extra == FILE
+            if isinstance(extra := field.json_schema_extra, dict) and "file" in extra
         ]
         return {name: Path(value) for name in marked if (value := getattr(self, name))}
+
+    @classmethod
+    def as_stored(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that a run names, and beside them those marked `UNNAMED` as it had them."""
+        out = dict(values)
+        named = {cls.aliases.get(key, key) for key in values}
+        for name, field in cls.model_fields.items():
+            kind, extra = field.annotation, field.json_schema_extra
+            if name not in named and isinstance(extra, dict) and UNNAMED in extra:
+                out[name] = extra[UNNAMED]
+            elif isinstance(kind, type) and issubclass(kind, Settings):
+                group = out.get(name, {})
+                if isinstance(group, Mapping) and (stored := kind.as_stored(group)):
+                    out[name] = stored
+        return out
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: str) -> Self:

@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -25,21 +25,19 @@ from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.evaluator import CandidateEvaluator
 from evoml.contracts.learner import Learner
-from evoml.contracts.objective import ACCURACY, LOSS, MULTIPLY_ADDS, PARAMETERS, Objective, chosen
+from evoml.contracts.objective import ACCURACY, LOSS, MULTIPLY_ADDS, PARAMETERS, Objective, judged
 from evoml.contracts.space import Space
-from evoml.contracts.task import ImageSet, Task
+from evoml.contracts.task import CROSS_ENTROPY, LayeredData, Task
 from evoml.core.errors import InputError
 from evoml.core.streams import LEARN, seed_of
 from evoml.evaluators._paths import PathDropout
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, Population
 from evoml.genotypes.schema import Genotype
-from evoml.networks import SupernetSettings, TrainingSettings
 from evoml.networks.batches import Batches, channels_last
 from evoml.networks.memory import check_step
 from evoml.networks.optimisers import Momentum, clipped, cosine
-
-if TYPE_CHECKING:
-    from evoml.networks.cpu.shared_weights import SharedWeights
+from evoml.networks.settings import SupernetSettings, TrainingSettings
+from evoml.networks.shared_weights import SharedWeights, shared_weights
 
 DATA, INIT, PATHS = range(3)  # what is drawn for
 # training images that a candidate's predictions are compared with the whole supernet's on, as
@@ -122,6 +120,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
     candidate does.
     """
 
+    example = {"epochs": 1, "batch": 256}
     trains = True
     task = "digits"
     final: ClassVar[dict[str, dict[str, Any]]] = {
@@ -131,7 +130,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
     scores_candidates = True
 
     def __init__(
-        self, settings: Settings, tasks: ImageSet, space: Space, backend: str = ""
+        self, settings: Settings, tasks: LayeredData, space: Space, backend: str = ""
     ) -> None:
         """Raises InputError for a space or a task without a supernet, and where a step of it does
         not fit into memory.
@@ -141,7 +140,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
                 f"evaluator: one_shot trains a supernet, which space {space.name} does not have; "
                 "cell, nasbench201 and mobile do"
             )
-        if not isinstance(tasks, ImageSet):
+        if not isinstance(tasks, LayeredData):
             raise InputError(
                 "evaluator: one_shot trains a supernet on images, which this task does not give; "
                 "digits does"
@@ -152,9 +151,10 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
                 "so that each has two training images"
             )
         self.settings, self.tasks, self.space = settings, tasks, space
-        self.objectives = chosen(settings.objectives, OBJECTIVES)
+        self.metric = replace(tasks.head.objective, kind="shared")
+        self.objectives = judged(settings.objectives, OBJECTIVES, self.metric)
         self.counts = dict.fromkeys(("candidates", "crashed", "diverged", "steps"), 0)
-        self.supernet = space.supernet(tasks.size, len(tasks.classes))
+        self.supernet = space.supernet(tasks.size, tasks.head.outputs)
         self.batch = min(settings.batch, len(tasks.train_y)) // settings.ghosts * settings.ghosts
         # one ghost after the other
         check_step(self.supernet, self.batch // settings.ghosts, "evaluator.batch")
@@ -168,7 +168,8 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
 
     @classmethod
     def objectives_of(cls, settings: Settings, task: type[Task]) -> tuple[Objective, ...]:
-        return chosen(settings.objectives, OBJECTIVES)
+        metric = replace(task.objective, kind="shared")
+        return judged(settings.objectives, OBJECTIVES, metric)
 
     @classmethod
     def stand_alone_settings(cls, settings: Settings) -> TrainingSettings:
@@ -229,14 +230,16 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
         }
 
     @cached_property
-    def shared_weights(self) -> "SharedWeights":
+    def shared_weights(self) -> SharedWeights:
         """The shared weights, fresh at first; with scale and shift behind every normalisation, as
         in a candidate's own network.
         """
-        from evoml.networks.cpu.shared_weights import SharedWeights
-
-        return SharedWeights(
-            self.supernet, self._draw(INIT), affine=True, threads=self.settings.threads
+        return shared_weights(
+            self.supernet,
+            self._draw(INIT),
+            loss=self.tasks.head.loss,
+            affine=True,
+            threads=self.settings.threads,
         )
 
     @cached_property
@@ -275,7 +278,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
         began, before = time.perf_counter(), self.shared_weights.spent
         self.counts["candidates"] += 1
         try:
-            network = self.space.network(genotype, self.tasks.size, len(self.tasks.classes))
+            network = self.space.network(genotype, self.tasks.size, self.tasks.head.outputs)
             counted = {
                 "parameters": float(network.parameters),
                 "multiply_adds": float(network.multiply_adds),
@@ -289,7 +292,7 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
         if not isfinite(loss):
             self.counts["diverged"] += 1
             return self.worst_evaluation(DIVERGED, seconds)
-        values = {"accuracy": accuracy, "loss": loss} | counted
+        values = {self.metric.name: accuracy, "loss": loss} | counted
         return Evaluation.of([values[each.name] for each in self.objectives], OK, seconds)
 
     def score(self, genotype: Genotype) -> float:
@@ -299,13 +302,15 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
         self._finish()
         return self._scored(genotype)[0]
 
-    def divergence(self, genotype: Genotype) -> float:
+    def divergence(self, genotype: Genotype) -> float | None:
         """How much the predictions of a genotype differ from those of the supernet with all paths:
         D(p || q) + D(q || p) in nats, the mean of `COMPARED` training images.
 
         Bender et al. 2018 find that shared weights hold candidates up by which the predictions
         change little, and that those are good when trained alone.
         """
+        if self.tasks.head.loss != CROSS_ENTROPY:
+            return None  # there are no classes
         self._finish()
         p, q = self._whole, self._logs(self.space.paths(genotype))
         return float(((np.exp(p) - np.exp(q)) * (p - q)).sum(1).mean())

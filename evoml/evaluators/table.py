@@ -9,10 +9,10 @@ sees what is reported.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.evaluator import CandidateEvaluator
@@ -47,6 +47,14 @@ class Settings(settings.Settings):
         (), description="columns of which less is better, where their names do not say it"
     )
 
+    @model_validator(mode="after")
+    def _one_direction(self) -> Self:
+        if both := [name for name in self.larger if name in self.smaller]:
+            raise ValueError(f"smaller: {both[0]}: is in evaluator.larger too; leave it out of one")
+        if "accuracy" in self.smaller:
+            raise ValueError("smaller: accuracy: more of it is better")
+        return self
+
 
 # Whether larger is better, and the unit, of columns that published tables have; others by how their
 # names end.
@@ -62,6 +70,7 @@ ENDINGS = {"_latency": (False, "ms"), "_energy": (False, "mJ")}
 class TableEvaluator(CandidateEvaluator):
     """Look-ups in one table."""
 
+    example = None
     task = "table"
 
     def __init__(self, settings: Settings, tasks: Table, space: Any, backend: str = "") -> None:
@@ -163,12 +172,11 @@ def _objective(name: str, settings: Settings) -> Objective:
 
     Raises InputError where nothing says which direction is better.
     """
-    if name in (*settings.larger, *settings.smaller):
-        known = name in settings.larger, ""
-    else:
-        known = COLUMNS.get(name) or next(
-            (how for ending, how in ENDINGS.items() if name.endswith(ending)), None
-        )  # type: ignore[assignment]
+    known = COLUMNS.get(name) or next(
+        (how for ending, how in ENDINGS.items() if name.endswith(ending)), None
+    )
+    if name in settings.larger or name in settings.smaller:
+        known = name in settings.larger, known[1] if known else ""
     if known is None:
         raise InputError(
             f"evaluator.objectives: {name}: nothing says whether larger is better; name it in "

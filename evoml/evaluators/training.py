@@ -27,15 +27,15 @@ from evoml.contracts.objective import (
     PARAMETERS,
     PREDICTED_LATENCY,
     Objective,
-    chosen,
+    judged,
 )
 from evoml.contracts.space import Space
-from evoml.contracts.task import ImageSet, Task
+from evoml.contracts.task import ImageSet, LayeredData, Task
 from evoml.core.errors import InputError
 from evoml.core.settings import FILE
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT, Population
 from evoml.genotypes.schema import Genotype
-from evoml.networks import TrainingSettings
+from evoml.networks.settings import TrainingSettings
 from evoml.phenotypes.network import Builder, Network
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class TrainingEvaluator(CandidateEvaluator):
     One training at a time: the number of threads is the process's.
     """
 
+    example = {"epochs": 1, "batch": 128}
     costly = trains = True
     task = "digits"
     final: ClassVar[dict[str, dict[str, Any]]] = {
@@ -127,19 +128,19 @@ class TrainingEvaluator(CandidateEvaluator):
     }
 
     def __init__(
-        self, settings: Settings, tasks: ImageSet, space: Space, backend: str = ""
+        self, settings: Settings, tasks: LayeredData, space: Space, backend: str = ""
     ) -> None:
         if not isinstance(space, ArchitectureSpace):
             raise InputError(
                 f"evaluator: training trains networks, which space {space.name} does not make; "
                 "cell, hierarchical, chain do"
             )
-        if not isinstance(tasks, ImageSet):
+        if not isinstance(tasks, LayeredData):
             raise InputError(
                 "evaluator: training trains on images, which this task does not give; digits does"
             )
         self.settings, self.tasks, self.space = settings, tasks, space
-        self.objectives = chosen(settings.objectives, OBJECTIVES)
+        self.objectives = judged(settings.objectives, OBJECTIVES, tasks.head.objective)
         self.timeout = settings.timeout
         self.counts = dict.fromkeys(("candidates", *_COUNTED.values(), "steps"), 0)
         if settings.device != "cpu":  # said before anything is searched
@@ -149,7 +150,7 @@ class TrainingEvaluator(CandidateEvaluator):
 
     @classmethod
     def objectives_of(cls, settings: Settings, task: type[Task]) -> tuple[Objective, ...]:
-        return chosen(settings.objectives, OBJECTIVES)
+        return judged(settings.objectives, OBJECTIVES, task.objective)
 
     def candidate(self, genotype: Genotype, stream: int) -> Evaluation:
         """Train one candidate.
@@ -191,7 +192,10 @@ class TrainingEvaluator(CandidateEvaluator):
         """
         network = self.checked(genotype)
         trained, values = self._train(network, stream, after, start)
-        given = {"test_accuracy": trained.accuracy, "test_loss": trained.loss}
+        given = {
+            f"test_{self.tasks.head.objective.name}": trained.accuracy,
+            "test_loss": trained.loss,
+        }
         return given | values | {
             "parameters": network.parameters,
             "multiply_adds": network.multiply_adds,
@@ -246,7 +250,7 @@ class TrainingEvaluator(CandidateEvaluator):
             )
 
     def _network(self, genotype: Genotype) -> Network:
-        network: Network = self.space.network(genotype, self.tasks.size, len(self.tasks.classes))
+        network: Network = self.space.network(genotype, self.tasks.size, self.tasks.head.outputs)
         _ = network.parameters  # raises ValueError where shapes do not fit
         return network
 
@@ -255,7 +259,7 @@ class TrainingEvaluator(CandidateEvaluator):
         from evoml.networks.latency import Table, known
 
         table = Table.read(Path(self.settings.latency_table))
-        for key in sorted(known(self.space, self.tasks.size, len(self.tasks.classes), patience=20)):
+        for key in sorted(known(self.space, self.tasks.size, self.tasks.head.outputs, patience=20)):
             table.seconds(key)
         return table
 
@@ -280,7 +284,7 @@ class TrainingEvaluator(CandidateEvaluator):
                 after=after,
                 start=start,
             )
-            values = {"accuracy": trained.accuracy, "loss": trained.loss}
+            values = {self.tasks.head.objective.name: trained.accuracy, "loss": trained.loss}
             values |= {
                 "parameters": float(network.parameters),
                 "multiply_adds": float(network.multiply_adds),

@@ -10,13 +10,16 @@ up in the order of the reference backend. Functions are written from their text 
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import indent, wrap
 from typing import Any
 
 import numpy as np
 
+from evoml.archive.files import read_config
+from evoml.core.errors import InputError
 from evoml.core.wording import plural
-from evoml.export.python import escaped
+from evoml.export._texts import escaped
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import (
@@ -25,6 +28,8 @@ from evoml.phenotypes.activations import (
     AGGREGATION_NAMES,
     AGGREGATIONS,
 )
+from evoml.search.opened import Opened
+from evoml.search.problem import Problem
 from evoml.tasks.examples import Units
 
 WIDTH = 100
@@ -188,6 +193,35 @@ def sizes(genotype: Genotype) -> dict[str, int]:
         "links": len(links),
         "enabled": int((links["enabled"] == 1).sum()),
     }
+
+
+def run_units(problem: Problem, run: Path) -> Units | None:
+    """What a table's columns are to the networks of a run; None where its task has no table, or the
+    data are not the run's any more.
+    """
+    if (
+        problem.config.data is None
+        or problem.task.units is None
+        or read_config(run).get("data_digest") != problem.data_digest
+    ):
+        return None
+    units: Units = problem.task.units
+    return units
+
+
+def units_of(opened: Opened) -> Units | None:
+    """`run_units` of what is exported; None for a file.
+
+    Raises InputError where the data are not the run's any more.
+    """
+    if opened.problem is None or opened.problem.task.units is None:
+        return None
+    if (out := run_units(opened.problem, opened.path)) is None:
+        raise InputError(
+            f"{opened.problem.config.data}: not the data that the run was made with, which say how "
+            "columns are scaled; put them back"
+        )
+    return out
 
 
 def _hidden() -> int:

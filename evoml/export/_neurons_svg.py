@@ -1,35 +1,34 @@
 """A network of single neurons drawn: inputs left, outputs right, hidden nodes in layers of longest
 paths; colour is a weight's sign, width its size.
 
-Layers, places of passing links and drawing are those of `evoml.export.svg`, turned by a quarter.
-Links that close a cycle, and all from outputs, are dashed arcs: they carry the value of the step
-before.
+Layers and places of passing links are those of `_layered_drawing`, turned by a quarter. Links that
+close a cycle, and all from outputs, are dashed arcs: they carry the value of the step before.
 """
 
 from itertools import pairwise
-from textwrap import wrap
 from typing import Any
 from xml.sax.saxutils import escape
 
 import networkx as nx
 
 from evoml.core.wording import plural
-from evoml.export._neurons import Neurons, neurons
-from evoml.export.svg import (
+from evoml.export._layered_drawing import (
     CHARACTER,
     HEIGHT,
     MARGIN,
     SWEEPS,
     Box,
     Panel,
-    _closing,
-    _crossings,
-    _mean,
-    _neighbours,
-    _place,
-    _printable,
-    _text,
+    closing_links,
+    count_crossings,
+    heading,
+    mean_of,
+    neighbours_of,
+    place_boxes,
+    printable,
+    text_at,
 )
+from evoml.export._neurons import Neurons, neurons
 from evoml.genotypes.schema import Genotype
 
 POSITIVE, NEGATIVE = "#0072b2", "#d55e00"  # told apart by the colour-blind, too
@@ -68,7 +67,7 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
         for name, weight in zip(row.sources, row.weights, strict=True)
     ]
     pairs = [(source, target) for source, target, _ in links]
-    back = _closing(pairs, nodes.values()) | {
+    back = closing_links(pairs, nodes.values()) | {
         index for index, (source, _) in enumerate(pairs) if source.kind == "output"
     }
     forward = [pair for index, pair in enumerate(pairs) if index not in back]
@@ -149,7 +148,7 @@ def _laid_out(boxes: list[Box], links: list[tuple[Box, Box]]) -> Panel:
         panel.boxes += places
         panel.paths.append([source, *places, target])
     layers = _ordered(panel)
-    _place(panel, layers)
+    place_boxes(panel, layers)
     left = MARGIN
     panel.height = panel.width
     for layer in layers:
@@ -189,19 +188,19 @@ def _ordered(panel: Panel) -> list[list[Box]]:
         layers[box.layer].append(box)
     if len(panel.paths) > FEW:
         return layers
-    left, right = _neighbours(panel)
-    best, fewest = [list(layer) for layer in layers], _crossings(layers, right)
+    left, right = neighbours_of(panel)
+    best, fewest = [list(layer) for layer in layers], count_crossings(layers, right)
     for sweep in range(SWEEPS):
         near, order = (left, layers) if sweep % 2 == 0 else (right, layers[::-1])
         for before, layer in pairwise(order):
             at = {box: index / max(len(before) - 1, 1) for index, box in enumerate(before)}
             here = {box: index / max(len(layer) - 1, 1) for index, box in enumerate(layer)}
             weight = {
-                box: _mean([at[each] for each in near.get(box, ())], here[box]) for box in layer
+                box: mean_of([at[each] for each in near.get(box, ())], here[box]) for box in layer
             }
             if layer not in (layers[0], layers[-1]):
                 layer.sort(key=lambda box: weight[box])
-        if (crossings := _crossings(layers, right)) < fewest:
+        if (crossings := count_crossings(layers, right)) < fewest:
             best, fewest = [list(layer) for layer in layers], crossings
     return best
 
@@ -213,11 +212,8 @@ def _page(title: str, panel: Panel, above: float, drawn: list[str], legend: list
     """Title, network and legend below each other."""
     lines = [_legend_line(parts) for parts in legend]
     width = max(panel.width, 30 * CHARACTER, *(length + 2 * MARGIN for _, length in lines))
-    out, top = [], MARGIN
-    for line in wrap(_printable(title), int((width - 2 * MARGIN) / (1.25 * CHARACTER))) or [""]:
-        top += 20
-        out.append(_text(line, width / 2, top, 1.25, "title"))
-    top += 6 + above
+    out = heading(title, width)
+    top = MARGIN + 20 * len(out) + 6 + above
     out += [f'<g transform="translate({(width - panel.width) / 2:.1f} {top:.1f})">', *drawn, "</g>"]
     top += panel.height
     for text, length in lines:
@@ -228,7 +224,7 @@ def _page(title: str, panel: Panel, above: float, drawn: list[str], legend: list
         ]
         top += 22
     head = _HEAD.format(width=width, height=top + MARGIN).rstrip()
-    return "\n".join([head, f"<title>{escape(_printable(title))}</title>", *out, "</svg>\n"])
+    return "\n".join([head, f"<title>{escape(printable(title))}</title>", *out, "</svg>\n"])
 
 
 def _style(weight: float, most: float) -> str:
@@ -300,7 +296,7 @@ def _drawn(box: Box) -> list[str]:
             f'width="{2 * half:.1f}" height="{HEIGHT:.1f}" rx="{4 if ends else HEIGHT / 2:g}" '
             f'stroke="black" {style}/>'
         ),
-        _text(box.text or "", box.x, box.y + 4, 1.0, "label"),
+        text_at(box.text or "", box.x, box.y + 4, 1.0, "label"),
     ]
 
 
@@ -336,6 +332,6 @@ def _legend_line(parts: list[str]) -> tuple[str, float]:
             x += 40
         else:
             width = CHARACTER * len(part)
-            out.append(_text(part, x + width / 2, 0, 1.0, "legend"))
+            out.append(text_at(part, x + width / 2, 0, 1.0, "legend"))
             x += width + 18
     return "\n".join(out), x - 18 if parts and not parts[-1].startswith(" ") else x - 20

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from evoml.archive.archive import write_atomically
-from evoml.core.errors import cannot_write
+from evoml.archive.files import write_atomically
 from evoml.export._neurons import Neuron, Neurons, called, neurons, python, tupled
-from evoml.export.python import escaped
-from evoml.export.torch import _MARK, CODE, WEIGHTS, _claim
+from evoml.export._texts import escaped
+from evoml.export.torch import CODE, MARK, WEIGHTS, claim
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATIONS
 from evoml.tasks.examples import Units
@@ -183,10 +182,7 @@ def write(
     cannot be written.
     """
     net = neurons(space, genotype)
-    try:
-        _claim(folder)
-    except OSError as error:
-        raise cannot_write(folder, error) from None
+    claim(folder)
     prefix = "" if units is None else "neurons."
     tensors = {
         prefix + row.name: torch.tensor(row.weights, dtype=torch.float64)
@@ -205,7 +201,7 @@ def write(
 def source(net: Neurons, title: str, units: Units | None = None) -> str:
     """The module `network.py`."""
     head = _HEAD.substitute(
-        mark=_MARK, title="".join(map(escaped, title.strip())), size=net.size, weights=WEIGHTS,
+        mark=MARK, title="".join(map(escaped, title.strip())), size=net.size, weights=WEIGHTS,
         use=_USE[net.recurrent] if units is None else _table_use(units),
         constants="" if units is None else "\n".join(_constants(units)),
         helpers="\n\n\n".join(_helpers(net)),

@@ -15,8 +15,9 @@ import numpy as np
 
 from evoml.core.errors import InputError
 from evoml.export._events import events
+from evoml.export._layered_drawing import MARGIN, printable
 from evoml.export._plots import page, roomy, ticks, words
-from evoml.export.svg import MARGIN, _printable
+from evoml.export._target import RunTarget
 from evoml.search.audit import lines
 from evoml.search.problem import Problem
 
@@ -24,6 +25,13 @@ SIDE, AXIS, BELOW = 420.0, 70.0, 56.0  # of the plot, and of the numbers at its 
 RANDOM, BEST = "#1f4e9c", "#e0201b"
 MOST = 1e9  # of a score that can be drawn
 LINE = 64  # characters of what is said below
+
+
+class Correlation(RunTarget):
+    """What shared weights were worth, drawn."""
+
+    def picture(self, run: Path, problem: Problem) -> str:
+        return svg(run, problem, str(run))
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
     def y_of(value: float) -> float:
         return top + SIDE * (1 - (value - up[0]) / (up[1] - up[0]))
 
-    out = [words(_printable(title), MARGIN, MARGIN + 12, "title", size=14, most=AXIS + SIDE)]
+    out = [words(printable(title), MARGIN, MARGIN + 12, "title", size=14, most=AXIS + SIDE)]
     out.append(
         f'<rect class="frame" x="{left:.1f}" y="{top:.1f}" width="{SIDE:.1f}" height="{SIDE:.1f}" '
         'fill="none" stroke="black"/>'
@@ -135,13 +143,13 @@ def picture(dots: list[Dot], report: dict[str, Any], title: str, objective: str)
             y += 18
     for line in [part for said in lines(report) for part in wrap(said, LINE)]:
         y += 18
-        out.append(words(_printable(line), MARGIN, y, "said", most=AXIS + SIDE))
-    return page(_printable(title), AXIS + SIDE + 2 * MARGIN, y + MARGIN, out)
+        out.append(words(printable(line), MARGIN, y, "said", most=AXIS + SIDE))
+    return page(printable(title), AXIS + SIDE + 2 * MARGIN, y + MARGIN, out)
 
 
 def _mark(dot: Dot, x: float, y: float, named: bool = True) -> str:
     about = (
-        f"<title>{escape(f'{_printable(dot.name)}: {dot.shared:.4f} with shared weights, {dot.stand_alone:.4f} alone')}</title>"  # noqa: E501
+        f"<title>{escape(f'{printable(dot.name)}: {dot.shared:.4f} with shared weights, {dot.stand_alone:.4f} alone')}</title>"  # noqa: E501
         if named
         else ""
     )

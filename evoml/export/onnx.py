@@ -10,18 +10,18 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.core.errors import InputError
+from evoml.export._target import Given, Target
 from evoml.networks.module import Module
 from evoml.networks.reference import ReferenceNetwork
 from evoml.search.winner import Trained
@@ -31,6 +31,19 @@ TOLERANCE = 1e-4  # largest difference of a score, against the largest score
 _BATCHES = (1, 2, 5)  # images at a time in the comparison
 
 
+class Onnx(Target):
+    """The trained network for onnxruntime."""
+
+    kinds = ("architectures",)
+    task_for: ClassVar[Mapping[str, str]] = {"architectures": "to be trained on"}
+    destination = "a file"
+    packages = PACKAGES
+
+    def write(self, given: Given, output: Path) -> list[Path]:
+        write(given.trained(), output)
+        return [output]
+
+
 def write(trained: Trained, path: Path) -> None:
     """Write the network: `images` [N, C, H, W], normalised, to `logits` [N, K]; both float32.
 
@@ -38,9 +51,7 @@ def write(trained: Trained, path: Path) -> None:
     computes something else, and InputError or DiskError where the file cannot be written; then
     nothing is.
     """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise InputError(f"export: --to onnx needs {', '.join(missing)}: pip install 'evoml[onnx]'")
+    Onnx().check_packages()
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
     if not os.access(path.parent, os.W_OK):

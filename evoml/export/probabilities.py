@@ -20,12 +20,13 @@ from xml.sax.saxutils import escape
 import numpy as np
 import pyarrow.compute as pc
 
-from evoml.archive.archive import read_result
+from evoml.archive.files import read_result
 from evoml.contracts.architecture_space import SKIPS, ArchitectureSpace
 from evoml.core.errors import InputError
 from evoml.export._events import EVENTS, events
+from evoml.export._layered_drawing import MARGIN, printable
 from evoml.export._plots import ADVANCE, Axes, Line, colour, page, words
-from evoml.export.svg import MARGIN, _printable
+from evoml.export._target import RunTarget
 from evoml.phenotypes.network import Group
 from evoml.search.problem import Problem
 
@@ -50,6 +51,13 @@ COLOURS = (
     "#009e9e",
     "#111111",
 )
+
+
+class Probabilities(RunTarget):
+    """Those of a run of darts, snas or proxylessnas, drawn."""
+
+    def picture(self, run: Path, problem: Problem) -> str:
+        return svg(run, problem, str(run))
 
 
 @dataclass(frozen=True)
@@ -224,7 +232,7 @@ def picture(found: Sequence[Epoch], groups: Sequence[Group], taken: np.ndarray, 
         for row in several:
             draw.row([(groups[at], tables[:, at], taken[at]) for at in row])
     draw.curve(curves)
-    return page(_printable(title), draw.width + 2 * MARGIN, draw.top + MARGIN, draw.out)
+    return page(printable(title), draw.width + 2 * MARGIN, draw.top + MARGIN, draw.out)
 
 
 def _spans(found: Sequence[Epoch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -295,7 +303,7 @@ class _Drawing:
         self.out: list[str] = []
 
     def heading(self, text: str, size: float = 15.0) -> None:
-        for line in wrap(_printable(text), int(self.width / (ADVANCE * size))) or [""]:
+        for line in wrap(printable(text), int(self.width / (ADVANCE * size))) or [""]:
             self.top += size + 5
             self.out.append(words(line, MARGIN + self.width / 2, self.top, "title", "middle", size))
 

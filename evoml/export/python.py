@@ -6,20 +6,33 @@ where there is no noise.
 """
 
 import re
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
+import numpy as np
+
+from evoml.contracts.part import task_class
+from evoml.core.errors import InputError
+from evoml.evaluators import execution
+from evoml.export import _neurons
+from evoml.export._target import Given, Target
+from evoml.export._texts import escaped
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.instructions import OPS
 from evoml.phenotypes.programs import FUNCTIONS, Memory
+from evoml.phenotypes.rows import Op
+from evoml.search.problem import Problem
 from evoml.spaces._program_text import format_instruction
 
-# Functions of the instructions' text that are not NumPy's by that name, or differ from it. Any
-# other name is imported from NumPy, so an operation made of operators and NumPy's functions needs
-# no row; one that may return a view of its argument does, since v1[...] = writes.
+# Functions of the published instructions' text, as one would write them in NumPy. What is not here
+# is imported where it is one of NumPy's element by element (not one that may return a view of its
+# argument, since v1[...] = writes); any other is made of the kernels of its operations.
 _HELPERS = {
     "at(x)": "np.minimum(np.int64(np.float32(F) * np.float32(x)), F - 1)",
     "total(x, axis=-1)": "np.add.accumulate(x, axis).take(-1, axis)",
     "heaviside(a)": "np.float64(a > 0 if np.ndim(a) else a >= 0)",
     "broadcast(a)": "np.full(F, a)",
+    "outer(a, b)": "a[:, None] * b",
     "dot(a, b)": "total(a[:, None, :] * b.T if np.ndim(b) == 2 else a * b)",
     "norm(a)": "np.sqrt(total(np.ravel(a * a)))",
     "column_broadcast(a)": "np.tile(a[:, None], F)",
@@ -43,10 +56,58 @@ _HELPERS = {
     "gaussian_vector(mean, deviation)": "RANDOM.normal(mean, deviation, F)",
     "gaussian_matrix(mean, deviation)": "RANDOM.normal(mean, deviation, (F, F))",
 }
+_ELEMENTWISE = {name for name, value in vars(np).items() if isinstance(value, np.ufunc)}
+_CALL = re.compile(r"out = (\w+)\((.*)\)")
+
+
+def _from_kernels() -> dict[str, str]:
+    """Functions that stand in the text of operations and nowhere else, made of their kernels: one
+    that several operations share tells them apart by the shape of its arguments.
+    """
+    known = {signature.split("(")[0] for signature in _HELPERS}
+    cases: dict[str, list[Op]] = {}
+    for op in OPS:
+        match = _CALL.fullmatch(op.text)
+        if match and match[1] not in known | _ELEMENTWISE:
+            cases.setdefault(match[1], []).append(op)
+    return {name: _from_kernel(name, ops) for name, ops in cases.items()}
+
+
+def _from_kernel(name: str, ops: list[Op]) -> str:
+    arguments = _CALL.fullmatch(ops[0].text)[2]  # type: ignore[index]
+    lines = [f"def {name}({arguments}):"]
+    for op in ops:
+        shape = tuple("svm".index(kind) for kind in op.ins)
+        given = ", ".join(f"np.ndim({each})" for each, _ in zip("ab", op.ins, strict=False))
+        value = _element(op.kernel)
+        for index in {"s": "", "v": "i", "m": "ji"}[op.out]:
+            value = f"[{value} for {index} in range(F)]"
+        lines += [
+            f"    if ({given},) == {shape}:" if shape else "    if True:",
+            f"        return np.array({value}, np.float64){'[()]' if op.out == 's' else ''}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _element(kernel: str) -> str:
+    """A kernel as a Python expression: its sums as lists, its random numbers from RANDOM."""
+    kernel = kernel.replace("uniform()", "RANDOM.random()").replace("gaussian()", "RANDOM.normal()")
+    at = kernel.find("total(")
+    if at < 0:
+        return kernel
+    end, depth = at + len("total("), 1
+    while depth:
+        depth += {"(": 1, ")": -1}.get(kernel[end], 0)
+        end += 1
+    inner = _element(kernel[at + len("total(") : end - 1])
+    loops = "".join(f" for {each} in range(F)" for each in "kl" if re.search(rf"\b{each}\b", inner))
+    return f"{kernel[:at]}total(np.array([{inner}{loops}])){_element(kernel[end:])}"
+
+
 _BY_NAME = {
     signature.split("(")[0]: f"def {signature}:\n    return {value}\n"
     for signature, value in _HELPERS.items()
-}
+} | _from_kernels()
 _ZERO = {"s": "np.float64(0.0)", "v": "np.zeros(F)", "m": "np.zeros((F, F))"}
 
 _MODULE = '''\
@@ -105,6 +166,51 @@ reset()
 '''  # noqa: E501
 
 
+class Python(Target):
+    """A module for NumPy alone, or for no library."""
+
+    kinds = ("programs", "neurons")
+    task_for: ClassVar[Mapping[str, str]] = {"programs": "since vectors have the task's length"}
+
+    def text(self, given: Given) -> str:
+        return _WRITERS[given.opened.space.phenotype](given)
+
+
+def _program(given: Given) -> str:
+    """A program as a module, for the task of its run, or of --task."""
+    problem, memory = given.problem, given.opened.space.memory
+    task, settings = task_class(problem.config.name("task")), problem.config.part("task")
+    if memory is None or task.kind not in ("regression", "classification"):
+        raise InputError(
+            f"export: --to python writes programs with a memory, for tasks of vectors; "
+            f"{given.opened.space.name} on {task.name} is none"
+        )
+    features = settings.model_dump().get("features")
+    if features is None:  # the data say it
+        features = problem.test_tasks.features
+    classify = task.kind == "classification"
+    return source(given.genotype, features, classify, memory, given.title, _training(problem))
+
+
+def _training(problem: Problem) -> str:
+    """How a program of this problem is trained, for who trains it elsewhere."""
+    own = problem.config.part("evaluator")
+    epochs = own.epochs if isinstance(own, execution.Settings) else 1
+    return (
+        f"evoml trained it for {epochs} epoch{'s' * (epochs > 1)}; of later epochs the best on "
+        f"validation counts.\n{task_class(problem.config.name('task')).scaling}"
+    )
+
+
+def _network(given: Given) -> str:
+    """A network of neurons as a module; of a run on a table, for rows as the table has them."""
+    opened = given.opened
+    return _neurons.source(opened.space, given.genotype, given.title, _neurons.units_of(opened))
+
+
+_WRITERS: dict[str, Callable[[Given], str]] = {"programs": _program, "neurons": _network}
+
+
 def source(
     genotype: Genotype, features: int, classify: bool, memory: Memory, title: str, trained: str = ""
 ) -> str:
@@ -115,7 +221,7 @@ def source(
     addresses must be within `memory`. `trained`: sentences on how evoml trained the program.
     """
     functions = "\n\n\n".join(_function(name, genotype) for name in FUNCTIONS)
-    helpers, imports = _needed(functions + ("\nsigmoid()" if classify else ""))
+    helpers, imports = needed(functions + ("\nsigmoid()" if classify else ""))
     counts = {"s": memory.scalars, "v": memory.vectors, "m": memory.matrices}
     used = {"s0", "s1", "v0", *re.findall(r"\b[svm]\d+\b", functions)}
     addresses = [
@@ -139,13 +245,6 @@ def source(
     )
 
 
-def escaped(character: str) -> str:
-    """A character inside a string literal."""
-    if character in '"\\':
-        return f"\\{character}"
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
-
-
 def _function(name: str, genotype: Genotype) -> str:
     """One component function.
 
@@ -165,7 +264,7 @@ def _function(name: str, genotype: Genotype) -> str:
     )
 
 
-def _needed(text: str) -> tuple[list[str], list[str]]:
+def needed(text: str) -> tuple[list[str], list[str]]:
     """The helpers that the text calls, and those that these call, in the table's order; and the
     names to import from NumPy.
     """
@@ -174,7 +273,9 @@ def _needed(text: str) -> tuple[list[str], list[str]]:
     while todo:
         called |= todo
         todo = {name for each in todo for name in _called(_BY_NAME.get(each, ""))} - called
-    return [_BY_NAME[name] for name in _BY_NAME if name in called], sorted(called - set(_BY_NAME))
+    return [_BY_NAME[name] for name in _BY_NAME if name in called], sorted(
+        (called - set(_BY_NAME)) & set(dir(np))
+    )
 
 
 def _called(text: str) -> set[str]:

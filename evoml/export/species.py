@@ -10,18 +10,26 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 from xml.sax.saxutils import escape
 
 from evoml.core.errors import InputError
 from evoml.export._events import EVENTS, events
+from evoml.export._layered_drawing import CHARACTER, MARGIN, heading, printable, text_at
 from evoml.export._plots import colour, page
-from evoml.export.svg import CHARACTER, MARGIN, _printable, _text
+from evoml.export._target import RunTarget
+from evoml.search.problem import Problem
 
 SPANS, MOST = 400, 200  # columns of the picture, and species with a colour
 # of the plots, and of the numbers at their left
 WIDTH, STACK, CURVE, AXIS = 800.0, 340.0, 110.0, 70.0
+
+
+class Species(RunTarget):
+    """Those of a NEAT run, drawn."""
+
+    def picture(self, run: Path, problem: Problem) -> str:
+        return svg(run, str(run))
 
 
 @dataclass
@@ -108,11 +116,8 @@ def _page(
 ) -> str:
     """Title, stack, curve, and what the colours are."""
     width = AXIS + WIDTH + 2 * MARGIN
-    out, top = [], MARGIN
-    for line in wrap(_printable(title), int((width - 2 * MARGIN) / (1.25 * CHARACTER))) or [""]:
-        top += 20
-        out.append(_text(line, width / 2, top, 1.25, "title"))
-    top += 16
+    out = heading(title, width)
+    top = MARGIN + 20 * len(out) + 16
     first = min(each.first for each in species.values())
     members = max(
         sum(each.spans.get(at, 0) for each in species.values()) / widths[at]
@@ -129,11 +134,11 @@ def _page(
     top += CURVE + 42
     grey = f"; grey: {len(species) - MOST:,} smaller ones" if len(species) > MOST else ""
     out.append(
-        _text(
+        text_at(
             f"{len(species):,} species, oldest at the bottom{grey}", width / 2, top, 1.0, "legend"
         )
     )
-    return page(_printable(title), width, top + MARGIN, out)
+    return page(printable(title), width, top + MARGIN, out)
 
 
 def _group(top: float) -> str:
@@ -225,8 +230,8 @@ def _scale(low: float, high: float, height: float, title: str) -> list[str]:
         label = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
         y = height * (1 - part)
         out.append(f'<path d="M-4,{y:.1f} h4" stroke="black"/>')
-        out.append(_text(label, -8 - CHARACTER * len(label) / 2, y + 4, 1.0, "number"))
-    return [*out, _text(title, CHARACTER * len(title) / 2, -6, 1.0, "axis")]
+        out.append(text_at(label, -8 - CHARACTER * len(label) / 2, y + 4, 1.0, "number"))
+    return [*out, text_at(title, CHARACTER * len(title) / 2, -6, 1.0, "axis")]
 
 
 def _generations(first: int, last: int) -> list[str]:
@@ -235,5 +240,5 @@ def _generations(first: int, last: int) -> list[str]:
     for part in (0.0, 0.25, 0.5, 0.75, 1.0):
         number, x = first + round(part * (last - first)), WIDTH * part
         out.append(f'<path d="M{x:.1f},{CURVE:.0f} v4" stroke="black"/>')
-        out.append(_text(f"{number:,}", x, CURVE + 17, 1.0, "number"))
-    return [*out, _text("generation", WIDTH * 0.125, CURVE + 17, 1.0, "axis")]
+        out.append(text_at(f"{number:,}", x, CURVE + 17, 1.0, "number"))
+    return [*out, text_at("generation", WIDTH * 0.125, CURVE + 17, 1.0, "axis")]

@@ -1,83 +1,66 @@
 """Cells, motifs and programs drawn as layered graphs, a panel a graph: readable in black and white,
 with no script and no font of its own.
 
-Layers after Sugiyama, Tagawa, Toda 1981, "Methods for Visual Understanding of Hierarchical System
-Structures": longest paths, the order within a layer by barycentres. An operation on an edge is a
-box of its own, and an edge that passes a layer has a place there, so nothing is drawn over text.
-Edges that close a cycle, as between two examples of a program, are dashed and run upwards.
+Layers are those of longest paths, the order within a layer is by barycentres. An operation on an
+edge is a box of its own. Edges that close a cycle, as between two examples of a program, are dashed
+and run upwards.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
-from textwrap import wrap
 from typing import Any
 from xml.sax.saxutils import escape
 
 import networkx as nx
 
+from evoml.export._layered_drawing import (
+    CHARACTER,
+    HEIGHT,
+    MARGIN,
+    SWEEPS,
+    Box,
+    Panel,
+    closing_links,
+    count_crossings,
+    heading,
+    mean_of,
+    neighbours_of,
+    place_boxes,
+    printable,
+    text_at,
+)
+from evoml.export._neurons_svg import svg as neurons_svg
+from evoml.export._target import Given, Target
 from evoml.genotypes.schema import Genotype
 
-# width of a character, height of a box; texts are stretched to this width whatever the font
-CHARACTER, HEIGHT = 7.2, 24.0
-# between boxes of a layer, between layers, the place of a passing edge, around a panel
-SIDE, GAP, LINE, MARGIN = 18.0, 34.0, 12.0, 20.0
-# passes over the layers; panels are put in rows no wider than this, or than the widest panel
-SWEEPS, WIDEST = 24, 2200.0
+WIDEST = 2200.0  # of a row of panels, unless one panel is wider
 
 _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" \
 font-family="monospace" font-size="12">
 <defs><marker id="arrow" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0,0.5 L8,4 L0,7.5 z"/></marker></defs>
 <rect class="paper" width="100%" height="100%" fill="white"/>
 """  # noqa: E501
+# kinds of phenotype whose drawings are not the space's
+_DRAWN_OTHERWISE = {"neurons": neurons_svg}
 
 
-@dataclass(eq=False)
-class Box:
-    """A node, an operation on an edge, or (without text) the place where an edge passes a layer.
+class Svg(Target):
+    """A drawing."""
 
-    `x`, `y`: the centre.
-    """
-
-    text: str | None
-    kind: str  # input, output, node, operation, line
-    dead: bool = False  # on no path from an input to the output
-    layer: int = 0
-    x: float = 0.0
-    y: float = 0.0
-
-    @property
-    def width(self) -> float:
-        return LINE if self.text is None else max(CHARACTER * len(self.text) + 14, HEIGHT)
-
-
-@dataclass(eq=False)
-class Panel:
-    """A laid out graph: boxes and, for every edge, the boxes that it runs through from source to
-    target.
-    """
-
-    name: str
-    boxes: list[Box]
-    paths: list[list[Box]]
-    width: float = 0.0
-    height: float = 0.0
-    dashed: set[int] = field(default_factory=set)  # indices of paths that close a cycle
+    def text(self, given: Given) -> str:
+        draw = _DRAWN_OTHERWISE.get(given.opened.space.phenotype, svg)
+        return draw(given.opened.space, given.genotype, given.title)
 
 
 def svg(space: Any, genotype: Genotype, title: str) -> str:
-    """A genotype as an SVG picture, what `space.graphs` gives side by side.
+    """A genotype as an SVG picture, what `space.drawings` gives side by side.
 
     The title may hold any characters.
     """
     rows = _rows([_panel(name, graph) for name, graph in drawn(space, genotype).items()])
     width = max([sum(panel.width for panel in row) for row in rows] + [20 * CHARACTER])
-    lines = wrap(_printable(title), int((width - 2 * MARGIN) / (1.25 * CHARACTER))) or [""]
-    out, top = [], MARGIN
-    for line in lines:
-        top += 20
-        out.append(_text(line, width / 2, top, 1.25, "title"))
-    top += 10
+    out = heading(title, width)
+    top = MARGIN + 20 * len(out) + 10
     for row in rows:
         left = (width - sum(panel.width for panel in row)) / 2
         for panel in row:
@@ -87,7 +70,7 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
     return "\n".join(
         [
             _HEAD.format(width=width, height=top + MARGIN).rstrip(),
-            f"<title>{escape(_printable(title))}</title>",
+            f"<title>{escape(printable(title))}</title>",
             *out,
             "</svg>\n",
         ]
@@ -95,13 +78,8 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
 
 
 def drawn(space: Any, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
-    """The graphs of a genotype by name, nodes and edges with `label`: the space's `drawings`, or
-    its one `drawing`.
-    """
-    drawings = (
-        space.drawings(genotype) if hasattr(space, "drawings") else {"": space.drawing(genotype)}
-    )
-    return {name: nx.MultiDiGraph(graph) for name, graph in drawings.items()}
+    """The graphs of a genotype by name, nodes and edges with `label`: the space's `drawings`."""
+    return {name: nx.MultiDiGraph(graph) for name, graph in space.drawings(genotype).items()}
 
 
 # -- layout ----------------------------------------------------------------------------------------
@@ -130,7 +108,7 @@ def _filled(panels: list[Panel], limit: float) -> list[list[Panel]]:
 def _panel(name: str, graph: nx.MultiDiGraph) -> Panel:
     boxes = _nodes(graph)
     links, operations = _links(graph, boxes)
-    back = _closing(links, boxes.values())
+    back = closing_links(links, boxes.values())
     forward = [(b, a) if index in back else (a, b) for index, (a, b) in enumerate(links)]
     _layer(forward, boxes.values(), operations)
     panel = Panel(name, [*boxes.values(), *operations], [])
@@ -143,7 +121,7 @@ def _panel(name: str, graph: nx.MultiDiGraph) -> Panel:
             path.reverse()
         panel.paths.append(path)
     layers = _order(panel)
-    _place(panel, layers)
+    place_boxes(panel, layers)
     return panel
 
 
@@ -171,7 +149,7 @@ def _nodes(graph: nx.MultiDiGraph) -> dict[Hashable, Box]:
             else "node"
         )
         out[node] = Box(
-            _printable(str(data.get("label", node))), kind, node not in live and kind == "node"
+            printable(str(data.get("label", node))), kind, node not in live and kind == "node"
         )
     return out
 
@@ -189,29 +167,13 @@ def _links(
         label = data.get("label", data.get("address"))
         if label or source == target:
             box = Box(
-                _printable(str(label or "")), "operation", boxes[source].dead or boxes[target].dead
+                printable(str(label or "")), "operation", boxes[source].dead or boxes[target].dead
             )
             operations.append(box)
             links += [(boxes[source], box), (box, boxes[target])]
         else:
             links.append((boxes[source], boxes[target]))
     return links, operations
-
-
-def _closing(links: Sequence[tuple[Box, Box]], nodes: Iterable[Box]) -> set[int]:
-    """The links to turn round so that no cycle is left: those within a cycle that lead to a node
-    which stands before.
-    """
-    order = {box: float(index) for index, box in enumerate(nodes)}
-    order |= {target: order[source] + 0.5 for source, target in links if target not in order}
-    part = {
-        box: index
-        for index, boxes in enumerate(nx.strongly_connected_components(nx.DiGraph(links)))
-        for box in boxes
-    }
-    return {
-        index for index, (a, b) in enumerate(links) if part[a] == part[b] and order[a] >= order[b]
-    }
 
 
 def _layer(
@@ -240,8 +202,8 @@ def _order(panel: Panel) -> list[list[Box]]:
     ]
     for box in panel.boxes:
         layers[box.layer].append(box)
-    above, below = _neighbours(panel)
-    best, fewest = [list(layer) for layer in layers], _crossings(layers, below)
+    above, below = neighbours_of(panel)
+    best, fewest = [list(layer) for layer in layers], count_crossings(layers, below)
     for sweep in range(SWEEPS):
         near, order = (above, layers) if sweep % 2 == 0 else (below, layers[::-1])
         for before, layer in pairwise(order):
@@ -249,113 +211,20 @@ def _order(panel: Panel) -> list[list[Box]]:
             here = {box: index for index, box in enumerate(layer)}
             scale = (len(before) - 1) / max(len(layer) - 1, 1)
             weight = {
-                box: _mean([at[each] for each in near.get(box, ())], here[box] * scale)
+                box: mean_of([at[each] for each in near.get(box, ())], here[box] * scale)
                 for box in layer
             }
             layer.sort(key=lambda box: weight[box])
-        if (crossings := _crossings(layers, below)) < fewest:
+        if (crossings := count_crossings(layers, below)) < fewest:
             best, fewest = [list(layer) for layer in layers], crossings
     return best
-
-
-def _neighbours(panel: Panel) -> tuple[dict[Box, list[Box]], dict[Box, list[Box]]]:
-    """Of every box, those it is joined to in the layer above and in the layer below."""
-    above: dict[Box, list[Box]] = {}
-    below: dict[Box, list[Box]] = {}
-    for path in panel.paths:
-        for one, other in pairwise(path):
-            high, low = (one, other) if one.layer < other.layer else (other, one)
-            below.setdefault(high, []).append(low)
-            above.setdefault(low, []).append(high)
-    return above, below
-
-
-def _crossings(layers: list[list[Box]], below: dict[Box, list[Box]]) -> int:
-    total = 0
-    for layer, after in pairwise(layers):
-        at = {box: index for index, box in enumerate(after)}
-        ends = [sorted(at[each] for each in below.get(box, ())) for box in layer]
-        flat = [end for each in ends for end in each]
-        total += sum(one > other for index, one in enumerate(flat) for other in flat[index + 1 :])
-    return total
-
-
-def _place(panel: Panel, layers: list[list[Box]]) -> None:
-    """Coordinates: every box as near its neighbours as its layer's order and the gaps allow."""
-    above, below = _neighbours(panel)
-    for layer in layers:
-        _spread(layer, [0.0] * len(layer))
-    for sweep in range(SWEEPS):
-        near = (
-            (above, below)[sweep % 2]
-            if sweep < SWEEPS // 2
-            else {box: above.get(box, []) + below.get(box, []) for box in panel.boxes}
-        )
-        straight = (
-            {
-                box: _mean([each.x for each in path], 0.0)
-                for path in panel.paths
-                for box in path[1:-1]
-            }
-            if sweep >= SWEEPS // 2
-            else {}
-        )
-        for layer in layers if sweep % 2 == 0 else layers[::-1]:
-            _spread(
-                layer,
-                [
-                    straight.get(box, _mean([each.x for each in near.get(box, ())], box.x))
-                    for box in layer
-                ],
-            )
-    left = min((box.x - box.width / 2 for box in panel.boxes), default=0.0)
-    right = max((box.x + box.width / 2 for box in panel.boxes), default=0.0)
-    panel.width = max(right - left, CHARACTER * 1.1 * len(panel.name)) + 2 * MARGIN
-    shift = (panel.width - (right - left)) / 2 - left
-    top = MARGIN + 30 if panel.name else MARGIN
-    for index, layer in enumerate(layers):
-        for box in layer:
-            box.x, box.y = box.x + shift, top + index * (HEIGHT + GAP) + HEIGHT / 2
-    panel.height = top + len(layers) * (HEIGHT + GAP) - GAP + MARGIN
-
-
-def _spread(layer: list[Box], wanted: list[float]) -> None:
-    """Set x so that the squared distances to what is wanted are least with the boxes in order and
-    apart (isotonic regression).
-    """
-    offset, offsets = 0.0, []
-    for index, box in enumerate(layer):
-        if index:
-            before = layer[index - 1]
-            offset += (before.width + box.width) / 2 + (
-                LINE / 2 if before.text is None and box.text is None else SIDE
-            )
-        offsets.append(offset)
-    blocks: list[tuple[float, float, int]] = []  # mean, weight, boxes
-    for box, want, off in zip(layer, wanted, offsets, strict=True):
-        mean, weight, count = want - off, 4.0 if box.text is None else 1.0, 1
-        while blocks and blocks[-1][0] > mean:
-            other, heavy, many = blocks.pop()
-            mean, weight, count = (
-                (mean * weight + other * heavy) / (weight + heavy),
-                weight + heavy,
-                count + many,
-            )
-        blocks.append((mean, weight, count))
-    means = [mean for mean, _, count in blocks for _ in range(count)]
-    for box, mean, off in zip(layer, means, offsets, strict=True):
-        box.x = mean + off
-
-
-def _mean(values: Sequence[float], otherwise: float) -> float:
-    return sum(values) / len(values) if values else otherwise
 
 
 # -- drawing ---------------------------------------------------------------------------------------
 
 
 def _draw(panel: Panel) -> list[str]:
-    out = [_text(panel.name, panel.width / 2, MARGIN + 10, 1.1, "panel")] if panel.name else []
+    out = [text_at(panel.name, panel.width / 2, MARGIN + 10, 1.1, "panel")] if panel.name else []
     for index, path in enumerate(panel.paths):
         dead = path[0].dead or path[-1].dead
         dashes = (
@@ -398,24 +267,5 @@ def _box(box: Box) -> list[str]:
             f'y="{box.y - HEIGHT / 2:.1f}" width="{box.width:.1f}" height="{HEIGHT:.1f}" '
             f'rx="{radius:g}" stroke="black" {style}{dashes}/>'
         ),
-        _text(box.text or "", box.x, box.y + 4, 1.0, "label"),
+        text_at(box.text or "", box.x, box.y + 4, 1.0, "label"),
     ]
-
-
-def _text(text: str, x: float, y: float, scale: float, kind: str) -> str:
-    if not text:
-        return ""
-    width, size = (
-        CHARACTER * scale * len(text),
-        "" if scale == 1.0 else f' font-size="{12 * scale:g}" font-weight="bold"',
-    )
-    stretch = f' textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs"'
-    return (
-        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" '
-        f'text-anchor="middle"{size}{stretch}>{escape(text)}</text>'
-    )
-
-
-def _printable(text: str) -> str:
-    """Without what XML cannot hold or a picture cannot show."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,10 +1,17 @@
 """A candidate as text, in the form that its space reads back."""
 
-from typing import Any
-
+from evoml.contracts.space import Space
+from evoml.export._target import Given, Target
 from evoml.genotypes.schema import Genotype
 
 
-def source(space: Any, genotype: Genotype) -> str:
+class Text(Target):
+    """Source of a program, TOML of everything else."""
+
+    def text(self, given: Given) -> str:
+        return source(given.opened.space, given.genotype)
+
+
+def source(space: Space, genotype: Genotype) -> str:
     """Python source for a program, TOML for everything else."""
     return str(space.format(genotype))

@@ -5,32 +5,33 @@ What reaches only the auxiliary head is left out, and so is what a `none` layer 
 fixed, since the zeros that even out unequal sizes are counted when the code is written.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
+from inspect import getsource
 from pathlib import Path
 from string import Template
+from typing import ClassVar
 
 from safetensors.torch import save
 from torch import Tensor
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
 from evoml.core.errors import InputError, cannot_write
-from evoml.export.python import escaped
-from evoml.phenotypes.layers import LAYERS, Primitive, inner, primitives
+from evoml.export._target import Given, Target
+from evoml.export._texts import escaped
+from evoml.networks.layer_modules import named
+from evoml.phenotypes.layers import Primitive, inner, kind, layer_row, primitives
 from evoml.phenotypes.network import Edge, Network
 from evoml.search.winner import Trained
 
 CODE, WEIGHTS = "network.py", "weights.safetensors"
-_MARK = "# evoml export --to torch"  # how a folder of this exporter is known
+MARK = "# evoml export --to torch"  # how a folder of this exporter is known
 _WIDTH = 140
 # channels and stride that stand for any: no layer's numbers
 _A, _B, _S = 1_000_003, 1_000_033, 1_000_037
-# of bottlenecks
-_INNER = {inner(_B, (1, 4)): "max(1, outputs // 4)", inner(_B, (3, 8)): "max(1, outputs * 3 // 8)"}
-# of inverted bottlenecks
-_EXPANDED = {inner(_A, (times, 1)): f"{times} * inputs" for times in (3, 6)}
-_NAMES = {_A: "inputs", _B: "outputs", _S: "stride"} | _INNER | _EXPANDED
+_NAMES = {_A: "inputs", _B: "outputs", _S: "stride"}
 
 _MODULE = Template('''\
 $mark
@@ -149,6 +150,38 @@ def padded(x, right, bottom):
     return functional.pad(x, (0, right, 0, bottom))'''
 
 
+class Torch(Target):
+    """The network as code for torch, an architecture trained."""
+
+    kinds = ("architectures", "neurons")
+    task_for: ClassVar[Mapping[str, str]] = {"architectures": "to be trained on"}
+    destination = "a folder"
+
+    def write(self, given: Given, output: Path) -> list[Path]:
+        return _WRITERS[given.opened.space.phenotype](given, output)
+
+
+def _architecture(given: Given, folder: Path) -> list[Path]:
+    claim(folder)  # before anything is trained
+    trained = given.trained()
+    return write(trained, folder, f"{given.title}, {trained.accuracy}")
+
+
+def _network(given: Given, folder: Path) -> list[Path]:
+    from evoml.export._neurons import units_of
+    from evoml.export._neurons_torch import write as write_neurons
+
+    opened = given.opened
+    units = units_of(opened)
+    return write_neurons(opened.space, given.genotype, folder, given.title, units)
+
+
+_WRITERS: dict[str, Callable[[Given, Path], list[Path]]] = {
+    "architectures": _architecture,
+    "neurons": _network,
+}
+
+
 def write(trained: Trained, folder: Path, title: str) -> list[Path]:
     """Write the network's code and weights into a folder, made if needed; the files. The title may
     hold any characters.
@@ -188,7 +221,7 @@ def _claim(folder: Path) -> None:
     if found and not (
         found <= {CODE, WEIGHTS}
         and code.is_file()
-        and code.read_bytes().startswith(_MARK.encode() + b"\n")
+        and code.read_bytes().startswith(MARK.encode() + b"\n")
     ):
         raise InputError(
             f"{folder}: holds other files; name a new or an empty folder, or one of an earlier "
@@ -221,7 +254,7 @@ def source(trained: Trained, title: str) -> str:
     ]
     names = ['"' + "".join(map(escaped, name)) + '"' for name in trained.classes]
     return _MODULE.substitute(
-        mark=_MARK,
+        mark=MARK,
         title="".join(map(escaped, title.strip())),
         size=f"{channels} channel{'s' * (channels > 1)} of {height} x {width} pixels",
         dimensions=f"{channels}, {height}, {width}",
@@ -332,6 +365,7 @@ class _Code:
         return [
             *[_REDUCTION] * reduces,
             *[_PADDED] * pads,
+            *_sources(step for steps in functions.values() for step in steps),
             *(_function(name, functions[name]) for name in sorted(functions)),
         ]
 
@@ -450,7 +484,7 @@ def _general(edge: Edge, channels: int) -> tuple[str, tuple[Primitive, ...], tup
     """A layer's function: its name, its steps for any numbers, and this edge's numbers in the order
     of the parameters.
     """
-    row = LAYERS[edge.layer]
+    row = layer_row(edge.layer)
     changed = channels != edge.channels or (edge.stride > 1 and row.text == "id")
     try:
         steps = primitives(edge.layer, _A, _A if row.reduced and not changed else _B, _S)
@@ -475,7 +509,7 @@ def _parameters(steps: tuple[Primitive, ...]) -> list[str]:
     known = {
         number
         for step in steps
-        if step.kind in ("bn", "conv", "dw", "fr")
+        if step.kind in ("bn", "conv", "dw", "fr") or kind(step.kind).arguments
         for number in (step.inputs, step.outputs)
     }
     channels = ["inputs", "outputs"] if _B in known else ["channels"] if known else []
@@ -500,10 +534,7 @@ def _function(name: str, steps: tuple[Primitive, ...]) -> str:
 
 def _step(step: Primitive, names: dict[int, str]) -> str:
     """The call that makes a step's module, as `reference.layer` makes it."""
-    inputs, outputs = (
-        names.get(step.inputs, str(step.inputs)),
-        names.get(step.outputs, str(step.outputs)),
-    )
+    inputs, outputs = (_channels(number, names) for number in (step.inputs, step.outputs))
     stride = _pair((names.get(step.stride[0], "1"), names.get(step.stride[1], "1")))
     window = [_pair(step.kernel), stride] + [f"padding={_pair(step.padding)}"] * any(step.padding)
     if step.kind in ("conv", "dw"):
@@ -517,12 +548,58 @@ def _step(step: Primitive, names: dict[int, str]) -> str:
             step.kind == "avg"
         )
         return f"nn.{step.kind.capitalize()}Pool2d({', '.join(window)})"
+    if step.module:
+        given = [_argument(step, argument, names) for argument in kind(step.kind).arguments]
+        return f"{_class(step)}({', '.join(given)})"
     return {
         "relu": "nn.ReLU()",
         "relu6": "nn.ReLU6()",
         "bn": f"nn.BatchNorm2d({outputs})",
         "fr": f"FactorisedReduction({inputs}, {outputs}, {stride})",
     }[step.kind]
+
+
+def _channels(number: int, names: dict[int, str]) -> str:
+    """A number of channels that is a part or a multiple of the function's arguments."""
+    if number in names:
+        return names[number]
+    for base in (_B, _A):
+        part = Fraction(number, base).limit_denominator(64)
+        times, parts = part.numerator, part.denominator
+        if base in names and inner(base, (times, parts)) == number:
+            return _part(names[base], times, parts)
+    return str(number)
+
+
+def _part(text: str, times: int, parts: int) -> str:
+    """A multiple, or a part rounded down, one at least, as `layers.inner` has it."""
+    if parts == 1:
+        return f"{times} * {text}"
+    return f"max(1, {text}{f' * {times}' if times > 1 else ''} // {parts})"
+
+
+def _argument(step: Primitive, name: str, names: dict[int, str]) -> str:
+    """What a torch module is made with; see `layers.PrimitiveKind`."""
+    if name in ("kernel", "dilation"):
+        return str(step.kernel if name == "kernel" else step.dilation)
+    if name == "stride":
+        return _pair((names.get(step.stride[0], "1"), names.get(step.stride[1], "1")))
+    if name == "hidden":
+        part = Fraction(step.hidden, step.inputs).limit_denominator(64)
+        return _part(_channels(step.inputs, names), part.numerator, part.denominator)
+    return _channels(step.inputs if name == "inputs" else step.outputs, names)
+
+
+def _class(step: Primitive) -> str:
+    """The name of a primitive's class, torch's own or one of `_sources`."""
+    module, _, name = step.module.partition(":")
+    return f"nn.{name}" if module == "torch.nn" else name
+
+
+def _sources(steps: Iterable[Primitive]) -> list[str]:
+    """The classes of primitives that are no classes of torch's, as they are written."""
+    names = sorted({step.module for step in steps if step.module})
+    return [getsource(named(name)).rstrip() for name in names if not name.startswith("torch.nn:")]
 
 
 def _pair(values: tuple[object, object]) -> str:

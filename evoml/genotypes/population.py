@@ -13,7 +13,9 @@ from typing import Any, overload
 import numpy as np
 from deap import base
 
-from evoml.genotypes.schema import Genotype, Schema
+from evoml.core.errors import InputError
+from evoml.core.wording import plural
+from evoml.genotypes.schema import OPEN, Genotype, Schema
 
 # How an evaluation ended: `diverged` is a fitness of zero, no task survived; `over_budget` was too
 # costly to be run.
@@ -31,6 +33,8 @@ def fitness_class(weights: tuple[float, ...] = (1.0,)) -> type[base.Fitness]:
         def setValues(self, values: Sequence[float]) -> None:
             if any(np.isnan(value) for value in values):
                 raise ValueError("a fitness may not be NaN: give the worst value and a status")
+            if len(values) != len(weights):
+                raise InputError(_unequal(len(values), len(weights)))
             base.Fitness.setValues(self, values)
 
         def getValues(self) -> tuple[float, ...]:
@@ -95,10 +99,10 @@ class Population(Sequence[Individual]):
         capacity: Sequence[int] | None = None,
         weights: tuple[float, ...] = (1.0,),
     ) -> None:
-        """`capacity`: rows reserved a table, default each table's maximum."""
+        """`capacity`: rows reserved a table; default each table's maximum, 0 where it is open."""
         self.schema = schema
         self.weights = weights
-        rows = [table.most for table in schema.tables] if capacity is None else capacity
+        rows = [table.most % OPEN for table in schema.tables] if capacity is None else capacity
         # [P, R] each
         self.tables = tuple(
             np.zeros((size, count), table.dtype)
@@ -118,10 +122,7 @@ class Population(Sequence[Individual]):
         """A population of these genotypes, not evaluated."""
         members = list(genotypes)
         capacity = [max((len(g.tables[t.name]) for g in members), default=0) for t in schema.tables]
-        capacity = [
-            max(c, t.most) if t.most < 1_000_000 else c
-            for c, t in zip(capacity, schema.tables, strict=True)
-        ]
+        capacity = [max(c, t.most % OPEN) for c, t in zip(capacity, schema.tables, strict=True)]
         out = cls(schema, len(members), capacity, weights)
         for index, genotype in enumerate(members):
             for column, table in enumerate(schema.tables):
@@ -142,9 +143,31 @@ class Population(Sequence[Individual]):
         )
 
     def put(self, at: np.ndarray, others: "Population") -> None:
-        """Replace the members `at` by `others`, in order."""
+        """Replace the members `at` by `others`, in order; tables that are open grow.
+
+        Raises InputError where these have other objectives.
+        """
+        if others.weights != self.weights:
+            raise InputError(
+                f"objectives: weights {others.weights} in a population of {self.weights}; a "
+                "toolbox makes individuals with its evaluator's"
+            )
+        self._widen([table.shape[1] for table in others.tables])
         for mine, theirs in zip(self._arrays(), others._arrays(), strict=True):
-            mine[at] = theirs
+            if mine.shape[1:] == theirs.shape[1:]:
+                mine[at] = theirs
+            else:  # rows beyond a member's own are nobody's
+                mine[at, : theirs.shape[1]] = theirs
+
+    def _widen(self, rows: Sequence[int]) -> None:
+        """Reserve at least so many rows a table."""
+        if any(table.shape[1] < count for table, count in zip(self.tables, rows, strict=True)):
+            self.tables = tuple(
+                np.concatenate([table, np.zeros((len(self), count), table.dtype)], 1)
+                if (count := wanted - table.shape[1]) > 0
+                else table
+                for table, wanted in zip(self.tables, rows, strict=True)
+            )
 
     def take(self, at: Any) -> "Population":
         """The members `at` (indices, mask or slice), copied."""
@@ -187,6 +210,15 @@ class Population(Sequence[Individual]):
                 mine[span] = theirs
             start += len(part)
         return out
+
+    def judge(self, objectives: np.ndarray, status: np.ndarray) -> None:
+        """Take over what an evaluator says of every member.
+
+        objectives: [P, O], never NaN. status: [P]. Raises InputError for another O.
+        """
+        if objectives.shape != self.fitness.shape:
+            raise InputError(_unequal(objectives.shape[-1], len(self.weights)))
+        self.fitness[:], self.status[:] = objectives, status
 
     def genotype(self, index: int) -> Genotype:
         """The genotype of one member."""
@@ -293,6 +325,13 @@ class Population(Sequence[Individual]):
             violation = self.schema.violation(self.genotype(index))
             if violation:
                 raise ValueError(violation)
+
+
+def _unequal(given: int, objectives: int) -> str:
+    return (
+        f"objectives: {plural(given, 'number')} of a candidate that is judged by {objectives}; an "
+        "evaluator gives one for each of its objectives"
+    )
 
 
 def _taken(table: np.ndarray, indices: np.ndarray) -> np.ndarray:

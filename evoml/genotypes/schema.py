@@ -45,6 +45,9 @@ class Column:
     key: bool = False
 
 
+OPEN = 1_000_000  # rows of a table that may grow without end
+
+
 @dataclass(frozen=True)
 class Table:
     """A gene table: its columns and how many rows it may have, both bounds included."""
@@ -52,7 +55,7 @@ class Table:
     name: str
     columns: tuple[Column, ...]
     least: int = 0
-    most: int = 1_000_000
+    most: int = OPEN
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

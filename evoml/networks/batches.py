@@ -21,14 +21,14 @@ class Batches:
         self, x: np.ndarray, y: np.ndarray, batch: int, seed: int, *, shift: int = 0,
         flip: bool = False, cutout: int = 0,
     ) -> None:  # fmt: skip
-        """x [N, C, H, W], y [N]; batch: images a step, at most all.
+        """x [N, C, H, W], y [N, ...]; batch: images a step, at most all.
 
         shift: most pixels either way along both axes; cutout: side of the square. Raises
         ValueError.
         """
         if not len(x) or len(x) != len(y) or batch < 1:
             raise ValueError(f"{len(x)} images with {len(y)} labels in batches of {batch}")
-        self.x, self.y = channels_last(x), np.asarray(y, np.int64)
+        self.x, self.y = channels_last(x), np.asarray(y)
         self.batch, self.count = min(batch, len(y)), len(y) // min(batch, len(y))
         self.shift, self.flip, self.cutout, self._seed = shift, flip, cutout, seed % 2**64
         self._epoch, self._order = -1, np.zeros(0, np.int64)

@@ -23,10 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evoml.archive.archive import write_atomically
+from evoml.archive.files import write_atomically
+from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.core.errors import InputError, cannot_write
 from evoml.core.streams import AUDIT, streams
-from evoml.phenotypes.layers import LAYERS, Size, primitives
+from evoml.phenotypes.layers import Size, layers, primitives
 from evoml.phenotypes.network import Builder, Edge, Network, Supernet
 
 if TYPE_CHECKING:
@@ -248,7 +249,9 @@ def _head(network: Network) -> Key:
     return HEAD, channels, network.classes, 1, height, width
 
 
-def known(space: Any, inputs: Size, classes: int, patience: int = PATIENCE) -> set[Key]:
+def known(
+    space: ArchitectureSpace, inputs: Size, classes: int, patience: int = PATIENCE
+) -> set[Key]:
     """All rows that networks of a space are made of: those of its supernet, where it has one, and
     of random networks until there have been so many without a new one.
 
@@ -261,7 +264,7 @@ def known(space: Any, inputs: Size, classes: int, patience: int = PATIENCE) -> s
         out.add(key)
         return 0.0
 
-    if hasattr(space, "supernet"):
+    if space.has_supernet:
         with suppress(InputError):  # there is none with these settings
             linear(space.supernet(inputs, classes), note)
     since = 0
@@ -274,7 +277,9 @@ def known(space: Any, inputs: Size, classes: int, patience: int = PATIENCE) -> s
     return out
 
 
-def drawn(space: Any, inputs: Size, classes: int, count: int, seed: int = 0) -> Iterator[Network]:
+def drawn(
+    space: ArchitectureSpace, inputs: Size, classes: int, count: int, seed: int = 0
+) -> Iterator[Network]:
     """Networks of random genotypes; what has none is passed over."""
     for number in range(count):
         genotype = space.random(streams(seed, AUDIT, np.array([number]))).genotype(0)
@@ -298,7 +303,7 @@ def measure(keys: Iterable[Key], repeats: int = REPEATS) -> Table:
 
     keys = sorted(set(keys))
     if strange := [
-        key for key in keys if key[0] not in LAYERS and key[0] not in (HEAD, ADD, CONCAT)
+        key for key in keys if key[0] not in layers() and key[0] not in (HEAD, ADD, CONCAT)
     ]:
         raise InputError(f"latency: {shown(strange[0])}: no such layer")
     with one_thread(), torch.inference_mode():

@@ -1,9 +1,12 @@
 """How much memory there is, and whether it is enough."""
 
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from evoml.core.errors import InputError
+from evoml.networks.shared_weights import step_memory
+from evoml.phenotypes.network import Supernet
 
 
 def available(
@@ -16,15 +19,13 @@ def available(
     return min(found) if found else None
 
 
-def check_step(supernet: Any, batch: int, setting: str, mix: Any = None) -> None:
+def check_step(supernet: Supernet, batch: int, setting: str, mix: np.ndarray | None = None) -> None:
     """Raise InputError where a step of a supernet on so many images needs more memory than there
     is. setting: where that number comes from.
 
     mix: [G, O], where only its options are in memory at once.
     """
-    from evoml.networks.cpu.shared_weights import memory
-
-    needed, there = memory(supernet, batch, mix=mix), available()
+    needed, there = step_memory(supernet, batch, mix=mix), available()
     if there is not None and needed > there:
         raise InputError(
             f"space: the supernet needs about {needed / 2**30:.1f} GiB for a step of {batch} "

@@ -9,8 +9,7 @@ Weights start after He et al. 2015, arXiv 1502.01852.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -18,37 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evoml.networks import layer_modules
 from evoml.networks.cpu._training_pass import EPSILON, MOMENTUM, Step, Train, Weights, halves, plan
+from evoml.networks.places import places
 from evoml.networks.reference import ReferenceNetwork, padded
-from evoml.phenotypes.layers import Primitive
 from evoml.phenotypes.network import Network
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the weights of one step lie in the flat parameter, and those of a normalisation in the
-    running moments.
-    """
-
-    primitive: Primitive
-    start: int
-    running: int
-
-    def view(self, flat: Tensor) -> Tensor:
-        """[outputs, inputs, height, width] in the layout channels_last; of a normalisation scale
-        and shift, [2, C].
-        """
-        p = self.primitive
-        part = flat[self.start : self.start + p.parameters]
-        if p.kind == "bn":
-            return part.view(2, p.outputs)
-        return part.view(p.outputs, *p.kernel, 1 if p.kind == "dw" else p.inputs).permute(
-            0, 3, 1, 2
-        )
-
-    def moments(self, running: Tensor) -> Tensor:
-        """Running mean and variance, [2, C]."""
-        return running[self.running : self.running + 2 * self.primitive.outputs].view(2, -1)
 
 
 class Module(nn.Module):
@@ -72,7 +45,7 @@ class Module(nn.Module):
         self.network, self.keep, self.progress = network, drop_path_keep, 0.0
         self.generator = generator or torch.Generator().manual_seed(0)
         self.plan = plan(network, drop_path_keep < 1)
-        self._places, weights, moments = _places(network)
+        self._places, weights, moments = places(network)
         self._made: tuple[tuple[int, int], Weights, Weights] | None = None
         self.weights = nn.Parameter(torch.randn(weights, generator=self.generator))
         self.register_buffer("running", torch.zeros(moments))
@@ -110,17 +83,12 @@ class Module(nn.Module):
         """Weights and running moments by the names that `ReferenceNetwork` gives them,
         `nodes.<node>.<edge>.<step>.weight`, and the heads'; not copied.
         """
-        out: dict[str, Tensor] = {}
-        for name, place in self._places.items():
-            view = place.view(self.weights.detach())
-            if place.primitive.kind == "bn":
-                mean, variance = place.moments(self.running)
-                out |= {
-                    f"nodes.{name}.{key}": part
-                    for key, part in zip(_NORMALISATION, (*view, mean, variance), strict=True)
-                }
-            else:
-                out[f"nodes.{name}.weight"] = view
+        flat = self.weights.detach()
+        out = {
+            f"nodes.{name}.{key}": part
+            for name, place in self._places.items()
+            for key, part in place.named(flat, place.moments(self.running)).items()
+        }
         heads = {"linear": self.linear} | (
             {"auxiliary": self.auxiliary} if self.auxiliary is not None else {}
         )
@@ -232,7 +200,10 @@ class Module(nn.Module):
         """
         for place in self._places.values():
             view, p = place.view(self.weights), place.primitive
-            if p.kind == "bn":
+            if p.module:
+                seed = int(torch.randint(2**62, (), generator=self.generator))
+                view.copy_(layer_modules.initial(p, seed))
+            elif p.kind == "bn":
                 view.copy_(torch.tensor([[1.0], [0.0]]))
                 place.moments(self.running)[1].fill_(1.0)
             else:
@@ -247,9 +218,6 @@ class Module(nn.Module):
                     math.sqrt((2 if value.dim() == 4 else 1) / value[0].numel()),
                     generator=self.generator,
                 )
-
-
-_NORMALISATION = ("weight", "bias", "running_mean", "running_var")
 
 
 class Auxiliary(nn.Module):
@@ -287,6 +255,8 @@ def compute(
             return functional.avg_pool2d(
                 x, p.kernel, p.stride, p.padding, p.overhangs, count_include_pad=False
             )
+        case "module" | "function":
+            return layer_modules.run(p, weight, x)
         case "zero":
             return x.new_zeros(len(x), p.outputs, *p.after(*x.shape[2:]))
         case "cut":
@@ -319,25 +289,3 @@ def convolve(step: Step, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
         ],
         1,
     )
-
-
-def _places(network: Network) -> tuple[dict[str, _Place], int, int]:
-    """Where weights lie, by `<node>.<edge>.<step>`; how many there are, and how many running
-    moments.
-    """
-    places, start, running = {}, 0, 0
-    for number, which, place, primitive in _primitives(network):
-        if primitive.parameters:
-            places[f"{number}.{which}.{place}"] = _Place(primitive, start, running)
-            start += primitive.parameters
-            running += 2 * primitive.outputs if primitive.kind == "bn" else 0
-    return places, start, running
-
-
-def _primitives(network: Network) -> Iterator[tuple[int, int, int, Primitive]]:
-    for number, node in enumerate(network.nodes):
-        for which, edge in enumerate(node.edges):
-            for place, primitive in enumerate(
-                network.primitives(edge, network.sizes[edge.source][0])
-            ):
-                yield number, which, place, primitive

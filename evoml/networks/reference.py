@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evoml.networks import layer_modules
 from evoml.phenotypes.layers import Primitive
 from evoml.phenotypes.network import Network
 
@@ -57,6 +58,8 @@ class Cut(nn.Module):
 
 def layer(step: Primitive) -> nn.Module:
     """The module of a primitive."""
+    if step.module:
+        return layer_modules.module(step)
     match step.kind:
         case "relu":
             return nn.ReLU()

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from evoml.contracts.task import ImageSet
+from evoml.contracts.task import LayeredData
 from evoml.core.streams import outputs
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
-from evoml.networks import TrainingSettings
 from evoml.networks.batches import channels_last
+from evoml.networks.losses import Loss, loss_named
 from evoml.networks.module import Module
+from evoml.networks.settings import TrainingSettings
 from evoml.phenotypes.network import Network
 
 # of a batch: enough to be quick, not so many that they leave the processor's caches
@@ -41,7 +41,7 @@ class Trained:
     """
 
     module: Module | None  # in evaluation mode; None where it crashed
-    curve: tuple[float, ...]  # accuracy
+    curve: tuple[float, ...]  # the metric: accuracy, where there are classes
     losses: tuple[float, ...]
     # mean of the epoch's batches, with label smoothing, without the auxiliary head
     train_losses: tuple[float, ...]
@@ -67,19 +67,19 @@ class Data:
     layout.
     """
 
-    def __init__(self, images: ImageSet, device: str = "cpu") -> None:
+    def __init__(self, images: LayeredData, device: str = "cpu") -> None:
         self.train_x, self.valid_x = (
             torch.from_numpy(channels_last(x)).to(device) for x in (images.train_x, images.valid_x)
         )
+        self.head, self.loss = images.head, loss_named(images.head.loss)
         self.train_y, self.valid_y = (
-            torch.from_numpy(np.asarray(y, np.int64)).to(device)
-            for y in (images.train_y, images.valid_y)
+            self.loss.goals(y).to(device) for y in (images.train_y, images.valid_y)
         )
         self.device = device
 
 
 def train(
-    network: Network, data: ImageSet | Data, settings: TrainingSettings, seed: int, *,
+    network: Network, data: LayeredData | Data, settings: TrainingSettings, seed: int, *,
     timeout: float = 0.0, device: str = "cpu", after: Callable[[int, float], bool] | None = None,
     start: Mapping[str, Tensor] | None = None,
 ) -> Trained:  # fmt: skip
@@ -150,7 +150,9 @@ class _Run:
                 if time.perf_counter() > deadline:
                     return TIMED_OUT
                 mean += loss / self.batches
-            accuracy, valid = score(self.module, self.data.valid_x, self.data.valid_y)
+            accuracy, valid = score(
+                self.module, self.data.valid_x, self.data.valid_y, self.data.loss
+            )
             if not math.isfinite(valid):
                 return DIVERGED
             for curve, value in (
@@ -159,7 +161,7 @@ class _Run:
                 (self.train_losses, mean),
             ):
                 curve.append(value)
-            if self.settings.report == "last" or accuracy > self.curve[self.epoch] or epoch == 0:
+            if self.settings.report == "last" or epoch == 0 or self._better(accuracy):
                 self.epoch = epoch
                 best = (
                     {name: value.clone() for name, value in self.module.state_dict().items()}
@@ -170,6 +172,10 @@ class _Run:
                 break
         self.module.load_state_dict(best or self.module.state_dict())
         return OK
+
+    def _better(self, metric: float) -> bool:
+        best, larger = self.curve[self.epoch], self.data.head.objective.larger
+        return metric > best if larger else metric < best
 
     def _settle(self) -> None:
         """Take the moments that normalise in evaluation from the training images: shared weights
@@ -199,13 +205,10 @@ class _Run:
             group["lr"] = learning_rate(settings, self.steps, total)
         x = augmented(x, settings, self.draws).permute(0, 3, 1, 2)
         logits, side = self.module(x)
-        loss = total_loss = functional.cross_entropy(
-            logits, y, label_smoothing=settings.label_smoothing
-        )
+        loss = total_loss = self.data.loss.mean(logits, y, settings.label_smoothing)
         if side is not None:
-            total_loss = loss + settings.auxiliary_weight * functional.cross_entropy(
-                side, y, label_smoothing=settings.label_smoothing
-            )
+            aside = self.data.loss.mean(side, y, settings.label_smoothing)
+            total_loss = loss + settings.auxiliary_weight * aside
         self.optimiser.zero_grad()
         total_loss.backward()
         if settings.clip:
@@ -270,15 +273,15 @@ def augmented(x: Tensor, settings: TrainingSettings, generator: torch.Generator)
 
 
 @torch.no_grad()
-def score(module: Module, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Accuracy and mean loss on images [N, H, W, C]. Leaves the module in evaluation mode."""
+def score(module: Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[float, float]:
+    """Mean metric and mean loss on images [N, H, W, C]. Leaves the module in evaluation mode."""
     module.eval()
-    right, loss, batch = 0, 0.0, max(VALIDATION_PIXELS // (x.shape[1] * x.shape[2]), 16)
+    metric, total, batch = 0.0, 0.0, max(VALIDATION_PIXELS // (x.shape[1] * x.shape[2]), 16)
     for images, labels in zip(x.split(batch), y.split(batch), strict=True):
         logits, _ = module(images.permute(0, 3, 1, 2))
-        right += int((logits.argmax(1) == labels).sum())
-        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-    return right / len(y), loss / len(y)
+        metric += loss.metric(logits, labels)
+        total += loss.total(logits, labels)
+    return metric / len(y), total / len(y)
 
 
 def latency(module: Module, repeats: int = 20) -> float:

@@ -12,37 +12,15 @@ its libraries and of pattern-producing networks (Stanley 2007, "Compositional Pa
 Networks").
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Activation:
-    """One function of a node's aggregated input."""
-
-    name: str
-    numpy: Callable[[np.ndarray], np.ndarray]
-    text: str
-
-
-@dataclass(frozen=True)
-class Aggregation:
-    """How weighted inputs become one number; a node without inputs is inactive and gives 0,
-    whatever its functions.
-    """
-
-    name: str
-    numpy: Callable[[np.ndarray], np.ndarray]  # [K, ...] -> [...], K > 0 inputs in order
-    start: float
-    step: str
-    mean: bool = False  # divide by K at the end
-
+from evoml.core.registry import extended
+from evoml.phenotypes.rows import Activation, Aggregation
 
 # fmt: off
-ACTIVATIONS: tuple[Activation, ...] = (
+_OWN: tuple[Activation, ...] = (
     Activation("sigmoid", lambda a: 1 / (1 + np.exp(-4.9 * a)), "1 / (1 + exp(-4.9 * a))"),
     Activation("logistic", lambda a: 1 / (1 + np.exp(-a)), "1 / (1 + exp(-a))"),
     Activation("tanh", lambda a: np.tanh(a), "tanh(a)"),
@@ -70,6 +48,7 @@ AGGREGATIONS: tuple[Aggregation, ...] = (
 )
 # fmt: on
 
+ACTIVATIONS = extended("activations", _OWN)
 ACTIVATION_NAMES = tuple(row.name for row in ACTIVATIONS)
 AGGREGATION_NAMES = tuple(row.name for row in AGGREGATIONS)
 

@@ -16,74 +16,13 @@ Arithmetic is IEEE 754 throughout: division by zero, the logarithm of a negative
 infinities and NaN, and the program runs on.
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-# a float64 scalar, [F] or [F, F], by the operation's signature; a scalar fills a vector
-# (scalar_broadcast)
-Array = Any
-
-# What a constant may be, and how it changes: `value` uniform in (-1, 1), later a step on a
-# logarithmic scale or a change of sign; `index` uniform in [0, 1); `deviation` uniform in (0, 1),
-# never negative; `bound` as value, the two bounds in order after a change.
-VALUE, INDEX, DEVIATION, BOUND = "value", "index", "deviation", "bound"
-
-
-@dataclass(frozen=True)
-class Op:
-    """One operation. `ins` and `out` are letters of s (scalar), v (vector), m (matrix)."""
-
-    id: int
-    name: str
-    out: str
-    ins: str
-    text: str
-    # (a, b) or, with constants, (noise, old value of the output, x, y, z)
-    numpy: Callable[..., Array]
-    kernel: str
-    cost: float  # estimated cost, relative to the other rows (the published program's table)
-    constants: tuple[str, ...] = ()
-
-    @property
-    def commutes(self) -> bool:
-        """Whether swapping the inputs changes nothing, in every bit."""
-        return len(set(self.ins)) == 1 and bool(
-            re.fullmatch(r"(total\()?a((?:\[[^]]*\])?) [+*] b\2\)?", self.kernel)
-        )
-
-    @property
-    def noisy(self) -> bool:
-        """Whether the output is random."""
-        return "uniform()" in self.kernel or "gaussian()" in self.kernel
-
-    @property
-    def idempotent(self) -> bool:
-        """Whether twice the same input is also the output, in every bit."""
-        with np.errstate(all="ignore"):
-            return (
-                bool(self.out)
-                and self.ins == 2 * self.out
-                and all(_same(self.numpy(a, a), a) for a in _samples(self.out))
-            )
-
-    @property
-    def keeps_zero(self) -> bool:
-        """Whether inputs of positive zeros give an output of positive zeros."""
-        zeros = {"s": np.zeros(()), "v": np.zeros(2), "m": np.zeros((2, 2))}
-        if not self.ins:
-            return False
-        with np.errstate(all="ignore"):
-            value = self.numpy(*(zeros[kind] for kind in self.ins))
-        return _same(np.broadcast_to(value, zeros[self.out].shape), zeros[self.out])
-
-    @property
-    def reads_out(self) -> bool:
-        """Whether the output's old value stays in part."""
-        return "out[" in self.kernel
+from evoml.core.registry import extended
+from evoml.phenotypes.rows import BOUND, DEVIATION, INDEX, VALUE, Array, Op
 
 
 def total(x: Array, axis: int = -1) -> Array:
@@ -91,16 +30,6 @@ def total(x: Array, axis: int = -1) -> Array:
     pairwise).
     """
     return np.add.accumulate(x, axis)[(slice(None),) * (x.ndim + axis) + (-1,)]
-
-
-def _same(a: Array, b: Array) -> bool:
-    """Equal in every bit."""
-    return np.asarray(a, np.float64).tobytes() == np.asarray(b, np.float64).tobytes()
-
-
-def _samples(kind: str) -> list[Array]:
-    numbers = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.5, 1e-310, 3.0])
-    return {"s": list(numbers), "v": [numbers], "m": [numbers.reshape(3, 3)]}[kind]
 
 
 def _all(x: Array) -> Array:
@@ -134,7 +63,7 @@ _UNIFORM = "x + where(y - x > 0, y - x, 0) * uniform()"
 _GAUSSIAN = "x + y * gaussian()"
 
 # fmt: off
-OPS: tuple[Op, ...] = (
+_OWN: tuple[Op, ...] = (
     Op(0, "no_op", "", "", "pass", lambda: None, "", 3013921),
     Op(1, "scalar_sum", "s", "ss", "out = a + b", lambda a, b: a + b, "a + b", 4703759),
     Op(2, "scalar_diff", "s", "ss", "out = a - b", lambda a, b: a - b, "a - b", 5102027),
@@ -251,7 +180,10 @@ OPS: tuple[Op, ...] = (
 )
 # fmt: on
 
+# by their ids; those that others add have the next ones, which no archive holds
+OPS = tuple(replace(op, id=at) for at, op in enumerate(extended("operations", _OWN)))
 NAMES = tuple(op.name for op in OPS)
+OWN_NAMES = NAMES[: len(_OWN)]  # what programs are made of where nothing else is said
 BY_NAME = {op.name: op for op in OPS}
 # [ops, (a, b, out)]
 KINDS = np.array(

@@ -1,11 +1,15 @@
 """Tables, displays and what the commands print."""
 
 import io
+import json
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
+
+from evoml.archive.files import finite
 
 WIDE = 160  # columns of a pipe, where lines should not be cut
 
@@ -33,7 +37,7 @@ class TolerantStderr(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return getattr(sys.stderr, "encoding", None) or "utf-8"
+        return (sys.stderr is not None and sys.stderr.encoding) or "utf-8"
 
     @staticmethod
     def _try(method: str, *arguments: Any) -> None:
@@ -56,3 +60,42 @@ def console(stderr: bool = False) -> Console:
         else WIDE
     )
     return _Console(file=stream, width=width, highlight=False, markup=False)
+
+
+def print_source(out: Console, text: str, language: str) -> None:
+    """A genotype's text, in colour in a terminal, as it is in a pipe. language: as Pygments names
+    it.
+    """
+    if out.is_terminal:
+        from rich.syntax import Syntax
+
+        out.print(Syntax(text.rstrip(), language, background_color="default"))
+    else:
+        print(text.rstrip())
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output; infinities and NaN as null."""
+    print(json.dumps(finite(value)))
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Remarks on standard error, a line each."""
+    for line in lines:
+        print(f"evoml: {line}", file=TolerantStderr(), flush=True)
+
+
+def announce_compilation(err: Console) -> None:
+    """Say so, once, when something has to be compiled."""
+    from evoml.compilation.numba_cache import cache_folder, cached, on_compile
+
+    if cached():
+        on_compile(
+            lambda: err.print("compiling kernels, once for this machine (about 20 seconds) ...")
+        )
+    else:
+        err.print(
+            f"compiling kernels (about 20 seconds); {cache_folder()} cannot be used, so they are "
+            "not kept ...",
+            soft_wrap=True,
+        )

@@ -1,235 +1,192 @@
-"""What the commands say of architectures: the best of a search, and the winner's test beside
-baselines.
+"""What the commands say of architectures, and how their winner is tested: trained anew, beside
+baselines. A table is asked for what it reports.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from shlex import quote
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from evoml.contracts.objective import MULTIPLY_ADDS, PARAMETERS
+from evoml.core.errors import InputError
 from evoml.core.wording import plural
-from evoml.genotypes.population import Individual
-from evoml.report import console
-from evoml.report.progress import failures
-from evoml.search import audit
+from evoml.report import console, print_json, warn
+from evoml.report._kind import Kind, Request, scored, tested
+from evoml.report._tables import plain_table, shown
+from evoml.search.opened import Opened
 from evoml.search.problem import Problem
-from evoml.search.run import Result
 
 
-def print_result(problem: Problem, result: Result) -> None:
-    """The end of a search, and what to do next."""
-    out = console()
-    failed, folder = failures(result.counts), quote(str(result.run))
-    check = (
-        f"; the check took {result.check_seconds:.1f} s more" if result.audit is not None else ""
-    )
-    rate = (
-        f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s, ended by "
-        f"{result.reason}{check}" + (f"; {failed}" if failed else "")
-    )
-    if result.best is None:
-        why = (
-            "no candidate could be evaluated"
-            if result.evaluations
-            else f"there is no candidate yet; go on with: evoml resume {folder} --seconds 0"
-        )
-        out.print(f"{why}; {rate}\nrun: {result.run}", soft_wrap=True)
-        return
-    scores = ", ".join(
-        f"{name} {shown(name, value)}" for name, value in result.best["objectives"].items()
-    )
-    stand_alone = (
-        result.audit["found"]
-        if result.audit is not None and problem.stand_alone is not problem
-        else None
-    )
-    where = (
-        "in search"
-        if stand_alone is None
-        else f"with shared weights, {problem.stand_alone.objective} "
-        f"{shown(problem.stand_alone.objective, stand_alone)} trained alone"
-    )
-    out.print(
-        f"\nThe best architecture (candidate {result.best['id']}): {scores} {where}\n",
-        soft_wrap=True,
-    )
-    print(result.best["text"].rstrip())
-    if len(problem.objectives) > 1:
-        out.print(f"\nthe Pareto front, {plural(len(result.hall_of_fame), 'candidate')}:")
-        out.print(front_table(result.hall_of_fame, problem.names))
-    if result.test is not None:
-        out.print("\nwhat the table reports of it: " + tested(result.test))
-    print_audit(out, {"trust": result.audit})
-    out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
-    if problem.trains:
-        out.print(
-            f"train it at full size and test it: evoml evaluate {folder} --preset final\nthe "
-            f"network itself: evoml export {folder} --to torch -o network",
-            soft_wrap=True,
+class Architectures(Kind):
+    """Networks of layers."""
+
+    noun = "architecture"
+    article = "an"
+    winner = "found architecture"
+    takes = ("task.*", "evaluator.*", "space.skeleton.*", "search.seed")
+
+    def next_steps(self, problem: Problem, folder: str) -> Iterable[str]:
+        if problem.trains:
+            yield (
+                f"train it at full size and test it: evoml evaluate {folder} --preset final\nthe "
+                f"network itself: evoml export {folder} --to torch -o network"
+            )
+
+    def evaluate(self, opened: Opened, request: Request) -> None:
+        request.check(self.takes)
+        layers = request.layers(named=True)
+        if request.preset not in (None, "final"):
+            raise InputError(f"evaluate: --preset {request.preset}: must be final")
+        run = opened.problem
+        other_task = any("task" in layer and layer["task"] for _, layer in layers)
+        if run is not None and not run.trains and request.preset is None and not other_task:
+            _ask(opened, run, layers, request)
+        else:
+            self._train(opened, layers, request)
+
+    def _train(
+        self, opened: Opened, layers: list[tuple[str, dict[str, Any]]], request: Request
+    ) -> None:
+        """Train a winner, or a file's architecture, and test it."""
+        from evoml.search.donor import donor as donor_of
+        from evoml.search.winner import final_problem, train_final
+        from evoml.tasks._image_splits import baseline_scores
+
+        path, run, remarks = opened.path, opened.problem, [*opened.remarks]
+        donor = None if request.inherit is None else donor_of(request.inherit)
+        about = donor.problem if donor is not None and run is None else opened.about
+        final = final_problem(about, layers, request.preset)
+        if donor is not None:
+            donor.check(opened.space, final)
+            if run is not None and donor.search is not None and donor.run.samefile(path):
+                remarks += _of_another(opened, run, donor.search)
+        own = (
+            run is not None
+            and run.trains
+            and request.preset == "final"
+            and donor is None
+            and _on_same_images(run, final)
         )
 
+        def before(trains: bool, keeps: bool) -> None:
+            warn([*remarks, *([not_kept(opened)] if own and trains and not keeps else [])])
+            if trains and not request.as_json:
+                console(stderr=True).print(f"{path}: {training_line(final)}", soft_wrap=True)
 
-def print_audit(out: Console, result: Mapping[str, Any] | None) -> None:
-    """What shared weights turned out to be worth, where a search used them."""
-    found = None if result is None else result.get("trust")
-    if found:
-        out.print()
-        for line in audit.lines(found):
-            out.print(line, soft_wrap=True, highlight=False)
-
-
-def tested(scores: dict[str, Any]) -> str:
-    """What a table reports of a candidate after its full training."""
-    return ", ".join(
-        f"test {name} {shown(name, value)}"
-        for name, value in scores.items()
-        if isinstance(value, float)
-    )
-
-
-def shown(objective: str, value: float) -> str:
-    """A value as its objective is read."""
-    if not np.isfinite(value):
-        return "-"
-    return f"{value:,.0f}" if objective in ("parameters", "multiply_adds") else f"{value:.4f}"
-
-
-def front_table(front: Iterable[Individual], objectives: tuple[str, ...]) -> Table:
-    """The candidates that none is better than in everything, best first by the first objective."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("candidate")
-    for name in objectives:
-        table.add_column(name, justify="right")
-    for each in sorted(front, key=lambda each: each.fitness.wvalues, reverse=True):
-        table.add_row(
-            str(each.id),
-            *(
-                shown(name, value)
-                for name, value in zip(objectives, each.fitness.values, strict=True)
-            ),
+        trained = train_final(
+            final,
+            opened.genotype,
+            path if own else None,
+            every_epoch(request.as_json),
+            before,
+            donor,
         )
-    return table
+        baselines = baseline_scores(final.test_tasks)
+        if request.as_json:
+            key = opened.space.key(opened.genotype)
+            about_it = {"baselines": baselines, "curve": list(trained.curve)}
+            print_json({"objectives": trained.scores, "key": key} | about_it)
+        else:
+            _print_accuracy(final, self._called(opened), trained.scores, baselines)
 
 
-def print_best(
-    out: Console,
-    rows: list[dict[str, Any]],
-    objectives: tuple[str, ...],
-    count: int,
-    shared: bool = False,
+def _ask(
+    opened: Opened, run: Problem, layers: list[tuple[str, dict[str, Any]]], request: Request
 ) -> None:
-    """The first `count` rows; of several objectives, the Pareto front under its heading. One row
-    more says whether the front has more.
+    """Print what an evaluator reports that trains nothing."""
+    looked_up = run.objectives[0].kind == "looked up"
+    answers = "a table answers as it is" if looked_up else "the evaluator answers as it is"
+    if given := [
+        f"{group}.{key}" for _, layer in layers for group, values in layer.items() for key in values
+    ]:
+        raise InputError(
+            f"evaluate: {given[0]}: {answers}; settings are for a training, with --task"
+        )
+    if request.inherit is not None:
+        raise InputError(
+            f"evaluate: --inherit {request.inherit}: {answers}; weights are for a training, with "
+            "--task"
+        )
+    scores = scored(run, opened.genotype)
+    warn(opened.remarks)
+    if request.as_json:
+        print_json({"objectives": scores})
+    else:
+        console().print(tested(run, scores))
 
-    shared: candidates are scored with shared weights, and those that were selected were trained
-    alone.
+
+def _of_another(opened: Opened, run: Problem, search: int) -> list[str]:
+    """That the best candidate of a run is not of the search whose weights there are, where it is
+    not.
     """
-    on_front = sum(row["status"] == "ok" if len(objectives) == 1 else row["front"] for row in rows)
-    rows = rows[:count]
-    if not rows:
-        out.print("no candidate has been archived yet")
-        return
-    if not on_front:
-        out.print("no candidate could be evaluated:")
-    elif len(objectives) > 1:
-        more = f"; its first {count}, --best shows more" if on_front > count else ""
-        out.print(
-            f"the Pareto front: none is better in {', '.join(objectives)} at once{more}",
-            soft_wrap=True,
-        )
-        out.print(best_table(rows[:on_front], objectives, shared))
-        if len(rows) <= on_front:
-            return
-        out.print("\nbehind the front:")
-        rows = rows[on_front:]
-    out.print(best_table(rows, objectives, shared))
+    best = run.archive(opened.path).best(1)[0][0]["id"]
+    return (
+        []
+        if best == search
+        else [
+            f"{opened.path}: the best architecture is of search {best}, the weights are of the "
+            f"last one, {search}"
+        ]
+    )
 
 
-def best_table(
-    rows: list[dict[str, Any]], objectives: tuple[str, ...], shared: bool = False
-) -> Table:
-    """Candidates with all their objectives."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("candidate", "key"):
-        table.add_column(title)
-    for title in (*objectives, "seconds"):
-        table.add_column(title, justify="right")
-    table.add_column("status")
-    if shared:
-        table.add_column("weights")
-    for row in rows:
-        values = [shown(name, row["objectives"][name]) for name in objectives]
-        weights = [("alone" if row["event"] == "selected" else "shared")] if shared else []
-        table.add_row(
-            str(row["id"]),
-            row["key"],
-            *values,
-            f"{row['seconds'] or 0.0:.1f}",
-            row["status"].replace("_", " "),
-            *weights,
-        )
-    return table
+def not_kept(opened: Opened) -> str:
+    """What to say where a run cannot hold the network that is trained for it."""
+    return f"{opened.path}: cannot be written, so the trained network is not kept in it"
 
 
-def print_scores(
-    out: Console, problem: Problem, name: str, scores: dict[str, float], baselines: dict[str, float]
+def _on_same_images(problem: Problem, final: Problem) -> bool:
+    """Whether a training is on the run's own data, so that the run may keep it as its network."""
+    return (problem.config.task["name"], problem.data_digest) == (
+        final.config.task["name"],
+        final.data_digest,
+    )
+
+
+def _print_accuracy(
+    problem: Problem, name: str, scores: dict[str, float], baselines: dict[str, float]
 ) -> None:
     """The winner's test accuracy beside baselines."""
-    data = problem.test_tasks
+    out = console()
     out.print(
-        f"\ntest accuracy on {len(data.valid_y):,} images that the search never saw "
+        f"\ntest accuracy on {len(problem.test_tasks.valid_y):,} images that the search never saw "
         f"({problem.config.name('task')})"
     )
-    table = Table(box=None, pad_edge=False)
-    table.add_column("method")
-    for title in ("accuracy", "parameters", "multiply-adds"):
-        table.add_column(title, justify="right")
+    table = plain_table("method", "accuracy", "parameters", "multiply-adds")
     table.add_row(
         Text(name, "bold"),
-        Text(shown("accuracy", scores["test_accuracy"]), "bold"),
-        shown("parameters", scores["parameters"]),
-        shown("multiply_adds", scores["multiply_adds"]),
+        Text(shown(scores["test_accuracy"]), "bold"),
+        *(shown(scores[each.name], each.unit) for each in (PARAMETERS, MULTIPLY_ADDS)),
     )
     if "inherited_accuracy" in scores:
-        table.add_row(
-            "the shared weights that it started from",
-            shown("accuracy", scores["inherited_accuracy"]),
-        )
+        baselines = {
+            "the shared weights that it started from": scores["inherited_accuracy"]
+        } | baselines
     for title, value in baselines.items():
-        table.add_row(title, shown("accuracy", value))
+        table.add_row(title, shown(value))
     out.print(table)
 
 
 def training_line(problem: Problem) -> str:
     """What a final training is done with, in a line."""
-    data, skeleton = problem.test_tasks, getattr(problem.config.part("space"), "skeleton", None)
+    data, skeleton = problem.test_tasks, problem.config.complete()["space"].get("skeleton", {})
     named = ("cells", "filters", "reductions", "width")
-    size = ", ".join(
-        f"{name} {value}"
-        for name, value in (skeleton.model_dump() if skeleton else {}).items()
-        if name in named
-    )
+    size = ", ".join(f"{name} {value}" for name, value in skeleton.items() if name in named)
     images = (
         f"{len(data.train_y):,} training and validation images of {data.size[1]} x {data.size[2]}"
     )
-    return (
-        f"training for {plural(problem.config.part('evaluator').epochs, 'epoch')} on {images}; "
-        f"{size}"
-    )
+    epochs = plural(problem.config.part("evaluator").epochs, "epoch")
+    return f"training for {epochs} on {images}; {size}"
 
 
-def epochs(err: Console, quiet: bool = False) -> Callable[[int, float], bool]:
+def every_epoch(quiet: bool = False) -> Callable[[int, float], bool]:
     """Says how a long training goes, at most every ten seconds; to be called after every epoch with
     its number and accuracy.
 
     Always goes on.
     """
-    spoke = time.monotonic()
+    err, spoke = console(stderr=True), time.monotonic()
 
     def after(epoch: int, accuracy: float) -> bool:
         nonlocal spoke

@@ -3,6 +3,7 @@ by name, and the species of the last generation.
 """
 
 import re
+from math import isfinite
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -11,15 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evoml.archive.archive import read_config
 from evoml.core.errors import InputError
 from evoml.core.wording import plural
 from evoml.export import species
 from evoml.export._events import events
-from evoml.export._neurons import formula, neurons, sizes
+from evoml.export._neurons import formula, neurons, run_units, sizes
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATIONS
 from evoml.report import console
+from evoml.report._kind import Kind, ending
+from evoml.report._tables import plain_table
+from evoml.search.opened import Opened
 from evoml.search.problem import Problem
 from evoml.search.run import Result
 
@@ -27,60 +30,146 @@ SHOWN = 20  # species in a table
 TITLES = {"right": "share of cases right"}  # of scores whose names do not say it
 
 
-def print_result(problem: Problem, result: Result) -> None:
-    """The end of a search, and what to do next."""
-    out, folder = console(), quote(str(result.run))
-    why = failure(result.run)
-    failed = (
-        (f"; {result.counts['failed']:,} failed" + (f"; the first: {why}" if why else ""))
-        if result.counts.get("failed")
-        else ""
-    )
-    rate = (
-        f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s "
-        f"({result.evaluations_per_second:,.0f} a second), ended by {result.reason}{failed}"
-    )
-    if result.best is None:
+class Neurons(Kind):
+    """Networks of single neurons, and CPPNs that draw them."""
+
+    noun = "network of neurons"
+    winner = "champion"
+
+    def print_result(self, problem: Problem, result: Result) -> None:
+        if problem.every_row:
+            super().print_result(problem, result)
+            return
+        out, folder = console(), quote(str(result.run))
+        why = failure(result.run)
+        failed = (
+            (f"; {result.counts['failed']:,} failed" + (f"; the first: {why}" if why else ""))
+            if result.counts.get("failed")
+            else ""
+        )
+        rate = ending(problem, result) + failed
+        if result.best is None:
+            out.print(
+                f"nothing was selected, since no network could be scored: {rate}\nrun: "
+                f"{result.run}",
+                soft_wrap=True,
+            )
+            return
+        genotype = problem.space.parse(result.best["text"], str(result.run))
+        searched = in_search(problem, result.run, result.best["id"])
+        score = {"search": searched, "selection": result.best["objectives"][problem.objective]}
+        about = self.describe(problem.space, genotype)
         out.print(
-            f"nothing was selected, since no network could be scored: {rate}\nrun: {result.run}",
+            f"\nThe champion (candidate {result.best['id']}), {size_line(about)}:\n",
             soft_wrap=True,
         )
-        return
-    genotype = problem.space.parse(result.best["text"], str(result.run))
-    searched = in_search(problem, result.run, result.best["id"])
-    score = {"search": searched, "selection": result.best["objectives"][problem.objective]}
-    about = describe(problem.space, genotype)
-    out.print(
-        f"\nThe champion (candidate {result.best['id']}), {size_line(about)}:\n", soft_wrap=True
-    )
-    print_formula(problem.space, about, units(problem, result.run))
-    out.print(f"\n{score_line(problem, score)}")
-    if result.test is not None:
-        out.print(f"in the test: {named(result.test['tasks'])}", soft_wrap=True)
-    out.print(f"\n{rate}{_generations(result.run)}\nrun: {result.run}", soft_wrap=True)
-    out.print(
-        f"pictures: evoml export {folder} --to svg -o network.svg; evoml export {folder} --to "
-        "species -o species.svg",
-        soft_wrap=True,
-    )
+        print_formula(problem.space, about, run_units(problem, result.run))
+        out.print(f"\n{score_line(problem, score)}")
+        if result.test is not None:
+            out.print(f"in the test: {named(result.test['tasks'])}", soft_wrap=True)
+        out.print(f"\n{rate}{_generations(result.run)}\nrun: {result.run}", soft_wrap=True)
+        out.print(
+            f"pictures: evoml export {folder} --to svg -o network.svg; evoml export {folder} --to "
+            "species -o species.svg",
+            soft_wrap=True,
+        )
+
+    def facts(self, problem: Problem, result: Result) -> dict[str, Any]:
+        if result.best is None:
+            return {"failure": failure(result.run)}
+        genotype = problem.space.parse(result.best["text"], str(result.run))
+        scores = {
+            "search": in_search(problem, result.run, result.best["id"]),
+            "selection": result.best["objectives"][problem.objective],
+        }
+        test = {"tasks": result.test["tasks"]} if result.test else {}
+        about = self.describe(problem.space, genotype) | {"scores": scores}
+        return about | test | population(result.run)
+
+    def check(self, problem: Problem, run: Path, best: dict[str, Any]) -> None:
+        if not isfinite(best[problem.objective]):
+            why = failure(run)
+            raise InputError(
+                f"{run}: nothing was selected, since no network could be scored"
+                + (f"; the first that failed: {why}" if why else "")
+            )
+
+    def describe(self, space: Any, genotype: Genotype) -> dict[str, Any]:
+        """A network as plain values: its formula, the functions in that, and what its gene tables
+        hold; of a CPPN also how large the network is that it draws.
+        """
+        text = formula(space, genotype)
+        used = {
+            each.name: each.text
+            for each in ACTIVATIONS
+            if re.search(rf"\b{each.name}\(", text) and each.text != f"{each.name}(a)"
+        }
+        drawn = {"network": neurons(space, genotype).size} if space.substrate is not None else {}
+        return {"formula": text, "functions": used, "size": sizes(genotype)} | drawn
+
+    def print_file(self, space: Any, genotype: Genotype) -> None:
+        """Size and formula."""
+        about = self.describe(space, genotype)
+        console().print(size_line(about) + "\n", soft_wrap=True)
+        print_formula(space, about)
+
+    def described(self, problem: Problem, run: Path, row: dict[str, Any]) -> dict[str, Any]:
+        """Formula, size, and the objective in search and on selection, None where it is not
+        known.
+        """
+        own = row["objectives"][problem.objective]
+        selected = row["event"] == "selected"
+        scores = {
+            "search": in_search(problem, run, row["id"]) if selected else own,
+            "selection": own if selected else None,
+        }
+        return self.describe(problem.space, row["genotype"]) | {"scores": scores}
+
+    def course(self, problem: Problem, run: Path) -> dict[str, Any]:
+        return population(run)
+
+    def print_run(
+        self,
+        out: Console,
+        problem: Problem,
+        run: Path,
+        rows: list[dict[str, Any]],
+        count: int,
+        course: dict[str, Any],
+        result: dict[str, Any] | None,
+    ) -> None:
+        units = run_units(problem, run)
+        for row in rows[:count]:
+            out.print(
+                f"\ncandidate {row['id']}, key {row['key']}: {score_line(problem, row['scores'])}",
+                soft_wrap=True,
+            )
+            out.print(size_line(row) + "\n", soft_wrap=True)
+            print_formula(problem.space, row, units)
+        if course:
+            many = len(course["species"])
+            out.print(
+                f"\ngeneration {course['generation']:,}, {many:,} species"
+                + (f", the largest {SHOWN}:" if many > SHOWN else ":")
+            )
+            out.print(species_table(course["species"]))
+
+    def print_scores(self, opened: Opened, problem: Problem, scores: dict[str, Any]) -> None:
+        """What a network did in a task's test, and why it failed there."""
+        if problem.every_row:
+            super().print_scores(opened, problem, scores)
+            return
+        table = plain_table(f"test of {problem.config.name('task')}", self._called(opened))
+        for score, value in scores["tasks"].items():
+            table.add_row(title(score), Text(number(value), "bold"))
+        console().print(table)
+        if why := problem.test_tasks.failure:
+            console().print(f"it failed: {why}", soft_wrap=True)
 
 
 def _generations(run: Path) -> str:
     now = population(run)
     return f", generation {now['generation']:,}, {len(now['species']):,} species" if now else ""
-
-
-def facts(problem: Problem, result: Result) -> dict[str, Any]:
-    """What `print_result` says beyond what is said of every search, as plain values."""
-    if result.best is None:
-        return {"failure": failure(result.run)}
-    genotype = problem.space.parse(result.best["text"], str(result.run))
-    scores = {
-        "search": in_search(problem, result.run, result.best["id"]),
-        "selection": result.best["objectives"][problem.objective],
-    }
-    test = {"tasks": result.test["tasks"]} if result.test else {}
-    return describe(problem.space, genotype) | {"scores": scores} | test | population(result.run)
 
 
 def failure(run: Path) -> str:
@@ -89,28 +178,6 @@ def failure(run: Path) -> str:
     Raises InputError.
     """
     return _printable(next(events(run, "failure", lambda event: str(event["text"])), ""))[:160]
-
-
-def nothing(run: Path) -> InputError:
-    """What to raise where a run has no network that could be scored."""
-    why = failure(run)
-    return InputError(
-        f"{run}: nothing was selected, since no network could be scored"
-        + (f"; the first that failed: {why}" if why else "")
-    )
-
-
-def units(problem: Problem, run: Path) -> Any:
-    """What a table's columns are to the networks of a run, an `examples.Units`; None where its task
-    has no table, or the data are not the run's any more.
-    """
-    if (
-        problem.config.data is None
-        or problem.task.units is None
-        or read_config(run).get("data_digest") != problem.data_digest
-    ):
-        return None
-    return problem.task.units
 
 
 def population(run: Path) -> dict[str, Any]:
@@ -124,30 +191,9 @@ def population(run: Path) -> dict[str, Any]:
     )
 
 
-def describe(space: Any, genotype: Genotype) -> dict[str, Any]:
-    """A network as plain values: its formula, the functions in that, and what its gene tables hold;
-    of a CPPN also how large the network is that it draws.
-    """
-    text = formula(space, genotype)
-    used = {
-        each.name: each.text
-        for each in ACTIVATIONS
-        if re.search(rf"\b{each.name}\(", text) and each.text != f"{each.name}(a)"
-    }
-    drawn = {"network": neurons(space, genotype).size} if space.substrate is not None else {}
-    return {"formula": text, "functions": used, "size": sizes(genotype)} | drawn
-
-
-def print_file(space: Any, genotype: Genotype) -> None:
-    """A genotype's file: size and formula."""
-    about = describe(space, genotype)
-    console().print(size_line(about) + "\n", soft_wrap=True)
-    print_formula(space, about)
-
-
 def print_formula(space: Any, about: dict[str, Any], units: Any = None) -> None:
-    """A formula that `describe` gave, what its functions are, how one with cycles is to be read,
-    and what inputs and outputs stand for.
+    """A formula that `Neurons.describe` gave, what its functions are, how one with cycles is to be
+    read, and what inputs and outputs stand for.
     """
     print(about["formula"])
     recurrent = (
@@ -166,45 +212,6 @@ def print_formula(space: Any, about: dict[str, Any], units: Any = None) -> None:
 
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def print_best(
-    out: Console,
-    problem: Problem,
-    rows: list[dict[str, Any]],
-    now: dict[str, Any],
-    units: Any = None,
-) -> None:
-    """The best networks of a run, `described`, and its `population`."""
-    for row in rows:
-        out.print(
-            f"\ncandidate {row['id']}, key {row['key']}: {score_line(problem, row['scores'])}",
-            soft_wrap=True,
-        )
-        out.print(size_line(row) + "\n", soft_wrap=True)
-        print_formula(problem.space, row, units)
-    if now:
-        count = len(now["species"])
-        out.print(
-            f"\ngeneration {now['generation']:,}, {count:,} species"
-            + (f", the largest {SHOWN}:" if count > SHOWN else ":")
-        )
-        out.print(species_table(now["species"]))
-
-
-def described(
-    problem: Problem, run: Path, row: dict[str, Any], genotype: Genotype
-) -> dict[str, Any]:
-    """What `show` adds to a row of the archive: formula, size, and the objective in search and on
-    selection, None where it is not known.
-    """
-    own = row["objectives"][problem.objective]
-    selected = row["event"] == "selected"
-    scores = {
-        "search": in_search(problem, run, row["id"]) if selected else own,
-        "selection": own if selected else None,
-    }
-    return describe(problem.space, genotype) | {"scores": scores}
 
 
 def in_search(problem: Problem, run: Path, candidate: int) -> float | None:
@@ -235,9 +242,8 @@ def species_rows(event: dict[str, Any]) -> list[dict[str, Any]]:
 
 def species_table(rows: list[dict[str, Any]]) -> Table:
     """The first species of `species_rows`."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("species", "members", "best", "best ever", "age", "since its last gain"):
-        table.add_column(title, justify="right")
+    titles = ("species", "members", "best", "best ever", "age", "since its last gain")
+    table = plain_table(*titles, left=0)
     for row in rows[:SHOWN]:
         best = ("-" if row[name] is None else number(row[name]) for name in ("best", "best_ever"))
         table.add_row(
@@ -251,8 +257,8 @@ def species_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def size_line(about: dict[str, Any]) -> str:
-    """What `describe` gave in words: 4 nodes of which 1 hidden, 6 links of which 5 enabled; of a
-    CPPN also what it draws.
+    """What `Neurons.describe` gave in words: 4 nodes of which 1 hidden, 6 links of which 5 enabled;
+    of a CPPN also what it draws.
     """
     size = about["size"]
     words = (
@@ -297,15 +303,3 @@ def number(value: float) -> str:
 def named(scores: dict[str, float]) -> str:
     """Scores by name, in a line."""
     return ", ".join(f"{title(name)} {number(value)}" for name, value in scores.items())
-
-
-def print_scores(name: str, task: str, scores: dict[str, float], why: str = "") -> None:
-    """What a network did in a task's test, and why it failed there."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column(f"test of {task}")
-    table.add_column(name, justify="right")
-    for score, value in scores.items():
-        table.add_row(title(score), Text(number(value), "bold"))
-    console().print(table)
-    if why:
-        console().print(f"it failed: {why}", soft_wrap=True)

@@ -33,7 +33,8 @@ from evoml.genotypes.population import OK, Individual, Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.network import Network
 from evoml.search.problem import Problem
-from evoml.search.slots import Inline, Slots
+from evoml.search.slots import Slots
+from evoml.workers.inline import Inline
 
 FIRST = 2**40  # the number of the first random architecture: candidates are below it
 PASSES = 3  # of a training step, in forward passes: forward, and backward to inputs and to weights
@@ -130,7 +131,7 @@ class SharedWeightsAudit:
     def _shape(self) -> tuple[Any, int, int]:
         """Size, classes and number of the training images."""
         images = self.problem.task.search(0)
-        return images.size, len(images.classes), len(images.train_y)
+        return images.size, images.head.outputs, len(images.train_y)
 
     def state_dict(self) -> dict[str, Any]:
         return {

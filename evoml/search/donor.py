@@ -7,21 +7,19 @@ shared weights as they are. A run of several searches has the weights of its las
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evoml.contracts.learner import Learner
 from evoml.contracts.part import evaluator_class, strategy_class
-from evoml.contracts.task import ImageSet
+from evoml.contracts.task import LayeredData
 from evoml.core.errors import InputError
 from evoml.genotypes.schema import Genotype
 from evoml.networks.batches import channels_last
+from evoml.networks.shared_weights import SharedWeights
 from evoml.phenotypes.network import Network
 from evoml.search.open import resume
 from evoml.search.problem import Problem, stored_config
 from evoml.search.steady_state import SteadyState
-
-if TYPE_CHECKING:
-    from evoml.networks.cpu.shared_weights import SharedWeights
 
 # settings of a task that do not decide which images are the test part, nor what they look like
 TRAINING = ("examples", "data")
@@ -33,7 +31,7 @@ class Donor:
 
     run: Path
     problem: Problem
-    shared_weights: "SharedWeights"
+    shared_weights: SharedWeights
     # that the weights are of, from 0; None: of all candidates, which one supernet scores
     search: int | None
 
@@ -73,7 +71,7 @@ class Donor:
                 "without --preset final or another space.skeleton"
             ) from None
 
-    def accuracy(self, genotype: Genotype, images: ImageSet) -> float:
+    def accuracy(self, genotype: Genotype, images: LayeredData) -> float:
         """With the shared weights as they are, on validation images, normalised by their own
         statistics.
         """

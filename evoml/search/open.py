@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from evoml.archive.archive import read_result
-from evoml.config import Config
+from evoml.archive.files import read_config, read_result
+from evoml.config import Config, check_origins
 from evoml.contracts.part import evaluator_class
 from evoml.core.errors import InputError
 from evoml.search.problem import check_parts, stored_config
@@ -45,7 +45,9 @@ def resume(
     changes: dict[str, Any] = {"search": limits} | ({} if workers is None else {"workers": workers})
     if data is not None:
         changes["task"] = {"data": str(data)}
-    out = open_search(stored_config(folder, changes), folder)
+    config = stored_config(folder, changes)
+    check_origins(read_config(folder), config, str(folder))
+    out = open_search(config, folder)
     out.restore()
     ended = read_result(folder) or {"evaluations": 0, "seconds": 0.0}
     had = {

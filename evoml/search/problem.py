@@ -5,18 +5,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evoml.archive.archive import Archive, read_config
+from evoml.archive.archive import Archive
+from evoml.archive.files import read_config
 from evoml.backends import missing
-from evoml.config import DEFAULT_PARTS, NOT_SETTINGS, Config, build, settings_digest
+from evoml.config import DEFAULT_PARTS, NOT_SETTINGS, PARTS, Config, build, settings_digest
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluator import BatchEvaluator, Evaluator
-from evoml.contracts.objective import Objective
-from evoml.contracts.part import evaluator_class, space_class, strategy_class, task_class
+from evoml.contracts.objective import Objective, checked_objectives, listed
+from evoml.contracts.part import (
+    evaluator_class,
+    settings_class,
+    space_class,
+    strategy_class,
+    task_class,
+)
 from evoml.contracts.space import Space
 from evoml.contracts.task import Task
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
-from evoml.core.registry import load
+from evoml.core.registry import load, real_name
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 
@@ -58,7 +65,10 @@ class Problem:
     def objectives(self) -> tuple[Objective, ...]:
         """What candidates are judged by, [O]."""
         task = task_class(self.config.name("task"))
-        return self.evaluator_class.objectives_of(self.config.part("evaluator"), task)
+        return checked_objectives(
+            self.evaluator_class.objectives_of(self.config.part("evaluator"), task),
+            f"evaluator: {self.evaluator_class.name}",
+        )
 
     @property
     def objective(self) -> str:
@@ -115,7 +125,15 @@ class Problem:
         if reason := missing(self.backend):
             raise InputError(reason)
         made, settings = self.evaluator_class, self.config.part("evaluator")
-        return made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
+        out = made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
+        if not out.objectives:
+            out.objectives = self.objectives
+        elif not exact and out.weights != self.weights:
+            raise InputError(
+                f"evaluator: {made.name}: has the objectives {listed(out.objectives)}, and its "
+                f"objectives_of says {listed(self.objectives)}; they must agree"
+            )
+        return out
 
     def batch_evaluator(self, tasks: Any, exact: bool = False) -> BatchEvaluator:
         """The same, of an evaluator that scores in batches."""
@@ -193,7 +211,8 @@ def edited(folder: Path) -> bool:
 
 
 def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config:
-    """The configuration that a run was made with.
+    """The configuration that a run was made with: a setting that it does not name has its default,
+    or what its `UNNAMED` says.
 
     Its preset has been resolved already, so none is laid under it. Raises InputError.
     """
@@ -202,9 +221,20 @@ def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config
     # a run says what it was made with; in one that does not, that was the CPU's
     if values.get("backend") == "auto":
         values["backend"] = "numba"
-    config = build((str(folder / "run.toml"), values), ("resume", changes or {}))
+    values = _with_unnamed(values)
+    config = build((str(folder / "run.toml"), values), ("resume", changes or {}), trusts=False)
     start = tuple(str(folder / Path(name).name) for name in config.start)
     return config.model_copy(update={"system": str(system), "start": start})
+
+
+def _with_unnamed(values: dict[str, Any]) -> dict[str, Any]:
+    """A run's settings, and beside them those that were added later, as the run had them."""
+    out = Config.as_stored(values)
+    for part, axis in PARTS.items():
+        group = out.get(part)
+        if isinstance(group, dict) and isinstance(name := group.get("name"), str):
+            out[part] = settings_class(axis, real_name(axis, name)).as_stored(group)
+    return out
 
 
 def open_file(path: Path) -> tuple[Space, Genotype]:

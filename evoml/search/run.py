@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from typing import Any
 import numpy as np
 from deap import tools
 
-from evoml.archive.archive import finite, read_config, write_atomically
-from evoml.config import Config, settings_digest
+from evoml.archive.files import finite, read_config, write_atomically
+from evoml.config import Config, origins, settings_digest
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
 from evoml.genotypes.population import Individual, Population
@@ -254,6 +255,8 @@ class Run:
         # bits.
         values["backend"] = self.problem.backend
         values |= {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
+        if parts := origins(self.config):
+            values["parts"] = parts
         return values | {"settings_digest": settings_digest(values)}
 
     @cached_property
@@ -261,9 +264,8 @@ class Run:
         """What the run's settings are known by: as run.toml has it, since there may be settings now
         that there were not then.
         """
-        path = self.archive.folder / "run.toml"
-        stored = read_config(self.archive.folder) if path.is_file() else {}
-        return str(stored.get("settings_digest") or self._complete()["settings_digest"])
+        stored = read_config(self.archive.folder)
+        return str(stored.get("settings_digest") or settings_digest(stored))
 
     @cached_property
     def _settings(self) -> str:
@@ -392,11 +394,10 @@ class Run:
 
     def _store_result(self, result: Result) -> None:
         names = ("reason", "evaluations", "seconds", "counts", "best", "test")
-        report = {name: getattr(result, name) for name in names} | (
-            {}
-            if result.audit is None
-            else {"trust": result.audit, "check_seconds": result.check_seconds}
-        )
+        report = {name: getattr(result, name) for name in names}
+        report["objectives"] = [each.plain() for each in self.problem.objectives]
+        if result.audit is not None:
+            report |= {"trust": result.audit, "check_seconds": result.check_seconds}
         write_atomically(
             self.archive.folder / "result.json", json.dumps(finite(report), indent=1).encode()
         )
@@ -412,7 +413,7 @@ def statistics() -> tools.Statistics:
 
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _version(name: str) -> str:

@@ -34,8 +34,9 @@ from evoml.search.audit import SharedWeightsAudit
 from evoml.search.islands import whole
 from evoml.search.learning import Learning
 from evoml.search.run import Progress, Result, Run, Show, cores
-from evoml.search.slots import Inline, Slots
+from evoml.search.slots import Slots
 from evoml.search.toolbox import toolbox
+from evoml.workers.inline import Inline
 
 DURABLE = 1.0  # seconds: work that took longer is in a checkpoint before anything builds on it
 FAILURES = 3  # first searches by gradient that may all diverge before there is no other
@@ -351,7 +352,7 @@ class SteadyState(Run):
     def _tell(self) -> None:
         """Tell the next candidate."""
         population, evaluation = self.waiting.pop(self.told), self.finished.pop(self.told)
-        population.fitness[:], population.status[:] = evaluation.objectives, evaluation.status
+        population.judge(evaluation.objectives, evaluation.status)
         self.strategy.tell(population)
         self.told += 1
         self.cost += float(evaluation.times[0])

@@ -20,13 +20,16 @@ from deap import base, tools
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.evaluator import Evaluator
+from evoml.contracts.objective import listed
 from evoml.contracts.space import Space
-from evoml.contracts.task import ImageSet
+from evoml.contracts.task import LayeredData
 from evoml.core.errors import InputError
 from evoml.core.streams import generator
 from evoml.genotypes.population import Individual, Population, fitness_class
 from evoml.genotypes.schema import Genotype
 from evoml.networks.memory import check_step
+from evoml.networks.shared_weights import SharedWeights, shared_weights
+from evoml.phenotypes.network import Supernet
 
 
 class Evaluate:
@@ -48,12 +51,21 @@ class Evaluate:
         return [tuple(row) for row in population.fitness]
 
     def score(self, population: Population) -> Evaluation:
-        """Evaluate a population in place."""
+        """Evaluate a population in place.
+
+        Raises InputError where its weights are not those of the evaluator's objectives.
+        """
+        if population.weights != self.weights:
+            raise InputError(
+                f"objectives: a population of weights {population.weights} for an evaluator of "
+                f"{listed(self.evaluator.objectives)}; it must have {self.weights}"
+            )
         evaluation = self.evaluator.evaluate(population)
-        population.fitness[:] = np.where(
-            np.isnan(evaluation.objectives), self.worst, evaluation.objectives
-        )
-        population.status[:] = evaluation.status
+        objectives = evaluation.objectives
+        worst = np.broadcast_to(self.worst, objectives.shape[:1] + self.worst.shape)
+        if np.isnan(objectives).any() and objectives.shape == worst.shape:
+            objectives = np.where(np.isnan(objectives), worst, objectives)
+        population.judge(objectives, evaluation.status)
         return evaluation
 
 
@@ -127,7 +139,7 @@ def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Too
     box.register("keys", space.keys)
     box.register("score", evaluate.score)
     box.register("empty", lambda size: Population(space.schema, size, weights=weights))
-    if isinstance(evaluator.tasks, ImageSet):
+    if isinstance(evaluator.tasks, LayeredData):
         relax(box, space, evaluator.tasks, weights)
     else:
         box.register(
@@ -140,7 +152,7 @@ def toolbox(space: Space, evaluator: Evaluator, tournsize: int = 10) -> base.Too
     return box
 
 
-def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[float, ...]) -> None:
+def relax(box: base.Toolbox, space: Space, images: LayeredData, weights: tuple[float, ...]) -> None:
     """What strategies use that search in a supernet: `images()`, `supernet()`, `paths(genotype)`,
     `derive(strengths)`, `shared_weights(seed, ...)`, `fits(batch, mix)`.
     """
@@ -153,13 +165,11 @@ def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[floa
         return
 
     @cache
-    def supernet() -> Any:
-        return space.supernet(images.size, len(images.classes))
+    def supernet() -> Supernet:
+        return space.supernet(images.size, images.head.outputs)
 
-    def shared_weights(seed: int, **how: Any) -> Any:
-        from evoml.networks.cpu.shared_weights import SharedWeights
-
-        return SharedWeights(supernet(), seed, **how)
+    def fresh(seed: int, **how: Any) -> SharedWeights:
+        return shared_weights(supernet(), seed, loss=images.head.loss, **how)
 
     def fits(batch: int, mix: np.ndarray | None = None) -> None:
         """Raise InputError where a step of so many images needs more memory than there is: with all
@@ -169,7 +179,7 @@ def relax(box: base.Toolbox, space: Space, images: ImageSet, weights: tuple[floa
 
     box.register("images", lambda: images)
     box.register("supernet", supernet)
-    box.register("shared_weights", shared_weights)
+    box.register("shared_weights", fresh)
     box.register("fits", fits)
     box.register("paths", space.paths)
     box.register(

@@ -21,7 +21,16 @@ from evoml.genotypes.decisions import Choose, count_rows
 from evoml.genotypes.domains import Choice, Conditional, Domain, Integer, Real
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
-from evoml.phenotypes.instructions import BOUND, BY_NAME, DEVIATION, INDEX, NAMES, OPS, VALUE
+from evoml.phenotypes.instructions import (
+    BOUND,
+    BY_NAME,
+    DEVIATION,
+    INDEX,
+    NAMES,
+    OPS,
+    OWN_NAMES,
+    VALUE,
+)
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
 from evoml.spaces._program_text import format_instruction, format_program, parse_program
 
@@ -56,7 +65,7 @@ class Function(settings.Settings):
         description="insertion stops one below this, as in the published program",
     )
     ops: tuple[str, ...] = Field(
-        NAMES,
+        OWN_NAMES,
         description="operations that random instructions are drawn from; empty: the function never "
         "changes",
     )

@@ -106,6 +106,7 @@ class Settings(settings.Settings):
 class CellSpace(ArchitectureSpace):
     """Pairs of cells."""
 
+    example = {"blocks": 2, "output": "all", "skeleton": {"cells": 0, "filters": 8}}
     has_supernet = True
     operations = OPERATIONS
     identity_settings = ("output", "normal_output", "reduction_output")

@@ -22,7 +22,7 @@ from evoml.contracts.architecture_space import ArchitectureSpace, graph_digest
 from evoml.core import settings
 from evoml.genotypes.domains import IntegerChoice, Subset, members
 from evoml.genotypes.schema import Column, Genotype, Schema, Table
-from evoml.phenotypes.layers import LAYERS, Size
+from evoml.phenotypes.layers import Size, layers
 from evoml.phenotypes.network import Builder, Network
 
 # kernel_height, kernel_width, filters, stride, anchors as a bit mask
@@ -63,7 +63,7 @@ class Settings(settings.Settings):
         for name in ("kernels", "filters", "strides"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"{name} names a value twice")
-        if unknown := [kernel for kernel in self.kernels if _layer(kernel, kernel) not in LAYERS]:
+        if unknown := [kernel for kernel in self.kernels if _layer(kernel, kernel) not in layers()]:
             raise ValueError(f"kernels: no convolution of size {unknown[0]}; there are 1, 3, 5, 7")
         return self
 

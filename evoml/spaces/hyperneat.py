@@ -48,6 +48,7 @@ class Settings(settings.Settings):
     inputs: ClassVar[int] = 0
     outputs: ClassVar[int] = 0
     bias: ClassVar[float] = 1.0
+    growth: ClassVar[int] = 10
 
     substrate: Substrate = Field(
         Substrate(),

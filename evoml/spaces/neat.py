@@ -9,6 +9,7 @@ nodes have functions of their own, as in NEAT's libraries (one function is the p
 parents of equal fitness differ, a feed-forward child does without genes that would close a cycle.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from random import Random
@@ -22,7 +23,7 @@ from evoml.contracts.space import Space
 from evoml.contracts.task import Task
 from evoml.core import settings
 from evoml.core.errors import InputError
-from evoml.core.streams import generator, outputs
+from evoml.core.streams import below, generator, outputs
 from evoml.genotypes.decisions import Choose
 from evoml.genotypes.domains import Absent, Choice, Conditional, Flag, Integer, Real
 from evoml.genotypes.population import Population
@@ -74,6 +75,7 @@ PAPER = Rates(
     replace=0.1, gaussian=0.0, power=2.5, range=8.0, limit=8.0, severe=0.0, toggle=0.0, alter=0.0,
     split_disabled=0.0,
 )  # fmt: skip
+GROWING = PAPER._replace(add_node=0.5, add_link=0.5)  # of random networks
 
 
 class Settings(settings.Settings):
@@ -113,6 +115,12 @@ class Settings(settings.Settings):
         gt=0,
         allow_inf_nan=False,
         description="first weights are uniform between minus this and this",
+    )
+    growth: int = Field(
+        10,
+        ge=0,
+        le=10_000,
+        description="most mutations that a network has had which random search draws",
     )
 
     @field_validator("activations", "output", "aggregations")
@@ -207,7 +215,28 @@ class NEATSpace(Space):
         return {"nodes": nodes, "links": links}
 
     def random(self, streams: np.ndarray) -> Population:
-        """One network without hidden nodes a stream, weights uniform."""
+        """One network a stream, as random search draws them: a first network that has had 0 to
+        `growth` mutations, as many of each number, by which half gain a node and half a link.
+        """
+        out = self.initial(streams)
+        times = below(outputs(streams, np.zeros(len(streams))), 1, self.settings.growth + 1)[:, 0]
+        for number in range(self.settings.growth):
+            order = np.argsort(times <= number, kind="stable")
+            grown = order[: int((times > number).sum())]
+            if not len(grown):
+                break
+            draws = outputs(streams[grown], np.full(len(grown), 2**32 + number))
+            children = self._mutated(out, grown, draws, GROWING)
+            parts = [children, out.take(order[len(grown) :])]
+            out = Population.joined(parts).take(np.argsort(order, kind="stable"))
+        return trim_padding(out)
+
+    def initial(self, streams: np.ndarray, given: Sequence[Genotype] = ()) -> Population:
+        """The first population: the given networks in turn, else one without hidden nodes a stream,
+        weights uniform.
+        """
+        if given:
+            return super().initial(streams, given)
         frame = self._first_rows(int(streams[0]) if len(streams) else 0)
         if self.settings.initial == "one":
             out = Population.of(
@@ -281,9 +310,15 @@ class NEATSpace(Space):
 
         New genes are numbered by what they are between, without a count of innovations.
         """
+        return self._mutated(population, np.asarray(parents), streams, PAPER)
+
+    def _mutated(
+        self, population: Population, parents: np.ndarray, streams: np.ndarray, rates: Rates
+    ) -> Population:
+        """One mutated copy of each parent, without a count of innovations."""
         nobody, counters = np.full(len(parents), -1), np.array([0, 0, -1], np.int64)
         no = np.zeros(len(parents), np.uint8)
-        return self.breed(population, np.asarray(parents), nobody, no, no, streams, PAPER, counters)
+        return self.breed(population, parents, nobody, no, no, streams, rates, counters)
 
     def mate(self, rng: Random, one: Genotype, other: Genotype) -> tuple[Genotype, Genotype]:
         """Two children aligned by innovation, as of parents of equal fitness, without mutation."""

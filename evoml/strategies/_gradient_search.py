@@ -10,7 +10,7 @@ its own number, so a state that was stored goes on to the same end.
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from deap import base
@@ -23,12 +23,10 @@ from evoml.core.errors import InputError
 from evoml.core.streams import LEARN, seed_of
 from evoml.genotypes.population import OVER_BUDGET, Population
 from evoml.genotypes.schema import Genotype
-from evoml.networks import SupernetSettings
 from evoml.networks.batches import Batches, channels_last
 from evoml.networks.optimisers import Adam, Momentum, clipped, cosine
-
-if TYPE_CHECKING:
-    from evoml.networks.cpu.shared_weights import SharedWeights
+from evoml.networks.settings import SupernetSettings
+from evoml.networks.shared_weights import SharedWeights
 
 DATA, INIT, NOISE = range(3)  # what a search draws for
 
@@ -81,7 +79,7 @@ class GradientSearch(OneAtATime, Learner):
     affine = False  # whether the supernet's normalisations have a scale and a shift
     smoothing = 0.0  # of labels
     settings: Any
-    shared_weights: "SharedWeights"  # of the search in progress, from its first step on
+    shared_weights: SharedWeights  # of the search in progress, from its first step on
     batches: Batches  # for the weights
     architecture_batches: Batches  # for the architecture; the same where they are not divided
     alpha: np.ndarray  # [G, O] architecture parameters; 0 where there is no option

@@ -15,17 +15,15 @@ weights' norm 0.5 to 0.7. The validation half has batches in an order of its own
 a new order at every step.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from evoml.networks.optimisers import decayed
+from evoml.networks.shared_weights import SharedWeights
 from evoml.strategies import _gradient_search
 from evoml.strategies._gradient_search import GradientSearch, through_softmax
-
-if TYPE_CHECKING:
-    from evoml.networks.cpu.shared_weights import SharedWeights
 
 PUBLISHED = 0.01  # length of the finite difference's step
 Batch = tuple[np.ndarray, np.ndarray]  # images [n, H, W, C], labels [n]
@@ -48,6 +46,7 @@ class Settings(_gradient_search.Settings):
 class DARTS(GradientSearch):
     """One candidate a search, as published; the authors run four and take the best."""
 
+    example = {"epochs": 1, "batch": 8}
     settings: Settings
 
     def _step(self, step: int) -> tuple[float, float]:
@@ -93,7 +92,7 @@ class DARTS(GradientSearch):
 
 
 def ahead(
-    shared_weights: "SharedWeights",
+    shared_weights: SharedWeights,
     train: Batch,
     valid: Batch,
     mix: np.ndarray,
@@ -121,7 +120,7 @@ def ahead(
 
 
 def product(
-    shared_weights: "SharedWeights",
+    shared_weights: SharedWeights,
     train: Batch,
     mix: np.ndarray,
     vector: np.ndarray,

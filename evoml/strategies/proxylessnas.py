@@ -153,6 +153,7 @@ class Settings(_gradient_search.Settings):
 class ProxylessNAS(GradientSearch):
     """One candidate a search."""
 
+    example = {"epochs": 2, "warmup": 0, "batch": 8, "cost": "none"}
     affine = True
     settings: Settings
     adam: PartialAdam

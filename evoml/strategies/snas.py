@@ -93,6 +93,7 @@ class Settings(_gradient_search.Settings):
 class SNAS(GradientSearch):
     """One candidate a search."""
 
+    example = {"epochs": 1, "batch": 8}
     splits_data = False
     settings: Settings
 

@@ -192,6 +192,7 @@ class ExamplesTask(Task):
     and reported on the third.
     """
 
+    example = None
     kind = "trials"
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:

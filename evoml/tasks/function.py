@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from evoml.contracts.task import TrialResult
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.registry import load
+from evoml.core.wording import describe_exception
 from evoml.genotypes.population import CRASHED, DIVERGED
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
-from evoml.tasks._trial_workers import Answers, Crew, Crewed, Work, said
-from evoml.tasks._trials import TrialTask, check_shape
+from evoml.tasks._trial_workers import PooledTrials, TrialResults, Work
+from evoml.tasks._trials import TrialTask
 
 
 class Settings(settings.Settings):
@@ -106,42 +106,21 @@ class Network:
         return np.array(out, np.float64).reshape(*inputs.shape[:-1], self.outputs)
 
 
-class Function(Crewed):
+class Function(PooledTrials):
     """The function, called once a candidate."""
 
+    task = "function"
     names: tuple[str, ...] = ("fitness",)
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.inputs, self.outputs = settings, settings.inputs, settings.outputs
-
-    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
-        """What the function returns, in `workers` processes. A candidate that raises, ends the
-        process or takes too long has a status and NaN.
-
-        Raises InputError where the function cannot be imported.
-        """
-        check_shape(graphs, self.inputs, self.outputs)
-        return self._told(
-            self._its_crew(backend, workers).run(graphs, len(self.names), watch=self.watch)
-        )
-
-    def check(self, backend: str, workers: int) -> None:
-        """Start the processes. Raises InputError where the function cannot be imported."""
-        self._its_crew(backend, workers).check()
-
-    def _its_crew(self, backend: str, workers: int) -> Crew:
-        return self._crewed(
-            "function",
-            {"path": self.settings.path},
-            backend,
-            max(1, workers),
-            self.settings.timeout,
-        )
+        self.arguments, self.timeout = {"path": settings.path}, settings.timeout
 
 
 class FunctionTask(TrialTask):
     """One function for search, selection and test."""
 
+    example = None
     argument = "path"
     settings: Settings
 
@@ -169,14 +148,14 @@ def worker(arguments: dict[str, Any], backend: str) -> Work:
     path = arguments["path"]
     function = find(path)
 
-    def work(graphs: NeuronGraphs, beat: Callable[[], None]) -> Answers:
-        out = Answers.none(len(graphs), 1)
+    def work(graphs: NeuronGraphs, beat: Callable[[], None]) -> TrialResults:
+        out = TrialResults.none(len(graphs), 1)
         for at in range(len(graphs)):
             network = Network(graphs.take(np.array([at])), backend)
             try:
                 value = float(function(network))
             except BaseException as error:  # sys.exit() is one
-                out.fail(at, CRASHED, said(error))
+                out.fail(at, CRASHED, describe_exception(error))
             else:
                 if isfinite(value):
                     out.scores[at] = value
@@ -200,9 +179,13 @@ def find(path: str) -> Callable[[Network], float]:
             raise InputError(
                 f"task.path: {path}: no module {module} on Python's path or in the current folder"
             ) from None
-        raise InputError(f"task.path: {path}: importing it failed: {said(error)}") from None
+        raise InputError(
+            f"task.path: {path}: importing it failed: {describe_exception(error)}"
+        ) from None
     except BaseException as error:  # sys.exit() is one
-        raise InputError(f"task.path: {path}: importing it failed: {said(error)}") from None
+        raise InputError(
+            f"task.path: {path}: importing it failed: {describe_exception(error)}"
+        ) from None
     if not callable(function):
         raise InputError(
             f"task.path: {path}: "

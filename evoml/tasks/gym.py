@@ -25,15 +25,15 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from evoml.contracts.task import TrialResult
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.registry import load
+from evoml.core.wording import describe_exception
 from evoml.genotypes.population import CRASHED, DIVERGED, OK
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.tasks._families import Split, task_seed
-from evoml.tasks._trial_workers import Answers, Crew, Crewed, Work, said
-from evoml.tasks._trials import TrialTask, check_shape
+from evoml.tasks._trial_workers import PooledTrials, TrialResults, Work
+from evoml.tasks._trials import TrialTask
 
 LARGEST_BOUND = 1e6
 MOST = 100_000  # numbers in an observation, or outputs
@@ -101,7 +101,7 @@ def make(id: str) -> Any:
             warnings.simplefilter("ignore")  # that there is a newer version, for one
             return gymnasium.make(id, disable_env_checker=True)
     except Exception as error:  # whatever the code of others may raise
-        raise InputError(f"task.id: {id}: {said(error)}") from None
+        raise InputError(f"task.id: {id}: {describe_exception(error)}") from None
 
 
 class Interface:
@@ -197,9 +197,9 @@ class Episodes:
         self.limit = None if getattr(first.spec, "max_episode_steps", None) else settings.steps
         self.idle = [first]
 
-    def __call__(self, graphs: NeuronGraphs, beat: Callable[[], None]) -> Answers:
+    def __call__(self, graphs: NeuronGraphs, beat: Callable[[], None]) -> TrialResults:
         """Mean, deviation and least of the returns."""
-        out = Answers.none(len(graphs), 3)
+        out = TrialResults.none(len(graphs), 3)
         count = len(self.seeds)
         lanes: list[tuple[int, int]] = [
             (network, episode) for network in range(len(graphs)) for episode in range(count)
@@ -213,7 +213,7 @@ class Episodes:
         self._beaten = time.monotonic()
 
         def failed(lane: int, error: BaseException) -> None:
-            out.fail(lanes[lane][0], CRASHED, said(error))
+            out.fail(lanes[lane][0], CRASHED, describe_exception(error))
             environments[lane] = None  # who knows what state it is in
 
         for lane, (network, episode) in enumerate(lanes):
@@ -267,8 +267,14 @@ class Episodes:
             beat()
 
 
-class Returns(Crewed):
-    """Episodes from given seeds."""
+class Returns(PooledTrials):
+    """Episodes from given seeds: mean return, its deviation over the episodes and the least one. A
+    candidate whose environment raises, ends its process or hangs has a status and NaN; so has one
+    with an output that is not a number.
+    """
+
+    task = "gym"
+    together = True
 
     def __init__(self, task: "GymTask", seeds: list[int], final: bool) -> None:
         self.settings, self.seeds = task.settings, seeds
@@ -276,25 +282,8 @@ class Returns(Crewed):
         self.names: tuple[str, ...] = (
             ("return", "deviation", "least") if final else ("fitness", "deviation", "least")
         )
-
-    def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
-        """Mean return, its deviation over the episodes and the least one, in `workers` processes. A
-        candidate whose environment raises, ends its process or hangs has a status and NaN; so has
-        one with an output that is not a number.
-        """
-        check_shape(graphs, self.inputs, self.outputs)
-        batch = max(1, -(-len(graphs) // max(1, workers)))
-        return self._told(
-            self._its_crew(backend, workers).run(graphs, len(self.names), batch, self.watch)
-        )
-
-    def check(self, backend: str, workers: int) -> None:
-        """Start the processes. Raises InputError where the environment cannot be made."""
-        self._its_crew(backend, workers).check()
-
-    def _its_crew(self, backend: str, workers: int) -> Crew:
-        arguments = {"settings": self.settings.model_dump(mode="json"), "seeds": self.seeds}
-        return self._crewed("gym", arguments, backend, max(1, workers), self.settings.timeout)
+        self.arguments = {"settings": task.settings.model_dump(mode="json"), "seeds": seeds}
+        self.timeout = task.settings.timeout
 
 
 class GymTask(TrialTask):
@@ -302,6 +291,7 @@ class GymTask(TrialTask):
     outputs.
     """
 
+    example = None
     argument = "id"
     settings: Settings
 

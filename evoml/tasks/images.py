@@ -44,6 +44,8 @@ class Settings(ImageSettings):
 class ImagesTask(ImageTask):
     """Images to classify."""
 
+    example = None
+
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Read the images once.
 

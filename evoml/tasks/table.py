@@ -66,6 +66,7 @@ class Table:
 class TableTask(Task):
     """One table; search, selection and test see all of it."""
 
+    example = None
     kind = "table"
     objective = ACCURACY
 

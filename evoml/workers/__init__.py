@@ -1,1 +1,3 @@
-"""Processes that evaluate candidates."""
+"""Where candidates are evaluated: in this process (`inline`), or in others (`pool`, whose processes
+run `child`).
+"""

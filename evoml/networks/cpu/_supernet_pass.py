@@ -111,6 +111,7 @@ class SupernetPass(TrainingPass):
     def run(self, images: Tensor, keep: bool) -> Tensor:
         """The value of the output. keep: for gradients."""
         self.values[0] = images
+        self.keeps = keep
         self.like, self.images = images.new_empty(0), len(images)
         for step, done in zip(self.active.steps, self.active.done, strict=True):
             self.take(step)

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from evoml.networks.cpu._training_pass import Step
+from evoml.networks.cpu._training_pass import Step, step_kind
 from evoml.networks.cpu._vector_kernels import KERNELS
 from evoml.phenotypes.layers import Primitive, Size
 from evoml.phenotypes.network import Edge, Network
 
 # without weights: once for all edges that read the same
-_SHARED = ("relu", "relu6", "max", "avg", "zero")
+_SHARED = ("relu", "relu6", "max", "avg", "zero", "function")
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class _Planner:
                 )
                 at = self.add(
                     Step,
-                    step.kind,
+                    step_kind(step),
                     (at,),
                     (step.outputs, *step.after(height, width)),
                     step.multiply_adds(height, width),

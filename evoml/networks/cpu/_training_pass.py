@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from evoml.networks.cpu._training_kernels import depthwise_backward, normalise, normalise_backward
-from evoml.phenotypes.layers import LAYERS, Primitive
+from evoml.networks.layer_modules import Kept
+from evoml.phenotypes.layers import Primitive, layer_row
 from evoml.phenotypes.network import Network
 
 MOMENTUM, EPSILON = 0.1, 1e-5  # of batch normalisation
@@ -74,6 +75,13 @@ class Plan:
         )
 
 
+def step_kind(primitive: Primitive) -> str:
+    """The kind of the step that computes a primitive: `function` is a module without weights."""
+    if not primitive.module:
+        return primitive.kind
+    return "module" if primitive.parameters else "function"
+
+
 def plan(network: Network, drop: bool) -> Plan:
     """The steps of `network`. drop: whether paths may be dropped."""
     steps: list[Step] = []
@@ -85,7 +93,7 @@ def plan(network: Network, drop: bool) -> Plan:
         nonlocal count
         key = (
             (kind, sources, how.get("primitive"), how.get("size"))
-            if kind in ("relu", "relu6", "max", "avg", "pad", "zero")
+            if kind in ("relu", "relu6", "max", "avg", "pad", "zero", "function")
             else None
         )
         if key is None or key not in known:
@@ -107,14 +115,13 @@ def plan(network: Network, drop: bool) -> Plan:
                         if primitive.kind in ("relu", "relu6", "max", "avg")
                         else primitive
                     )
-                    at = add(
-                        primitive.kind, (at,), primitive=shown, weight=f"{number}.{which}.{place}"
-                    )
+                    weight = f"{number}.{which}.{place}"
+                    at = add(step_kind(primitive), (at,), primitive=shown, weight=weight)
                 height, width = primitive.after(height, width)
             if (
                 drop
                 and edge.depth > 0
-                and not LAYERS[edge.layer].kept
+                and not layer_row(edge.layer).kept
                 and any(each.kind not in ("id", "zero") for each in primitives)
             ):
                 at = add("drop", (at,), path=len(paths))
@@ -142,7 +149,7 @@ class Weights:
             {
                 name: view.flatten(1).numpy()
                 for name, view in self.views.items()
-                if view.dim() == 2 or view.shape[1] == 1
+                if view.dim() == 2 or (view.dim() == 4 and view.shape[1] == 1)
             },
         )
 
@@ -157,6 +164,7 @@ class TrainingPass:
         self.grads: dict[int, Tensor] = {}
         self._own: set[int] = set()
         self.of_weights = True  # whether gradients of weights are wanted
+        self.keeps = True  # whether a way back follows
 
     def needs(self, source: int) -> bool:
         """Whether the gradient of a tensor is wanted: not of the images."""
@@ -483,12 +491,27 @@ def _concat_back(run: TrainingPass, step: Step, g: Tensor) -> None:
         run.accumulate(source, part.contiguous())
 
 
+def _module(run: TrainingPass, step: Step, x: Tensor) -> Tensor:
+    kept = Kept(step.primitive, run.weights.views.get(step.weight), x)
+    if run.keeps:
+        run.kept[step.to] = kept
+    return kept.value
+
+
+def _module_back(run: TrainingPass, step: Step, g: Tensor) -> None:
+    to_x, to_weights = run.kept[step.to].back(g)
+    if to_weights is not None and run.of_weights:
+        run.gradients.views[step.weight].copy_(to_weights)
+    run.accumulate(step.sources[0], to_x)
+
+
 STEPS: dict[str, tuple[Callable[..., Tensor], Callable[[TrainingPass, Step, Tensor], None]]] = {
     "relu": (_relu, _relu_back), "relu6": (_relu6, _relu6_back), "bn": (_bn, _bn_back),
     "conv": (_conv, _conv_back), "dw": (_dw, _dw_back), "fr": (_fr, _fr_back),
     "max": (_max, _max_back), "avg": (_avg, _avg_back), "zero": (_zero, lambda run, step, g: None),
     "drop": (_drop, _drop_back), "cut": (_cut, _cut_back), "pad": (_pad, _pad_back),
     "add": (_add, _add_back), "concat": (_concat, _concat_back),
+    "module": (_module, _module_back), "function": (_module, _module_back),
 }  # fmt: skip
 
 

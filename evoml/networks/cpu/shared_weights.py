@@ -10,44 +10,32 @@ without torch's autograd and without a second model.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
+from evoml.contracts.task import CROSS_ENTROPY
+from evoml.networks import layer_modules
 from evoml.networks.cpu._supernet_pass import Buffers, CandidateArrays, SupernetPass, WeightViews
 from evoml.networks.cpu._supernet_plan import ActivePlan, Node, Plan, plan
 from evoml.networks.cpu._training_pass import Weights
-from evoml.networks.module import _Place, _places
+from evoml.networks.losses import loss_named
+from evoml.networks.places import places
+from evoml.networks.shared_weights import SCORED, Gradients, SharedWeights
 from evoml.phenotypes.network import Edge, Network, Supernet
 
 if TYPE_CHECKING:
     from evoml.networks.reference_supernet import ReferenceSupernet
 
-SCORED = 256  # images of a batch in `score`
 _GRADIENTS = 8  # tensors whose gradients are there at once
+_INSIDE = 4  # tensors that a torch module keeps, of its result's size
 _COPIES = 8  # of the weights: others, gradients, momentum
 KEPT = 64  # mixes whose steps are remembered
 
 
-@dataclass(frozen=True)
-class Gradients:
-    """What one pass came to."""
-
-    loss: float  # mean over the batch
-    right: int  # images whose class has the largest score
-    weights: np.ndarray | None  # [P]
-    mix: np.ndarray | None  # as the mix: [G, O] or [ghosts, G, O]
-
-
-class SharedWeights:
-    """The weights of a supernet, and passes through it. Images are [N, H, W, C], labels [N].
-
-    A mix says how much of every option there is, [G, O]; with ghosts [ghosts, G, O]: the batch in
-    that many equal parts, each normalised by itself.
-    """
+class CPUSharedWeights(SharedWeights):
+    """Shared weights and passes on a CPU."""
 
     def __init__(
         self,
@@ -57,6 +45,7 @@ class SharedWeights:
         affine: bool = False,
         smoothing: float = 0.0,
         threads: int = 1,
+        loss: str = CROSS_ENTROPY,
     ) -> None:
         """affine: whether all normalisations have a scale and a shift; the one behind the image
         always has. smoothing: share of a label that is spread.
@@ -70,9 +59,9 @@ class SharedWeights:
             threads,
             0,
         )
-        self.dtype = np.dtype(dtype)
+        self.dtype, self._head_loss = np.dtype(dtype), loss_named(loss)
         network = supernet.network
-        self._places, size, _ = _places(network)
+        self._places, size, _ = places(network)
         features = network.sizes[network.output][0]
         self._heads = size, size + features * network.classes
         self.weights = np.zeros(self._heads[1] + network.classes, self.dtype)
@@ -88,6 +77,8 @@ class SharedWeights:
             if p.kind == "bn":
                 self.weights[part] = np.repeat([1.0, 0.0], p.outputs)
                 self.decayed[part] = affine or not self._edges[name.rpartition(".")[0]].source
+            elif p.module:
+                self.weights[part] = layer_modules.initial(p, int(rng.integers(2**62))).numpy()
             else:  # torch's own, which the published supernets start from
                 self.weights[part] = rng.uniform(-1, 1, p.parameters) * math.sqrt(
                     p.outputs / p.parameters
@@ -104,12 +95,6 @@ class SharedWeights:
         self, x: np.ndarray, y: np.ndarray, mix: np.ndarray, *, weights: np.ndarray | None = None,
         of_weights: bool = True, of_mix: bool = True, wanted: np.ndarray | None = None,
     ) -> Gradients:  # fmt: skip
-        """Loss and gradients on a batch.
-
-        weights: others than its own, [P]. wanted: options whose gradient is needed although there
-        is none of them in the mix, [G, O] bool: each is computed when its gradient is, and
-        forgotten. Raises ValueError where the batch cannot be parted among the ghosts.
-        """
         ghosts = np.asarray(mix, np.float64) if mix.ndim == 3 else np.asarray(mix, np.float64)[None]
         if len(x) % len(ghosts):
             raise ValueError(f"{len(x)} images cannot be parted among {len(ghosts)} ghosts")
@@ -119,7 +104,7 @@ class SharedWeights:
             weight_views = self._other
         loss, right, total, slopes = (
             0.0,
-            0,
+            0.0,
             np.zeros_like(self.weights) if of_weights else None,
             np.zeros_like(ghosts),
         )
@@ -146,24 +131,23 @@ class SharedWeights:
     def score(
         self, x: np.ndarray, y: np.ndarray, mix: np.ndarray, batch: int = SCORED
     ) -> tuple[float, float]:
-        """Accuracy and mean loss, each batch normalised by its own statistics; the batches are as
-        equal as can be.
-        """
-        right, loss, parts = 0, 0.0, -(-len(y) // batch)
+        right, loss, parts = 0.0, 0.0, -(-len(y) // batch)
         with self._threads():
             for images, labels in zip(
                 np.array_split(x, parts), np.array_split(y, parts), strict=True
             ):
                 logits = self._logits(images, mix)
-                classes = torch.from_numpy(np.asarray(labels, np.int64))
-                right += int((logits.argmax(1) == classes).sum())
-                loss += float(functional.cross_entropy(logits, classes, reduction="sum"))
+                goals = self._head_loss.goals(labels)
+                right += self._head_loss.metric(logits, goals)
+                loss += self._head_loss.total(logits, goals)
         return right / len(y), loss / len(y)
 
     def probabilities(self, x: np.ndarray, mix: np.ndarray) -> np.ndarray:
-        """Of every class, [N, classes] float64, of one batch, normalised by its own statistics."""
         with self._threads():
-            return self._logits(x, mix).double().softmax(1).numpy()
+            out = self._head_loss.probabilities(self._logits(x, mix))
+        if out is None:
+            raise ValueError("this supernet's head has no classes")
+        return out.numpy()
 
     def _logits(self, x: np.ndarray, mix: np.ndarray) -> torch.Tensor:
         active, run = self._begin(np.asarray(mix, np.float64), self._own)
@@ -195,20 +179,16 @@ class SharedWeights:
     def _loss(
         self, run: SupernetPass, x: np.ndarray, y: np.ndarray, count: int,
         weight_views: WeightViews, of: tuple[bool, bool], wanted: np.ndarray | None,
-    ) -> tuple[float, int]:  # fmt: skip
+    ) -> tuple[float, float]:  # fmt: skip
         """What a part of a batch of `count` adds to the loss, and the images that are right;
         gradients where `of` (weights, mix) wants some.
         """
         value = run.run(self._tensor(x), any(of))
         features, logits = self._head(value, weight_views)
-        classes, logs = torch.from_numpy(np.asarray(y, np.int64)), logits.log_softmax(1)
-        goal = (
-            functional.one_hot(classes, logits.shape[1]).to(logs.dtype) * (1 - self.smoothing)
-            + self.smoothing / logits.shape[1]
-        )
-        loss, right = -float((goal * logs).sum()) / count, int((logits.argmax(1) == classes).sum())
+        goals = self._head_loss.goals(y)
+        loss, g = self._head_loss.slope(logits, goals, self.smoothing, count)
+        right = self._head_loss.metric(logits, goals)
         if any(of):
-            g = (logs.exp() - goal) / count
             if of[0]:
                 weight, bias = self._linear_of(self._found)
                 torch.mm(g.t(), features, out=weight)
@@ -286,7 +266,7 @@ class SharedWeights:
             if p.kind == "bn":
                 # running ones, which nobody reads
                 moments[name] = np.zeros((2, p.outputs), self.dtype)
-            else:
+            elif not p.module:
                 matrices[name] = flat[place.start : place.start + p.parameters].reshape(
                     p.outputs, -1
                 )
@@ -298,7 +278,6 @@ class SharedWeights:
         )
 
     def active(self, mix: np.ndarray) -> np.ndarray:
-        """Which weights a pass with this mix uses, [P] bool."""
         out = np.ones(len(self.weights), bool)
         for name, place in self._places.items():
             option = self._edges[name.rpartition(".")[0]].option
@@ -307,11 +286,6 @@ class SharedWeights:
         return out
 
     def child(self, network: Network) -> dict[str, torch.Tensor]:
-        """The weights of a network that was read off this supernet, as `Module.load_state_dict`
-        takes them.
-
-        Raises ValueError for what the supernet lacks.
-        """
         mine = self.supernet.network
         there = {
             _edge_name(mine, mine.nodes[int(name.split(".")[0])].name, edge): name
@@ -319,7 +293,7 @@ class SharedWeights:
         }
         whole = torch.from_numpy(self.weights.copy())
         out: dict[str, torch.Tensor] = {}
-        for name, place in _places(network)[0].items():
+        for name, place in places(network)[0].items():
             node, which, step = name.split(".")
             edge = network.nodes[int(node)].edges[int(which)]
             key = _edge_name(network, network.nodes[int(node)].name, edge)
@@ -328,7 +302,10 @@ class SharedWeights:
                 raise ValueError(
                     f"the supernet has no {edge.layer} of {edge.channels} channels into {key[0]!r}"
                 )
-            out |= _named(name, source, whole)
+            fresh = whole.new_tensor([[0.0], [1.0]]).expand(2, place.primitive.outputs)
+            out |= {
+                f"nodes.{name}.{key}": value for key, value in source.named(whole, fresh).items()
+            }
         if (mine.classes, mine.sizes[mine.output][0]) != (
             network.classes,
             network.sizes[network.output][0],
@@ -347,11 +324,10 @@ class SharedWeights:
         """
         whole, steps = torch.from_numpy(self.weights if flat is None else flat), reference.steps()
         for name, place in self._places.items():
-            step, view = steps[name], place.view(whole)
-            if place.primitive.kind != "bn":
-                yield view, step.weight
-            elif step.weight is not None:
-                yield from ((view[0], step.weight), (view[1], step.bias))
+            theirs = dict(steps[name].named_parameters())
+            for key, view in place.parameters(whole).items():
+                if key in theirs:  # a normalisation need not have scale and shift
+                    yield view, theirs[key]
         first, second = self._heads
         yield whole[first:second].view(self.supernet.network.classes, -1), reference.linear.weight
         yield whole[second:], reference.linear.bias
@@ -368,7 +344,6 @@ class SharedWeights:
         return {"weights": self.weights.copy(), "spent": self.spent}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave. Raises ValueError for another size."""
         weights = np.asarray(state["weights"], self.dtype)
         if weights.shape != self.weights.shape:
             raise ValueError(
@@ -404,26 +379,13 @@ def _bytes(
     active = steps.active(np.ones(supernet.available.shape) if mix is None else mix, None)
     numbers = {step.to: math.prod(steps.sizes[step.to]) for step in active.steps}
     maxima = sum(numbers[step.to] for step in active.steps if step.kind == "max")
+    inside = sum(numbers[s.to] for s in active.steps if s.kind in ("module", "function"))
+    values = sum(numbers.values()) + _GRADIENTS * max(numbers.values()) + _INSIDE * inside
     return (
-        batch
-        * (itemsize * (sum(numbers.values()) + _GRADIENTS * max(numbers.values())) + 8 * maxima)
-        + itemsize * _COPIES * supernet.network.parameters
+        batch * (itemsize * values + 8 * maxima) + itemsize * _COPIES * supernet.network.parameters
     )
 
 
 def _edge_name(network: Network, node: str, edge: Edge) -> tuple[str, str, str, int, int]:
     """What is the same of an edge in a supernet and in a network that was read off it."""
     return node, network.nodes[edge.source].name, edge.layer, edge.channels, edge.stride
-
-
-def _named(name: str, place: _Place, whole: torch.Tensor) -> dict[str, torch.Tensor]:
-    view = place.view(whole)
-    if place.primitive.kind != "bn":
-        return {f"nodes.{name}.weight": view}
-    values = view[0], view[1], torch.zeros_like(view[0]), torch.ones_like(view[0])
-    return {
-        f"nodes.{name}.{key}": value
-        for key, value in zip(
-            ("weight", "bias", "running_mean", "running_var"), values, strict=True
-        )
-    }

@@ -11,16 +11,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from evoml.report._tables import failures
 from evoml.search.run import Progress
-
-
-def failures(counts: dict[str, int]) -> str:
-    """How the candidates ended that could not be evaluated: "2 diverged, 1 timed out"."""
-    return ", ".join(
-        f"{count:,} {name.replace('_', ' ')}"
-        for name, count in counts.items()
-        if name not in ("candidates", "ok")
-    )
 
 
 class Display:

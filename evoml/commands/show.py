@@ -1,0 +1,79 @@
+"""What `evoml show` does: the best candidates of a run with their text, or a file."""
+
+from pathlib import Path
+from typing import Any
+
+from evoml.archive.files import read_result
+from evoml.commands.inputs import edits, open_best, trust_all
+from evoml.core.wording import plural
+from evoml.report import console, print_json, warn
+from evoml.report._kind import kind_of
+from evoml.search.problem import Problem, stored_config
+
+ROW = (
+    *("id", "key", "parents", "birth", "status", "seconds"),
+    *("event", "island", "experiment", "evaluations"),
+)  # of the archive's columns
+FINISHED = ("reason", "evaluations", "seconds", "test", "trust", "check_seconds")
+
+
+def show(path: Path, count: int, as_json: bool, trust: bool = False) -> None:
+    """Print so many of the best candidates. trust: execute the files of a run's parts."""
+    if trust:
+        trust_all(path)
+    if path.is_dir():
+        _show_run(path, count, as_json)
+    else:
+        _show_file(path, as_json)
+
+
+def _show_file(path: Path, as_json: bool) -> None:
+    opened = open_best(path)
+    space, genotype = opened.space, opened.genotype
+    if as_json:
+        text = {"key": space.key(genotype), "text": space.format(genotype)}
+        described = text | kind_of(space).describe(space, genotype)
+        print_json({"file": str(path), "best": [described]})
+    else:
+        kind_of(space).print_file(space, genotype)
+
+
+def _show_run(run: Path, count: int, as_json: bool) -> None:
+    problem = Problem(stored_config(run))
+    kind, config = kind_of(problem.space), problem.config
+    best, remarks = problem.archive(run).best(count + 1)
+    warn([*remarks, *edits(run)])
+    if best:
+        kind.check(problem, run, best[0])
+    rows = [_described(problem, row) for row in best]
+    rows = [
+        plain | kind.described(problem, run, plain | row) if index < count else plain
+        for index, (plain, row) in enumerate(zip(rows, best, strict=True))
+    ]
+    course, result = kind.course(problem, run), read_result(run)
+    if as_json:
+        finished = result and {name: result[name] for name in FINISHED if name in result}
+        about = {"run": str(run), "objective": problem.objective, "finished": finished}
+        print_json(about | {"best": rows[:count]} | course)
+        return
+    state = (
+        "not finished"
+        if result is None
+        else f"{plural(result['evaluations'], 'candidate')} in {result['seconds']:.1f} s, ended by "
+        f"{result['reason']}"
+    )
+    out = console()
+    out.print(
+        f"{run}: {config.system} on {config.name('task')}, seed {config.search.seed}; {state}",
+        soft_wrap=True,
+    )
+    kind.print_run(out, problem, run, rows, count, course, result)
+
+
+def _described(problem: Problem, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the archive as plain values."""
+    key = "".join(character for character in row["key"] if character.isalnum())[:64]
+    front = {"front": row["front"]} if len(problem.names) > 1 and "front" in row else {}
+    objectives = {name: row[name] for name in problem.names}
+    text = {"objectives": objectives, "text": problem.space.format(row["genotype"])}
+    return {name: row[name] for name in ROW} | {"key": key} | front | text

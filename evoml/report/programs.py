@@ -1,0 +1,87 @@
+"""What the commands say of programs: the discovered one without what cannot matter, and its scores
+beside those of textbook methods and of programs written by hand.
+"""
+
+from typing import Any
+
+from rich.text import Text
+
+from evoml.contracts.task import TaskSet
+from evoml.core.wording import plural
+from evoml.report import console, print_source
+from evoml.report._baselines import baselines
+from evoml.report._kind import Kind
+from evoml.report._tables import plain_table
+from evoml.search.opened import Opened
+from evoml.search.problem import Problem, edited
+from evoml.search.run import Result
+
+UNSEEN = "test tasks that the search never saw"
+
+
+class Programs(Kind):
+    """Programs of three functions."""
+
+    noun = "program"
+    winner = "discovered program"
+    language = "python"
+
+    def print_result(self, problem: Problem, result: Result) -> None:
+        if problem.every_row:
+            super().print_result(problem, result)
+            return
+        out = console()
+        if result.best is None or result.test is None:
+            out.print(
+                f"nothing was selected in {plural(result.evaluations, 'candidate')}; run "
+                f"{result.run}"
+            )
+            return
+        out.print(
+            f"\nThe discovered program (candidate {result.best['id']}), without instructions that "
+            "cannot reach the prediction:\n"
+        )
+        print_source(out, result.best["essence"], self.language)
+        out.print(
+            "\ns0 is the label, s1 the prediction, v0 the features; all memory starts at zero."
+        )
+        _print_scores(problem, self.winner, result.test[problem.objective], UNSEEN)
+        rate = (
+            f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s "
+            f"({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
+        )
+        out.print(f"\n{rate}\nrun: {result.run}", soft_wrap=True)
+
+    def facts(self, problem: Problem, result: Result) -> dict[str, Any]:
+        return self.beside(problem) if result.test else {}
+
+    def beside(self, problem: Problem) -> dict[str, Any]:
+        tasks = problem.test_tasks
+        return {"baselines": baselines(problem, tasks)} if isinstance(tasks, TaskSet) else {}
+
+    def print_scores(self, opened: Opened, problem: Problem, scores: dict[str, Any]) -> None:
+        if problem.every_row:
+            super().print_scores(opened, problem, scores)
+            return
+        config, run = problem.config, opened.problem
+        same = run is not None and not edited(opened.path) and _about(run) == _about(problem)
+        which = (
+            UNSEEN if same else f"test tasks of {config.name('task')}, seed {config.search.seed}"
+        )
+        _print_scores(problem, self._called(opened), scores[problem.objective], which)
+
+
+def _print_scores(problem: Problem, name: str, score: float, which: str) -> None:
+    """A score beside those of the baselines."""
+    out, tasks = console(), problem.test_tasks
+    out.print(f"\n{problem.objective} on {len(tasks)} {which}")
+    table = plain_table("method", problem.objective)
+    table.add_row(Text(name, "bold"), Text(f"{score:.4f}", "bold"))
+    for title, value in baselines(problem, tasks).items():
+        table.add_row(title, f"{value:.4f}")
+    out.print(table)
+
+
+def _about(problem: Problem) -> Any:
+    """What decides the test tasks, and which the search saw."""
+    return problem.config.complete()["task"], problem.config.search.seed, problem.data_digest

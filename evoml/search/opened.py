@@ -1,0 +1,34 @@
+"""What a command is given: a run, of which the best candidate is meant, or a genotype's file."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evoml.config import build
+from evoml.contracts.space import Space
+from evoml.genotypes.schema import Genotype
+from evoml.search.problem import Problem
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A genotype with its space, and the run that it is the best candidate of, if it is of one."""
+
+    path: Path
+    problem: Problem | None  # that the run was made for; None: a file
+    space: Space
+    genotype: Genotype
+    # what could not be read, and what was changed since: to be said before anything else
+    remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def about(self) -> Problem:
+        """The problem of the run, or one for the file's space."""
+        return self.problem or Problem(build(("file", {"space": self.space_settings})))
+
+    @property
+    def space_settings(self) -> dict[str, Any]:
+        """The settings of the space, as a configuration has them."""
+        settings = self.space.settings.model_dump(mode="json", exclude_none=True)
+        return {"name": self.space.name, **settings}

@@ -1,0 +1,291 @@
+"""Parts from outside: the examples of docs/extending.md as they stand there, installed as a third
+party's would be and from files, and those that are broken.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs" / "extending.md"
+BLOCKS = dict(re.findall(r"```\w+\n# (\S+)\n(.*?)```", DOCS.read_text(), re.S))
+RUN = ("--space", "bits", "--strategy", "random_search", "--budget", "30", "--set", "workers=1")
+
+
+class Outside:
+    """A folder on the path, with a distribution in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, files: dict[str, str], version: str = "1.0", name: str = "toy") -> None:
+        """Put modules there; `entry_points.txt` is the distribution's."""
+        about = self.folder / f"{name}.dist-info"
+        about.mkdir(exist_ok=True)
+        (about / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        for file, text in files.items():
+            (about if file == "entry_points.txt" else self.folder).joinpath(file).write_text(text)
+
+    def python(self, *arguments: str, status: int = 0) -> tuple[str, str]:
+        """What `python ...` writes, here."""
+        paths = [str(self.folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=self.folder, text=True, capture_output=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        )  # fmt: skip
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stdout, done.stderr
+
+    def evoml(self, *arguments: str, status: int = 0) -> tuple[str, str]:
+        """What a command writes."""
+        return self.python("-m", "evoml", *arguments, status=status)
+
+    def json(self, *arguments: str) -> Any:
+        """What a command says as JSON."""
+        return json.loads(self.evoml(*arguments, "--json")[0])
+
+    def refused(self, *arguments: str) -> str:
+        """The one line with which a command is refused."""
+        said = self.evoml(*arguments, status=2)[1].strip().splitlines()
+        assert len(said) == 1, said
+        return said[0]
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Outside:
+    return Outside(tmp_path)
+
+
+@pytest.fixture
+def toy(nobody: Outside) -> Outside:
+    nobody.write(BLOCKS)
+    return nobody
+
+
+def test_the_page_as_it_stands(toy: Outside) -> None:
+    toy.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py")
+
+
+def test_parts_by_their_entry_points(toy: Outside) -> None:
+    listed = {row["name"]: row for row in toy.json("spaces")["spaces"]}
+    assert listed["bits"]["distribution"] == "toy 1.0" and "problem" not in listed["bits"]
+    assert "space.length" in toy.evoml("spaces", "bits")[0]
+    said = toy.json("search", *RUN, "--run", "run")
+    assert said["best"]["objectives"]["f1"] > 0.5  # larger is better
+    rows = toy.json("show", "run", "--best", "30")["best"]
+    scores = [row["objectives"]["f1"] for row in rows]
+    assert scores == sorted(scores, reverse=True) and scores[0] > scores[-1]
+    config = (toy.folder / "run" / "run.toml").read_text()
+    for part in ("space", "evaluator", "task", "operations"):
+        assert f"[parts.{part}]" in config
+    assert "[parts.strategy]" not in config
+    more = toy.json("resume", "run", "--budget", "40")
+    assert more["evaluations"] == 40
+    whole = toy.json("search", *RUN, "--budget", "40", "--run", "whole")
+    assert whole["best"] == more["best"]
+    assert "nothing to test on" in toy.refused("evaluate", "run")
+    toy.write({}, version="2.0")
+    warned = toy.evoml("resume", "run", "--budget", "42")[1]
+    assert "version 1.0" in warned and "version 2.0" in warned
+
+
+def test_two_objectives_have_their_own_directions(toy: Outside) -> None:
+    given = ("--set", 'evaluator.objectives=["f1", "bits"]', "--run", "run")
+    toy.evoml("search", *RUN, *given)
+    rows = toy.json("show", "run", "--best", "30")["best"]
+    front = [row["objectives"] for row in rows if row.get("front")]
+    assert not any(
+        other["f1"] >= one["f1"] and other["bits"] <= one["bits"] and other != one
+        for one in front
+        for other in front
+    )
+
+
+def test_an_objective_without_a_direction_is_refused(toy: Outside) -> None:
+    text = BLOCKS["ones.py"].replace("chosen(settings.objectives, KNOWN)", "settings.objectives")
+    toy.write({"ones.py": text})
+    line = toy.refused("search", *RUN, "--run", "run")
+    assert "ones" in line and "Objective" in line and "larger" in line
+
+
+def test_files_by_their_paths(toy: Outside) -> None:
+    assert "strategy.first" in toy.evoml("strategies", "./climb.py")[0]
+    given = ("--space", "bits", "--strategy", "./climb.py", "--budget", "20", "--run", "run")
+    first = toy.json("search", *given)
+    assert str(toy.folder / "climb.py") in (toy.folder / "run" / "run.toml").read_text()
+    assert "--trust" in toy.refused("show", "run")  # nobody named the file
+    assert toy.json("--trust", "climb.py", "show", "run")["best"][0]["key"] == first["best"]["key"]
+    assert toy.json("--trust", "climb.py", "resume", "run", "--budget", "30")["evaluations"] == 30
+    (toy.folder / "climb.py").write_text(BLOCKS["climb.py"] + "\n# changed\n")
+    line = toy.refused("--trust", "climb.py", "resume", "run", "--budget", "40")
+    assert "climb.py" in line and "changed" in line
+
+
+def test_all_parts_from_files_on_more_than_one_worker(nobody: Outside) -> None:
+    modules = {name: text for name, text in BLOCKS.items() if name.endswith(".py")}
+    modules["ones.py"] = modules["ones.py"].replace(
+        'task = "target"', 'task = "target"\n    costly = True'
+    )
+    nobody.write(modules)
+    parts = ("--space", "./bits.py", "--evaluator", "./ones.py", "--task", "./target.py")
+    given = ("--strategy", "./climb.py", "--budget", "12", "--set", "search.window=2")
+    one = nobody.json("search", *parts, *given, "--workers", "1", "--run", "one")
+    two = nobody.json("search", *parts, *given, "--workers", "2", "--run", "two")
+    assert one["best"] == two["best"]
+
+
+def test_a_system_from_a_file(toy: Outside) -> None:
+    assert toy.evoml("systems", "./climbing.toml")[0] == BLOCKS["climbing.toml"]
+    said = toy.json("search", "./climbing.toml", "--run", "run")
+    assert said["evaluations"] == 40
+    (toy.folder / "climbing.toml").unlink()
+    config = (toy.folder / "run" / "run.toml").read_text()
+    assert 'system = "climbing"' in config and "[final" in config and "window = 1" in config
+    shown = toy.evoml("--trust", "climb.py", "show", "run")[0]
+    assert shown.startswith("run: climbing on target")
+    code = (
+        "from pathlib import Path\n"
+        "from evoml.config import final_settings\n"
+        "from evoml.core.registry import trust\n"
+        "from evoml.search.problem import stored_config\n"
+        "trust('climb.py'); print(final_settings(stored_config(Path('run'))))"
+    )
+    assert toy.python("-c", code)[0].strip() == "{'task': {'every': 3}}"
+    toy.write({"climbing.toml": BLOCKS["climbing.toml"]})
+    paper = toy.json("search", "./climbing.toml", "--preset", "paper", "--run", "paper")
+    assert paper["evaluations"] == 400
+
+
+def test_an_installed_system(toy: Outside) -> None:
+    (toy.folder / "package").mkdir()
+    for name in ("__init__.py", "climb.py"):
+        (toy.folder / "package" / name).write_text(BLOCKS.get(name, ""))
+    text = BLOCKS["climbing.toml"].replace("./climb.py", "random_search")
+    (toy.folder / "package" / "climbing.toml").write_text(text)
+    points = BLOCKS["entry_points.txt"] + "\n[evoml.systems]\nclimbing = package:climbing.toml\n"
+    points += "gone = package:gone.toml\n"
+    toy.write({"entry_points.txt": points})
+    listed = {row["name"]: row for row in toy.json("systems")["systems"]}
+    assert listed["climbing"]["title"] == "Climbing bits"
+    assert "toy 1.0" in listed["gone"]["problem"]
+    assert toy.json("search", "climbing", "--run", "run")["evaluations"] == 40
+
+
+@pytest.mark.parametrize("key", ["for", "paper", "final", "space", "nothing"])
+def test_a_wrong_system_is_a_line(toy: Outside, key: str) -> None:
+    toy.write({"wrong.toml": f"{key} = 3\n"})
+    line = toy.refused("search", "./wrong.toml", "--run", "run")
+    assert "wrong.toml" in line and key in line
+
+
+STRATEGY = "from evoml.contracts import Strategy\n"
+SETTINGS = "from evoml.contracts import StrategySettings as Settings\n"
+ONE = "class One(Strategy): pass\n"
+BROKEN = {
+    "no_settings": (STRATEGY + ONE, "Settings"),
+    "no_class": (SETTINGS, "no public subclass"),
+    "two_classes": (STRATEGY + SETTINGS + ONE + "class Two(One): pass\n", "2 public subclasses"),
+    "broken": ("1 / 0\n", "ZeroDivisionError"),
+    "leaves": ("import sys\nsys.exit()\n", "SystemExit"),
+    "not_python": ("def\n", "SyntaxError"),
+}
+
+
+def test_broken_parts_are_lines_with_their_distribution(nobody: Outside) -> None:
+    points = ["[evoml.strategies]", *(f"{name} = {name}" for name in BROKEN)]
+    points += ["gone = gone", "not_there = broken_not:Gone", "random_search = no_class"]
+    nobody.write({f"{name}.py": text for name, (text, _) in BROKEN.items()})
+    nobody.write({"entry_points.txt": "\n".join(points), "broken_not.py": ""}, name="third")
+    stdout, stderr = nobody.evoml("strategies")
+    assert "aging_evolution" in stdout
+    assert "random_search (third 1.0): is not used; evoml has one of that name" in stderr
+    listed = {row["name"]: row for row in nobody.json("strategies")["strategies"]}
+    reasons = {name: why for name, (_, why) in BROKEN.items()}
+    reasons |= {"gone": "ModuleNotFoundError", "not_there": "has no Gone"}
+    for name, why in reasons.items():
+        assert why in listed[name]["problem"] and "third 1.0" in listed[name]["problem"]
+        line = nobody.refused("search", "neat", "--strategy", name, "--run", "run")
+        assert why in line and "third 1.0" in line
+    assert "problem" not in listed["random_search"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ("ROWS = (1,)", "must be a"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("", "has no ROWS"),
+        (
+            "from evoml.phenotypes.rows import Op\n"
+            "ROWS = Op(0, 'no_op', '', '', 'pass', lambda: None, '', 1)",
+            "no_op is there already",
+        ),
+    ],
+)
+def test_broken_rows_are_a_line_with_their_distribution(
+    nobody: Outside, rows: str, why: str
+) -> None:
+    nobody.write({"mine.py": rows, "entry_points.txt": "[evoml.operations]\nmine = mine:ROWS\n"})
+    line = nobody.refused("spaces", "automl_zero")
+    assert "toy 1.0" in line and why in line
+
+
+def test_an_operation_is_searched_with_and_exported(toy: Outside) -> None:
+    toy.evoml(
+        "search", "automl-zero", "--budget", "300", "--run", "run", "--task", "linear_regression",
+        "--set", "strategy.population=20", "--set", "strategy.tournament=5",
+        "--set", 'space.learn.ops=["vector_softplus"]',
+    )  # fmt: skip
+    (toy.folder / "soft.py").write_text(
+        "def setup():\n    ...\n\ndef predict():\n    v1 = softplus(v0)\n    s1 = norm(v1)\n\n"
+        "def learn():\n    ...\n"
+    )
+    source = toy.evoml("export", "soft.py", "--to", "python", "--task", "linear_regression")[0]
+    (toy.folder / "exported.py").write_text(source)
+    code = (
+        "import numpy as np, exported\nx = np.linspace(-1, 1, exported.F)\n"
+        "assert np.isclose(exported.prediction(x), np.linalg.norm(np.log(1 + np.exp(x))))"
+    )
+    toy.python("-c", code)
+
+
+def test_an_activation_is_searched_with_and_exported(toy: Outside) -> None:
+    toy.evoml(
+        "search", "neat", "--budget", "60", "--run", "run", "--set", "strategy.population=20",
+        "--set", 'space.activations=["swish"]',
+    )  # fmt: skip
+    minimal = DOCS.parents[1] / "programs" / "neat" / "minimal.toml"
+    (toy.folder / "mine.toml").write_text(minimal.read_text().replace('"sigmoid"', '"swish"'))
+    assert "swish" in toy.evoml("show", "mine.toml")[0]
+    source = toy.evoml("export", "mine.toml", "--to", "python")[0]
+    (toy.folder / "exported.py").write_text(source)
+    code = (
+        "import math, exported\n"
+        "assert math.isclose(exported.network([1.0, 1.0])[0], 1.5 / (1 + math.exp(-1.5)))"
+    )
+    toy.python("-c", code)
+
+
+def test_a_layer_is_in_the_table(toy: Outside) -> None:
+    code = (
+        "from evoml.phenotypes.layers import primitives\n"
+        "assert len(primitives('conv_3x3_twice', 8, 8)) == 6"
+    )
+    toy.python("-c", code)
+
+
+def test_a_space_of_the_public_class_alone_is_shown_and_written(toy: Outside) -> None:
+    toy.evoml("search", *RUN, "--run", "run")
+    shown = toy.evoml("show", "run")[0]
+    assert "on = true" in shown
+    toy.evoml("export", "run", "--to", "text", "-o", "best.toml")
+    assert "on = true" in toy.evoml("show", "best.toml")[0]
+    assert "Traceback" not in toy.evoml("export", "run", "--to", "svg", status=2)[1]
