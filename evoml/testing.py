@@ -32,6 +32,7 @@ from evoml.core.registry import names
 from evoml.core.settings import Settings
 from evoml.core.streams import INITIAL, VARY, streams
 from evoml.export.python import needed
+from evoml.genotypes.decisions import replay
 from evoml.genotypes.population import OK, PENDING, STATUS, Population
 from evoml.genotypes.schema import Genotype, Schema
 from evoml.phenotypes.rows import Activation, Op
@@ -137,6 +138,8 @@ def check_space(space: Space | type[Space], count: int = 12, seed: int = 0) -> N
     assert len(keys) == count and all(isinstance(key, str) and key for key in keys), (
         "keys: one text a genotype"
     )
+    if space.has_decisions:
+        _check_decisions(space, first)
     for tool in space.tools:
         assert tool in dir(space), f"tools: there is no method {tool}"
     for at in range(count):
@@ -158,6 +161,18 @@ def check_space(space: Space | type[Space], count: int = 12, seed: int = 0) -> N
         for other in space.neighbours(first.genotype(0)):
             assert other != first.genotype(0), "neighbours: must differ from the genotype"
             assert _violation(space, other) is None, f"neighbours: {_violation(space, other)}"
+
+
+def _check_decisions(space: Space, population: Population) -> None:
+    for index in range(len(population)):
+        decisions = space.decisions(population.genotype(index))
+        assert space.decide(replay(decisions)) == population.genotype(index), (
+            "decide: the answers of `decisions` must make the same genotype"
+        )
+        for decision, code in decisions:
+            assert decision.codes is None or code in decision.codes, (
+                f"random: {decision.table}.{decision.column}: {code}: is none of the codes"
+            )
 
 
 def _check_members(space: Space, population: Population, count: int, what: str) -> None:

@@ -463,7 +463,8 @@ BITS = '''"""Strings of bits."""
 
 from evoml.contracts.space import Space
 from evoml.core.settings import Settings as Base
-from evoml.genotypes.schema import Choice, Column, Schema, Table
+from evoml.genotypes.domains import Choice
+from evoml.genotypes.schema import Column, Schema, Table
 
 
 class Settings(Base):
@@ -474,9 +475,6 @@ class BitsSpace(Space):
     """Eight bits."""
 
     schema = Schema((Table("bits", (Column("bit", Choice(("off", "on"))),), 8, 8),))
-
-    def frame(self, stream):
-        return {"bits": [{}] * 8}
 '''
 ONES = '''"""Counts bits that are on."""
 

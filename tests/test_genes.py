@@ -5,7 +5,6 @@ populations, and every bad input.
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
@@ -23,7 +22,7 @@ from evoml.contracts.space import Space
 from evoml.core.errors import InputError
 from evoml.core.registry import own
 from evoml.core.streams import streams
-from evoml.genotypes.decisions import Choose, Decision, dice
+from evoml.genotypes.decisions import Decision, dice, replay
 from evoml.genotypes.domains import (
     Choice,
     Conditional,
@@ -185,12 +184,11 @@ def test_a_column_depends_on_its_left_only() -> None:
 def test_a_genotype_decided_by_its_own_decisions_is_itself(kind: Kind, seed: int) -> None:
     genotype = kind.sample(seed)
     decisions = list(kind.schema.decisions(genotype))
-    answers = iter([code for _, code in decisions])
-    asked: list[Decision] = []
+    answers, asked = replay(decisions), list[Decision]()
 
     def answer(decision: Decision) -> object:
         asked.append(decision)
-        return next(answers)
+        return answers(decision)
 
     assert kind.schema.decide(kind.frame(Random(seed)), answer) == genotype
     for ours, (theirs, code) in zip(asked, decisions, strict=True):
@@ -235,12 +233,6 @@ def test_what_a_decision_says() -> None:
     assert fixed.codes == (0,)
 
 
-def told(decisions: Iterable[tuple[Decision, object]]) -> Choose:
-    """Answers as it was decided before."""
-    codes = iter([code for _, code in decisions])
-    return lambda _: next(codes)
-
-
 STREAMS = streams(5, 1, np.arange(12))
 SPACES = [part_class("spaces", name)(settings_class("spaces", name)()) for name in own("spaces")]
 DECIDED = [space for space in SPACES if space.has_decisions]
@@ -256,7 +248,7 @@ def test_every_space_is_decided_or_says_why_not(space: Space) -> None:
     children = space.mutate(population, np.arange(len(STREAMS)), STREAMS)
     for genotype in [each.genotype for each in (*population, *children)]:
         decisions = space.decisions(genotype)
-        assert space.decide(told(decisions)) == genotype
+        assert space.decide(replay(decisions)) == genotype
         assert all(decision.codes is None or code in decision.codes for decision, code in decisions)
     for stream in STREAMS:
         assert space.schema.violation(space.decide(dice(stream))) is None
@@ -359,7 +351,7 @@ def test_a_new_domain_is_one_class(domain: Domain) -> None:
                 drawn = {domain.perturb(Random(seed), code, gene) for seed in range(60)}
                 assert drawn == set(others or [code])
         frame = {"t": [{}] * len(genotype.tables["t"])}
-        assert schema.decide(frame, told(schema.decisions(genotype))) == genotype
+        assert schema.decide(frame, replay(schema.decisions(genotype))) == genotype
         for other in (schema.perturb(Random(1), genotype), *schema.neighbours(genotype)):
             assert schema.violation(other) is None
     population = Population.of(schema, genotypes)

@@ -5,7 +5,7 @@ Random sampling answers with dice, a controller with a policy, a replay with the
 that there is already.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,12 @@ def count_rows(choose: Choose, table: str, least: int, most: int) -> int:
     if least == most:
         return least
     return int(choose(Decision(FRAME, {}, {}, table, "", RowCount(least, most))))
+
+
+def replay(decisions: Iterable[tuple[Decision, Any]]) -> Choose:
+    """Answers as it was decided before, in the same order."""
+    codes = iter([code for _, code in decisions])
+    return lambda _: next(codes)
 
 
 def dice(stream: int) -> Choose:
