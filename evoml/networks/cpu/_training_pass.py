@@ -289,14 +289,36 @@ def _conv_back(run: TrainingPass, step: Step, g: Tensor) -> None:
         if run.needs(source):
             run.accumulate(source, (flat @ weight.view(p.outputs, p.inputs)).view(x.shape))
         return
-    to_x, found, _ = _aten.convolution_backward(
-        g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, p.stride, p.padding,
-        (p.dilation, p.dilation), False, (0, 0), 1, (run.needs(source), run.of_weights, False),
-    )  # fmt: skip
+    if run.of_weights and _skips_pixels(p):
+        seen = x[:, :: p.stride[0], :: p.stride[1]].contiguous()
+        found = _backward(replace(p, stride=(1, 1)), g, seen, weight, (False, True))[1]
+        to_x = _backward(p, g, x, weight, (True, False))[0] if run.needs(source) else found
+    else:
+        to_x, found = _backward(p, g, x, weight, (run.needs(source), run.of_weights))
     if run.of_weights:
         to_weight.copy_(found)
     if run.needs(source):
         run.accumulate(source, to_x.permute(0, 2, 3, 1).contiguous())
+
+
+def _backward(
+    p: Primitive, g: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor]:
+    """Gradients of a convolution's input [N, C, H, W] and weights, those that are wanted."""
+    to_x, to_weight, _ = _aten.convolution_backward(
+        g.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, p.stride, p.padding,
+        (p.dilation, p.dilation), False, (0, 0), 1, (*wanted, False),
+    )  # fmt: skip
+    return to_x, to_weight
+
+
+def _skips_pixels(p: Primitive) -> bool:
+    """Whether a convolution reads a pixel of every so many and few channels.
+
+    For the gradient of such weights, oneDNN writes beyond its memory on processors without AVX-512
+    (torch 2.13), so it is given the pixels that are read.
+    """
+    return p.kernel == (1, 1) and p.stride != (1, 1) and p.inputs < 8
 
 
 def _is_product(p: Primitive, x: Tensor) -> bool:
