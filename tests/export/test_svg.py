@@ -19,7 +19,7 @@ from parts import class_of
 from evoml.core.registry import load, names
 from evoml.export.svg import drawn, svg
 
-PROGRAMS = Path(__file__).parents[1] / "programs"
+PROGRAMS = Path(__file__).parents[2] / "programs"
 FILES = sorted(path for path in PROGRAMS.glob("*/*") if path.parent.name in names("spaces"))
 Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
 

@@ -23,7 +23,7 @@ from evoml.phenotypes.instructions import BY_NAME, OPS, Op
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, Memory, Programs
 from evoml.spaces.automl_zero import AutoMLZeroSpace, Settings
 
-PROGRAMS = Path(__file__).parents[1] / "programs" / "automl_zero"
+PROGRAMS = Path(__file__).parents[2] / "programs" / "automl_zero"
 F = 4
 NOISE = [op for op in OPS if op.numpy.__name__ in ("_uniform", "_gaussian")]
 EXACT = [op for op in OPS if op not in NOISE]

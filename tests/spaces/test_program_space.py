@@ -1007,7 +1007,7 @@ def test_what_can_reach_a_prediction_stays_and_nothing_else(
 
 
 def test_the_graph_of_linear_regression_shows_the_loop_of_learning() -> None:
-    source = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
+    source = Path(__file__).parents[2] / "programs" / "automl_zero" / "linear_regression.py"
     space_, genotype = AutoMLZeroSpace.open_text(source.read_text(), "linear_regression.py")
     graph = space_.drawing(genotype)
     assert nx.has_path(graph, "features", "prediction")

@@ -293,7 +293,7 @@ def test_links_in_a_run_folder_are_not_followed(uninterrupted: Path, tmp_path: P
 
 
 def test_a_run_carries_its_start_files_and_knows_its_data(tmp_path: Path) -> None:
-    programs = Path(__file__).parents[1] / "programs" / "automl_zero"
+    programs = Path(__file__).parents[2] / "programs" / "automl_zero"
     start, data = tmp_path / "start.py", tmp_path / "data.npz"
     shutil.copy(programs / "logistic_regression.py", start)
     chance = np.random.default_rng(0)
@@ -317,7 +317,7 @@ def test_a_run_carries_its_start_files_and_knows_its_data(tmp_path: Path) -> Non
 
 
 def test_every_start_file_is_used(tmp_path: Path) -> None:
-    programs = sorted((Path(__file__).parents[1] / "programs" / "automl_zero").glob("*.py"))
+    programs = sorted((Path(__file__).parents[2] / "programs" / "automl_zero").glob("*.py"))
     files = ", ".join(f'"{path}"' for path in programs)
     sets = [
         "task.name=projected_binary",
@@ -633,7 +633,7 @@ def test_duckdb_polars_and_pandas_read_a_run(uninterrupted: Path) -> None:
 
 
 def test_start_fills_the_first_population(tmp_path: Path) -> None:
-    programs = Path(__file__).parents[1] / "programs" / "automl_zero"
+    programs = Path(__file__).parents[2] / "programs" / "automl_zero"
     sets = [
         f'start=["{programs}/linear_regression.py"]',
         "search.budget=60",

@@ -24,7 +24,7 @@ from evoml.search.open import open_search, resume
 from evoml.search.problem import Problem, edited, stored_config
 from evoml.search.run import Result, Run
 
-OLD = Path(__file__).parent / "data" / "old_runs"
+OLD = Path(__file__).parents[1] / "data" / "old_runs"
 # to what each is resumed, first and then; what it had ended it before that
 LIMITS: dict[str, list[dict[str, Any]]] = {
     "amoebanet": [{"budget": 6}, {"budget": 7}],

@@ -794,7 +794,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(
         "PYTHONPATH",
-        os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+        os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
     )
 
 
@@ -1199,7 +1199,7 @@ def test_an_environment_that_fails_costs_that_network_only(
     monkeypatch.setenv(
         "PYTHONPATH",
         os.pathsep.join(
-            [str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+            [str(tmp_path), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         ),
     )
     task = environment("odd:Odd-v0", steps=7, timeout=3, episodes=2)
@@ -1285,6 +1285,6 @@ def test_reading_the_tasks_imports_neither_gymnasium_nor_the_compiler() -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     assert done.stdout.strip() == "[]", done.stdout

@@ -14,7 +14,7 @@ from evoml.phenotypes.layers import OPERATIONS, primitives
 from evoml.phenotypes.network import Network
 from evoml.spaces.cell import CELLS, CellSkeleton
 
-PROGRAMS = Path(__file__).parents[1] / "programs"
+PROGRAMS = Path(__file__).parents[2] / "programs"
 FILES = sorted([*(PROGRAMS / "cell").glob("*.toml"), *(PROGRAMS / "hierarchical").glob("*.toml")])
 IMAGE, CLASSES = (3, 32, 32), 10
 NETWORKS: dict[str, dict[str, Any]] = {  # the skeletons of the published networks

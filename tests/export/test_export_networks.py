@@ -31,7 +31,7 @@ from evoml.search.winner import Trained
 PROGRAMS = sorted(
     path
     for name in ("cell", "hierarchical")
-    for path in (Path(__file__).parents[1] / "programs" / name).glob("*.toml")
+    for path in (Path(__file__).parents[2] / "programs" / name).glob("*.toml")
 )
 SIZE = (3, 17, 13)  # odd, so that strides and shifts round
 needs_onnx = pytest.mark.skipif(

@@ -15,7 +15,7 @@ from evoml.genotypes.population import Population
 from evoml.search.open import resume
 from evoml.search.problem import Problem, edited, stored_config
 
-POPULATIONS = Path(__file__).parents[1] / "populations"
+POPULATIONS = Path(__file__).parents[2] / "populations"
 # and what the best one scored more than
 RUNS = {"automl-zero-linear_regression-6": 0.9999, "neat-xor-2": 0.99}
 

@@ -28,7 +28,7 @@ from evoml.spaces._substrates import Layer, Substrate
 from evoml.spaces.neat import PAPER, SCHEMA
 from evoml.tasks import digits
 
-PROGRAMS = Path(__file__).parents[1] / "programs"
+PROGRAMS = Path(__file__).parents[2] / "programs"
 SUBSTRATES = PROGRAMS / "substrates"
 LINE = {
     "inputs": [[-1.0, -1.0], [1.0, -1.0]],

@@ -251,7 +251,7 @@ def test_bad_data_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_file_needs_a_task(tmp_path: Path) -> None:
-    program = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
+    program = Path(__file__).parents[2] / "programs" / "automl_zero" / "linear_regression.py"
     refused("evaluate", program, says="needs --task", cwd=tmp_path)
     scored = json.loads(
         evoml(
@@ -272,7 +272,7 @@ def test_a_used_folder_is_refused(run: Path) -> None:
 
 
 def test_a_run_s_own_configuration_repeats_it(run: Path, tmp_path: Path) -> None:
-    start = Path(__file__).parents[1] / "programs" / "automl_zero" / "linear_regression.py"
+    start = Path(__file__).parents[2] / "programs" / "automl_zero" / "linear_regression.py"
     assert (
         evoml("search", *TINY, "--start", start, "--run", tmp_path / "one", "--json").returncode
         == 0

@@ -23,7 +23,7 @@ from evoml.spaces._program_text import parse_program
 from evoml.spaces.automl_zero import AutoMLZeroSpace
 from evoml.tasks import linear_regression, projected_binary, two_layer_regression
 
-FOLDER = Path(__file__).parents[1] / "programs" / "automl_zero"
+FOLDER = Path(__file__).parents[2] / "programs" / "automl_zero"
 FILES = sorted(FOLDER.glob("*.py"))
 NAMES = [path.stem for path in FILES]
 THREE_MATRICES = ["averaged_weights"]  # weights, mean and gradient at the same time

@@ -45,7 +45,7 @@ from evoml.spaces.neat import SCHEMA, NEATSpace, Settings
 from evoml.strategies.neat import RATES
 from evoml.tasks import double_pole, examples, xor
 
-PROGRAMS = Path(__file__).parents[1] / "programs" / "neat"
+PROGRAMS = Path(__file__).parents[2] / "programs" / "neat"
 FILES = sorted(PROGRAMS.glob("*.toml"))
 EVERYTHING = {"activations": ACTIVATION_NAMES, "aggregations": AGGREGATION_NAMES}
 LIVELY = {

@@ -190,7 +190,7 @@ def test_a_pool_answers_every_job(
     children: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "echo.py").write_text(ECHO)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[1]}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     pool: Pool[list[str]] = Pool(
         "echo",
         {"children": children},
