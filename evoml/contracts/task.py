@@ -26,6 +26,9 @@ class Task(Part):
     kind: ClassVar[Kind] = "other"
     objective: ClassVar[Objective] = Objective("fitness", True)  # where the evaluator names none
     takes_data: ClassVar[bool] = True  # whether --data is for it
+    why_no_data: ClassVar[str] = (  # what is said where it is not
+        "this task has no use for data; leave it out, or take the task examples"
+    )
     with_data: ClassVar[str] = ""  # the task that takes its place where data is given and no task
     argument: ClassVar[str] = ""  # the setting that may stand behind a colon in its name
     # how inputs were scaled, in a sentence, for who uses the result elsewhere
@@ -44,10 +47,7 @@ class Task(Part):
         Raises InputError for data that it cannot read, or has no use for.
         """
         if data is not None and not self.takes_data:
-            raise InputError(
-                f"data: {data}: this task has no use for data; leave it out, or take the task "
-                "examples"
-            )
+            raise InputError(f"data: {data}: {self.why_no_data}")
         self.settings, self.seed = settings, seed
 
     @classmethod

@@ -166,6 +166,7 @@ class TeacherTask(Family):
 
     kind: ClassVar[Literal["regression"]] = "regression"
     takes_data = False
+    why_no_data = "these tasks generate their data; leave it out"
     scaling = "Features were drawn from N(0, 1), so scale yours alike."
 
     @staticmethod

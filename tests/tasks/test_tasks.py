@@ -64,7 +64,8 @@ def test_sizes_and_types(family: ModuleType) -> None:
     for tasks in sets(task):
         assert (
             tasks.kind == task.kind
-            and task.objective == {"regression": "fitness", "classification": "accuracy"}[task.kind]
+            and task.objective.name
+            == {"regression": "fitness", "classification": "accuracy"}[task.kind]
         )
         assert tasks.train_x.shape == (3, 20, 5) and tasks.valid_x.shape == (3, 7, 5)
         assert tasks.train_y.shape == (3, 20) and tasks.valid_y.shape == (3, 7)
