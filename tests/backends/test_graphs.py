@@ -14,8 +14,9 @@ from cuda_host import HostDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evoml.backends import _graphs, cuda, numba, reference
+from evoml.backends import cuda, numba, reference
 from evoml.backends._cuda_graphs import graph_source
+from evoml.compilation import activation_kernels
 from evoml.core.errors import InputError
 from evoml.phenotypes.activations import (
     ACTIVATION_NAMES,
@@ -324,7 +325,7 @@ def test_one_network_at_a_time_is_the_same(recurrent: bool) -> None:
             wanted = stepper.step(inputs)[:, 0]
             for network, own in enumerate(values):
                 own[: what.inputs], own[what.inputs] = inputs[network, 0], what.bias
-                _graphs.activate(*columns, what.recurrent, network, own, scratch)
+                activation_kernels.activate(*columns, what.recurrent, network, own, scratch)
                 got = own[what.inputs + 1 : what.inputs + 1 + what.outputs]
                 np.testing.assert_allclose(
                     got,

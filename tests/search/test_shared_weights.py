@@ -509,13 +509,13 @@ def test_only_what_was_trained_is_part_of_the_cost(
     whole: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search: Any = resume(whole("darts, first order"))
-    assert len(search.strategy.trained_stand_alone) == 2
+    assert len(search.strategy.stand_alone) == 2
     search.strategy.failed = [0]
-    assert [each.digest() for each in search.strategy.trained_stand_alone] == [
+    assert [each.digest() for each in search.strategy.stand_alone] == [
         search.strategy.made[1].genotype.digest()
     ]
     search.strategy.made.status[1] = steady.OVER_BUDGET
-    assert search.strategy.trained_stand_alone == []
+    assert search.strategy.stand_alone == []
 
 
 def test_shared_scores_are_never_said_to_be_of_training_alone(tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def task(request: pytest.FixtureRequest, file: Path) -> _image_splits.ImageTask:
 
 
 def test_types_shapes_and_normalisation(task: _image_splits.ImageTask) -> None:
-    assert task.objective == "accuracy" and task.kind == "images" and task.inputs.endswith(".")
+    assert task.objective.name == "accuracy" and task.kind == "images"
+    assert task.scaling.endswith(".")
     search, test = task.search(), task.test()
     assert task.select() is search and task.search(3) is search
     for data in (search, test):
