@@ -510,7 +510,7 @@ def test_only_what_was_trained_is_part_of_the_cost(
 ) -> None:
     search: Any = resume(whole("darts, first order"))
     assert len(search.strategy.stand_alone) == 2
-    search.strategy.failed = [0]
+    search.strategy.failed_searches = [0]
     assert [each.digest() for each in search.strategy.stand_alone] == [
         search.strategy.made[1].genotype.digest()
     ]
