@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evoml.genotypes.population import STATUS
+from evoml.core.errors import InputError
+from evoml.genotypes.population import OK, STATUS
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,21 @@ class Evaluation:
     def learning_curves(self) -> tuple[tuple[float, ...], ...]:
         """A curve a candidate, [n]."""
         return self.curves if len(self.curves) == len(self) else ((),) * len(self)
+
+    def check(self, evaluator: str) -> None:
+        """Raise InputError, naming the evaluator, for a NaN, an infinite score of a candidate that
+        is said to be evaluated, or a status that there is not.
+        """
+        if not ((self.status > 0) & (self.status < len(STATUS))).all():
+            raise InputError(
+                f"evaluator: {evaluator}: status {self.status.tolist()[:5]}; must be in "
+                f"1..{len(STATUS) - 1}, a position in STATUS"
+            )
+        if np.isnan(self.objectives).any() or np.isinf(self.objectives[self.status == OK]).any():
+            raise InputError(
+                f"evaluator: {evaluator}: objectives {self.objectives.tolist()[0]}; must be finite "
+                "numbers, or the worst with a status where a candidate failed"
+            )
 
     def plain(self) -> list[list[Any]]:
         """A list a candidate: objectives, status, seconds, curve.

@@ -286,6 +286,7 @@ class SteadyState(Run):
             self.seconds = time.monotonic() - began
             if done is not None:
                 id, evaluation = done
+                evaluation.check(self.evaluator.name)
                 self.finished[id] = evaluation
                 unsaved += float(evaluation.times[0]) if self.costly else 0.0
             if unsaved > DURABLE or (done is not None and time.monotonic() - self._saved > DURABLE):
@@ -335,6 +336,11 @@ class SteadyState(Run):
             population = self.strategy.ask(np.array([self.asked]))
             if not len(population):
                 break  # it has to be told more first
+            if population.ids.tolist() != [self.asked]:
+                raise InputError(
+                    f"strategy: {self.strategy.name}: asked for candidate {self.asked}, gave "
+                    f"{population.ids.tolist()[:5]}; it must have the id that was asked for"
+                )
             self.waiting[self.asked] = population
             fresh.append(self.asked)
             self.asked += 1

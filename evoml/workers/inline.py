@@ -34,7 +34,10 @@ class Inline:
             )
         except InputError:
             raise
-        except Exception:  # a result with a status, as where a process of its own ends
+        except (
+            Exception,
+            SystemExit,
+        ):  # a result with a status, as where a process of its own ends
             return job.id, self.evaluator.worst_evaluation(CRASHED)
 
     def close(self) -> None:
