@@ -121,8 +121,9 @@ def test_it_goes_on_as_the_same_search_made_now(
         result = finished(again)
         made = tmp_path / str(number)
         assert (result.reason, result.evaluations) == (expected.reason, expected.evaluations)
-        assert candidates(old)[: len(stored)] == stored
-        if not again.problem.every_row or candidates(made)[: len(stored)] == stored:
+        every_row = again.problem.every_row
+        assert not every_row or candidates(old)[: len(stored)] == stored
+        if not every_row or candidates(made)[: len(stored)] == stored:
             assert (result.best, result.test) == (expected.best, expected.test)
             assert rows(old) == rows(made)
             assert improvements(old) == improvements(made)
