@@ -26,6 +26,7 @@ from typing import Any, Protocol, TypeVar
 
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
+from evoml.core.wording import describe_exception
 
 AXES = ("spaces", "strategies", "evaluators", "backends", "tasks")
 TABLES = ("operations", "activations", "layers")  # whose rows may come from others
@@ -254,7 +255,9 @@ def _load_file(axis: str, path: Path) -> ModuleType:
         del sys.modules[module_name]
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise InputError(f"{axis}: {path}: cannot be imported ({_one_line(error)})") from None
+        raise InputError(
+            f"{axis}: {path}: cannot be imported ({describe_exception(error)})"
+        ) from None
     return module
 
 
@@ -272,7 +275,8 @@ def _imported(axis: str, point: EntryPoint) -> ModuleType:
         raise
     except BaseException as error:  # it is others' code: sys.exit() is one
         raise InputError(
-            f"{axis}: {point.name} ({_origin(point)}): cannot be imported ({_one_line(error)})"
+            f"{axis}: {point.name} ({_origin(point)}): cannot be imported "
+            f"({describe_exception(error)})"
         ) from None
 
 
@@ -299,15 +303,6 @@ def read_system_text(name: str) -> str:
         return (files(point.module) / point.attr).read_text(encoding="utf-8")
     except Exception as error:  # it is others' code
         raise InputError(
-            f"systems: {described('systems', name)}: cannot be read ({_one_line(error)}); an entry "
-            "point is package:file.toml"
+            f"systems: {described('systems', name)}: cannot be read "
+            f"({describe_exception(error)}); an entry point is package:file.toml"
         ) from None
-
-
-def _one_line(error: BaseException) -> str:
-    """An exception of others' code in one line."""
-    try:
-        text = " ".join(str(error).split())[:160]
-    except Exception:
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
