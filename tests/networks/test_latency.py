@@ -407,7 +407,7 @@ def test_the_predicted_latency_is_an_objective(tmp_path: Path) -> None:
     judge = evaluator(tmp_path / "t.parquet")
     assert judge.weights == (1.0, -1.0)
     for genotype in some(MOBILE, 2):
-        accuracy, seconds = judge.evaluate(genotype, 1).objectives
+        accuracy, seconds = judge.candidate(genotype, 1).objectives[0]
         assert 0 <= accuracy <= 1 and seconds == made.network(
             MOBILE.network(genotype, SIZE, CLASSES)
         )
