@@ -55,6 +55,7 @@ class Archive:
         self.objectives = tuple(objectives)
         self.parts: list[str] = []  # a digest of every part
         self._rows: list[tuple[Population, tuple[Sequence[Any], ...]]] = []  # not yet a batch
+        self._ungathered = 0  # how many rows these are
         self._buffer: list[pa.RecordBatch] = []
         self._events: list[dict[str, Any]] = []
         self._events_bytes = 0
@@ -141,12 +142,12 @@ class Archive:
 
     def add(
         self, population: Population, keys: list[str], event: str, island: int, experiment: int,
-        evaluations: int, seconds: Sequence[float] | None = None,
+        evaluations: int | Sequence[int], seconds: Sequence[float] | None = None,
         curves: Sequence[Sequence[float]] | None = None,
     ) -> None:  # fmt: skip
         """Buffer one row an individual.
 
-        evaluations: how many candidates the run had evaluated by then.
+        evaluations: how many candidates the run had evaluated by then; one a row, or one for all.
         """
         if not len(population):
             return
@@ -157,12 +158,13 @@ class Archive:
             [event] * n,
             [island] * n,
             [experiment] * n,
-            [evaluations] * n,
+            [evaluations] * n if isinstance(evaluations, int) else evaluations,
             seconds or nothing,
             curves or nothing,
         )
         self._rows.append((population.take(slice(None)), known))
-        if sum(len(each) for each, _ in self._rows) >= BATCH:
+        self._ungathered += n
+        if self._ungathered >= BATCH:
             self._gather()
 
     def _gather(self) -> None:
@@ -190,6 +192,7 @@ class Archive:
         arrays.append(self.schema.to_arrow(population.tables, population.sizes))
         self._buffer.append(pa.RecordBatch.from_arrays(arrays, schema=self.arrow))
         self._rows.clear()
+        self._ungathered = 0
 
     def log(self, event: str, **values: Any) -> None:
         """Buffer a line for events.jsonl."""
@@ -198,9 +201,7 @@ class Archive:
     @property
     def buffered(self) -> int:
         """Rows not yet in a part."""
-        return sum(batch.num_rows for batch in self._buffer) + sum(
-            len(population) for population, _ in self._rows
-        )
+        return sum(batch.num_rows for batch in self._buffer) + self._ungathered
 
     def flush(self) -> None:
         """Write what is buffered: one part, and the events.

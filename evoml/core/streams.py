@@ -5,32 +5,39 @@ A stream is SplitMix64 (Steele, Lea, Flood 2014): output k is mix(seed + k * gol
 is had without those before it.
 """
 
+from functools import lru_cache
 from random import Random
 
 import numpy as np
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 INITIAL, SELECT, VARY, MIGRATE, TRAIN, LEARN, AUDIT = range(1, 8)  # what a stream is for
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_27, _30, _31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
 
 def mix(z: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser, elementwise on uint64."""
-    with np.errstate(over="ignore"):
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+    """SplitMix64's finaliser, elementwise on an array of uint64 (which wraps without a warning)."""
+    z = (z ^ (z >> _30)) * _FIRST
+    z = (z ^ (z >> _27)) * _SECOND
+    return z ^ (z >> _31)
 
 
 def outputs(seeds: np.ndarray, counters: np.ndarray) -> np.ndarray:
     """Output number `counters` of the streams `seeds`, broadcast, uint64."""
-    with np.errstate(over="ignore"):
-        return mix(seeds + counters.astype(np.uint64) * GOLDEN)
+    return mix(seeds + counters.astype(np.uint64) * GOLDEN)
+
+
+@lru_cache(64)
+def _root(seed: int, purpose: int) -> np.ndarray:
+    root = outputs(np.array([seed % 2**64], np.uint64), np.array([purpose]))
+    root.flags.writeable = False
+    return root
 
 
 def streams(seed: int, purpose: int, ids: np.ndarray) -> np.ndarray:
     """The streams of candidates `ids` for one purpose, [n] uint64."""
-    root = outputs(np.array([seed % 2**64], np.uint64), np.array([purpose]))
-    return outputs(root, np.asarray(ids) + 1)
+    return outputs(_root(int(seed), int(purpose)), np.asarray(ids) + 1)
 
 
 def seed_of(seed: int, purpose: int, id: int, what: int, number: int = 0) -> int:

@@ -15,6 +15,7 @@ An evaluator or a strategy may have to learn before there is a candidate: a supe
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -384,24 +385,30 @@ class SteadyState(Run):
     def _checkpoint(self, full: bool) -> None:
         """Make a checkpoint; `full`: with a part of all rows there are."""
         if full:
-            for population, evaluation in self.rows:
-                self._archive_row(population, evaluation, "candidate", int(population.ids[0]) + 1)
+            if self.rows:
+                first = self.told - len(self.rows)
+                self._archive_rows(self.rows, "candidate", range(first + 1, self.told + 1))
             self.rows, self._since = [], time.monotonic()
         self.save()
 
-    def _archive_row(
-        self, population: Population, evaluation: Evaluation, event: str, evaluations: int
+    def _archive_rows(
+        self,
+        rows: list[tuple[Population, Evaluation]],
+        event: str,
+        evaluations: Sequence[int],
     ) -> None:
-        keys = self.problem.space.keys(population)
+        """Archive candidates, each a population of one. evaluations: as many were told by then."""
+        population = Population.joined([each for each, _ in rows])
+        evaluation = Evaluation.joined([each for _, each in rows], len(self.weights))
         self.archive.add(
             population,
-            keys,
+            self.problem.space.keys(population),
             event,
             0,
             0,
             evaluations,
             evaluation.times.tolist(),
-            [list(evaluation.learning_curves[0])],
+            evaluation.learning_curves,
         )
 
     # -- the end -----------------------------------------------------------------------------------
@@ -441,7 +448,7 @@ class SteadyState(Run):
                 individual.fitness.values,
             )
             row.fitness[0, 0] = evaluation.objectives[0, 0]
-            self._archive_row(row, evaluation, "selected", self.told)
+            self._archive_rows([(row, evaluation)], "selected", [self.told])
         self.archive.log("trust", **self.audit.report)
 
     def _report(self, result: Result) -> None:
