@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from evoml.commands import interrupts
 
+TRACEBACK = "EVOML_TRACEBACK"  # set: what a part of others raises is shown with its traceback
+
 
 def main() -> NoReturn:
     """Run the command line. Status 0 done, 1 a write was refused, 2 bad input, 130 interrupted."""
@@ -22,6 +24,8 @@ def main() -> NoReturn:
 def _run() -> int:
     from evoml.cli import run
     from evoml.core.errors import DiskError, InputError
+    from evoml.core.registry import place_of_others
+    from evoml.core.wording import describe_exception
 
     if sys.stdout is None:
         return _say("standard output is closed", 1)
@@ -43,6 +47,15 @@ def _run() -> int:
             if error.filename
             else f"standard output: cannot write ({why})",
             1,
+        )
+    except Exception as error:
+        # evoml's own mistakes are shown as they are, another's part is named in a line
+        if (place := place_of_others(error)) is None or os.environ.get(TRACEBACK):
+            raise
+        return _say(
+            f"{place}: {describe_exception(error)}; {TRACEBACK}=1 evoml ... shows where it was "
+            "called",
+            2,
         )
 
 

@@ -380,7 +380,8 @@ def build(*layers: tuple[str, Mapping[str, Any]], trusts: bool = True) -> Config
     overlays = [
         _layer_with_new_names(overlay, aliases, system)
         for overlay in (
-            preset.pop("for", {}).get(part_names["task"], {}), preset.pop("paper", {}), final,
+            preset.pop("for", {}).get(_task_called(part_names["task"]), {}),
+            preset.pop("paper", {}), final,
         )
     ]  # fmt: skip
     preset.pop("title", None)
@@ -446,6 +447,11 @@ def _layer_with_new_names(
                     f"{f'{where}: ' if where.endswith('.toml') else ''}{group}.{error}"
                 ) from None
     return out
+
+
+def _task_called(name: str) -> str:
+    """What a system calls a task: one in a file by the file's name without its ending."""
+    return Path(name).stem if is_file(name) else name
 
 
 def _with_whole_paths(

@@ -14,6 +14,7 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs" / "extending.md"
 BLOCKS = dict(re.findall(r"```\w+\n# (\S+)\n(.*?)```", DOCS.read_text(), re.S))
+PARTS = ("--space", "./bits.py", "--evaluator", "./ones.py", "--task", "./target.py")
 RUN = ("--space", "bits", "--strategy", "random_search", "--budget", "30", "--set", "workers=1")
 
 
@@ -135,10 +136,9 @@ def test_all_parts_from_files_on_more_than_one_worker(nobody: Outside) -> None:
         'task = "target"', 'task = "target"\n    costly = True'
     )
     nobody.write(modules)
-    parts = ("--space", "./bits.py", "--evaluator", "./ones.py", "--task", "./target.py")
     given = ("--strategy", "./climb.py", "--budget", "12", "--set", "search.window=2")
-    one = nobody.json("search", *parts, *given, "--workers", "1", "--run", "one")
-    two = nobody.json("search", *parts, *given, "--workers", "2", "--run", "two")
+    one = nobody.json("search", *PARTS, *given, "--workers", "1", "--run", "one")
+    two = nobody.json("search", *PARTS, *given, "--workers", "2", "--run", "two")
     assert one["best"] == two["best"]
 
 
@@ -289,3 +289,73 @@ def test_a_space_of_the_public_class_alone_is_shown_and_written(toy: Outside) ->
     toy.evoml("export", "run", "--to", "text", "-o", "best.toml")
     assert "on = true" in toy.evoml("show", "best.toml")[0]
     assert "Traceback" not in toy.evoml("export", "run", "--to", "svg", status=2)[1]
+
+
+def test_cells_draw_a_layer_of_others_where_it_is_named(toy: Outside) -> None:
+    given = ("--space", "cell", "--strategy", "random_search", "--task", "digits", "--budget", "1")
+    small = ("--set", "space.blocks=1", "--set", "space.skeleton.cells=0", "--set",
+             "space.skeleton.filters=4", "--set", "evaluator.epochs=1")  # fmt: skip
+    layer = ("--set", 'space.operations=["conv_3x3_twice"]', "--set", "task.examples=40")
+    toy.json("search", *given, *small, *layer, "--workers", "1", "--run", "run")
+    assert 'op_a = "conv_3x3_twice"' in toy.evoml("show", "run")[0]
+    line = toy.refused("search", *given, "--set", 'space.operations=["conv_3x3_twic"]')
+    assert "did you mean conv_3x3_twice?" in line
+
+
+RAISE = "raise RuntimeError('out of luck')"
+FAULTY = {  # a part, what becomes of its text, what the line says, and whether it names a place
+    "ask raises": ("climb.py", "if self.asked >= ", f"{RAISE}\n        if self.asked >= ", "luck"),
+    "tell raises": ("climb.py", "evaluated.birth[:] =", f"{RAISE}\n        self.birth =", "luck"),
+    "a state of sets": ("climb.py", '"asked": self.asked,', '"asked": {1},', "a set cannot be"),
+    "nothing is asked": ("climb.py", "        return out\n", "", "must be a Population"),
+    "too many are asked": (
+        "climb.py", "        return out\n", "        return Population.joined([out, out])\n",
+        "not more",
+    ),
+    "a row too many": (
+        "bits.py", "        super().__init__(settings)\n",
+        "        super().__init__(settings)\n        self.frame = lambda choose: "
+        "{'bits': [{}] * 13}\n", "13 rows",
+    ),
+    "the task raises": ("target.py", "        return np", f"        {RAISE}\n        np", "luck"),
+    "no evaluation": (
+        "ones.py", "class Ones(CandidateEvaluator):\n",
+        "class Ones(CandidateEvaluator):\n    def evaluate(self, population, streams=None):\n"
+        "        return None\n\n", "must give an Evaluation",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_what_a_part_does_wrong_is_a_line(nobody: Outside, fault: str) -> None:
+    name, old, new, why = FAULTY[fault]
+    assert old in BLOCKS[name]
+    nobody.write({file: text for file, text in BLOCKS.items() if file.endswith(".py")})
+    nobody.write({name: BLOCKS[name].replace(old, new)})
+    parts = (*PARTS, "--budget", "20")
+    line = nobody.refused("search", *parts, "--strategy", "./climb.py", "--json")
+    assert why in line
+    assert (f"{name}:" in line) == ("raises" in fault), line
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_why_a_candidate_crashed_is_told(nobody: Outside, workers: str) -> None:
+    text = BLOCKS["ones.py"].replace('task = "target"', 'task = "target"\n    costly = True')
+    signature = "stream: int) -> Evaluation:\n"
+    assert signature in text
+    broken = f"{signature}        if genotype.tables['bits']['on'][0]:\n            {RAISE}\n"
+    modules = {name: each for name, each in BLOCKS.items() if name.endswith(".py")}
+    nobody.write(modules | {"ones.py": text.replace(signature, broken)})
+    given = ("--strategy", "random_search", "--budget", "6", "--workers", workers)
+    said = nobody.evoml("search", *PARTS, *given, "--run", "run")[0]
+    assert "crashed; the first: RuntimeError: out of luck" in said
+    events = (nobody.folder / "run" / "events.jsonl").read_text()
+    assert events.count('"failure"') == 1
+
+
+def test_what_a_part_prints_is_no_result(nobody: Outside) -> None:
+    nobody.write({"climb.py": BLOCKS["climb.py"] + "print('loaded')\n"})
+    assert nobody.json("strategies", "./climb.py")["settings"]
+    nobody.write({"climb.py": BLOCKS["climb.py"] + "class Other(Climb): pass\n"})
+    assert "2 public subclasses" in nobody.refused("strategies", "./climb.py")
+    assert "no such file" in nobody.refused("--trust", "gone.py", "strategies")

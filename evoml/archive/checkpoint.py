@@ -72,14 +72,20 @@ def arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 def _split(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     """Take the arrays out of nested dictionaries and lists, leaving their names."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         arrays[path] = np.ascontiguousarray(value)
         return {"array": path}
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _split(each, f"{path}/{key}", arrays) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_split(each, f"{path}/{index}", arrays) for index, each in enumerate(value)]
-    return value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise InputError(
+        f"checkpoint: {path.strip('/')}: a {type(value).__name__} cannot be kept; a state is made "
+        "of numbers, text, lists, dictionaries with text as keys, and arrays of numbers"
+    )
 
 
 def _join(value: Any, arrays: dict[str, np.ndarray]) -> Any:

@@ -23,6 +23,9 @@ from evoml.report import TolerantStderr, console, print_json
 
 _COLUMNS = {"key": "Key", "default": "Default", "type": "Values", "description": "What it is"}
 
+# of kinds of values
+_WORDS: dict[Any, str] = {NoneType: "none", tuple[str, ...]: "list"}
+
 
 def show_axis(axis: str, name: str | None, as_json: bool) -> None:
     """List the parts of an axis, or the settings of one of them, which may be a file."""
@@ -38,7 +41,10 @@ def show_axis(axis: str, name: str | None, as_json: bool) -> None:
         _print([{"name": "Name", "summary": "What it is"}, *rows], axis, as_json)
     else:
         prefix = next((part for part, each in PARTS.items() if each == axis), "")
-        rows = _settings(settings_class(axis, name), prefix) if prefix else []
+        rows = []
+        if prefix:
+            part_class(axis, name)  # refused as a search would refuse it
+            rows = _settings(settings_class(axis, name), prefix)
         if axis == "tasks" and task_class(name).takes_data:
             rows.append(
                 {
@@ -140,7 +146,7 @@ def _values(field: Any) -> str:
     if get_origin(field.annotation) is tuple:
         return "list"
     if get_origin(field.annotation) is UnionType:
-        return "|".join("none" if arg is NoneType else arg.__name__ for arg in args)
+        return "|".join(_WORDS.get(arg) or str(arg.__name__) for arg in args)
     return getattr(field.annotation, "__name__", str(field.annotation))
 
 

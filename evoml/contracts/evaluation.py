@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from evoml.core.errors import InputError
+from evoml.core.wording import plural
 from evoml.genotypes.population import OK, STATUS
 
 
@@ -84,11 +85,12 @@ class Evaluation:
             )
 
     def plain(self) -> list[list[Any]]:
-        """A list a candidate: objectives, status, seconds, curve.
+        """A list a candidate: objectives, status, seconds, curve, and behind the first that failed
+        why it did, where that is known.
 
         As messages and checkpoints hold it.
         """
-        return [
+        out: list[list[Any]] = [
             [objectives, status, seconds, list(curve)]
             for objectives, status, seconds, curve in zip(
                 self.objectives.tolist(),
@@ -98,12 +100,16 @@ class Evaluation:
                 strict=True,
             )
         ]
+        if self.failure:
+            for row in [row for row in out if row[1] != OK][:1]:
+                row.append(self.failure)
+        return out
 
     @classmethod
     def from_plain(cls, rows: Sequence[Any], objectives: int) -> "Evaluation":
         """The inverse of `plain`. objectives: O. Raises ValueError for rows of anything else."""
         parts = []
-        for values, status, seconds, curve in rows:
+        for values, status, seconds, curve, *why in rows:
             numbers = tuple(map(float, values))
             if (
                 len(numbers) != objectives
@@ -111,5 +117,23 @@ class Evaluation:
                 or not 0 < int(status) < len(STATUS)
             ):
                 raise ValueError("not an evaluation")
-            parts.append(cls.of(numbers, int(status), float(seconds), tuple(map(float, curve))))
+            curve = tuple(map(float, curve))
+            parts.append(cls.of(numbers, int(status), float(seconds), curve, "".join(why)))
         return cls.joined(parts, objectives)
+
+
+def checked_evaluation(given: object, count: int, evaluator: str) -> Evaluation:
+    """What an evaluator gave, where that is an `Evaluation` of so many candidates.
+
+    Raises InputError, naming the evaluator.
+    """
+    if not isinstance(given, Evaluation):
+        raise InputError(
+            f"evaluator: {evaluator}: gave a {type(given).__name__}; must give an Evaluation"
+        )
+    if not len(given.status) == len(given.objectives) == count:
+        raise InputError(
+            f"evaluator: {evaluator}: objectives of {len(given.objectives):,} and status of "
+            f"{len(given.status):,} of {plural(count, 'candidate')}; there must be one each"
+        )
+    return given

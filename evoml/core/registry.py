@@ -13,6 +13,7 @@ process (`trust`): a run that names one does not have it executed by being opene
 
 import os
 import sys
+from contextlib import redirect_stdout
 from difflib import get_close_matches
 from functools import cache
 from hashlib import blake2b
@@ -21,6 +22,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +34,7 @@ AXES = ("spaces", "strategies", "evaluators", "backends", "tasks")
 TABLES = ("operations", "activations", "layers")  # whose rows may come from others
 # files that may be executed; in the environment, since processes that this one starts may too
 TRUSTED = "EVOML_TRUST"
+PART_OF_FILE = "evoml_part_"  # what the modules of files are called, and a digest
 # what parts were called before -> what they are called now
 ALIASES = {"evaluators": {"behaviour": "rollout"}}
 
@@ -98,9 +101,11 @@ def is_file(name: str) -> bool:
 
 def trust(name: str) -> None:
     """Allow the file of a part to be executed, here and in processes that this one starts: its
-    user named it.
+    user named it. Raises InputError where there is no such file.
     """
     if is_file(name):
+        if not Path(name).is_file():
+            raise InputError(f"{name}: no such file; there is no part to execute")
         files_now = [*map(str, trusted()), str(Path(name).resolve())]
         os.environ[TRUSTED] = os.pathsep.join(dict.fromkeys(files_now))
 
@@ -130,7 +135,11 @@ def load(axis: str, name: str) -> ModuleType:
                 return _load_file(axis, path)
         near = get_close_matches(name, names(axis), n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names(axis))}"
-        raise InputError(f"{axis}: no {name!r}; {hint}")
+        raise InputError(
+            f"{axis}: no {name!r}; {hint} (one that is in a file: evoml --trust {name}.py ...)"
+            if name.isidentifier() and not near
+            else f"{axis}: no {name!r}; {hint}"
+        )
     point = installed(axis).get(name)
     return import_module(f"evoml.{axis}.{name}") if point is None else _imported(axis, point)
 
@@ -193,6 +202,22 @@ def rows_of_others() -> bytes:
     return repr(said).encode() if said else b""
 
 
+def place_of_others(error: BaseException) -> str | None:
+    """`file:line` of the part of others that raised an exception, or called what did; None where
+    none is in its traceback.
+    """
+    groups = [f"evoml.{each}" for each in (*AXES, *TABLES, "export", "report")]
+    packages = {
+        point.module.split(".")[0] for group in groups for point in entry_points(group=group)
+    } - {"evoml"}
+    found = None
+    for frame, line in walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).split(".")[0]
+        if package.startswith(PART_OF_FILE) or package in packages:
+            found = f"{frame.f_code.co_filename}:{line}"
+    return found
+
+
 def described(axis: str, name: str) -> str:
     """A part's name, with the distribution that it comes from where that is another's."""
     origin = distribution(axis, name)
@@ -232,7 +257,9 @@ def summary(axis: str, name: str) -> str:
 def _load_file(axis: str, path: Path) -> ModuleType:
     """The module of a file, executed once. Raises InputError."""
     path = path.resolve()
-    module_name = f"evoml_part_{blake2b(str(path).encode(), digest_size=4).hexdigest()}.{path.stem}"
+    module_name = (
+        f"{PART_OF_FILE}{blake2b(str(path).encode(), digest_size=4).hexdigest()}.{path.stem}"
+    )
     if module_name in sys.modules:
         return sys.modules[module_name]
     if not path.is_file():
@@ -250,7 +277,8 @@ def _load_file(axis: str, path: Path) -> ModuleType:
     module = module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):  # what is printed is a command's
+            spec.loader.exec_module(module)
     except BaseException as error:  # it is others' code: sys.exit() is one
         del sys.modules[module_name]
         if isinstance(error, KeyboardInterrupt):
@@ -270,7 +298,8 @@ def _origin(point: EntryPoint) -> str:
 def _imported(axis: str, point: EntryPoint) -> ModuleType:
     """The module that an entry point names. Raises InputError."""
     try:
-        return import_module(point.module)
+        with redirect_stdout(sys.stderr):  # what is printed is a command's
+            return import_module(point.module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # it is others' code: sys.exit() is one

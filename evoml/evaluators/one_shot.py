@@ -30,6 +30,7 @@ from evoml.contracts.space import Space
 from evoml.contracts.task import CROSS_ENTROPY, LayeredData, Task
 from evoml.core.errors import InputError
 from evoml.core.streams import LEARN, seed_of
+from evoml.core.wording import one_line
 from evoml.evaluators._paths import PathDropout
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, Population
 from evoml.genotypes.schema import Genotype
@@ -284,9 +285,9 @@ class OneShotEvaluator(CandidateEvaluator, Learner):
                 "parameters": float(network.parameters),
                 "multiply_adds": float(network.multiply_adds),
             }
-        except ValueError:
+        except ValueError as error:
             self.counts["crashed"] += 1
-            return self.worst_evaluation(CRASHED)
+            return self.worst_evaluation(CRASHED, why=one_line(str(error)))
         accuracy, loss = self._scored(genotype)
         self.spent += self.shared_weights.spent - before
         seconds = time.perf_counter() - began

@@ -33,6 +33,7 @@ from evoml.contracts.space import Space
 from evoml.contracts.task import ImageSet, LayeredData, Task
 from evoml.core.errors import InputError
 from evoml.core.settings import FILE
+from evoml.core.wording import one_line
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, OVER_BUDGET, TIMED_OUT, Population
 from evoml.genotypes.schema import Genotype
 from evoml.networks.settings import TrainingSettings
@@ -160,12 +161,13 @@ class TrainingEvaluator(CandidateEvaluator):
         self.counts["candidates"] += 1
         try:
             network = self._network(genotype)
-        except ValueError:
-            return self._without(CRASHED)
+        except ValueError as error:
+            return self._without(CRASHED, why=one_line(str(error)))
         if not self.settings.allows(network):
             return self._without(OVER_BUDGET)
         if self._latencies is not None and not self._latencies.covers(network):
-            return self._without(CRASHED)
+            why = f"{self.settings.latency_table}: lacks one of its layers"
+            return self._without(CRASHED, why=why)
         trained, values = self._train(network, stream)
         self.counts["steps"] += trained.steps
         if trained.status != OK:
@@ -295,9 +297,11 @@ class TrainingEvaluator(CandidateEvaluator):
                 values["latency"] = latency(trained.module)
         return trained, values
 
-    def _without(self, status: int, trained: "Trained | None" = None) -> Evaluation:
+    def _without(self, status: int, trained: "Trained | None" = None, why: str = "") -> Evaluation:
         self.counts[_COUNTED[status]] += 1
-        return self.worst_evaluation(status, *((trained.seconds, trained.curve) if trained else ()))
+        if trained is None:
+            return self.worst_evaluation(status, why=why)
+        return self.worst_evaluation(status, trained.seconds, trained.curve, trained.error)
 
     @contextmanager
     def _threads(self) -> Iterator[None]:

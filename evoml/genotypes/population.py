@@ -318,13 +318,19 @@ class Population(Sequence[Individual]):
             self.fitness[self.status != PENDING]
         ).any():
             raise ValueError("a fitness without a status")
-        doubtful = np.flatnonzero(
-            self.sizes.any(1) & ~self.schema.valid_mask(self.tables, self.sizes)
-        )
-        for index in doubtful.tolist():
-            violation = self.schema.violation(self.genotype(index))
-            if violation:
-                raise ValueError(violation)
+        if violation := self.violation(np.asarray(self.sizes.any(1))):
+            raise ValueError(violation)
+
+    def violation(self, looked_at: np.ndarray | None = None) -> str:
+        """What is wrong with the first genotype that is not of the schema; empty where all are.
+
+        looked_at: those that are looked at, [P] bool.
+        """
+        doubtful = ~self.schema.valid_mask(self.tables, self.sizes)
+        for index in np.flatnonzero(doubtful if looked_at is None else doubtful & looked_at):
+            if violation := self.schema.violation(self.genotype(int(index))):
+                return violation
+        return ""
 
 
 def _unequal(given: int, objectives: int) -> str:

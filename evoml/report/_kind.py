@@ -22,7 +22,7 @@ from evoml.contracts.part import Part, only_class
 from evoml.contracts.space import Space
 from evoml.core import registry
 from evoml.core.errors import InputError
-from evoml.core.wording import plural
+from evoml.core.wording import one_line, plural
 from evoml.genotypes.population import OK, STATUS, Population
 from evoml.genotypes.schema import Genotype
 from evoml.report import (
@@ -298,7 +298,9 @@ def ending(problem: Problem, result: Result) -> str:
     )
     return (
         f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s{speed}, ended by "
-        f"{result.reason}{check}" + (f"; {failed}" if failed else "")
+        f"{result.reason}{check}"
+        + (f"; {failed}" if failed else "")
+        + (f"; the first: {one_line(result.failure)}" if failed and result.failure else "")
     )
 
 

@@ -78,9 +78,8 @@ class Island:
                     self.best = float(found.fitness[-1, 0])
             else:
                 count = min(self.strategy.block, candidates - self.done)
-                population = self.strategy.ask(
-                    (self.asked + np.arange(count)) * self.islands + self.number
-                )
+                ids = (self.asked + np.arange(count)) * self.islands + self.number
+                population = self.problem.asked(self.strategy, ids)
                 evaluation = self.toolbox.score(population)
                 cost = evaluation.steps
                 self.failure = self.failure or evaluation.failure

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evoml.archive.archive import Archive
 from evoml.archive.files import read_config
 from evoml.backends import missing
@@ -20,10 +22,12 @@ from evoml.contracts.part import (
     task_class,
 )
 from evoml.contracts.space import Space
+from evoml.contracts.strategy import Strategy
 from evoml.contracts.task import Task
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
-from evoml.core.registry import load, real_name
+from evoml.core.registry import load, origin, real_name
+from evoml.core.wording import plural
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 
@@ -140,6 +144,32 @@ class Problem:
         out = self.evaluator(tasks, exact)
         assert isinstance(out, BatchEvaluator)
         return out
+
+    @cached_property
+    def _checked(self) -> bool:
+        """Whether others wrote the space or the strategy: what these give is looked at then."""
+        named = (("spaces", "space"), ("strategies", "strategy"))
+        return any(origin(axis, self.config.name(part)) for axis, part in named)
+
+    def asked(self, strategy: Strategy, ids: np.ndarray) -> Population:
+        """The candidates that a strategy gives, asked for these.
+
+        Raises InputError for what others' strategy or space gives that cannot be evaluated.
+        """
+        population = strategy.ask(ids)
+        if not self._checked:
+            return population
+        who = f"strategy: {strategy.name}: asked for {plural(len(ids), 'candidate')}, gave"
+        if not isinstance(population, Population):
+            raise InputError(f"{who} a {type(population).__name__}; it must be a Population")
+        if len(population) > len(ids):
+            raise InputError(f"{who} {len(population):,}; it may give fewer, not more")
+        if violation := population.violation():
+            raise InputError(
+                f"space: {self.space.name}: a candidate that strategy {strategy.name} gave is not "
+                f"of the space: {violation}"
+            )
+        return population
 
     def start_genotypes(self) -> list[Genotype]:
         """The genotypes that `start` names."""

@@ -59,7 +59,6 @@ class Rounds(Run):
             self.snapshots
         ) = 0
         self.retired: dict[str, int] = {}  # counts of the evaluators of earlier experiments
-        self.failure = ""  # why the first candidate of the run failed that did
         # whether the budget, and not the round's own length, may end the round in progress
         self._shortened = False
         self._begin()
@@ -112,7 +111,6 @@ class Rounds(Run):
         for name in ("experiment", "rounds", "experiment_from", "experiment_steps", "snapshots"):
             setattr(self, name, whole(state, name))
         self.retired = {name: whole(state["retired"], name) for name in state["retired"]}
-        self.failure = str(state.get("failure", ""))
         self._begin()
         for island, saved in zip(self.islands, state["islands"], strict=True):
             island.load_state_dict(saved)
@@ -125,7 +123,6 @@ class Rounds(Run):
             "experiment_steps",
             "snapshots",
             "retired",
-            "failure",
         )
         self._save(
             {name: getattr(self, name) for name in names}
@@ -246,12 +243,6 @@ class Rounds(Run):
         finally:
             for island in self.islands:
                 island.evaluator.watched(None)
-
-    def _fail(self, why: str) -> None:
-        """Keep why the first candidate failed."""
-        if why and not self.failure:
-            self.failure = why
-            self.archive.log("failure", **self._place, evaluations=self.evaluations, text=why)
 
     @property
     def _place(self) -> dict[str, int]:

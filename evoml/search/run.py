@@ -61,6 +61,7 @@ class Result:
     logbook: tools.Logbook  # since the search was started or resumed
     audit: dict[str, Any] | None = None  # what shared weights are worth, where they were used
     check_seconds: float = 0.0  # of the trainings that this took, which are no part of `seconds`
+    failure: str = ""  # why the first candidate failed that did, in a line
 
     @property
     def evaluations_per_second(self) -> float:
@@ -88,6 +89,7 @@ class Run:
         self.halloffame = tools.HallOfFame(10) if len(self.weights) == 1 else tools.ParetoFront()
         self.logbook = tools.Logbook()
         self.seconds = 0.0
+        self.failure = ""  # why the first candidate failed that did
         self._text_of: tuple[int, str] = -1, ""  # the champion's id, and its text
 
     # -- what a loop gives -------------------------------------------------------------------------
@@ -205,6 +207,17 @@ class Run:
         """The champion's score on the selection tasks."""
         return None if self.champion is None else float(self.champion.fitness.values[0])
 
+    @property
+    def _place(self) -> dict[str, Any]:
+        """Where the search is, as events say it."""
+        return {}
+
+    def _fail(self, why: str) -> None:
+        """Keep why the first candidate failed."""
+        if why and not self.failure:
+            self.failure = why
+            self.archive.log("failure", **self._place, evaluations=self.evaluations, text=why)
+
     def _crowned(self, individual: Individual) -> bool:
         """Take in a candidate that was scored as the best are: whether it is the best now, of
         equals in the first objective by the next, as DEAP compares.
@@ -303,7 +316,7 @@ class Run:
                 "put back what was changed"
             )
         try:
-            self.seconds = float(state["seconds"])
+            self.seconds, self.failure = float(state["seconds"]), str(state.get("failure", ""))
             self._load(state)
             schema = self.problem.space.schema
             members = Population.from_state(schema, state["halloffame"], self.weights)
@@ -340,7 +353,8 @@ class Run:
             "halloffame": self._members(self.halloffame).state(),
             "champion": self._members(champion).state(),
         }
-        self.archive.save(state | people | {"seconds": self.seconds, "settings": self._settings})
+        about = {"seconds": self.seconds, "settings": self._settings, "failure": self.failure}
+        self.archive.save(state | people | about)
         self._saved = time.monotonic()
 
     def _members(self, individuals: Any) -> Population:
@@ -390,12 +404,15 @@ class Run:
             None,
             self.halloffame,
             self.logbook,
+            failure=self.failure,
         )
 
     def _store_result(self, result: Result) -> None:
         names = ("reason", "evaluations", "seconds", "counts", "best", "test")
         report = {name: getattr(result, name) for name in names}
         report["objectives"] = [each.plain() for each in self.problem.objectives]
+        if result.failure:
+            report["failure"] = result.failure
         if result.audit is not None:
             report |= {"trust": result.audit, "check_seconds": result.check_seconds}
         write_atomically(

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from evoml.config import build
-from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluation import Evaluation, checked_evaluation
+from evoml.contracts.evaluator import CandidateEvaluator
 from evoml.contracts.executor import Job
-from evoml.genotypes.population import Population
+from evoml.core.errors import InputError
+from evoml.core.wording import describe_exception
+from evoml.genotypes.population import CRASHED, Population
 from evoml.search.problem import Problem
 from evoml.workers.child import Channel
 from evoml.workers.pool import Pool
@@ -61,7 +64,8 @@ class Slots:
         if done is None:
             return None
         if done.answer is None:
-            return done.job.id, Evaluation.of(self.worst, done.status, done.seconds)
+            worst, why = self.worst, done.why if done.status == CRASHED else ""
+            return done.job.id, Evaluation.of(worst, done.status, done.seconds, failure=why)
         return done.job.id, Evaluation.from_plain(done.answer["rows"], len(self.worst))
 
     def close(self) -> None:
@@ -77,13 +81,22 @@ def _candidates(values: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, 
     """What evaluates the candidates of a configuration. Raises InputError."""
     problem = Problem(build(("run.toml", values)))
     evaluator = problem.evaluator(problem.task.search(0))
+    assert isinstance(evaluator, CandidateEvaluator)
     evaluator.warm()
 
     def answer(job: dict[str, Any]) -> dict[str, Any]:
         genotype = problem.space.schema.from_plain(job["genotype"], f"candidate {job['id']}")
         population = Population.of(problem.space.schema, [genotype], problem.weights)
         population.ids[:], population.parents[:] = job["id"], job["parents"]
-        evaluation = evaluator.evaluate(population, np.array([job["stream"]], np.uint64))
+        try:
+            given = evaluator.evaluate(population, np.array([job["stream"]], np.uint64))
+            evaluation = checked_evaluation(given, 1, evaluator.name)
+        except InputError as error:
+            return {"refused": str(error)}
+        except MemoryError:  # a new process may have it
+            raise
+        except Exception as error:
+            evaluation = evaluator.worst_evaluation(CRASHED, why=describe_exception(error))
         return {"rows": evaluation.plain()}
 
     return answer

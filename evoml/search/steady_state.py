@@ -334,7 +334,7 @@ class SteadyState(Run):
         """
         fresh = []
         while self.asked - self.told < self.window:
-            population = self.strategy.ask(np.array([self.asked]))
+            population = self.problem.asked(self.strategy, np.array([self.asked]))
             if not len(population):
                 break  # it has to be told more first
             if population.ids.tolist() != [self.asked]:
@@ -362,6 +362,7 @@ class SteadyState(Run):
         population.judge(evaluation.objectives, evaluation.status)
         self.strategy.tell(population)
         self.told += 1
+        self._fail(evaluation.failure)
         self.cost += float(evaluation.times[0])
         self.tally[STATUS[evaluation.status[0]]] += 1
         self.rows.append((population, evaluation))

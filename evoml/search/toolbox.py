@@ -18,7 +18,7 @@ import numpy as np
 from deap import base, tools
 
 from evoml.contracts.architecture_space import ArchitectureSpace
-from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluation import Evaluation, checked_evaluation
 from evoml.contracts.evaluator import Evaluator
 from evoml.contracts.objective import listed
 from evoml.contracts.space import Space
@@ -60,7 +60,8 @@ class Evaluate:
                 f"objectives: a population of weights {population.weights} for an evaluator of "
                 f"{listed(self.evaluator.objectives)}; it must have {self.weights}"
             )
-        evaluation = self.evaluator.evaluate(population)
+        given = self.evaluator.evaluate(population)
+        evaluation = checked_evaluation(given, len(population), self.evaluator.name)
         objectives = evaluation.objectives
         worst = np.broadcast_to(self.worst, objectives.shape[:1] + self.worst.shape)
         if np.isnan(objectives).any() and objectives.shape == worst.shape:

@@ -15,6 +15,7 @@ later.
 """
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from random import Random
 from typing import Any, Literal, Self
@@ -28,11 +29,11 @@ from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.genotypes.domains import Choice, Reference
 from evoml.genotypes.schema import Column, Genotype, Schema, Table
-from evoml.phenotypes.layers import LAYERS, OPERATIONS, Size
+from evoml.phenotypes.layers import LAYERS, OPERATIONS, Size, layers, primitives
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
 
 CELLS = ("normal", "reduction")
-NAMES = tuple(dict.fromkeys(name for operations in OPERATIONS.values() for name in operations))
+PUBLISHED = tuple(dict.fromkeys(name for operations in OPERATIONS.values() for name in operations))
 COMBINE = ("add", "concat")
 
 
@@ -68,8 +69,9 @@ class Settings(settings.Settings):
     """Blocks, operations and the skeleton around the cells."""
 
     blocks: int = Field(5, ge=1, le=16, description="B, blocks of a cell")
-    operations: str = Field(
-        "amoebanet", description=f"the published list to draw from: {', '.join(OPERATIONS)}"
+    operations: str | tuple[str, ...] = Field(
+        "amoebanet",
+        description=f"the published list to draw from: {', '.join(OPERATIONS)}; or layers by name",
     )
     combine: tuple[Literal["add", "concat"], ...] = Field(
         ("add",), min_length=1, description="how a block may combine its two results"
@@ -88,10 +90,22 @@ class Settings(settings.Settings):
 
     @field_validator("operations")
     @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in OPERATIONS:
-            raise ValueError(f"must be one of {', '.join(OPERATIONS)}")
-        return name
+    def _known(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(given, str):
+            if given not in OPERATIONS:
+                raise ValueError(f"must be one of {', '.join(OPERATIONS)}, or a list of layers")
+            return given
+        if not given or len(set(given)) < len(given):
+            raise ValueError("must be a list of layers, each once")
+        for name in given:
+            if name not in layers():
+                near = get_close_matches(name, layers(), n=1)
+                raise ValueError(
+                    f"no layer {name!r}" + "".join(f"; did you mean {each}?" for each in near)
+                )
+            for stride in (1, 2):  # in a normal cell, and behind a reduction cell's inputs
+                primitives(name, 8, 8, stride)
+        return given
 
     @model_validator(mode="after")
     def _outputs_exist(self) -> Self:
@@ -113,12 +127,16 @@ class CellSpace(ArchitectureSpace):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._drawn = tuple(NAMES.index(name) for name in OPERATIONS[settings.operations])
+        listed = settings.operations
+        drawn = OPERATIONS[listed] if isinstance(listed, str) else listed
+        # of all that are published, and what else is drawn from behind them
+        self.names = tuple(dict.fromkeys((*PUBLISHED, *drawn)))
+        self._drawn = tuple(self.names.index(name) for name in drawn)
         self._combine = tuple(COMBINE.index(name) for name in dict.fromkeys(settings.combine))
 
     @cached_property
     def schema(self) -> Schema:  # type: ignore[override]
-        state, operation = Reference(inputs=2), Choice(NAMES, self._drawn)
+        state, operation = Reference(inputs=2), Choice(self.names, self._drawn)
         columns = (
             Column("input_a", state), Column("op_a", operation), Column("input_b", state),
             Column("op_b", operation), Column("combine", Choice(COMBINE, self._combine)),
@@ -187,8 +205,8 @@ class CellSpace(ArchitectureSpace):
         out.add_node(1, label="1: last cell", kind="input")
         for state, (a, op_a, b, op_b, combine) in enumerate(genotype.tables[name].tolist(), 2):
             out.add_node(state, label=f"{state}: {COMBINE[combine]}", kind="node")
-            out.add_edge(a, state, label=NAMES[op_a])
-            out.add_edge(b, state, label=NAMES[op_b])
+            out.add_edge(a, state, label=self.names[op_a])
+            out.add_edge(b, state, label=self.names[op_b])
         out.add_node("output", label="output", kind="output")
         out.add_edges_from((state, "output") for state in self.outputs(genotype, name))
         return out
@@ -209,7 +227,10 @@ class CellSpace(ArchitectureSpace):
         edges = [(place[state], len(labels), "output") for state in outputs]
         for state in place.keys() - {0, 1}:
             a, op_a, b, op_b, _ = rows[state - 2]
-            edges += [(place[a], place[state], NAMES[op_a]), (place[b], place[state], NAMES[op_b])]
+            edges += [
+                (place[a], place[state], self.names[op_a]),
+                (place[b], place[state], self.names[op_b]),
+            ]
         return [*labels, "output"], edges
 
     def network(self, genotype: Genotype, inputs: Size, classes: int) -> Network:
@@ -233,7 +254,7 @@ class CellSpace(ArchitectureSpace):
             raise InputError(
                 'space.combine: a supernet adds what a block reads; set space.combine to ["add"]'
             )
-        options = tuple(NAMES[code] for code in self._drawn)
+        options = tuple(self.names[code] for code in self._drawn)
         groups = tuple(
             Group(f"{cell} {source}>{target}", options)
             for cell in CELLS
@@ -247,7 +268,7 @@ class CellSpace(ArchitectureSpace):
 
         strengths: [G, O].
         """
-        options = [NAMES[code] for code in self._drawn]
+        options = [self.names[code] for code in self._drawn]
         some = np.array([name != "none" for name in options])
         strengths = np.where(some, strengths, -np.inf)
         best, value = strengths.argmax(1), strengths.max(1)
@@ -345,7 +366,7 @@ class CellSpace(ArchitectureSpace):
             return build.concat(states[2:])
         for target, (a, op_a, b, op_b, combine) in enumerate(genotype.tables[name].tolist(), 2):
             pair = [
-                Edge(states[at], NAMES[op], filters, stride if at < 2 else 1, depth)
+                Edge(states[at], self.names[op], filters, stride if at < 2 else 1, depth)
                 for at, op in ((a, op_a), (b, op_b))
             ]
             added = COMBINE[combine] == "add"
@@ -369,9 +390,9 @@ class CellSpace(ArchitectureSpace):
             2 if name == "reduction" and source < 2 else 1,
         )
         layers = [
-            (option, NAMES[code])
+            (option, self.names[code])
             for option, code in enumerate(self._drawn)
-            if NAMES[code] != "none"
+            if self.names[code] != "none"
         ]
         return [
             Edge(

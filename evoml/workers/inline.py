@@ -6,10 +6,11 @@ from collections import deque
 
 import numpy as np
 
-from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.evaluation import Evaluation, checked_evaluation
 from evoml.contracts.evaluator import CandidateEvaluator
 from evoml.contracts.executor import Job
 from evoml.core.errors import InputError
+from evoml.core.wording import describe_exception
 from evoml.genotypes.population import CRASHED
 
 
@@ -29,16 +30,13 @@ class Inline:
             return None
         job = self._jobs.popleft()
         try:
-            return job.id, self.evaluator.evaluate(
-                job.population, np.array([job.stream], np.uint64)
-            )
+            given = self.evaluator.evaluate(job.population, np.array([job.stream], np.uint64))
+            return job.id, checked_evaluation(given, 1, self.evaluator.name)
         except InputError:
             raise
-        except (
-            Exception,
-            SystemExit,
-        ):  # a result with a status, as where a process of its own ends
-            return job.id, self.evaluator.worst_evaluation(CRASHED)
+        except (Exception, SystemExit) as error:  # a status, as where a process of its own ends
+            why = describe_exception(error)
+            return job.id, self.evaluator.worst_evaluation(CRASHED, why=why)
 
     def close(self) -> None:
         self._jobs.clear()

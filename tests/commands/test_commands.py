@@ -536,7 +536,12 @@ def test_a_space_of_the_contract_alone_is_searched_shown_evaluated_and_exported(
     assert "The best genotype (candidate " in done.stdout and "cost (s)" in done.stdout
     # whoever opens the run has not named its files
     for command in ("show", "evaluate", "export", "resume"):
-        refused(command, "run", says="would be executed; if you know what it does, name it: evoml --trust", cwd=tmp_path)
+        refused(
+            command,
+            "run",
+            says="would be executed; if you know what it does, name it: evoml --trust",
+            cwd=tmp_path,
+        )
     shown = json.loads(evoml("show", "run", "--trust", "--json", cwd=tmp_path).stdout)["best"][0]
     scored = json.loads(evoml("evaluate", "run", "--trust", "--json", cwd=tmp_path).stdout)
     assert scored == {"objectives": shown["objectives"], "key": shown["key"]}
