@@ -9,13 +9,12 @@ settings got the names that they have now. Rows are the same to the last bit on 
 import json
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from command_line import evoml
 
 from evoml.archive.archive import stored_objectives
 from evoml.archive.files import read_config, read_result
@@ -96,8 +95,7 @@ def test_it_opens(old: Path) -> None:
     assert result is not None
     if result["best"] is not None:
         assert best[0]["key"] == problem.space.key(best[0]["genotype"]) == result["best"]["key"]
-    command = [sys.executable, "-m", "evoml", "show", str(old), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = evoml("show", old, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     shown = json.loads(done.stdout)
     assert shown["finished"]["reason"] == result["reason"]

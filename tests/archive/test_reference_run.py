@@ -3,11 +3,10 @@ scored.
 """
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import evoml
 
 from evoml.archive.files import read_result
 from evoml.core.errors import InputError
@@ -45,8 +44,7 @@ def test_the_best_scores_the_same_again(name: str) -> None:
 def test_settings_added_since_do_not_make_it_a_changed_run(name: str) -> None:
     run = POPULATIONS / name
     assert not edited(run)
-    command = [sys.executable, "-m", "evoml", "show", str(run)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = evoml("show", run)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import evoml
 
 from evoml.config import systems
 from evoml.core.registry import AXES, names
@@ -26,13 +27,6 @@ TINY = [
     "--set",
     "task.test.tasks=4",
 ]
-
-
-def evoml(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "evoml", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=cwd, stdin=subprocess.DEVNULL
-    )
 
 
 def refused(*arguments: str | Path, says: str, cwd: Path | None = None) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from command_line import evoml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
@@ -755,11 +756,6 @@ def test_the_stored_network_balances_two_poles() -> None:
 
 
 # -- commands --------------------------------------------------------------------------------------
-
-
-def evoml(*arguments: Any, cwd: Path) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "evoml", *map(str, arguments)]
-    return subprocess.run(call, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ are read.
 
 import json
 import re
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from command_line import evoml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -481,11 +480,6 @@ def test_labels_keep_their_distance(wanted: list[float]) -> None:
 
 
 # -- commands --------------------------------------------------------------------------------------
-
-
-def evoml(*arguments: Any, cwd: Path) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "evoml", *map(str, arguments)]
-    return subprocess.run(call, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def test_show_says_how_far_a_search_is(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from checkpoints import tampered
+from command_line import evoml
 from parts import class_of
 from safetensors.numpy import save as save_safetensors
 
@@ -281,12 +282,7 @@ def test_links_in_a_run_folder_are_not_followed(uninterrupted: Path, tmp_path: P
         victim.write_text("precious" * 10_000)
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(victim)
-        done = subprocess.run(
-            [sys.executable, "-m", "evoml", "resume", str(folder)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = evoml("resume", folder)
         assert done.returncode in (1, 2)
         assert "Traceback" not in done.stderr
         assert victim.read_text() == "precious" * 10_000

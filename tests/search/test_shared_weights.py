@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from command_line import evoml
 
 from evoml.archive.files import read_result
 from evoml.config import Config, assign, build
@@ -888,12 +889,3 @@ def test_what_has_no_check_is_refused_in_a_line(
     names = {"RUN": whole("darts, first order"), "FILE": file, "UNCHECKED": unchecked}
     done = evoml("export", *(names.get(each, each) for each in arguments), "--to", "correlation")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and not done.stdout
-
-
-def evoml(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "evoml", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )

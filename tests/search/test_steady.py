@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import tampered
+from command_line import evoml
 from parts import class_of
 from safetensors import safe_open
 from toys import installed_toys
@@ -401,17 +402,7 @@ def test_a_late_look_at_the_clock_kills_nobody_who_has_answered(
 
 def command(folder: Path, sets: list[str]) -> list[str]:
     settings = [part for text in sets for part in ("--set", text)]
-    return [
-        sys.executable,
-        "-m",
-        "evoml",
-        "search",
-        "--space",
-        "nasbench201",
-        "--run",
-        str(folder),
-        *settings,
-    ]
+    return ["search", "--space", "nasbench201", "--run", str(folder), *settings]
 
 
 def _children(parent: int) -> list[int]:
@@ -440,7 +431,7 @@ def test_workers_end_with_their_parent_and_the_run_goes_on(
     folder = tmp_path / "run"
     sets = [*TOY, *small("aging_evolution"), "evaluator.sleep=0.2"]
     process = subprocess.Popen(
-        [*command(folder, sets), "--workers=2"],
+        [sys.executable, "-m", "evoml", *command(folder, sets), "--workers=2"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -543,9 +534,7 @@ def test_a_cap_that_nobody_can_meet_is_said_after_so_many_tries(
 
 def test_a_cap_that_nobody_has_met_is_said_at_the_end_of_the_budget(tmp_path: Path) -> None:
     sets = [*TOY, *small("random_search"), "search.budget=8", "evaluator.max_parameters=1"]
-    done = subprocess.run(
-        command(tmp_path / "run", sets), capture_output=True, text=True, check=False
-    )
+    done = evoml(*command(tmp_path / "run", sets))
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith(
         "evoml: evaluator: none of the first 8 candidates is within max_parameters = 1"
@@ -794,30 +783,24 @@ def test_a_run_in_which_everything_fails_says_so(tmp_path: Path) -> None:
     assert display._line(done).endswith("none could be evaluated: 2 diverged, 1 timed out")
     assert "nan" not in display._line(done)
     folder = tmp_path / "a run"
-    assert subprocess.run(command(folder, sets), capture_output=True, check=False).returncode == 2
-    shown = subprocess.run(
-        [sys.executable, "-m", "evoml", "show", str(folder)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    assert evoml(*command(folder, sets)).returncode == 2
+    shown = evoml("show", folder).stdout
     assert "no candidate could be evaluated:" in shown and "over budget" in shown
 
 
 def test_hints_can_be_pasted(tmp_path: Path) -> None:
     folder = tmp_path / "a run"
     sets = [*TOY, *small("nsga2"), 'evaluator.objectives=["accuracy","parameters"]']
-    done = subprocess.run(command(folder, sets), capture_output=True, text=True, check=True)
+    done = evoml(*command(folder, sets))
     assert (
         f"evoml evaluate '{folder}' --preset final" in done.stdout
         and f"evoml export '{folder}' --to torch" in done.stdout
     )
-    again = subprocess.run(command(folder, sets), capture_output=True, text=True, check=False)
+    again = evoml(*command(folder, sets))
     assert again.returncode == 2 and f"`evoml resume '{folder}'`" in again.stderr
 
     def show(*more: str) -> str:
-        command = [sys.executable, "-m", "evoml", "show", str(folder), *more]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return evoml("show", folder, *more).stdout
 
     assert (
         "the Pareto front: none is better in accuracy, parameters at once; its first 1, --best "

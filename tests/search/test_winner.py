@@ -3,13 +3,12 @@ refused.
 """
 
 import errno
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import evoml
 
 from evoml.config import build
 from evoml.core.errors import InputError
@@ -157,11 +156,6 @@ def test_a_run_that_can_only_be_read_is_said_to_keep_nothing(
     for _ in range(2):
         train_final(final, genotype, tmp_path, before=lambda *which: said.append(which))
     assert said[1:] == [(True, True), (False, False)]
-
-
-def evoml(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "evoml", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(

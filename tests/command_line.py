@@ -1,0 +1,96 @@
+"""The command line, each call in a process of its own that is forked from one that has imported
+evoml and all that it uses: a call costs what it does, not what it imports.
+
+What is about processes and imports themselves is tested with `python -m evoml`.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from functools import cache
+from pathlib import Path
+from pkgutil import walk_packages
+from subprocess import PIPE, CompletedProcess, Popen
+from typing import Any, NoReturn
+
+
+def evoml(*arguments: object, cwd: Path | None = None) -> "CompletedProcess[str]":
+    """What `python -m evoml ...` writes, and its status, with nothing on its standard input."""
+    words = [str(each) for each in arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/out", f"{folder}/err"]
+        status = _server()(
+            {
+                "arguments": words,
+                "cwd": str(cwd or Path.cwd()),
+                "environment": dict(os.environ),
+                "outputs": paths,
+            }
+        )
+        out, err = (Path(path).read_text(encoding="utf-8") for path in paths)
+    return CompletedProcess(["evoml", *words], status, out, err)
+
+
+@cache
+def _server() -> Any:
+    """What has a call done by the server: its status. One server a process that runs tests."""
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    process = Popen(
+        [sys.executable, "-c", "import command_line; command_line.serve()"],
+        stdin=PIPE,
+        stdout=PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+    )
+
+    def ask(call: dict[str, Any]) -> int:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(call).encode() + b"\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    return ask
+
+
+def serve() -> None:
+    """Import everything, then fork for every line of standard input, until that ends."""
+    import pyarrow.pandas_compat  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+
+    import evoml
+
+    for module in walk_packages(evoml.__path__, "evoml."):
+        if module.name != "evoml.workers.__main__":
+            __import__(module.name)
+    sys.path.remove(str(Path(__file__).parent))
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _call(**json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _call(
+    arguments: list[str], cwd: str, environment: dict[str, str], outputs: list[str]
+) -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for descriptor, path in enumerate(outputs, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["evoml", *arguments]
+    from evoml.__main__ import main
+
+    status: Any = 1
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
