@@ -157,7 +157,7 @@ def search(
     json_: Json = False,
 ) -> None:
     """Search. Settings come from the system's preset, then --config, then --set, then the flags."""
-    from evoml.commands.search import search as search_
+    from evoml.commands.configuration import search_configuration
 
     flags: dict[str, Any] = {
         "search": without_none(budget=budget, seconds=seconds, seed=seed),
@@ -169,7 +169,10 @@ def search(
             start=None if not start else [str(path) for path in start],
         ),
     }  # fmt: skip
-    raise typer.Exit(search_(system, config, sets or [], flags, run, json_))
+    wanted = search_configuration(system, config, sets or [], flags)
+    from evoml.commands.search import search as search_  # behind what may be refused
+
+    raise typer.Exit(search_(wanted, run, json_))
 
 
 @app.command()
@@ -317,7 +320,7 @@ def latency(
     """Measure how long a space's layers take on this machine: a table for ProxylessNAS and for
     searches with predicted_latency.
     """
-    from evoml.commands.inputs import configuration
+    from evoml.commands.configuration import configuration
     from evoml.commands.latency import latency as latency_
     from evoml.config import assign
 

@@ -16,8 +16,12 @@ from subprocess import PIPE, CompletedProcess, Popen
 from typing import Any, NoReturn
 
 
-def evoml(*arguments: object, cwd: Path | None = None) -> "CompletedProcess[str]":
-    """What `python -m evoml ...` writes, and its status, with nothing on its standard input."""
+def evoml(*arguments: object, cwd: Path | None = None, path: str = "") -> "CompletedProcess[str]":
+    """What `python -m evoml ...` writes, and its status, with nothing on its standard input.
+
+    path: a folder in front of those that modules are looked for in; rows that it adds to tables
+    which have been imported are not seen.
+    """
     words = [str(each) for each in arguments]
     with tempfile.TemporaryDirectory() as folder:
         paths = [f"{folder}/out", f"{folder}/err"]
@@ -26,6 +30,7 @@ def evoml(*arguments: object, cwd: Path | None = None) -> "CompletedProcess[str]
                 "arguments": words,
                 "cwd": str(cwd or Path.cwd()),
                 "environment": dict(os.environ),
+                "path": path,
                 "outputs": paths,
             }
         )
@@ -73,7 +78,7 @@ def serve() -> None:
 
 
 def _call(
-    arguments: list[str], cwd: str, environment: dict[str, str], outputs: list[str]
+    arguments: list[str], cwd: str, environment: dict[str, str], path: str, outputs: list[str]
 ) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor, path in enumerate(outputs, 1):
@@ -81,6 +86,11 @@ def _call(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    if path:
+        sys.path.insert(1, path)
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            filter(None, [path, environment.get("PYTHONPATH")])
+        )
     sys.argv = ["evoml", *arguments]
     from evoml.__main__ import main
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from evoml.commands.inputs import open_best, trust_all, trust_parts
+from evoml.commands.configuration import trust_parts
+from evoml.commands.inputs import open_best, trust_all
 from evoml.report._kind import Request, kind_of
 
 

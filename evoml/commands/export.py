@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evoml.commands.inputs import edits, open_best, trust_all, trust_parts
+from evoml.commands.configuration import trust_parts
+from evoml.commands.inputs import edits, open_best, trust_all
 from evoml.core.errors import InputError, cannot_write
 from evoml.core.registry import names
 from evoml.export._target import Given, RunTarget, Target, target

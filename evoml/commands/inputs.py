@@ -1,39 +1,14 @@
-"""What commands are given: parts that a user names, and a run or a file that is opened."""
+"""What commands are given: a run and a file that is opened, and the parts that these name."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from evoml.archive.files import read_config
-from evoml.config import PARTS, Config, build, read_system, read_toml
+from evoml.commands.configuration import trust_parts
+from evoml.config import read_toml
 from evoml.core.errors import InputError
-from evoml.core.registry import trust
 from evoml.report._kind import kind_of
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem, edited, open_file, stored_config
-
-Layer = tuple[str, Mapping[str, Any]]
-
-
-def configuration(layers: Iterable[Layer]) -> Config:
-    """The configuration of layers that the user gave, whose parts may be files since the user named
-    them. Raises InputError.
-    """
-    layers = tuple(layers)
-    for _, layer in layers:
-        trust_parts(layer)
-        system = str(layer.get("system", ""))
-        if system.endswith(".toml") or "/" in system:
-            trust_parts(read_system(system))
-    return build(*layers)
-
-
-def trust_parts(values: Mapping[str, Any]) -> None:
-    """Allow the files of parts that settings name to be executed."""
-    for part in PARTS:
-        group = values.get(part)
-        if isinstance(group, Mapping):
-            trust(str(group.get("name", "")))
 
 
 def trust_all(*paths: Path | None) -> None:

@@ -18,7 +18,6 @@ from evoml.core.registry import (
     summary,
     trust,
 )
-from evoml.phenotypes.instructions import OPS
 from evoml.report import TolerantStderr, console, print_json
 
 _COLUMNS = {"key": "Key", "default": "Default", "type": "Values", "description": "What it is"}
@@ -158,6 +157,8 @@ def _print_operations(name: str) -> None:
     for title, chosen in space.operations.items():
         print(f"\noperations {title}: {', '.join(chosen)}")
     if space.phenotype == "programs":
+        from evoml.phenotypes.instructions import OPS
+
         table = Table(title="Operations", title_justify="left", box=None, pad_edge=False)
         for column in ("Name", "Inputs", "Output", "Text"):
             table.add_column(column)

@@ -2,7 +2,6 @@
 the end.
 """
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -11,8 +10,8 @@ from rich.console import Console
 
 from evoml.archive.files import lock, read_config
 from evoml.commands import interrupts
-from evoml.commands.inputs import configuration, trust_all
-from evoml.config import Config, assign, check_origins, read_toml
+from evoml.commands.inputs import trust_all
+from evoml.config import Config, check_origins
 from evoml.contracts.part import strategy_class
 from evoml.core.errors import InputError
 from evoml.core.wording import plural
@@ -24,27 +23,9 @@ from evoml.search.open import resume as resumed
 from evoml.search.problem import Problem, stored_config
 from evoml.search.run import Result, Run
 
-DEFAULT_SYSTEM = "automl-zero"  # where neither a system nor a space is named
 
-
-def search(
-    system: str | None,
-    file: Path | None,
-    sets: Iterable[str],
-    flags: Mapping[str, Any],
-    folder: Path | None,
-    as_json: bool,
-) -> int:
-    """Search into a new run folder; returns the exit status.
-
-    system: by name or path. file, sets, flags: what lies over it, in this order.
-    """
-    given = [(str(file), read_toml(file))] if file else []
-    given += [("--set", assign(text)) for text in sets]
-    named = system or _system([*(layer for _, layer in given), flags])
-    start = {} if named is None else {"system": named}
-    over = dict(flags) | ({} if system is None else {"system": system})
-    config = configuration([("system", start), *given, ("flags", over)])
+def search(config: Config, folder: Path | None, as_json: bool) -> int:
+    """Search into a new run folder; returns the exit status."""
     run = open_search(config, folder or _free_folder(config))
     run.create()
     with lock(run.archive.folder):
@@ -66,16 +47,6 @@ def resume(
     with lock(folder):
         warn(check_origins(read_config(folder), stored_config(folder), str(folder)))
         return _search(resumed(folder, budget, seconds, workers, data), False, as_json)
-
-
-def _system(layers: list[Mapping[str, Any]]) -> Any:
-    """The system where none is named as an argument: that of the settings, or the default one
-    unless they name a space.
-    """
-    named = [layer["system"] for layer in layers if "system" in layer]
-    spaces = [layer["space"] for layer in layers if isinstance(layer.get("space"), Mapping)]
-    own_space = any("name" in space for space in spaces)
-    return named[-1] if named else None if own_space else DEFAULT_SYSTEM
 
 
 def _free_folder(config: Config) -> Path:

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from random import Random
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import networkx as nx
 import numpy as np
 from pydantic import Field
 
@@ -17,6 +16,9 @@ from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Network, Supernet
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 SKIPS = ("skip_connect", "identity", "identity_fr")  # layers that skip
 
@@ -92,13 +94,15 @@ class ArchitectureSpace(Space):
         """What identity is a hash of: equal for genotypes that give the same network."""
         raise NotImplementedError
 
-    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> "dict[str, nx.MultiDiGraph]":
         """What is drawn of a genotype, by name: nodes with a `label` and a `kind` (input, output,
         node), edges that may have a `label`.
 
         Where a space says nothing better: the network with these settings for a small image.
         """
         network = self.network(genotype, (3, 32, 32), 10)
+        import networkx as nx
+
         out = nx.MultiDiGraph()
         for number, (channels, height, width) in enumerate(network.sizes):
             kind = "input" if number == 0 else "output" if number == network.output else "node"

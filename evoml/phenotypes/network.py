@@ -9,12 +9,14 @@ or trained.
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import networkx as nx
 import numpy as np
 
 from evoml.phenotypes.layers import Primitive, Size, primitives
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Merge = Literal["add", "concat"]
 
@@ -131,8 +133,10 @@ class Network:
                 for step in self.primitives(edge, self.sizes[edge.source][0]):
                     yield edge, step
 
-    def graph(self) -> nx.MultiDiGraph:
+    def graph(self) -> "nx.MultiDiGraph":
         """Nodes by number with `size` and `merge`, edges with `layer`."""
+        import networkx as nx
+
         out = nx.MultiDiGraph()
         for number, (node, size) in enumerate(zip(self.nodes, self.sizes, strict=True)):
             out.add_node(number, size=size, merge=node.merge)

@@ -64,11 +64,7 @@ class Island:
             and not stop.is_set()
             and not self.exhausted
         ):
-            if (
-                self.engine is not None
-                and self.strategy.told >= self.strategy.settings.alive
-                and not self.keep_all
-            ):
+            if self.engine is not None and self.strategy.told >= self.strategy.settings.alive:
                 limit = min(steps - self.cost, CHUNK_STEPS)
                 count, cost, found = self.engine.advance(
                     self.asked, candidates - self.done, limit, self.best
@@ -138,8 +134,8 @@ class Island:
 
 
 def engine(problem: Problem, strategy: Any, evaluator: Any, island: int) -> Any:
-    """The compiled loop for parts that it fits, else None."""
-    if problem.space.memory is None:
+    """The compiled loop for parts that it fits, else None; also where every candidate is kept."""
+    if problem.space.memory is None or problem.config.archive.keep == "all":
         return None
     from evoml.search._fused_kernels import Engine
 

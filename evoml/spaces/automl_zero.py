@@ -9,9 +9,8 @@ identity is the flow of data to the prediction, not the text.
 from collections.abc import Sequence
 from functools import cached_property
 from random import Random
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
@@ -33,6 +32,9 @@ from evoml.phenotypes.instructions import (
 )
 from evoml.phenotypes.programs import FUNCTIONS, INSTRUCTION, LONGEST, Memory, Programs
 from evoml.spaces._program_text import format_instruction, format_program, parse_program
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _LAST_INDEX = float(np.nextafter(1.0, 0.0))
 _CONSTANTS: dict[str, Domain] = {
@@ -268,13 +270,15 @@ class AutoMLZeroSpace(Space):
             {name: programs.rows(0, function) for function, name in enumerate(FUNCTIONS)},
         )
 
-    def drawing(self, genotype: Genotype) -> nx.DiGraph:
+    def drawing(self, genotype: Genotype) -> "nx.DiGraph":
         """The flow of data through one training example as a graph: a node an instruction and a
         given address, an edge from writer to reader.
 
         Instructions are (function, row), with their text under `label`; reads of what an earlier
         example left point to its last writer.
         """
+        import networkx as nx
+
         out = nx.DiGraph()
         rows = [
             (name, index, row)

@@ -18,9 +18,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from random import Random
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
@@ -31,6 +30,9 @@ from evoml.genotypes.domains import Choice, Reference
 from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import LAYERS, OPERATIONS, Size, layers, primitives
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 CELLS = ("normal", "reduction")
 PUBLISHED = tuple(dict.fromkeys(name for operations in OPERATIONS.values() for name in operations))
@@ -193,13 +195,15 @@ class CellSpace(ArchitectureSpace):
         read = set(rows["input_a"].tolist()) | set(rows["input_b"].tolist())
         return [state for state in made if state not in read]
 
-    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> "dict[str, nx.MultiDiGraph]":
         """Both cells to be drawn: hidden states with the operations between them, and the
         output.
         """
         return {f"{name} cell": self._drawn_cell(genotype, name) for name in CELLS}
 
-    def _drawn_cell(self, genotype: Genotype, name: str) -> nx.MultiDiGraph:
+    def _drawn_cell(self, genotype: Genotype, name: str) -> "nx.MultiDiGraph":
+        import networkx as nx
+
         out = nx.MultiDiGraph()
         out.add_node(0, label="0: cell before last", kind="input")
         out.add_node(1, label="1: last cell", kind="input")

@@ -12,9 +12,8 @@ remove them.
 
 from functools import cached_property
 from random import Random
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import networkx as nx
 import numpy as np
 from pydantic import Field, model_validator
 
@@ -24,6 +23,9 @@ from evoml.genotypes.domains import IntegerChoice, Subset, members
 from evoml.genotypes.schema import Column, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size, layers
 from evoml.phenotypes.network import Builder, Network
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 # kernel_height, kernel_width, filters, stride, anchors as a bit mask
 Rows = list[tuple[int, int, int, int, int]]
@@ -154,9 +156,11 @@ class ChainSpace(ArchitectureSpace):
 
     # -- what a genotype means ---------------------------------------------------------------------
 
-    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> "dict[str, nx.MultiDiGraph]":
         """The layers to be drawn, with what each of them reads."""
         rows: Rows = genotype.tables["layers"].tolist()
+        import networkx as nx
+
         out = nx.MultiDiGraph()
         out.add_node(0, label="image", kind="input")
         for row, (height, width, filters, stride, anchors) in enumerate(rows, 1):

@@ -16,9 +16,8 @@ from functools import cached_property
 from itertools import accumulate
 from math import prod
 from random import Random
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator
 
@@ -32,6 +31,9 @@ from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Network
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 PRIMITIVES = (
     "conv_1x1_bn_relu",
@@ -255,7 +257,7 @@ class HierarchicalSpace(ArchitectureSpace):
         out: list[Node] = [("input", ())]
         return out, _lay(out, below[1] or "identity", 0)
 
-    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> "dict[str, nx.MultiDiGraph]":
         """The cell and every motif that it is made of, level by level, to be drawn: numbered nodes
         with operations between them.
         """
@@ -418,7 +420,9 @@ def _between(nodes: int, edges: list[tuple[int, int, Operation]]) -> Motif | Non
     return Motif(tuple((target, tuple(into[target])) for target in sorted(into) if target > 1))
 
 
-def _drawn_motif(nodes: int, edges: list[tuple[int, int, str]]) -> nx.MultiDiGraph:
+def _drawn_motif(nodes: int, edges: list[tuple[int, int, str]]) -> "nx.MultiDiGraph":
+    import networkx as nx
+
     out = nx.MultiDiGraph()
     for node in range(1, nodes + 1):
         out.add_node(

@@ -17,9 +17,8 @@ value the task gives to those of plain NEAT.
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator
 
@@ -36,6 +35,9 @@ from evoml.spaces import _hyperneat_kernels as kernels
 from evoml.spaces import neat
 from evoml.spaces._hyperneat_kernels import Rules
 from evoml.spaces._substrates import Layout, Substrate, layout, read_substrate, substrate_text
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 BLOCK = 2**21  # outputs of CPPNs in memory at once, 16 MiB
 SUM = AGGREGATION_NAMES.index("sum")
@@ -263,7 +265,7 @@ class HyperNEATSpace(neat.NEATSpace):
         out: np.ndarray = np.insert(self.layout.places, inputs, 0.0, axis=0)
         return out
 
-    def drawn_network(self, genotype: Genotype) -> nx.DiGraph:
+    def drawn_network(self, genotype: Genotype) -> "nx.DiGraph":
         """The network that a genotype draws: nodes by address with `kind`, `place` and
         `activation`; links with `weight`.
         """
@@ -272,6 +274,8 @@ class HyperNEATSpace(neat.NEATSpace):
             self.places(genotype),
         )
         edges = list(accumulate((graphs.inputs, 1, graphs.outputs)))
+        import networkx as nx
+
         out = nx.DiGraph()
         for address in range(edges[1]):
             out.add_node(

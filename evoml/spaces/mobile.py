@@ -13,9 +13,8 @@ the release's 1e-3.
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from random import Random
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import networkx as nx
 import numpy as np
 from pydantic import Field, model_validator
 
@@ -26,6 +25,9 @@ from evoml.genotypes.domains import Choice, Conditional, Flag, Integer
 from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 NONE = "none"
 Channels = Annotated[int, Field(strict=True, ge=1, le=4096)]
@@ -187,8 +189,10 @@ class MobileSpace(ArchitectureSpace):
             for block, code in enumerate(genotype.tables["blocks"]["layer"].tolist())
         ]
 
-    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> "dict[str, nx.MultiDiGraph]":
         """The blocks to be drawn, one behind another, with the identities beside them."""
+        import networkx as nx
+
         out = nx.MultiDiGraph()
         out.add_node(0, label="stem", kind="input")
         for block, (layer, (stage, residual)) in enumerate(

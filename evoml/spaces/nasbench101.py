@@ -11,9 +11,8 @@ parent. The crossover is evoml's.
 
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 from pydantic import Field
 
@@ -26,6 +25,9 @@ from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Network
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 LAYERS = ("conv_3x3_bn_relu", "conv_1x1_bn_relu", "max_pool_3x3")
@@ -190,8 +192,10 @@ class NASBench101Space(ArchitectureSpace):
             )
         return None
 
-    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> "dict[str, nx.MultiDiGraph]":
         """The cell to be drawn: its vertices, also those on no path from input to output."""
+        import networkx as nx
+
         out = nx.MultiDiGraph()
         for vertex, (kind, op, inputs) in enumerate(genotype.tables["vertices"].tolist()):
             inner = KINDS[kind] == "inner"

@@ -12,9 +12,8 @@ evoml's.
 from collections.abc import Mapping, Sequence
 from functools import cache
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import networkx as nx
 import numpy as np
 from pydantic import Field
 
@@ -26,6 +25,9 @@ from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Column, Frame, Genotype, Schema, Table
 from evoml.phenotypes.layers import Size
 from evoml.phenotypes.network import Builder, Edge, Group, Network, Supernet
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 LAYERS = ("none", "skip_connect", "conv_1x1", "conv_3x3", "avg_pool_3x3")
@@ -133,8 +135,10 @@ class NASBench201Space(ArchitectureSpace):
         ops[changed, changed // 4] = (ops[changed, changed // 4] + 1 + changed % 4) % 5
         return list(map(self.population(ops).genotype, range(24)))
 
-    def drawings(self, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
+    def drawings(self, genotype: Genotype) -> "dict[str, nx.MultiDiGraph]":
         """The cell to be drawn: nodes by number, operations between them; `none` is no edge."""
+        import networkx as nx
+
         out = nx.MultiDiGraph()
         for node in range(4):
             out.add_node(node, label=str(node), kind=("input", "node", "node", "output")[node])

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from random import Random
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import networkx as nx
 import numpy as np
 from pydantic import Field, field_validator
 
@@ -33,6 +32,9 @@ from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.spaces import _neat_kernels as kernels
 from evoml.spaces._neat_kernels import BIAS, HIDDEN, INPUT, OUTPUT, Rates
 from evoml.spaces._substrates import Substrate
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 # so that there is room for those of a search behind the largest of a file
 _NUMBER = Integer(0, 2_000_000_000)
@@ -437,11 +439,13 @@ class NEATSpace(Space):
             SCHEMA, {"nodes": kept, "links": links[np.isin(links["target"], list(wanted))]}
         )
 
-    def drawing(self, genotype: Genotype) -> nx.DiGraph:
+    def drawing(self, genotype: Genotype) -> "nx.DiGraph":
         """Nodes by number with `kind`, `activation` and `aggregation`; enabled links with
         `weight`.
         """
         plain = SCHEMA.plain(genotype)
+        import networkx as nx
+
         out = nx.DiGraph()
         out.add_nodes_from(
             (row["id"], {key: value for key, value in row.items() if key != "id"})
@@ -525,6 +529,8 @@ class NEATSpace(Space):
                 return f"links[{index}]: from {ends[0]} to {ends[1]}: there is such a link already"
             seen.add(ends)
         if not self.settings.recurrent:
+            import networkx as nx
+
             pairs = [(int(link["source"]), int(link["target"])) for link in links]
             for index, (source, target) in enumerate(pairs):
                 if kind_of[source] == OUTPUT:

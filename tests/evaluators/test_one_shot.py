@@ -31,7 +31,7 @@ from evoml.networks.module import Module
 from evoml.phenotypes.network import Builder, Edge, Group, Supernet
 from evoml.search.problem import Problem
 from evoml.search.winner import final_problem
-from evoml.spaces.cell import NAMES
+from evoml.spaces.cell import PUBLISHED
 
 CELL = {
     "name": "cell", "blocks": 2, "operations": "enas", "output": "all", "combine": ["add"],
@@ -382,7 +382,7 @@ def test_a_candidate_with_nothing_on_a_node_is_scored_as_one_whose_paths_give_no
 def _bare(genotype: Genotype) -> bool:
     """Whether a block has `none` on both of its edges."""
     none = [
-        row[1] == row[3] == NAMES.index("none")
+        row[1] == row[3] == PUBLISHED.index("none")
         for table in genotype.tables.values()
         for row in table.tolist()
     ]

@@ -105,8 +105,8 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(
     sets = [
         f"strategy.name={strategy}",
         f"archive.keep={keep}",
-        "search.budget=4000",
-        "search.round=300",
+        "search.budget=1500",
+        "search.round=150",
     ]
     search(tmp_path / "whole", *sets).run()
     first = search(tmp_path / "parts", *sets)

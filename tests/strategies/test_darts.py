@@ -570,10 +570,10 @@ def test_derivation_takes_the_strongest_two_and_never_none() -> None:
     for kind, edges in wanted.items():
         row = genotype.tables[kind][1]
         assert {
-            (str(row[f"input_{side}"]), cell.NAMES[row[f"op_{side}"]]) for side in "ab"
+            (str(row[f"input_{side}"]), cell.PUBLISHED[row[f"op_{side}"]]) for side in "ab"
         } == edges
         assert {
-            cell.NAMES[row[f"op_{side}"]] for row in genotype.tables[kind] for side in "ab"
+            cell.PUBLISHED[row[f"op_{side}"]] for row in genotype.tables[kind] for side in "ab"
         }.isdisjoint({"none"})
 
 

@@ -1,0 +1,58 @@
+"""The configuration that a user asks for. It imports little: what is wrong is said at once."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evoml.config import PARTS, Config, assign, build, read_system, read_toml
+from evoml.core.registry import trust
+
+DEFAULT_SYSTEM = "automl-zero"  # where neither a system nor a space is named
+
+Layer = tuple[str, Mapping[str, Any]]
+
+
+def configuration(layers: Iterable[Layer]) -> Config:
+    """The configuration of layers that the user gave, whose parts may be files since the user named
+    them. Raises InputError.
+    """
+    layers = tuple(layers)
+    for _, layer in layers:
+        trust_parts(layer)
+        system = str(layer.get("system", ""))
+        if system.endswith(".toml") or "/" in system:
+            trust_parts(read_system(system))
+    return build(*layers)
+
+
+def trust_parts(values: Mapping[str, Any]) -> None:
+    """Allow the files of parts that settings name to be executed."""
+    for part in PARTS:
+        group = values.get(part)
+        if isinstance(group, Mapping):
+            trust(str(group.get("name", "")))
+
+
+def search_configuration(
+    system: str | None, file: Path | None, sets: Iterable[str], flags: Mapping[str, Any]
+) -> Config:
+    """What a search is asked to be. Raises InputError.
+
+    system: by name or path. file, sets, flags: what lies over it, in this order.
+    """
+    given = [(str(file), read_toml(file))] if file else []
+    given += [("--set", assign(text)) for text in sets]
+    named = system or _system([*(layer for _, layer in given), flags])
+    start = {} if named is None else {"system": named}
+    over = dict(flags) | ({} if system is None else {"system": system})
+    return configuration([("system", start), *given, ("flags", over)])
+
+
+def _system(layers: list[Mapping[str, Any]]) -> Any:
+    """The system where none is named as an argument: that of the settings, or the default one
+    unless they name a space.
+    """
+    named = [layer["system"] for layer in layers if "system" in layer]
+    spaces = [layer["space"] for layer in layers if isinstance(layer.get("space"), Mapping)]
+    own_space = any("name" in space for space in spaces)
+    return named[-1] if named else None if own_space else DEFAULT_SYSTEM
