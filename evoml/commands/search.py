@@ -2,6 +2,7 @@
 the end.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -15,7 +16,7 @@ from evoml.config import Config, check_origins
 from evoml.contracts.part import strategy_class
 from evoml.core.errors import InputError
 from evoml.core.wording import plural
-from evoml.report import announce_compilation, console, print_json, warn
+from evoml.report import announce_compilation, console, getting_ready, print_json, warn
 from evoml.report._kind import kind_of
 from evoml.report._progress import Display
 from evoml.search.open import open_search
@@ -70,13 +71,19 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
         if search.compiles:
             announce_compilation(err)
     interrupts.advise(f"go on with: evoml resume {quoted}")
-    search.prepare()
+    with nullcontext() if as_json else getting_ready(err):
+        search.prepare()
+    if not as_json and (why := search.idle_workers):
+        err.print(f"note: {why}", soft_wrap=True)
     if not as_json and search.evaluates_here:  # which `prepare` decides
         err.print(
             "note: one worker trains in this process; a crash there ends the search, to be resumed"
         )
-    limits, names = search.config.search, (_title(search), problem.objective)
-    display = Display(*names, limits.budget, limits.seconds, err, as_json, problem.every_row)
+    limits = search.config.search
+    display = Display(
+        _title(search), problem.objectives, limits.budget, limits.seconds, err, as_json,
+        problem.every_row, kind.language,
+    )  # fmt: skip
     with interrupts.stopping() as stop, display:
         result = search.run(display, stop)
         interrupted = stop.is_set()
@@ -87,6 +94,8 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
     elif as_json:
         print_json(_summary(problem, result, kind.facts(problem, result)))
     elif interrupted:
+        if result.best is not None:
+            kind.print_result(problem, result)
         err.print(
             f"interrupted at {plural(result.evaluations, 'candidate')}; go on with: evoml resume "
             f"{quoted}",

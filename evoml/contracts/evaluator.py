@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from evoml.contracts.evaluation import Evaluation
+from evoml.contracts.executor import Stage
 from evoml.contracts.learner import Learner
 from evoml.contracts.objective import Objective
 from evoml.contracts.part import Part
@@ -140,6 +141,9 @@ class BatchEvaluator(Evaluator):
 
 class CandidateEvaluator(Evaluator):
     """Scores candidates one by one; each is an archived row."""
+
+    # where a candidate takes long, told after every step of it how far it is; it may raise `Halted`
+    watch: Callable[[Stage], None] | None = None
 
     def candidate(self, genotype: Genotype, stream: int) -> Evaluation:
         """Score one. What is the candidate's own fault is a status, never an exception."""

@@ -1,5 +1,6 @@
 """Where candidates are evaluated: in this process, in others, on other machines."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +25,25 @@ class Job:
         return int(self.population.ids[0])
 
 
+@dataclass(frozen=True)
+class Stage:
+    """How far the training of a candidate is.
+
+    step: training steps that are done, of `steps`. epoch: the one under way, from 1, of `epochs`.
+    seconds: since it began.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    seconds: float
+
+
+class Halted(Exception):
+    """What an evaluator's watch raises to leave an evaluation, of which nothing comes."""
+
+
 class Executor(Protocol):
     """Evaluates jobs, in any order; what comes of one depends on nothing but the job.
 
@@ -43,6 +63,10 @@ class Executor(Protocol):
         Raises InputError where nothing can be evaluated at all: the configuration is refused, or no
         process starts.
         """
+        ...
+
+    def stages(self) -> Mapping[int, Stage | None]:
+        """The jobs that are under way, by id: how far each is, None where that is unknown."""
         ...
 
     def close(self) -> None:

@@ -8,6 +8,15 @@ def plural(count: int, name: str) -> str:
     return f"{count:,} {name}{'s' * (count != 1)}"
 
 
+def duration(seconds: float) -> str:
+    """`40 s`, `2.5 min`, `3 h`, `2 days`: as exact as a guess may be."""
+    for size, unit, most in ((1.0, "s", 100), (60.0, "min", 100), (3600.0, "h", 72)):
+        if seconds < size * most:
+            number = seconds / size
+            return f"{number:.0f} {unit}" if number >= 10 or unit == "s" else f"{number:.2g} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
 def one_line(text: str, most: int = SHOWN) -> str:
     """Others' text on a line that can be printed, of at most so many characters."""
     words = " ".join(text.split())

@@ -285,6 +285,7 @@ class TrainingEvaluator(CandidateEvaluator):
                 timeout=self.settings.timeout,
                 after=after,
                 start=start,
+                watch=self.watch,
             )
             values = {self.tasks.head.objective.name: trained.accuracy, "loss": trained.loss}
             values |= {

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evoml.contracts.executor import Stage
 from evoml.contracts.task import LayeredData
 from evoml.core.streams import outputs
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
@@ -81,11 +82,11 @@ class Data:
 def train(
     network: Network, data: LayeredData | Data, settings: TrainingSettings, seed: int, *,
     timeout: float = 0.0, device: str = "cpu", after: Callable[[int, float], bool] | None = None,
-    start: Mapping[str, Tensor] | None = None,
+    start: Mapping[str, Tensor] | None = None, watch: Callable[[Stage], None] | None = None,
 ) -> Trained:  # fmt: skip
     """Train from scratch, or from the weights `start`, whose running moments do not count. timeout:
     seconds, 0 none. after(epoch, accuracy): called after every epoch; False ends the training
-    there.
+    there. watch: told after every step how far it is; it may raise.
 
     What the network itself brings about (divergence, no memory) is a status, never an exception.
     """
@@ -100,7 +101,8 @@ def train(
                 seed,
                 start or {},
             )
-            status, error = run.go(began + timeout if timeout else math.inf, after), ""
+            deadline = began + timeout if timeout else math.inf
+            status, error = run.go(began, deadline, after, watch), ""
     # torch says RuntimeError where it finds no memory
     except (RuntimeError, MemoryError) as caught:
         status, error = CRASHED, " ".join(str(caught).split())[:200]
@@ -139,16 +141,27 @@ class _Run:
             self.module.load_state_dict(self.module.state_dict() | dict(start))
             self._settle()
 
-    def go(self, deadline: float, after: Callable[[int, float], bool] | None) -> int:
+    def go(
+        self,
+        began: float,
+        deadline: float,
+        after: Callable[[int, float], bool] | None,
+        watch: Callable[[Stage], None] | None,
+    ) -> int:
         """All epochs; the status."""
+        epochs = self.settings.epochs
         best: dict[str, Tensor] = {}
-        for epoch in range(self.settings.epochs):
+        for epoch in range(epochs):
             mean = 0.0
             for loss in self._epoch():
                 if not math.isfinite(loss):
                     return DIVERGED
-                if time.perf_counter() > deadline:
+                now = time.perf_counter()
+                if now > deadline:
                     return TIMED_OUT
+                if watch is not None:
+                    steps = epochs * self.batches
+                    watch(Stage(self.steps, steps, epoch + 1, epochs, now - began))
                 mean += loss / self.batches
             accuracy, valid = score(
                 self.module, self.data.valid_x, self.data.valid_y, self.data.loss

@@ -4,13 +4,18 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 
 from evoml.archive.files import finite
+from evoml.core.wording import duration
 
+READY_EVERY = 5.0  # seconds between two words that a start goes on
 WIDE = 160  # columns of a pipe, where lines should not be cut
 
 
@@ -85,17 +90,37 @@ def warn(lines: Iterable[str]) -> None:
         print(f"evoml: {line}", file=TolerantStderr(), flush=True)
 
 
+@contextmanager
+def getting_ready(err: Console) -> Iterator[None]:
+    """Say every few seconds that what is done here goes on: kernels are compiled, torch is
+    imported, tables are read.
+    """
+    done, began = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not done.wait(READY_EVERY):
+            err.print(f"getting ready: {duration(time.monotonic() - began)} ...")
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+
+
 def announce_compilation(err: Console) -> None:
     """Say so, once, when something has to be compiled."""
     from evoml.compilation.numba_cache import cache_folder, cached, on_compile
 
     if cached():
         on_compile(
-            lambda: err.print("compiling kernels, once for this machine (about 20 seconds) ...")
+            lambda: err.print("compiling kernels, once for this machine (about a minute) ...")
         )
     else:
         err.print(
-            f"compiling kernels (about 20 seconds); {cache_folder()} cannot be used, so they are "
+            f"compiling kernels (about a minute); {cache_folder()} cannot be used, so they are "
             "not kept ...",
             soft_wrap=True,
         )

@@ -24,7 +24,7 @@ import numpy as np
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.evaluator import CandidateEvaluator
-from evoml.contracts.executor import Executor, Job
+from evoml.contracts.executor import Executor, Halted, Job
 from evoml.contracts.learner import Learner
 from evoml.core.rank_correlation import kendall, spearman
 from evoml.core.streams import AUDIT, TRAIN, streams
@@ -214,10 +214,15 @@ class SharedWeightsAudit:
         evaluator = stand_alone.evaluator(stand_alone.task.search(0))
         assert isinstance(evaluator, CandidateEvaluator)
         began = time.monotonic() - self.seconds
+
+        def halt() -> None:
+            if stopped():
+                raise Halted
+
         executor: Executor = (
             Slots(stand_alone, workers, evaluator.timeout, evaluator.worst)
             if workers > 1
-            else Inline(evaluator)
+            else Inline(evaluator, halt)
         )
         try:
             for id in missing:

@@ -53,11 +53,8 @@ class Learning:
         learnt = self.epoch
         if not self.due:
             return ""
-        if learnt is None:
-            return "first epoch"
-        if self.learner.search not in (None, learnt["search"]):
-            return f"search {self.learner.search}, first epoch"
-        return (
-            f"search {learnt['search']}, epoch {learnt['epoch']} of {learnt['epochs']}, loss "
-            f"{learnt['loss']:.4f}"
-        )
+        which = "" if self.learner.search is None else f"search {self.learner.search}, "
+        steps = f"{which}shared weights: step {self.learner.step:,} of {self.learner.total:,}"
+        if learnt is None or self.learner.search not in (None, learnt["search"]):
+            return steps
+        return f"{steps}, epoch {learnt['epoch']} of {learnt['epochs']}: loss {learnt['loss']:.4f}"

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -385,9 +386,11 @@ class Rounds(Run):
         if self.generational and not note:
             groups = len(self.islands[0].strategy.groups())
             note = f"generation {self.rounds:,}" + (f", {groups:,} species" if groups else "")
+        done, spent = self.evaluations + tried, self.seconds + seconds
+        left, of = self._ahead(done / spent if spent else nan)
         return Progress(
-            self.evaluations + tried, self.seconds + seconds, self.experiment, best, shown,
-            self._text, mean, counts, note,
+            done, spent, self.experiment, best, shown, self._text, mean, counts, note,
+            left=left, share=of, leaders=self._leaders,
         )  # fmt: skip
 
 

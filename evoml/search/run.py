@@ -6,11 +6,11 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from deap import tools
 
 from evoml.archive.files import finite, read_config, write_atomically
 from evoml.config import Config, origins, settings_digest
+from evoml.contracts.executor import Stage
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
 from evoml.genotypes.population import Individual, Population
@@ -27,6 +28,7 @@ from evoml.search.problem import Problem, edited
 # what a strange checkpoint raises
 DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError)
 
+LEADERS = 3  # of the best, as a display shows them
 MANY_ROWS = 100_000  # rows in memory after which a checkpoint is due whatever the time
 
 
@@ -43,6 +45,13 @@ class Progress:
     mean: float  # fitness of the living populations
     counts: dict[str, int]  # what the evaluators did
     note: str = ""  # where the search is, in words, to be shown in place of the experiment
+    # candidates that are being evaluated: how far each is, None where that is unknown
+    stages: Mapping[int, Stage | None] = field(default_factory=dict)
+    workers: int = 1
+    each: float = nan  # seconds that a candidate takes, as far as is known
+    left: float = nan  # seconds to the limit that comes first, as far as is known
+    share: float = nan  # of the way to that limit, 0..1
+    leaders: Sequence[tuple[int, tuple[float, ...]]] = ()  # the best: id and objectives, [O]
 
 
 @dataclass
@@ -121,6 +130,14 @@ class Run:
         Known after `prepare`.
         """
         return False
+
+    @property
+    def idle_workers(self) -> str:
+        """Why there are fewer workers than there might be, in a line; empty where there are not.
+
+        Known after `prepare`.
+        """
+        return ""
 
     def prepare(self) -> None:
         """Make a first checkpoint, so that the run can be resumed from now on; then load what the
@@ -202,6 +219,25 @@ class Run:
             and isfinite(target)
             and (self.champion.fitness.values[0] - target) * self.weights[0] > 0
         )
+
+    def _ahead(self, rate: float) -> tuple[float, float]:
+        """Seconds that the search goes on, and the share of it that is done, by the limit that
+        comes first. rate: candidates a second, nan where it is unknown.
+        """
+        search, done = self.config.search, self.evaluations
+        ways = []
+        if search.budget:
+            ways.append(((search.budget - done) / rate if rate else nan, done / search.budget))
+        if search.seconds:
+            ways.append((search.seconds - self.seconds, self.seconds / search.seconds))
+        known = [each for each in ways if isfinite(each[0])] or ways
+        left, share = min(known, default=(nan, nan))
+        return max(left, 0.0), min(share, 1.0)
+
+    @property
+    def _leaders(self) -> list[tuple[int, tuple[float, ...]]]:
+        """The best few so far."""
+        return [(each.id, tuple(each.fitness.values)) for each in self.halloffame[:LEADERS]]
 
     def _score(self) -> float | None:
         """The champion's score on the selection tasks."""

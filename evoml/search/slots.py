@@ -5,7 +5,9 @@ given up. What crosses is a configuration, then genotypes with their ids and par
 of an `Evaluation`.
 """
 
+import time
 from collections.abc import Callable
+from dataclasses import astuple
 from math import inf
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from evoml.config import build
 from evoml.contracts.evaluation import Evaluation, checked_evaluation
 from evoml.contracts.evaluator import CandidateEvaluator
-from evoml.contracts.executor import Job
+from evoml.contracts.executor import Job, Stage
 from evoml.core.errors import InputError
 from evoml.core.wording import describe_exception
 from evoml.genotypes.population import CRASHED, Population
@@ -29,6 +31,7 @@ GRACE = 10.0
 STARTING = 60.0
 # times as long as this process may others take to read the data: there are many at once
 READING = 10
+TELLING = 0.5  # seconds between two words of a process on how far its candidate is
 
 
 class Slots:
@@ -68,21 +71,37 @@ class Slots:
             return done.job.id, Evaluation.of(worst, done.status, done.seconds, failure=why)
         return done.job.id, Evaluation.from_plain(done.answer["rows"], len(self.worst))
 
+    def stages(self) -> dict[int, Stage | None]:
+        return {
+            process.ticket.job.id: None if process.stage is None else Stage(*process.stage)
+            for process in self.pool.processes
+            if process.ticket is not None
+        }
+
     def close(self) -> None:
         self.pool.close()
 
 
 def work(channel: Channel) -> None:
     """Evaluate candidates, in a process of the pool."""
-    channel.serve(lambda: _candidates(channel.order))
+    channel.serve(lambda: _candidates(channel))
 
 
-def _candidates(values: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """What evaluates the candidates of a configuration. Raises InputError."""
-    problem = Problem(build(("run.toml", values)))
+def _candidates(channel: Channel) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What evaluates the candidates of the configuration that is ordered. Raises InputError."""
+    problem = Problem(build(("run.toml", channel.order)))
     evaluator = problem.evaluator(problem.task.search(0))
     assert isinstance(evaluator, CandidateEvaluator)
     evaluator.warm()
+    said = 0.0
+
+    def watch(stage: Stage) -> None:
+        nonlocal said
+        if time.monotonic() - said > TELLING:
+            said = time.monotonic()
+            channel.say(stage=astuple(stage))
+
+    evaluator.watch = watch
 
     def answer(job: dict[str, Any]) -> dict[str, Any]:
         genotype = problem.space.schema.from_plain(job["genotype"], f"candidate {job['id']}")

@@ -15,8 +15,9 @@ An evaluator or a strategy may have to learn before there is a candidate: a supe
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from deap import tools
 from evoml.config import Config
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.evaluator import CandidateEvaluator
-from evoml.contracts.executor import Executor, Job
+from evoml.contracts.executor import Executor, Halted, Job, Stage
 from evoml.contracts.part import evaluator_class, strategy_class
 from evoml.core.errors import InputError
 from evoml.core.streams import TRAIN, streams
+from evoml.core.wording import plural
 from evoml.genotypes.population import DIVERGED, OK, OVER_BUDGET, STATUS, Individual, Population
 from evoml.search.audit import SharedWeightsAudit
 from evoml.search.islands import whole
@@ -42,6 +44,7 @@ from evoml.workers.inline import Inline
 DURABLE = 1.0  # seconds: work that took longer is in a checkpoint before anything builds on it
 FAILURES = 3  # first searches by gradient that may all diverge before there is no other
 TRIES = 500  # first candidates that may all be over a cap before the search gives up
+FIRST_STEPS = 3  # of a training, after which it can be said how long it takes
 WINDOW = 16
 EXHAUSTED, CAPS = "exhausted", "caps"
 
@@ -100,6 +103,8 @@ class SteadyState(Run):
         self.finished: dict[int, Evaluation] = {}  # of those
         self.rows: list[tuple[Population, Evaluation]] = []  # told and in no part yet
         self.workers = 1
+        self._executor: Executor | None = None
+        self._began = self._shown = 0.0
         self._since = time.monotonic()
 
     def _evaluator(self) -> CandidateEvaluator:
@@ -154,6 +159,18 @@ class SteadyState(Run):
     @property
     def evaluates_here(self) -> bool:
         return self.costly and self.workers == 1
+
+    @property
+    def idle_workers(self) -> str:
+        wanted = self.config.workers or cores()
+        if not self.costly or self.workers >= wanted:
+            return ""
+        alive = self.config.part("strategy").alive
+        of = f" (a quarter of the population of {alive:,})" * (self.window == alive // 4)
+        return (
+            f"search.window = {self.window}{of} lets {plural(self.window, 'candidate')} be trained "
+            f"at a time, so {self.workers} of {wanted} workers do something"
+        )
 
     # -- state -------------------------------------------------------------------------------------
 
@@ -251,8 +268,10 @@ class SteadyState(Run):
                 self.reading,
             )
             if self.costly and self.workers > 1
-            else Inline(self.evaluator)
+            else Inline(self.evaluator, lambda: self._watch(show, stop))
         )
+        self._executor = executor
+        self._began, self._shown = time.monotonic() - self.seconds, 0.0
         try:
             for id in sorted(self.waiting):
                 if id not in self.finished:
@@ -264,7 +283,7 @@ class SteadyState(Run):
     def _search(self, executor: Executor, show: Show, stop: threading.Event) -> str:
         """Ask, wait, tell, until something ends it: what."""
         # seconds of training that are in no checkpoint
-        began, shown, unsaved = time.monotonic() - self.seconds, 0.0, 0.0
+        unsaved = 0.0
         while not stop.is_set():
             if self.learning and self.learning.due:
                 if reason := self._finished():
@@ -272,11 +291,12 @@ class SteadyState(Run):
                 self.learning.step()
                 if time.monotonic() - self._saved > self.config.archive.interval:
                     self.save()
-                show(self._progress())
-                self.seconds = time.monotonic() - began
+                self.seconds = time.monotonic() - self._began
+                self._show(show)
                 continue
             self._advance(executor)
-            self.seconds = time.monotonic() - began
+            self._show(show)
+            self.seconds = time.monotonic() - self._began
             if reason := self._finished():
                 return reason
             if not self.waiting:
@@ -284,7 +304,7 @@ class SteadyState(Run):
                     continue
                 return EXHAUSTED
             done = executor.next(0.2)
-            self.seconds = time.monotonic() - began
+            self.seconds = time.monotonic() - self._began
             if done is not None:
                 id, evaluation = done
                 evaluation.check(self.evaluator.name)
@@ -296,10 +316,23 @@ class SteadyState(Run):
                     or len(self.rows) > 1000
                 )
                 unsaved = 0.0
-            if self.told and (time.monotonic() - shown > 0.1):
-                shown = time.monotonic()
-                show(self._progress())
         return "interrupted"
+
+    def _show(self, show: Show) -> None:
+        """Show where the search is, now and then."""
+        if time.monotonic() - self._shown > 0.1:
+            self._shown = time.monotonic()
+            show(self._progress())
+
+    def _watch(self, show: Show, stop: threading.Event) -> None:
+        """Look up from a candidate that is evaluated in this process. Raises Halted where the
+        search is over: the candidate is evaluated anew if it is resumed.
+        """
+        self.seconds = time.monotonic() - self._began
+        self._show(show)
+        limit = self.config.search.seconds
+        if stop.is_set() or (limit and self.seconds >= limit):
+            raise Halted
 
     def _audited(self, show: Show, stop: threading.Event) -> bool:
         """Find out what shared weights are worth; False where it was stopped."""
@@ -483,7 +516,33 @@ class SteadyState(Run):
             float(np.mean(alive[np.isfinite(alive)])) if np.isfinite(alive).any() else float("nan")
         )
         note = self.learning.note if self.learning else ""
-        return Progress(self.told, self.seconds, 0, best, best, self._text, mean, self.counts, note)
+        if not self.told and self.waiting and self.workers > 1 and not note:
+            note = f"starting {plural(self.workers, 'worker')}"
+        stages = {} if self._executor is None else dict(self._executor.stages())
+        each = self._each(stages)
+        note = "" if stages and not (self.learning and self.learning.due) else note
+        left, share = self._ahead(self.workers / each if each else nan)
+        out = Progress(
+            self.told, self.seconds, 0, best, best, self._text, mean, self.counts, note, stages,
+            self.workers, each, left, share, self._leaders,
+        )  # fmt: skip
+        if self.learning and self.learning.due:
+            learner = self.learning.learner
+            out.share = learner.step / learner.total if learner.total else nan
+            out.left = self.seconds * (1 / out.share - 1) if out.share else nan
+        limit = self.config.search.training_seconds
+        if limit and not out.share >= self.cost / limit:
+            out.share, out.left = self.cost / limit, (limit - self.cost) / self.workers
+        return out
+
+    def _each(self, stages: Mapping[int, Stage | None]) -> float:
+        """Seconds that a candidate takes, from those that are told and from the first steps of
+        those that are being trained; nan where that is unknown.
+        """
+        begun = [each for each in stages.values() if each is not None and each.step >= FIRST_STEPS]
+        expected = sum(each.seconds * each.steps / each.step for each in begun)
+        count = self.told + len(begun)
+        return (self.cost + expected) / count if count and self.costly else nan
 
 
 def _plain(evaluation: Evaluation | None) -> dict[str, Any]:

@@ -114,6 +114,9 @@ class Pool(Generic[J]):
             words = message["ended"], process.last_line(message["errors"])
             # one that is overdue is about to end itself
             return None if process.overdue else self._died(process, ": ".join(filter(None, words)))
+        if "stage" in message:
+            process.stage = message["stage"]  # no sign of life: what hangs at the end hangs
+            return None
         process.since = time.monotonic()
         if "ready" in message:
             if not process.overdue:  # else it was ready too late

@@ -47,6 +47,7 @@ class Process(Generic[J]):
         self.ticket: Ticket[J] | None = None
         # of the job: a child may die before it reads one, which the next child then answers
         self.number = 0
+        self.stage: list[Any] | None = None  # how far it is with that, as it said last
         self.ready = self.overdue = False  # overdue: killed for that
         self.since = time.monotonic()  # when it last said something, or was told something
         self.errors = TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
@@ -63,6 +64,7 @@ class Process(Generic[J]):
     def take(self, ticket: Ticket[J], message: dict[str, Any]) -> None:
         """Have it answer a job."""
         self.ticket, self.number, self.since = ticket, self.number + 1, time.monotonic()
+        self.stage = None
         self._send(json.dumps(message | {"job": self.number}))
 
     def _send(self, text: str) -> None:

@@ -34,6 +34,7 @@ from evoml.config import Config, assign, build
 from evoml.contracts.evaluation import Evaluation
 from evoml.contracts.executor import Job
 from evoml.contracts.learner import Learner
+from evoml.contracts.objective import Objective
 from evoml.core.errors import InputError
 from evoml.core.registry import load, names
 from evoml.core.streams import TRAIN, streams
@@ -760,6 +761,44 @@ def test_non_dominated_rows_are_those_of_the_definition(objectives: int) -> None
     assert non_dominated(np.zeros((3, 2)), np.zeros(3, bool)).tolist() == [False] * 3
 
 
+def test_a_limit_of_seconds_reaches_into_a_training(tmp_path: Path) -> None:
+    """Its epochs would take hours. What was cut is trained anew where the run goes on."""
+    sets = [*TRAINED, "evaluator.epochs=10000", "workers=1", "search.seconds=0.2"]
+    run, stages = started(tmp_path / "run", *sets), []
+    result = run.run(lambda progress: stages.append(dict(progress.stages)))
+    assert (result.reason, result.evaluations, rows(tmp_path / "run")) == ("seconds", 0, [])
+    stage = next(each for shown in stages for each in shown.values() if each is not None)
+    assert stage.epochs == 10_000 and 0 < stage.step < stage.steps
+    again = resumed(tmp_path / "run", seconds=0.4)
+    assert again.run().reason == "seconds" and again.told == 0
+
+
+def test_a_run_cut_within_a_training_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
+    expected, stop = whole(tmp_path / "whole", *TRAINED, "workers=1"), threading.Event()
+
+    def show(progress: Progress) -> None:
+        if progress.evaluations == 2 and any(progress.stages.values()):
+            stop.set()
+
+    run = started(tmp_path / "run", *TRAINED, "workers=1")
+    monotonic = run._show
+
+    def often(to: Any) -> None:  # every step, not ten times a second
+        run._shown = 0.0
+        monotonic(to)
+
+    run._show = often  # type: ignore[method-assign]
+    assert run.run(show, stop).reason == "interrupted" and run.told == 2
+    resumed(tmp_path / "run").run()
+    assert rows(tmp_path / "run") == expected
+
+
+def test_a_window_that_leaves_workers_idle_is_said(tmp_path: Path) -> None:
+    run = started(tmp_path / "run", *TRAINED, "search.window=1", "workers=2")
+    assert run.idle_workers.startswith("search.window = 1") and "1 of 2 workers" in run.idle_workers
+    assert not started(tmp_path / "two", *TRAINED, "workers=2").idle_workers
+
+
 def test_a_run_in_which_everything_fails_says_so(tmp_path: Path) -> None:
     """In its progress and its result; no number is shown where there is none."""
     sets = [
@@ -779,7 +818,7 @@ def test_a_run_in_which_everything_fails_says_so(tmp_path: Path) -> None:
         0.0,
         {"candidates": 3, "diverged": 2, "timed_out": 1},
     )
-    display = Display("toy", "accuracy", 10, 0.0, console(), steady=True)
+    display = Display("toy", [Objective("accuracy", True)], 10, 0.0, console(), steady=True)
     assert display._line(done).endswith("none could be evaluated: 2 diverged, 1 timed out")
     assert "nan" not in display._line(done)
     folder = tmp_path / "a run"
