@@ -279,12 +279,22 @@ def export(
         Path | None,
         typer.Option(parser=_named, metavar="PATH", help="A data file for the task of a file."),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="What a network is trained with that has to be: final (default), at full size; "
+            "search, as candidates were."
+        ),
+    ] = None,
+    sets: Sets = None,
     trust: Trust = False,
 ) -> None:
     """Write the best candidate of a run, or a file, in another form."""
     from evoml.commands.export import export as export_
+    from evoml.config import assign
 
-    export_(run, to, output, task, data, trust)
+    given = [assign(text) for text in sets or []]
+    export_(run, to, output, task, data, trust, preset, given)
 
 
 @app.command()

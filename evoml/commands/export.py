@@ -1,7 +1,8 @@
 """What `evoml export` does: check what a target needs, train where it needs that, and write."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evoml.commands.configuration import trust_parts
 from evoml.commands.inputs import edits, open_best, trust_all
@@ -10,7 +11,7 @@ from evoml.core.registry import names
 from evoml.export._target import Given, RunTarget, Target, target
 from evoml.report import console, warn
 from evoml.report._kind import Request, kind, kind_of
-from evoml.report.architectures import every_epoch, not_kept, training_line
+from evoml.report.architectures import course, not_kept, training_line
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem, stored_config
 
@@ -25,8 +26,14 @@ def export(
     task: str | None,
     data: Path | None,
     trust: bool = False,
+    preset: str | None = None,
+    sets: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Write a genotype, or a run, in another form. trust: execute the files of a run's parts."""
+    """Write a genotype, or a run, in another form. trust: execute the files of a run's parts.
+
+    preset: what a network that has to be trained is trained with, `final` (at full size) or
+    `search` (as candidates were). sets: settings over that.
+    """
     if trust:
         trust_all(path)
     trust_parts({"task": {"name": task or ""}})
@@ -35,8 +42,12 @@ def export(
         _write(_picture(path, wanted, task), output)
         return
     opened = open_best(path)
-    _check(opened, wanted, output, task, data)
-    network = _Network(opened, Request(task, data))
+    if preset not in (None, "final", "search"):
+        raise InputError(f"export: --preset {preset}: must be final or search")
+    request = Request(task, data, None, preset, sets=list(sets))
+    request.check(kind_of(opened.space).takes)
+    _check(opened, wanted, output, request)
+    network = _Network(opened, request)
     given = Given(opened, task, network)
     if not wanted.destination:
         text = wanted.text(given)
@@ -62,10 +73,9 @@ def _picture(path: Path, wanted: RunTarget, task: str | None) -> str:
     return text
 
 
-def _check(
-    opened: Opened, wanted: Target, output: Path | None, task: str | None, data: Path | None
-) -> None:
+def _check(opened: Opened, wanted: Target, output: Path | None, request: Request) -> None:
     """Refuse what a target does not take, and what it needs and was not given."""
+    task, trains = request.task, request.data is not None or request.preset or request.sets
     to, phenotype = f"export: --to {wanted.name}", opened.space.phenotype
     this = str(kind_of(opened.space))
     if opened.problem is not None and task is not None:
@@ -75,9 +85,10 @@ def _check(
         forms = ", ".join(name for name in names("export") if _fits(name, phenotype))
         raise InputError(f"{to} needs {kinds}; of {this} there are {forms}")
     why = wanted.task_for.get(phenotype)
-    if why is None and (task is not None or data is not None):
+    if why is None and (task is not None or trains):
         raise InputError(
-            f"export: --task and --data are for a training; {this} is written as it is"
+            f"{to}: --task, --data, --preset and --set are for a training; {this} is written as it "
+            "is"
         )
     if wanted.destination and output is None:
         raise InputError(f"{to} needs --output, {wanted.destination} to write")
@@ -110,20 +121,24 @@ class _Network:
 
         opened = self.opened
         run = None if opened.problem is None else opened.path
-        self.trained = None if run is None else kept(run, opened.genotype)
-        if self.trained is not None:
-            return self.trained
-        final = final_problem(opened.about, self.request.layers(named=True), "final")
+        layers = self.request.layers(named=True)
+        asked = self.request.preset is not None or bool(self.request.sets)
+        if run is not None and not asked and (found := kept(run, opened.genotype)) is not None:
+            self.trained = found
+            return found
+        preset = None if self.request.preset == "search" else "final"
+        final = final_problem(opened.about, layers, preset)
+        run = None if preset is None else run  # which keeps what is trained at full size
 
-        def before(trains: bool, keeps: bool) -> None:
+        def before(trains: bool, keeps: bool, epochs: int) -> None:
             self.say_remarks()
             warn([not_kept(opened)] if run is not None and trains and not keeps else [])
             if trains:
                 console(stderr=True).print(
-                    f"not trained at full size yet: {training_line(final)} ...", soft_wrap=True
+                    f"not trained yet: {training_line(final, epochs)} ...", soft_wrap=True
                 )
 
-        self.trained = train_final(final, opened.genotype, run, every_epoch(), before)
+        self.trained = train_final(final, opened.genotype, run, course(), before)
         return self.trained
 
 

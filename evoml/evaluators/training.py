@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from evoml.networks.latency import Table
-    from evoml.networks.training import Data, Trained
+    from evoml.networks.training import Begun, Data, Trained
 
 Name = Literal["accuracy", "loss", "parameters", "multiply_adds", "latency", "predicted_latency"]
 OBJECTIVES = (ACCURACY, LOSS, PARAMETERS, MULTIPLY_ADDS, LATENCY, PREDICTED_LATENCY)
@@ -186,14 +186,17 @@ class TrainingEvaluator(CandidateEvaluator):
         stream: int,
         after: Callable[[int, float], bool] | None = None,
         start: "Mapping[str, Tensor] | None" = None,
+        begun: "Begun | None" = None,
+        keep: "Callable[[Begun], None] | None" = None,
     ) -> tuple[dict[str, float], "Trained"]:
         """Train a candidate, from the weights `start` where some are given, and measure everything,
-        `test_accuracy` and `test_loss` on the validation part of this evaluator's images.
+        `test_accuracy` and `test_loss` on the validation part of this evaluator's images. after,
+        begun, keep: as `networks.training.train` has them.
 
         Raises InputError.
         """
         network = self.checked(genotype)
-        trained, values = self._train(network, stream, after, start)
+        trained, values = self._train(network, stream, after, start, begun, keep)
         given = {
             f"test_{self.tasks.head.objective.name}": trained.accuracy,
             "test_loss": trained.loss,
@@ -271,6 +274,8 @@ class TrainingEvaluator(CandidateEvaluator):
         stream: int,
         after: Callable[[int, float], bool] | None = None,
         start: "Mapping[str, Tensor] | None" = None,
+        begun: "Begun | None" = None,
+        keep: "Callable[[Begun], None] | None" = None,
     ) -> tuple["Trained", dict[str, float]]:
         from evoml.networks.training import Data, latency, train
 
@@ -286,6 +291,8 @@ class TrainingEvaluator(CandidateEvaluator):
                 after=after,
                 start=start,
                 watch=self.watch,
+                begun=begun,
+                keep=keep,
             )
             values = {self.tasks.head.objective.name: trained.accuracy, "loss": trained.loss}
             values |= {

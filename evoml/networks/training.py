@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,6 +62,14 @@ class Trained:
         return self.losses[self.epoch] if self.losses else math.inf
 
 
+@dataclass
+class Begun:
+    """A training after some of its epochs: tensors by path, and numbers as JSON has them."""
+
+    tensors: dict[str, Tensor]
+    numbers: dict[str, Any]
+
+
 class Data:
     """An image set as tensors.
 
@@ -83,10 +92,13 @@ def train(
     network: Network, data: LayeredData | Data, settings: TrainingSettings, seed: int, *,
     timeout: float = 0.0, device: str = "cpu", after: Callable[[int, float], bool] | None = None,
     start: Mapping[str, Tensor] | None = None, watch: Callable[[Stage], None] | None = None,
+    begun: "Begun | None" = None, keep: "Callable[[Begun], None] | None" = None,
 ) -> Trained:  # fmt: skip
     """Train from scratch, or from the weights `start`, whose running moments do not count. timeout:
     seconds, 0 none. after(epoch, accuracy): called after every epoch; False ends the training
-    there. watch: told after every step how far it is; it may raise.
+    there. watch: told after every step how far it is; it may raise. begun: an
+    earlier call's, to be gone on with; it ends as that would have ended. keep: called with where it
+    stands after every epoch but the last.
 
     What the network itself brings about (divergence, no memory) is a status, never an exception.
     """
@@ -101,8 +113,11 @@ def train(
                 seed,
                 start or {},
             )
+            if begun is not None:
+                run.load(begun)
+                began -= begun.numbers["seconds"]
             deadline = began + timeout if timeout else math.inf
-            status, error = run.go(began, deadline, after, watch), ""
+            status, error = run.go(began, deadline, after, watch, keep), ""
     # torch says RuntimeError where it finds no memory
     except (RuntimeError, MemoryError) as caught:
         status, error = CRASHED, " ".join(str(caught).split())[:200]
@@ -125,9 +140,10 @@ class _Run:
         start: Mapping[str, Tensor],
     ) -> None:
         self.data, self.settings = data, settings
-        weights, self.order, self.draws = (
+        self._generators = tuple(
             _generator(seed, purpose) for purpose in (_WEIGHTS, _ORDER, _AUGMENT)
         )
+        weights, self.order, self.draws = self._generators
         self.module = Module(network, weights, settings.drop_path_keep).to(data.device)
         self.optimiser = _optimiser(self.module, settings)
         self.batch = min(settings.batch, len(data.train_y))
@@ -136,6 +152,7 @@ class _Run:
         self.curve: list[float] = []
         self.losses: list[float] = []
         self.train_losses: list[float] = []
+        self.best: dict[str, Tensor] = {}  # the best epoch's, where that is reported
         if start:
             # an auxiliary head is none of a supernet's
             self.module.load_state_dict(self.module.state_dict() | dict(start))
@@ -147,11 +164,11 @@ class _Run:
         deadline: float,
         after: Callable[[int, float], bool] | None,
         watch: Callable[[Stage], None] | None,
+        keep: Callable[[Begun], None] | None,
     ) -> int:
         """All epochs; the status."""
         epochs = self.settings.epochs
-        best: dict[str, Tensor] = {}
-        for epoch in range(epochs):
+        for epoch in range(len(self.curve), epochs):
             mean = 0.0
             for loss in self._epoch():
                 if not math.isfinite(loss):
@@ -176,15 +193,48 @@ class _Run:
                 curve.append(value)
             if self.settings.report == "last" or epoch == 0 or self._better(accuracy):
                 self.epoch = epoch
-                best = (
+                self.best = (
                     {name: value.clone() for name, value in self.module.state_dict().items()}
                     if self.settings.report == "best"
                     else {}
                 )
             if after is not None and not after(epoch, accuracy):
                 break
-        self.module.load_state_dict(best or self.module.state_dict())
+            if keep is not None and epoch + 1 < epochs:
+                keep(self.state(time.perf_counter() - began))
+        self.module.load_state_dict(self.best or self.module.state_dict())
         return OK
+
+    def state(self, seconds: float) -> Begun:
+        """Where it stands, after so many seconds; shares the tensors."""
+        tensors = {f"module/{name}": each for name, each in self.module.state_dict().items()}
+        tensors |= {f"best/{name}": each for name, each in self.best.items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{index}/{name}": each for name, each in state.items()}
+        tensors |= {f"generator/{at}": each.get_state() for at, each in enumerate(self._generators)}
+        names = ("steps", "epoch", "curve", "losses", "train_losses")
+        return Begun(tensors, {"seconds": seconds} | {name: vars(self)[name] for name in names})
+
+    def load(self, begun: Begun) -> None:
+        """Go back to a state. Raises KeyError, RuntimeError or ValueError where it does not fit."""
+        parts: dict[str, dict[str, Tensor]] = {"module": {}, "best": {}, "generator": {}}
+        optimiser: dict[int, dict[str, Tensor]] = {}
+        for path, tensor in begun.tensors.items():
+            part, _, name = path.partition("/")
+            if part == "optimiser":
+                index, _, name = name.partition("/")
+                optimiser.setdefault(int(index), {})[name] = tensor
+            else:
+                parts[part][name] = tensor
+        self.module.load_state_dict(parts["module"])
+        self.best = parts["best"]
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": optimiser, "param_groups": groups})
+        for at, generator in enumerate(self._generators):
+            generator.set_state(parts["generator"][str(at)].cpu())
+        vars(self).update({name: begun.numbers[name] for name in ("steps", "epoch")})
+        for name in ("curve", "losses", "train_losses"):
+            vars(self)[name] = [float(value) for value in begun.numbers[name]]
 
     def _better(self, metric: float) -> bool:
         best, larger = self.curve[self.epoch], self.data.head.objective.larger

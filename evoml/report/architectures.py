@@ -3,19 +3,22 @@ baselines. A table is asked for what it reports.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.text import Text
 
+from evoml.contracts.executor import Stage
 from evoml.contracts.objective import MULTIPLY_ADDS, PARAMETERS
 from evoml.core.errors import InputError
-from evoml.core.wording import plural
+from evoml.core.wording import duration, plural
 from evoml.report import console, print_json, warn
 from evoml.report._kind import Kind, Request, scored, tested
 from evoml.report._tables import plain_table, shown
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem
+
+FIRST_STEPS = 3  # of a training, after which it can be said how long it takes
 
 
 class Architectures(Kind):
@@ -69,16 +72,17 @@ class Architectures(Kind):
             and _on_same_images(run, final)
         )
 
-        def before(trains: bool, keeps: bool) -> None:
+        def before(trains: bool, keeps: bool, epochs: int) -> None:
             warn([*remarks, *([not_kept(opened)] if own and trains and not keeps else [])])
             if trains and not request.as_json:
-                console(stderr=True).print(f"{path}: {training_line(final)}", soft_wrap=True)
+                line = f"{path}: {training_line(final, epochs)}"
+                console(stderr=True).print(line, soft_wrap=True)
 
         trained = train_final(
             final,
             opened.genotype,
             path if own else None,
-            every_epoch(request.as_json),
+            None if request.as_json else course(),
             before,
             donor,
         )
@@ -168,8 +172,8 @@ def _print_accuracy(
     out.print(table)
 
 
-def training_line(problem: Problem) -> str:
-    """What a final training is done with, in a line."""
+def training_line(problem: Problem, done: int = 0) -> str:
+    """What a final training is done with, in a line. done: epochs of it."""
     data, skeleton = problem.test_tasks, problem.config.complete()["space"].get("skeleton", {})
     named = ("cells", "filters", "reductions", "width")
     size = ", ".join(f"{name} {value}" for name, value in skeleton.items() if name in named)
@@ -177,22 +181,29 @@ def training_line(problem: Problem) -> str:
         f"{len(data.train_y):,} training and validation images of {data.size[1]} x {data.size[2]}"
     )
     epochs = plural(problem.config.part("evaluator").epochs, "epoch")
-    return f"training for {epochs} on {images}; {size}"
+    going_on = f"; going on behind epoch {done:,}" if done else ""
+    return f"training for {epochs} on {images}; {size}{going_on}"
 
 
-def every_epoch(quiet: bool = False) -> Callable[[int, float], bool]:
-    """Says how a long training goes, at most every ten seconds; to be called after every epoch with
-    its number and accuracy.
-
-    Always goes on.
+def course(every: float = 10.0) -> Callable[[Stage, Sequence[float]], None]:
+    """Says how long a training takes once its first steps are measured, then every so many seconds
+    how far it is, with the training loss of the last whole epoch. The test comes once, at the end.
     """
-    err, spoke = console(stderr=True), time.monotonic()
+    err, spoke, first = console(stderr=True), time.monotonic(), -1
 
-    def after(epoch: int, accuracy: float) -> bool:
-        nonlocal spoke
-        if not quiet and time.monotonic() - spoke > 10:
-            spoke = time.monotonic()
-            err.print(f"  epoch {epoch + 1}: test accuracy {accuracy:.4f}")
-        return True
+    def watch(stage: Stage, losses: Sequence[float]) -> None:
+        nonlocal spoke, first
+        if first < 0:
+            first = stage.step
+        sized = stage.step == first + FIRST_STEPS
+        if not sized and time.monotonic() - spoke < every:
+            return
+        spoke = time.monotonic()
+        left = f"about {duration(stage.seconds * (stage.steps / stage.step - 1))}"
+        if sized:
+            err.print(f"  {left}; Ctrl-C leaves it, and the same command goes on")
+        else:
+            loss = f", training loss {losses[-1]:.4f}" if losses else ""
+            err.print(f"  epoch {stage.epoch:,} of {stage.epochs:,}{loss}, {left} left")
 
-    return after
+    return watch

@@ -4,7 +4,7 @@ weights are kept in the run.
 
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -17,6 +17,7 @@ from torch import nn
 
 from evoml.archive.files import write_atomically
 from evoml.config import build, final_settings, settings_digest
+from evoml.contracts.executor import Stage
 from evoml.contracts.part import task_class
 from evoml.core.errors import InputError, cannot_write
 from evoml.core.streams import TRAIN, streams
@@ -24,6 +25,7 @@ from evoml.evaluators.training import TrainingEvaluator
 from evoml.genotypes.population import OK, STATUS
 from evoml.genotypes.schema import Genotype
 from evoml.networks.module import Module
+from evoml.networks.training import Begun
 from evoml.phenotypes.network import Network
 from evoml.search.problem import Problem
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from evoml.search.donor import Donor
 
 FINAL = "final"  # the folder in a run that holds the winner's weights
+BEGUN = "begun.safetensors"  # in it: a training after its last whole epoch
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -117,16 +120,18 @@ def train_final(
     problem: Problem,
     genotype: Genotype,
     folder: Path | None,
-    after: Callable[[int, float], bool] | None = None,
-    before: Callable[[bool, bool], None] = lambda trains, keeps: None,
+    watch: Callable[[Stage, Sequence[float]], None] | None = None,
+    before: Callable[[bool, bool, int], None] = lambda trains, keeps, epochs: None,
     donor: "Donor | None" = None,
 ) -> Trained:
     """Train a genotype on all images but the test part, and test it. Kept in the run `folder`, and
-    taken from there where it is the same training.
+    taken from there where it is the same training; one that was left is gone on with behind its
+    last whole epoch.
 
-    before: called when all that can be refused has been checked, with whether a training follows
-    and whether its network can be kept. donor: whose shared weights it starts from; its scores then
-    have `inherited_accuracy`, of those weights as they are.
+    watch: told after every step how far it is, with the training losses of the epochs so far.
+    before: called when all that can be refused has been checked, with whether a training follows,
+    whether its network can be kept, and how many epochs of it are done. donor: whose shared weights
+    it starts from; its scores then have `inherited_accuracy`, of those weights as they are.
     """
     known = None if folder is None else kept(folder, genotype, problem)
     data, place = problem.test_tasks, None
@@ -135,12 +140,25 @@ def train_final(
         network = evaluator.checked(genotype)
         place = None if folder is None else _place(folder)
         start = None if donor is None else donor.weights(network)
-    before(known is None, place is not None)
+    about = _about(problem, genotype, donor)
+    begun = None if place is None else _begun(place / BEGUN, about)
+    before(known is None, place is not None, 0 if begun is None else len(begun.numbers["curve"]))
     if known is not None:
         return known
     inherited = {} if donor is None else {"inherited_accuracy": donor.accuracy(genotype, data)}
     stream = int(streams(problem.config.search.seed, TRAIN, np.array([2**32]))[0])
-    scores, trained = evaluator.test(genotype, stream, after, start)
+    losses: list[float] = [] if begun is None else [*begun.numbers["train_losses"]]
+
+    def keep(state: Begun) -> None:
+        losses[:] = state.numbers["train_losses"]
+        if place is not None:
+            tensors = {name: tensor.contiguous() for name, tensor in state.tensors.items()}
+            header = {"evoml": json.dumps(about | {"numbers": state.numbers})}
+            write_atomically(place / BEGUN, save(tensors, header))
+
+    if watch is not None:
+        evaluator.watch = lambda stage: watch(stage, losses)
+    scores, trained = evaluator.test(genotype, stream, None, start, begun, keep)
     if trained.module is None or trained.status != OK:
         raise InputError(
             f"evaluate: the training {STATUS[trained.status].replace('_', ' ')}; try a smaller "
@@ -159,7 +177,36 @@ def train_final(
     )
     if place is not None:
         _store(problem, genotype, place, out)
+        (place / BEGUN).unlink(missing_ok=True)
     return out
+
+
+def _about(problem: Problem, genotype: Genotype, donor: "Donor | None") -> dict[str, str]:
+    """What a training is known by that was left."""
+    return {
+        "genotype": genotype.digest(),
+        "config": settings_digest(problem.config.complete()),
+        "data": problem.data_digest,
+        "donor": "" if donor is None else str(donor.run.resolve()),
+    }
+
+
+def _begun(path: Path, about: dict[str, str]) -> Begun | None:
+    """Where a training of this was left; None where there is none, or one of something else."""
+    try:
+        with safe_open(path, "pt") as file:
+            stored = json.loads((file.metadata() or {})["evoml"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+        numbers = stored.pop("numbers")
+        if stored != about:
+            return None
+        for name in ("curve", "losses", "train_losses"):
+            numbers[name] = [float(value) for value in numbers[name]]
+        for name, kind in (("steps", int), ("epoch", int), ("seconds", float)):
+            numbers[name] = kind(numbers[name])
+        return Begun(tensors, numbers)
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OSError):
+        return None  # trained from the start then, as without it
 
 
 def _trainer(problem: Problem, data: Any) -> TrainingEvaluator:

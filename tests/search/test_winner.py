@@ -3,7 +3,9 @@ refused.
 """
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ import torch
 from command_line import evoml
 
 from evoml.config import build
+from evoml.contracts.executor import Stage
 from evoml.core.errors import InputError
 from evoml.search.open import open_search
 from evoml.search.problem import Problem, stored_config
-from evoml.search.winner import FINAL, final_problem, kept, train_final
+from evoml.search.winner import BEGUN, FINAL, final_problem, kept, train_final
 
 TINY = {
     "system": "amoebanet",
@@ -105,6 +108,43 @@ def test_weights_are_kept_and_found_again(problem: Problem, run: Path) -> None:
     assert changed == genotype or kept(run, changed) is None
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"lr": 0.01},
+        {"optimiser": "adam", "schedule": "constant", "shift": 1, "cutout": 1, "report": "best"},
+    ],
+)
+def test_a_training_that_was_left_is_gone_on_with(
+    more: dict[str, Any], problem: Problem, run: Path, tmp_path: Path
+) -> None:
+    layer = ("test", {"evaluator": {"epochs": 4, **more}})
+    final, genotype = final_problem(problem, [SMALL, layer], "final"), winner(problem, run)
+    expected = train_final(final, genotype, None)
+
+    def leave(stage: Stage, losses: Sequence[float]) -> None:
+        if stage.epoch == 3:
+            assert len(losses) == 2
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_final(final, genotype, tmp_path, leave)
+    begun, said = tmp_path / FINAL / BEGUN, []
+    held = begun.read_bytes()
+    trained = train_final(final, genotype, tmp_path, before=lambda *which: said.append(which))
+    assert said == [(True, True, 2)] and not begun.exists()
+    assert (trained.scores, trained.curve) == (expected.scores, expected.curve)
+    for name, tensor in expected.module.state_dict().items():
+        assert torch.equal(tensor, trained.module.state_dict()[name])
+    # of another training, or damaged: from the start
+    other = final_problem(problem, [SMALL, layer, ("test", {"search": {"seed": 9}})], "final")
+    for content, which in ((held, other), (held[:-9], final)):
+        (tmp_path / FINAL / "weights.safetensors").unlink(missing_ok=True)
+        begun.write_bytes(content)
+        train_final(which, genotype, tmp_path, before=lambda *which: said.append(which))
+    assert said[1:] == [(True, True, 0)] * 2
+
+
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\x08\0\0\0\0\0\0\0{}      "])
 def test_damaged_weights_are_refused(
     content: bytes, problem: Problem, run: Path, tmp_path: Path
@@ -147,15 +187,15 @@ def test_a_run_that_can_only_be_read_is_said_to_keep_nothing(
     def no(**more: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    said: list[tuple[bool, bool]] = []
+    said: list[tuple[bool, bool, int]] = []
     final, genotype = final_problem(problem, [SMALL], "final"), winner(problem, run)
     with monkeypatch.context() as patch:
         patch.setattr("evoml.search.winner.TemporaryFile", no)
         train_final(final, genotype, tmp_path, before=lambda *which: said.append(which))
-    assert said == [(True, False)] and kept(tmp_path, genotype) is None
+    assert said == [(True, False, 0)] and kept(tmp_path, genotype) is None
     for _ in range(2):
         train_final(final, genotype, tmp_path, before=lambda *which: said.append(which))
-    assert said[1:] == [(True, True), (False, False)]
+    assert said[1:] == [(True, True, 0), (False, False, 0)]
 
 
 @pytest.mark.parametrize(
