@@ -29,8 +29,7 @@ def evoml(*arguments: object, cwd: Path | None = None, path: str = "") -> "Compl
             {
                 "arguments": words,
                 "cwd": str(cwd or Path.cwd()),
-                "environment": dict(os.environ),
-                "path": path,
+                "environment": os.environ | {"PYTHONPATH": _joined(path)},
                 "outputs": paths,
             }
         )
@@ -38,15 +37,19 @@ def evoml(*arguments: object, cwd: Path | None = None, path: str = "") -> "Compl
     return CompletedProcess(["evoml", *words], status, out, err)
 
 
+def _joined(path: str) -> str:
+    """A folder in front of Python's path, as the environment has it."""
+    return os.pathsep.join(filter(None, [path, os.environ.get("PYTHONPATH")]))
+
+
 @cache
 def _server() -> Any:
     """What has a call done by the server: its status. One server a process that runs tests."""
-    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = Popen(
         [sys.executable, "-c", "import command_line; command_line.serve()"],
         stdin=PIPE,
         stdout=PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        env=os.environ | {"PYTHONPATH": _joined(str(Path(__file__).parent))},
     )
 
     def ask(call: dict[str, Any]) -> int:
@@ -68,7 +71,8 @@ def serve() -> None:
     for module in walk_packages(evoml.__path__, "evoml."):
         if module.name != "evoml.workers.__main__":
             __import__(module.name)
-    sys.path.remove(str(Path(__file__).parent))
+    of_tests = os.environ["PYTHONPATH"].split(os.pathsep)
+    sys.path[:] = [each for each in sys.path[1:] if each not in of_tests]
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -78,7 +82,7 @@ def serve() -> None:
 
 
 def _call(
-    arguments: list[str], cwd: str, environment: dict[str, str], path: str, outputs: list[str]
+    arguments: list[str], cwd: str, environment: dict[str, str], outputs: list[str]
 ) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor, path in enumerate(outputs, 1):
@@ -86,11 +90,7 @@ def _call(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    if path:
-        sys.path.insert(1, path)
-        os.environ["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [path, environment.get("PYTHONPATH")])
-        )
+    sys.path[:0] = ["", *filter(None, environment["PYTHONPATH"].split(os.pathsep))]
     sys.argv = ["evoml", *arguments]
     from evoml.__main__ import main
 

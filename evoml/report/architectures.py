@@ -18,7 +18,7 @@ from evoml.report._tables import plain_table, shown
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem
 
-FIRST_STEPS = 3  # of a training, after which it can be said how long it takes
+FIRST_STEPS = 5  # of a training, after which it can be said how long it takes
 
 
 class Architectures(Kind):
@@ -189,17 +189,20 @@ def course(every: float = 10.0) -> Callable[[Stage, Sequence[float]], None]:
     """Says how long a training takes once its first steps are measured, then every so many seconds
     how far it is, with the training loss of the last whole epoch. The test comes once, at the end.
     """
-    err, spoke, first = console(stderr=True), time.monotonic(), -1
+    err, spoke = console(stderr=True), 0.0
+    first: Stage | None = None  # whose step has the warming up in it
 
     def watch(stage: Stage, losses: Sequence[float]) -> None:
         nonlocal spoke, first
-        if first < 0:
-            first = stage.step
-        sized = stage.step == first + FIRST_STEPS
-        if not sized and time.monotonic() - spoke < every:
+        now = time.monotonic()
+        if first is None:
+            first, spoke = stage, now
+        sized = stage.step == first.step + FIRST_STEPS
+        if not sized and now - spoke < every:
             return
-        spoke = time.monotonic()
-        left = f"about {duration(stage.seconds * (stage.steps / stage.step - 1))}"
+        spoke, steps = now, max(stage.step - first.step, 1)
+        each = (stage.seconds - first.seconds) / steps
+        left = f"about {duration(each * (stage.steps - stage.step))}"
         if sized:
             err.print(f"  {left}; Ctrl-C leaves it, and the same command goes on")
         else:

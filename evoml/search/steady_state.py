@@ -44,7 +44,8 @@ from evoml.workers.inline import Inline
 DURABLE = 1.0  # seconds: work that took longer is in a checkpoint before anything builds on it
 FAILURES = 3  # first searches by gradient that may all diverge before there is no other
 TRIES = 500  # first candidates that may all be over a cap before the search gives up
-FIRST_STEPS = 3  # of a training, after which it can be said how long it takes
+# of a training, after which it can be said how long it takes: the first one warms up
+FIRST_STEPS, FIRST_SECONDS = 20, 2.0
 WINDOW = 16
 EXHAUSTED, CAPS = "exhausted", "caps"
 
@@ -539,7 +540,10 @@ class SteadyState(Run):
         """Seconds that a candidate takes, from those that are told and from the first steps of
         those that are being trained; nan where that is unknown.
         """
-        begun = [each for each in stages.values() if each is not None and each.step >= FIRST_STEPS]
+        begun = [
+            each for each in stages.values() if each is not None
+            and (each.step >= FIRST_STEPS or each.seconds >= FIRST_SECONDS)
+        ]  # fmt: skip
         expected = sum(each.seconds * each.steps / each.step for each in begun)
         count = self.told + len(begun)
         return (self.cost + expected) / count if count and self.costly else nan

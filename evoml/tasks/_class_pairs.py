@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from evoml.core.errors import InputError
+from evoml.tasks._digits import digits
 
 Pair = tuple[int, int]
 Part = Literal["train", "valid", "test"]
@@ -186,17 +187,9 @@ def divide(
     }
 
 
-def digits() -> Images:
-    """scikit-learn's 1797 digits of 8 x 8 pixels."""
-    try:
-        from sklearn.datasets import load_digits  # here, as only these tasks need it
-    except ImportError:
-        raise InputError(
-            "data: without it, scikit-learn's digits are the images; install scikit-learn or give "
-            "an .npz"
-        ) from None
-    bunch = load_digits()
-    return images("scikit-learn's digits", bunch.images, bunch.target)
+def own_images() -> Images:
+    """scikit-learn's 1797 digits of 8 x 8 pixels. Raises InputError."""
+    return images("scikit-learn's digits", *digits())
 
 
 def read(path: Path) -> Source:

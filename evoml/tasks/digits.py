@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from evoml.core.errors import InputError
+from evoml.tasks._digits import digits
 from evoml.tasks._image_files import Pictures, resized
 from evoml.tasks._image_splits import ImageSettings, ImageTask
 
@@ -35,15 +36,7 @@ class DigitsTask(ImageTask):
             raise InputError(
                 f"data: {data}: this task has its images; leave it out, or take the task images"
             )
-        from sklearn.datasets import load_digits  # here, as only this task needs it
-
-        bunch = load_digits()
-        pixels = resized((bunch.images[..., None] / 16).astype(np.float32), settings.size, "digits")
-        images = Pictures(
-            "digits",
-            pixels,
-            bunch.target.astype(np.int64),
-            tuple(map(str, bunch.target_names)),
-            False,
-        )
+        raw, labels = digits()
+        pixels = resized((raw[..., None] / 16).astype(np.float32), settings.size, "digits")
+        images = Pictures("digits", pixels, labels, tuple("0123456789"), False)
         super().__init__(settings, (images, None), seed)

@@ -29,7 +29,7 @@ from evoml.contracts.objective import ACCURACY
 from evoml.contracts.task import TaskSet
 from evoml.core.errors import InputError
 from evoml.tasks import _families
-from evoml.tasks._class_pairs import Pair, Part, Source, digits, listed, read
+from evoml.tasks._class_pairs import Pair, Part, Source, listed, own_images, read
 from evoml.tasks._families import Split
 
 TaskCount = Annotated[
@@ -115,7 +115,7 @@ class ProjectedBinaryTask(_families.Family):
         Raises InputError for a bad file, and for pairs and features that do not fit it.
         """
         self.settings, self.seed = settings, seed
-        self._source = digits() if data is None else read(Path(data))
+        self._source = own_images() if data is None else read(Path(data))
         self._source.check(settings.features)
         given = {split.key: getattr(settings, f"{split.key}_pairs") for split in Split}
         # keys search, select, test
