@@ -22,6 +22,7 @@ from evoml.contracts.task import LayeredData
 from evoml.core.streams import outputs
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
 from evoml.networks.batches import channels_last
+from evoml.networks.fused_optimisers import FusedOptimiser
 from evoml.networks.losses import Loss, loss_named
 from evoml.networks.module import Module
 from evoml.networks.settings import TrainingSettings
@@ -145,7 +146,7 @@ class _Run:
         )
         weights, self.order, self.draws = self._generators
         self.module = Module(network, weights, settings.drop_path_keep).to(data.device)
-        self.optimiser = _optimiser(self.module, settings)
+        self.optimiser = FusedOptimiser(list(self.module.parameters()), settings)
         self.batch = min(settings.batch, len(data.train_y))
         self.batches = len(data.train_y) // self.batch
         self.steps, self.epoch = 0, -1
@@ -209,27 +210,26 @@ class _Run:
         """Where it stands, after so many seconds; shares the tensors."""
         tensors = {f"module/{name}": each for name, each in self.module.state_dict().items()}
         tensors |= {f"best/{name}": each for name, each in self.best.items()}
-        for index, state in self.optimiser.state_dict()["state"].items():
+        for index, state in enumerate(self.optimiser.state):
             tensors |= {f"optimiser/{index}/{name}": each for name, each in state.items()}
         tensors |= {f"generator/{at}": each.get_state() for at, each in enumerate(self._generators)}
         names = ("steps", "epoch", "curve", "losses", "train_losses")
         return Begun(tensors, {"seconds": seconds} | {name: vars(self)[name] for name in names})
 
     def load(self, begun: Begun) -> None:
-        """Go back to a state. Raises KeyError, RuntimeError or ValueError where it does not fit."""
+        """Go back to a state. Raises KeyError, IndexError, RuntimeError or ValueError where it does
+        not fit.
+        """
         parts: dict[str, dict[str, Tensor]] = {"module": {}, "best": {}, "generator": {}}
-        optimiser: dict[int, dict[str, Tensor]] = {}
         for path, tensor in begun.tensors.items():
             part, _, name = path.partition("/")
             if part == "optimiser":
                 index, _, name = name.partition("/")
-                optimiser.setdefault(int(index), {})[name] = tensor
+                self.optimiser.state[int(index)][name] = tensor
             else:
                 parts[part][name] = tensor
         self.module.load_state_dict(parts["module"])
         self.best = parts["best"]
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": optimiser, "param_groups": groups})
         for at, generator in enumerate(self._generators):
             generator.set_state(parts["generator"][str(at)].cpu())
         vars(self).update({name: begun.numbers[name] for name in ("steps", "epoch")})
@@ -264,8 +264,7 @@ class _Run:
         """One step on images [N, H, W, C]; its loss."""
         settings, total = self.settings, self.settings.epochs * self.batches
         self.module.set_progress(self.steps / total)
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(settings, self.steps, total)
+        self.optimiser.lr = learning_rate(settings, self.steps, total)
         x = augmented(x, settings, self.draws).permute(0, 3, 1, 2)
         logits, side = self.module(x)
         loss = total_loss = self.data.loss.mean(logits, y, settings.label_smoothing)
@@ -361,21 +360,6 @@ def latency(module: Module, repeats: int = 20) -> float:
             float(module(image)[0][0, 0])
             times.append(time.perf_counter() - began)
     return float(np.median(times[3:]))
-
-
-def _optimiser(module: Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    if settings.optimiser == "adam":
-        return torch.optim.Adam(
-            module.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
-    return torch.optim.SGD(
-        module.parameters(),
-        settings.lr,
-        settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=settings.momentum > 0,
-        fused=True,
-    )
 
 
 def _generator(seed: int, purpose: int) -> torch.Generator:
