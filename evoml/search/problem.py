@@ -26,7 +26,7 @@ from evoml.contracts.strategy import Strategy
 from evoml.contracts.task import Task
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
-from evoml.core.registry import load, origin, real_name
+from evoml.core.registry import load, names, origin, real_name
 from evoml.core.wording import plural
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
@@ -43,7 +43,8 @@ class Problem:
         space = space_class(config.name("space"))(config.part("space"))
         self.space: Space = space.for_task(self.task) if space.needs_task else space
         self.backend = automatic(config) if config.backend == "auto" else config.backend
-        load("backends", self.backend)
+        if self.evaluator_class.batched or self.backend not in names("backends"):
+            load("backends", self.backend)
 
     @property
     def architecture_space(self) -> ArchitectureSpace:
@@ -126,7 +127,7 @@ class Problem:
 
         Raises InputError where the backend cannot run.
         """
-        if reason := missing(self.backend):
+        if self.evaluator_class.batched and (reason := missing(self.backend)):
             raise InputError(reason)
         made, settings = self.evaluator_class, self.config.part("evaluator")
         out = made(made.exact(settings) if exact else settings, tasks, self.space, self.backend)
@@ -214,6 +215,8 @@ def automatic(config: Config) -> str:
     """The backend that `auto` stands for: the GPU's where there is one and a block of candidates on
     all tasks fills it, else the CPU's.
     """
+    if not evaluator_class(config.name("evaluator")).batched:
+        return "numba"
     backend = load("backends", "cuda")
     fills = config.part("strategy").candidates * task_class(config.name("task")).tasks_in(
         config.part("task")
