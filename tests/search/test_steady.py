@@ -32,7 +32,7 @@ from evoml.archive.files import read_config, read_result
 from evoml.archive.ranking import non_dominated
 from evoml.config import Config, assign, build
 from evoml.contracts.evaluation import Evaluation
-from evoml.contracts.executor import Job
+from evoml.contracts.executor import Job, Stage
 from evoml.contracts.learner import Learner
 from evoml.contracts.objective import Objective
 from evoml.core.errors import InputError
@@ -147,6 +147,9 @@ class Shuffled:
             self.stop.set()
         return job.id, self.evaluator.evaluate(job.population, np.array([job.stream], np.uint64))
 
+    def stages(self) -> dict[int, Stage | None]:
+        return dict.fromkeys((job.id for job in self.jobs), None)
+
     def close(self) -> None:
         self.jobs.clear()
 
@@ -160,7 +163,7 @@ def shuffled(
 ) -> Result:
     executor = Shuffled(search.evaluator, count, seed, stop_after)
     with monkeypatch.context() as patch:
-        patch.setattr(steady, "Inline", lambda evaluator: executor)
+        patch.setattr(steady, "Inline", lambda evaluator, watch: executor)
         return search.run(stop=executor.stop)
 
 
