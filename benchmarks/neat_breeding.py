@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evoml.evaluators.behaviour import RolloutEvaluator, Settings
 
 from evoml.archive.files import write_atomically
+from evoml.evaluators.rollout import RolloutEvaluator, Settings
 from evoml.genotypes.population import OK
 from evoml.search.toolbox import toolbox
 from evoml.spaces import neat as spaces

@@ -11,8 +11,6 @@ from itertools import pairwise
 from textwrap import wrap
 from xml.sax.saxutils import escape
 
-import networkx as nx
-
 # width of a character, height of a box; texts are stretched to this width whatever the font
 CHARACTER, HEIGHT = 7.2, 24.0
 # between boxes of a layer, between layers, the place of a passing edge, around a panel
@@ -57,6 +55,8 @@ def closing_links(links: Sequence[tuple[Box, Box]], nodes: Iterable[Box]) -> set
     """The links to turn round so that no cycle is left: those within a cycle that lead to a node
     which stands before.
     """
+    import networkx as nx  # here, as reports import this file
+
     order = {box: float(index) for index, box in enumerate(nodes)}
     order |= {target: order[source] + 0.5 for source, target in links if target not in order}
     part = {
