@@ -30,6 +30,7 @@ from evoml.core.registry import (
     read_system_text,
     real_name,
     trust,
+    trust_module,
     trusted,
 )
 from evoml.core.settings import Settings, with_new_names
@@ -37,7 +38,7 @@ from evoml.core.settings import Settings, with_new_names
 PARTS = {"space": "spaces", "strategy": "strategies", "evaluator": "evaluators", "task": "tasks"}
 PRESETS = ("desk", "paper", "final")
 # what run.toml holds beside the settings
-NOT_SETTINGS = ("versions", "data_digest", "settings_digest", "parts")
+NOT_SETTINGS = ("versions", "data_digest", "settings_digest", "parts", "shape")
 # the space says which evaluator, and that which task
 DEFAULT_PARTS = {"space": "automl_zero", "strategy": "aging_evolution"}
 
@@ -427,7 +428,18 @@ def build(*layers: tuple[str, Mapping[str, Any]], trusts: bool = True) -> Config
             config.part(part)
     except InputError as error:
         raise InputError(f"{_origin(str(error).partition(':')[0], layers)}{error}") from None
+    if trusts:
+        trust_code(config.complete()["task"])
     return config
+
+
+def trust_code(task: Mapping[str, Any]) -> None:
+    """Allow the module that settings of a task name to be imported, since a user named it."""
+    name, _, argument = str(task.get("name", "")).partition(":")
+    if name in names("tasks"):
+        kind = task_class(name)
+        if module := kind.code(argument or str(task.get(kind.argument, ""))):
+            trust_module(module)
 
 
 def _layer_with_new_names(

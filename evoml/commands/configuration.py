@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evoml.config import PARTS, Config, assign, build, read_system, read_toml
+from evoml.config import PARTS, Config, assign, build, read_system, read_toml, trust_code
 from evoml.core.registry import trust
 
 DEFAULT_SYSTEM = "automl-zero"  # where neither a system nor a space is named
@@ -31,6 +31,8 @@ def trust_parts(values: Mapping[str, Any]) -> None:
         group = values.get(part)
         if isinstance(group, Mapping):
             trust(str(group.get("name", "")))
+            if part == "task":
+                trust_code(group)
 
 
 def search_configuration(

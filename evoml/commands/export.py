@@ -13,7 +13,7 @@ from evoml.report import console, warn
 from evoml.report._kind import Request, kind, kind_of
 from evoml.report.architectures import course, not_kept, training_line
 from evoml.search.opened import Opened
-from evoml.search.problem import Problem, stored_config
+from evoml.search.problem import stored_problem
 
 if TYPE_CHECKING:
     from evoml.search.winner import Trained
@@ -67,7 +67,7 @@ def _picture(path: Path, wanted: RunTarget, task: str | None) -> str:
             f"export: --to {wanted.name} needs a run, and no --task; {path} is "
             f"{'one' if path.is_dir() else 'none'}"
         )
-    problem = Problem(stored_config(path))
+    problem = stored_problem(path)
     text = wanted.picture(path, problem)
     warn(edits(path))
     return text

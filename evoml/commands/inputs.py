@@ -8,7 +8,7 @@ from evoml.config import read_toml
 from evoml.core.errors import InputError
 from evoml.report._kind import kind_of
 from evoml.search.opened import Opened
-from evoml.search.problem import Problem, edited, open_file, stored_config
+from evoml.search.problem import edited, open_file, stored_problem
 
 
 def trust_all(*paths: Path | None) -> None:
@@ -28,7 +28,7 @@ def open_best(path: Path) -> Opened:
     if not path.is_dir():
         space, genotype = open_file(path)
         return Opened(path, None, space, genotype)
-    problem = Problem(stored_config(path))
+    problem = stored_problem(path)
     best, remarks = problem.archive(path).best(1)
     remarks += edits(path)
     if not best:

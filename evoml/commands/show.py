@@ -8,7 +8,7 @@ from evoml.commands.inputs import edits, open_best, trust_all
 from evoml.core.wording import plural
 from evoml.report import console, print_json, warn
 from evoml.report._kind import kind_of
-from evoml.search.problem import Problem, stored_config
+from evoml.search.problem import Problem, stored_problem
 
 ROW = (
     *("id", "key", "parents", "birth", "status", "seconds"),
@@ -39,7 +39,7 @@ def _show_file(path: Path, as_json: bool) -> None:
 
 
 def _show_run(run: Path, count: int, as_json: bool) -> None:
-    problem = Problem(stored_config(run))
+    problem = stored_problem(run)
     kind, config = kind_of(problem.space), problem.config
     best, remarks = problem.archive(run).best(count + 1)
     warn([*remarks, *edits(run)])

@@ -21,7 +21,7 @@ from evoml.phenotypes.programs import Memory
 if TYPE_CHECKING:
     import networkx as nx
 
-    from evoml.contracts.task import Task
+    from evoml.contracts.task import Shape, Task
 
 
 class Space(Part):
@@ -51,7 +51,7 @@ class Space(Part):
         """settings: an instance of the module's `Settings`. Raises InputError."""
         self.settings = settings
 
-    def for_task(self, task: "Task") -> Self:
+    def for_task(self, task: "Task | Shape") -> Self:
         """This space, fitted to a task.
 
         Called once where `needs_task` is true. Raises InputError.

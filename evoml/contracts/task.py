@@ -51,6 +51,18 @@ class Task(Part):
         self.settings, self.seed = settings, seed
 
     @classmethod
+    def code(cls, argument: str) -> str:
+        """The module that is imported where the setting `argument` is this, by its name; empty
+        where none is. It is executed only where a user named it.
+        """
+        return ""
+
+    @property
+    def shape(self) -> "Shape":
+        """What a space of networks of neurons has to know of it. Raises InputError."""
+        return Shape(self.inputs, self.outputs, self.bias, self.output)
+
+    @classmethod
     def tasks_in(cls, settings: Settings) -> int:
         """How many tasks candidates are scored on at once; 0 where that is no number of small
         tasks.
@@ -84,6 +96,18 @@ class Task(Part):
     def units(self) -> Any:
         """What a table's columns are to a network; None where there is no table."""
         return None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Inputs, outputs, value of the bias node and function of the output nodes of a task's
+    networks: enough to read a run without making its task.
+    """
+
+    inputs: int | None
+    outputs: int | None
+    bias: float = 1.0
+    output: str = "sigmoid"
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,8 @@ from evoml.core.wording import describe_exception
 
 AXES = ("spaces", "strategies", "evaluators", "backends", "tasks")
 TABLES = ("operations", "activations", "layers")  # whose rows may come from others
-# files that may be executed; in the environment, since processes that this one starts may too
+# files and modules that may be executed; in the environment, since processes that this one starts
+# may too
 TRUSTED = "EVOML_TRUST"
 PART_OF_FILE = "evoml_part_"  # what the modules of files are called, and a digest
 # what parts were called before -> what they are called now
@@ -107,13 +108,37 @@ def trust(name: str) -> None:
     if is_file(name):
         if not Path(name).is_file():
             raise InputError(f"{name}: no such file; there is no part to execute")
-        files_now = [*map(str, trusted()), str(Path(name).resolve())]
-        os.environ[TRUSTED] = os.pathsep.join(dict.fromkeys(files_now))
+        trust_module(str(Path(name).resolve()))
 
 
 def trusted() -> list[Path]:
     """The files that may be executed."""
-    return [Path(each).resolve() for each in os.environ.get(TRUSTED, "").split(os.pathsep) if each]
+    named = os.environ.get(TRUSTED, "").split(os.pathsep)
+    return [Path(each).resolve() for each in named if is_file(each)]
+
+
+def trust_module(name: str) -> None:
+    """Allow a module of the user's to be imported, also from the current folder, here and in
+    processes that this one starts: its user named it.
+    """
+    known = os.environ.get(TRUSTED, "").split(os.pathsep)
+    os.environ[TRUSTED] = os.pathsep.join(dict.fromkeys(filter(None, [*known, name])))
+
+
+def users_module(name: str, where: str) -> ModuleType:
+    """A module that the user named, of the current folder or of Python's path. where: what named
+    it, for errors.
+
+    Raises InputError where nobody named it for this process, and what importing it raises.
+    """
+    if name not in os.environ.get(TRUSTED, "").split(os.pathsep):
+        raise InputError(
+            f"{where}: the module {name} would be executed; if you know what it does, allow it: "
+            "--trust behind the command"
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return import_module(name)
 
 
 def real_name(axis: str, name: str) -> str:

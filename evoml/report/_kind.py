@@ -224,7 +224,9 @@ class Kind(Part):
             raise InputError("evaluate: a file needs --task; `evoml tasks` lists them")
         if request.task is not None and request.task != base.get("task", {}).get("name"):
             base["task"] = {"name": request.task}
-        out = Problem(build((str(opened.path), base), *request.layers(named=False)))
+        # what the run names as code is executed only where its user says so
+        layers = ((str(opened.path), base), *request.layers(named=False))
+        out = Problem(build(*layers, trusts=opened.problem is None))
         out.space = opened.space
         return out
 

@@ -23,13 +23,15 @@ from evoml.contracts.part import (
 )
 from evoml.contracts.space import Space
 from evoml.contracts.strategy import Strategy
-from evoml.contracts.task import Task
+from evoml.contracts.task import Shape, Task
 from evoml.core.digests import digest
 from evoml.core.errors import InputError, read_text
 from evoml.core.registry import load, names, origin, real_name
 from evoml.core.wording import plural
 from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
+
+MOST_NEURONS = 1_000_000  # inputs or outputs of a network of neurons
 
 
 class Problem:
@@ -38,10 +40,11 @@ class Problem:
     The task, and with it the data, is read when it is first needed.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, shape: Shape | None = None) -> None:
+        """shape: the task's, where it is known and the task is not to be made for it."""
         self.config = config
         space = space_class(config.name("space"))(config.part("space"))
-        self.space: Space = space.for_task(self.task) if space.needs_task else space
+        self.space: Space = space.for_task(shape or self.task) if space.needs_task else space
         self.backend = automatic(config) if config.backend == "auto" else config.backend
         if self.evaluator_class.batched or self.backend not in names("backends"):
             load("backends", self.backend)
@@ -259,6 +262,22 @@ def stored_config(folder: Path, changes: dict[str, Any] | None = None) -> Config
     config = build((str(folder / "run.toml"), values), ("resume", changes or {}), trusts=False)
     start = tuple(str(folder / Path(name).name) for name in config.start)
     return config.model_copy(update={"system": str(system), "start": start})
+
+
+def stored_problem(folder: Path) -> Problem:
+    """The problem of a run that is only read: its task is not made where the run says what has to
+    be known of it, so that nothing that it names is executed. Raises InputError.
+    """
+    found, shape = read_config(folder).get("shape"), None
+    if isinstance(found, dict):
+        try:
+            inputs, outputs = (int(found[name]) for name in ("inputs", "outputs"))
+            shape = Shape(inputs, outputs, float(found["bias"]), str(found["output"]))
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{folder / 'run.toml'}: shape: not as evoml wrote it") from None
+        if not 0 < min(inputs, outputs) <= max(inputs, outputs) <= MOST_NEURONS:
+            raise InputError(f"{folder / 'run.toml'}: shape: must be 1..{MOST_NEURONS:,}")
+    return Problem(stored_config(folder), shape)
 
 
 def _with_unnamed(values: dict[str, Any]) -> dict[str, Any]:

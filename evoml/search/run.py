@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite, nan
@@ -306,6 +306,8 @@ class Run:
         values |= {"start": names, "versions": versions, "data_digest": self.problem.data_digest}
         if parts := origins(self.config):
             values["parts"] = parts
+        if self.problem.space.needs_task:
+            values["shape"] = asdict(self.problem.task.shape)
         return values | {"settings_digest": settings_digest(values)}
 
     @cached_property

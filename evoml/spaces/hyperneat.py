@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from evoml.contracts.space import read_header
-from evoml.contracts.task import Task
+from evoml.contracts.task import Shape, Task
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.registry import load
@@ -127,7 +127,7 @@ class HyperNEATSpace(neat.NEATSpace):
         self._known = (True, True)
         self.substrate = _with_output(settings.substrate)
 
-    def for_task(self, task: Task) -> Self:
+    def for_task(self, task: Task | Shape) -> Self:
         """This space for a task's inputs, outputs and function of the outputs.
 
         Raises InputError where the substrate has others.

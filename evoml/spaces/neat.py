@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from evoml.contracts.space import Space
-from evoml.contracts.task import Task
+from evoml.contracts.task import Shape, Task
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import below, generator, outputs
@@ -160,7 +160,7 @@ class NEATSpace(Space):
             )
         )
 
-    def for_task(self, task: Task) -> Self:
+    def for_task(self, task: Task | Shape) -> Self:
         """This space for a task's inputs, outputs, bias and function of the outputs.
 
         Raises InputError where the settings say otherwise.

@@ -14,10 +14,7 @@ without memory. The function runs in processes of its own, when something is sea
 evaluated and never when a run is only read.
 """
 
-import os
-import sys
 from collections.abc import Callable
-from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ from pydantic import Field, field_validator
 
 from evoml.core import settings
 from evoml.core.errors import InputError
-from evoml.core.registry import load
+from evoml.core.registry import load, users_module
 from evoml.core.wording import describe_exception
 from evoml.genotypes.population import CRASHED, DIVERGED
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
@@ -130,6 +127,10 @@ class FunctionTask(TrialTask):
         self.inputs, self.outputs = settings.inputs, settings.outputs
         self._function = Function(settings)
 
+    @classmethod
+    def code(cls, argument: str) -> str:
+        return argument.partition(":")[0]
+
     def search(self, experiment: int = 0) -> Function:
         """The function."""
         return self._function
@@ -170,10 +171,10 @@ def worker(arguments: dict[str, Any], backend: str) -> Work:
 def find(path: str) -> Callable[[Network], float]:
     """The function that `path` names. Raises InputError."""
     module, _, name = path.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
-        function = getattr(import_module(module), name, None)
+        function = vars(users_module(module, f"task.path: {path}")).get(name)
+    except InputError:
+        raise
     except ModuleNotFoundError as error:
         if error.name and module.startswith(error.name):
             raise InputError(

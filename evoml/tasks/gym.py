@@ -27,7 +27,7 @@ from pydantic import Field
 
 from evoml.core import settings
 from evoml.core.errors import InputError
-from evoml.core.registry import load
+from evoml.core.registry import load, users_module
 from evoml.core.wording import describe_exception
 from evoml.genotypes.population import CRASHED, DIVERGED, OK
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
@@ -99,7 +99,11 @@ def make(id: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is a newer version, for one
+            if module := GymTask.code(id):
+                users_module(module, f"task.id: {id}")
             return gymnasium.make(id, disable_env_checker=True)
+    except InputError:
+        raise
     except Exception as error:  # whatever the code of others may raise
         raise InputError(f"task.id: {id}: {describe_exception(error)}") from None
 
@@ -294,6 +298,10 @@ class GymTask(TrialTask):
     example = None
     argument = "id"
     settings: Settings
+
+    @classmethod
+    def code(cls, argument: str) -> str:
+        return argument.partition(":")[0] if ":" in argument else ""
 
     @cached_property
     def _interface(self) -> Interface:

@@ -54,7 +54,8 @@ class Process(Generic[J]):
         self._read = 0  # of its errors
         self._last_line = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "evoml.workers", module], stdin=subprocess.PIPE,
+            # -P: nothing is imported from the folder that one happens to stand in
+            [sys.executable, "-P", "-m", "evoml.workers", module], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self.errors, start_new_session=True,
             env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
         )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from command_line import evoml
 from parts import class_of
 from pyarrow import parquet
 
@@ -22,6 +23,7 @@ from evoml.commands.show import show
 from evoml.config import build
 from evoml.contracts.task import TrialResult
 from evoml.core.errors import InputError
+from evoml.core.registry import TRUSTED
 from evoml.genotypes.population import CRASHED, DIVERGED, OK, TIMED_OUT
 from evoml.phenotypes.activations import ACTIVATION_NAMES
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
@@ -792,6 +794,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.py").write_text("import nowhere_at_all\n")
     (tmp_path / "raising.py").write_text("raise ValueError('not\\ntoday')\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(TRUSTED, os.pathsep.join(["mine", "broken", "raising", "yours"]))
     monkeypatch.setenv(
         "PYTHONPATH",
         os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
@@ -1195,12 +1198,11 @@ def test_an_environment_that_fails_costs_that_network_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "odd.py").write_text(CUSTOM)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # where a module is looked for that a user names
+    monkeypatch.setenv(TRUSTED, "odd")
     monkeypatch.setenv(
         "PYTHONPATH",
-        os.pathsep.join(
-            [str(tmp_path), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-        ),
+        os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
     )
     task = environment("odd:Odd-v0", steps=7, timeout=3, episodes=2)
     assert (task.inputs, task.outputs) == (4, 1)  # one of three, and a number
@@ -1228,7 +1230,8 @@ def test_an_environment_that_fails_costs_that_network_only(
         ("nowhere_at_all:Odd-v0", r"^task\.id: nowhere_at_all:Odd-v0: ModuleNotFoundError"),
     ],
 )
-def test_unknown_environments(id: str, message: str) -> None:
+def test_unknown_environments(id: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRUSTED, "nowhere_at_all")
     task = environment(id)
     with pytest.raises(InputError, match=message) as error:
         _ = task.inputs
@@ -1288,3 +1291,54 @@ def test_reading_the_tasks_imports_neither_gymnasium_nor_the_compiler() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.strip() == "[]", done.stdout
+
+
+# -- what another's folder may do ------------------------------------------------------------------
+
+NAMED = """
+open("ran", "a").write("x")
+
+def fitness(network):
+    return network([0.5, 1.0])[0]
+"""
+
+
+def test_a_run_that_names_code_executes_it_only_where_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "named.py").write_text(NAMED)
+    shape = ("--set", "task.inputs=2", "--set", "task.outputs=1", "--set", "strategy.population=10")
+    call = ("search", "neat", "--task", "function:named:fitness", *shape, "--budget", "20")
+    done = evoml(*call, "--run", "run", "--set", "strategy.survivors=0.5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "ran").read_text()
+    (tmp_path / "ran").unlink()
+    (tmp_path / "named.py").rename(tmp_path / "run" / "named.py")
+    here = tmp_path / "run"
+    for name in ("torch", "typing", "numba", "json"):  # what anyone may have put there
+        (here / f"{name}.py").write_text("open('hacked', 'w').write('x')")
+    for command in (("show", "."), ("export", ".", "--to", "svg")):
+        assert evoml(*command, cwd=here).returncode == 0
+    for command in (("evaluate", "."), ("resume", ".", "--budget", "40")):
+        done = evoml(*command, cwd=here)
+        assert done.returncode == 2 and "named would be executed" in done.stderr
+    assert not (here / "ran").exists()
+    for command in (("evaluate", ".", "--trust"), ("resume", ".", "--budget", "40", "--trust")):
+        done = evoml(*command, cwd=here)
+        assert done.returncode == 0, done.stderr
+    assert (here / "ran").read_text()
+
+
+def test_workers_import_nothing_from_the_folder_that_one_stands_in(tmp_path: Path) -> None:
+    """As the installed command starts them; the trap would end every search."""
+    (tmp_path / "json.py").write_text("open('hacked', 'w').write('x')")
+    code = (
+        "from evoml.workers.pool import Pool\n"
+        "pool = Pool('evoml.search.slots', {'space': {'name': 'nothing'}}, dict)\n"
+        "pool.grow(1)\n"
+        "try:\n    while True: pool.next(1.0)\n"
+        "except Exception as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "no 'nothing'" in done.stdout, done.stderr
+    assert not (tmp_path / "hacked").exists()
