@@ -32,18 +32,23 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file beside and rename it into place. Raises DiskError."""
-    beside = path.with_name(path.name + ".partial")
     with writing(path):
+        replace(path, content)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """The same. Raises OSError, and leaves what was there."""
+    beside = path.with_name(path.name + ".partial")
+    beside.unlink(missing_ok=True)
+    try:
+        with beside.open("xb") as file:  # never through a link that somebody left there
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
         beside.unlink(missing_ok=True)
-        try:
-            with beside.open("xb") as file:  # never through a link that somebody left there
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+        raise
 
 
 @contextmanager

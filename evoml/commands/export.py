@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evoml.archive.files import replace
 from evoml.commands.configuration import trust_parts
 from evoml.commands.inputs import edits, open_best, trust_all
 from evoml.core.errors import InputError, cannot_write
@@ -38,6 +39,7 @@ def export(
         trust_all(path)
     trust_parts({"task": {"name": task or ""}})
     wanted = target(to)
+    _refuse_own_files(path, output)
     if isinstance(wanted, RunTarget):
         _write(_picture(path, wanted, task), output)
         return
@@ -146,7 +148,27 @@ def _write(text: str, output: Path | None) -> None:
     if output is None:
         print(text, end="")
         return
+    there = output.exists()
     try:
-        output.write_text(text, encoding="utf-8")
+        if output.is_symlink() or (
+            there and not output.is_file()
+        ):  # a device, or where a link goes
+            output.write_text(text, encoding="utf-8")
+            return
+        replace(output, text.encode())
     except OSError as error:
         raise cannot_write(output, error) from None
+    if there:
+        warn([f"{output}: replaced"])
+
+
+def _refuse_own_files(run: Path, output: Path | None) -> None:
+    """Raise InputError where an export would replace a file that a run consists of."""
+    if output is None or not run.is_dir() or not output.exists():
+        return
+    inside = output.resolve().parent
+    if run.resolve() in (inside, *inside.parents):
+        own = ("run.toml", "result.json", "events.jsonl", "lock")
+        of_folder = inside.name in ("checkpoint", "final") or output.suffix == ".parquet"
+        if output.name in own or output.name.startswith("start-") or of_folder:
+            raise InputError(f"export: --output {output}: is a file of the run; name another")

@@ -9,6 +9,7 @@ and decides: leave at once, or first let a search end itself.
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,12 @@ from typing import NoReturn
 STATUS = 130
 # seconds that a search may take to end itself; what is lost then is run again by `evoml resume`
 PATIENCE = 0.9
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP: of a terminal that is closed, where that is not to be survived (nohup); Windows has none
+_SIGNALS = (signal.SIGINT, signal.SIGTERM) + (
+    (signal.SIGHUP,)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    else ()
+)
 
 _lock = threading.Lock()
 _stop: threading.Event | None = None  # of the search that is running

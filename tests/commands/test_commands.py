@@ -378,6 +378,18 @@ def test_a_search_goes_on_when_nobody_hears_its_progress(silence: str, tmp_path:
     assert (tmp_path / "r" / "result.json").is_file()
 
 
+def test_an_export_replaces_a_file_whole_and_no_file_of_the_run(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "best.py"
+    path.write_text("before")
+    done = evoml("export", run, "-o", path)
+    assert done.returncode == 0 and "best.py: replaced" in done.stderr
+    assert "def learn" in path.read_text() and [*tmp_path.iterdir()] == [path]
+    for name in ("run.toml", "result.json", "checkpoint/state.safetensors"):
+        before = (run / name).read_bytes()
+        refused("export", run, "-o", run / name, says="is a file of the run")
+        assert (run / name).read_bytes() == before
+
+
 def test_an_export_to_a_full_disk_is_the_disk_s_fault(run: Path, tmp_path: Path) -> None:
     done = evoml("export", run, "-o", "/dev/full")
     assert (done.returncode, done.stderr) == (
@@ -418,6 +430,24 @@ def interrupted(delays: tuple[float, ...], folder: Path, *more: str) -> tuple[in
     began = time.monotonic()
     _, said = process.communicate(timeout=60)
     return process.returncode, said, time.monotonic() - began
+
+
+@pytest.mark.parametrize("survives", [False, True])
+def test_a_closed_terminal_ends_a_search_unless_it_was_told_not_to_care(
+    survives: bool, tmp_path: Path
+) -> None:
+    call = [sys.executable, "-m", "evoml", "search", "automl-zero", *TINY, "--budget", "0"]
+    call += ["--run", str(tmp_path / "run")]
+    words = ["nohup", *call] if survives else call
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "run" / "checkpoint" / "state.safetensors").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGHUP)
+    if survives:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        process.terminate()
+    assert process.wait(timeout=60) == 130
 
 
 def test_an_interrupt_while_starting_is_quiet(tmp_path: Path) -> None:
