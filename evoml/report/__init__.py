@@ -15,7 +15,7 @@ from rich.console import Console
 from evoml.archive.files import finite
 from evoml.core.wording import duration
 
-READY_EVERY = 5.0  # seconds between two words that a start goes on
+READY_EVERY = 10.0  # seconds between two words that a start goes on
 WIDE = 160  # columns of a pipe, where lines should not be cut
 
 
