@@ -14,6 +14,7 @@ import pytest
 import tomli_w
 from parts import class_of
 
+from evoml.config import build
 from evoml.contracts.architecture_space import ArchitectureSpace
 from evoml.contracts.space import read_genotype
 from evoml.core import registry
@@ -304,6 +305,15 @@ def test_every_kind_of_mutation_of_a_cell_is_as_likely(combine: tuple[Any, ...])
     share = {kind: kinds.count(kind) / 900 for kind in set(kinds)}
     wanted = {"input", "op", "combine"} if len(combine) > 1 else {"input", "op"}
     assert share == pytest.approx(dict.fromkeys(wanted, 1 / len(wanted)), abs=0.05)
+
+
+def test_one_child_in_twenty_is_a_copy() -> None:
+    """AmoebaNet's identity, 0.05, as its system has it; all other mutations change something."""
+    settings = build(("test", {"system": "amoebanet"})).part("space")
+    space, rng = cell.CellSpace(settings), Random(3)
+    parent = space.random(STREAMS[:1]).genotype(0)
+    copies = sum(space.vary(rng, parent) == parent for _ in range(6000))
+    assert 0.05 - 0.012 < copies / 6000 < 0.05 + 0.012  # four deviations
 
 
 def test_paths_may_be_dropped_by_the_depth_of_their_cell() -> None:

@@ -476,6 +476,44 @@ def test_a_step_follows_the_losses_derivatives_by_the_gates(mode: str) -> None:
         )
 
 
+def test_a_search_rescales_what_a_step_of_two_paths_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And which of the two is active is drawn: the first is as often not."""
+    seen: list[tuple[Any, ...]] = []
+    strategy = made(mode="two", cost="none", every=1, epochs=6, warmup=0)
+    strategy.learn()
+    there, gradients, step = (
+        strategy.supernet.available,
+        strategy.shared_weights.gradients,
+        strategy.adam.step,
+    )
+    monkeypatch.setattr(
+        proxylessnas,
+        "drawn",
+        lambda rng, alpha, there: np.argsort(~there, 1, kind="stable"),  # always 0, 1, ...
+    )
+
+    def watched(x: Any, y: Any, mix: np.ndarray, **how: Any) -> Any:
+        if not how.get("of_weights", True):
+            seen.append((mix.argmax(1), strategy.alpha.copy(), how["wanted"]))
+        return gradients(x, y, mix, **how)
+
+    strategy.shared_weights.gradients = watched
+    strategy.adam.step = lambda *given: step(*given[:2], 0.5, given[3])  # far
+    moved = 0.0
+    while strategy.learning and len(seen) < 24:
+        count = len(seen)
+        strategy.learn()
+        if len(seen) > count:
+            _, before, involved = seen[-1]
+            was, now = softmax(before, there), softmax(strategy.alpha, there)
+            moved = max(moved, float(np.abs(now - was)[involved].max()))
+            np.testing.assert_allclose(now[~involved], was[~involved], atol=1e-12)
+    several = there.sum(1) > 1
+    active = np.array([each[several] for each, _, _ in seen])
+    assert moved > 0.01 and set(np.unique(active)) == {0, 1}
+    assert 0.2 < (active == 0).mean() < 0.8
+
+
 def test_only_the_drawn_path_is_paid_for() -> None:
     """In two-path mode a step of the architecture costs less than with all gates."""
     spent = {}

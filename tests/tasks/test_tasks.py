@@ -1,6 +1,5 @@
 """The three families of tasks: sizes, determinism, what is kept apart, and every bad input."""
 
-import sys
 import zipfile
 from itertools import chain
 from pathlib import Path
@@ -17,6 +16,7 @@ from evoml.core.errors import InputError
 from evoml.core.registry import load, names
 from evoml.tasks import (
     _class_pairs,
+    _digits,
     _families,
     linear_regression,
     projected_binary,
@@ -314,7 +314,8 @@ def test_malformed_pair() -> None:
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    _digits.digits.cache_clear()
+    monkeypatch.setattr(_digits, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="^data: .*install scikit-learn or give an .npz"):
         make(projected_binary)
 
