@@ -2,7 +2,7 @@
 the end.
 """
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -14,7 +14,7 @@ from evoml.commands import interrupts
 from evoml.commands.inputs import trust_all
 from evoml.config import Config, check_origins
 from evoml.contracts.part import strategy_class
-from evoml.core.errors import InputError
+from evoml.core.errors import InputError, cannot_write
 from evoml.core.wording import plural
 from evoml.report import announce_compilation, console, getting_ready, print_json, warn
 from evoml.report._kind import kind_of
@@ -27,8 +27,15 @@ from evoml.search.run import Result, Run
 
 def search(config: Config, folder: Path | None, as_json: bool) -> int:
     """Search into a new run folder; returns the exit status."""
-    run = open_search(config, folder or _free_folder(config))
-    run.create()
+    place = folder or _claimed_folder(config)
+    try:
+        run = open_search(config, place)
+        run.create()
+    except BaseException:
+        for made in (place, place.parent) if folder is None else ():
+            with suppress(OSError):  # others are in it
+                made.rmdir()
+        raise
     with lock(run.archive.folder):
         return _search(run, True, as_json)
 
@@ -50,15 +57,22 @@ def resume(
         return _search(resumed(folder, budget, seconds, workers, data), False, as_json)
 
 
-def _free_folder(config: Config) -> Path:
-    """populations/<system>-<task>-<seed>, with a number behind where it is taken."""
+def _claimed_folder(config: Config) -> Path:
+    """populations/<system>-<task>-<seed>, made now, with a number behind where it is taken: two
+    searches that start at once have two.
+    """
     parts = (Path(name).name for name in (config.system, config.name("task")))
     system, task = (name.removesuffix(".toml").removesuffix(".py") for name in parts)
     name, base = f"{system}-{task}-{config.search.seed}", Path("populations")
     for number in range(1, 10_000):
         folder = base / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists():
+        try:
+            folder.mkdir(parents=True)
             return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise cannot_write(folder, error) from None
     raise InputError(f"{base}: too many runs called {name}; name one with --run")
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from command_line import evoml
 
-from evoml.config import systems
+from evoml.commands.search import _claimed_folder
+from evoml.config import build, systems
 from evoml.core.registry import AXES, names
 
 TINY = [
@@ -376,6 +377,22 @@ def test_a_search_goes_on_when_nobody_hears_its_progress(silence: str, tmp_path:
     assert done.returncode == 0
     assert "The discovered program" in done.stdout
     assert (tmp_path / "r" / "result.json").is_file()
+
+
+def test_searches_that_start_at_once_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = build(("test", {"system": "neat"}))
+    assert [_claimed_folder(config).name for _ in range(3)] == [
+        "neat-xor-0", "neat-xor-0-2", "neat-xor-0-3",
+    ]  # fmt: skip
+    (tmp_path / "other").mkdir()
+    refused(
+        "search", "neat", "--task", "examples", "--data", "nowhere.csv", says="no such",
+        cwd=tmp_path / "other",
+    )  # fmt: skip
+    assert not list((tmp_path / "other").iterdir())
 
 
 def test_an_export_replaces_a_file_whole_and_no_file_of_the_run(run: Path, tmp_path: Path) -> None:
