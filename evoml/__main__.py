@@ -13,7 +13,9 @@ TRACEBACK = "EVOML_TRACEBACK"  # set: what a part of others raises is shown with
 
 
 def main() -> NoReturn:
-    """Run the command line. Status 0 done, 1 a write was refused, 2 bad input, 130 interrupted."""
+    """Run the command line. Status 0 done, 1 a write was refused, 2 bad input, 3 a search in which
+    nothing could be scored, 130 interrupted.
+    """
     interrupts.install()
     status = _run()
     _silence_broken_streams()

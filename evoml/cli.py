@@ -46,6 +46,11 @@ RunOrFile = Annotated[
     Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a genotype's file.")
 ]
 
+Candidate = Annotated[
+    int | None,
+    typer.Option(metavar="ID", help="A candidate of the run by its id. Default the best."),
+]
+
 
 def _named(text: str) -> Path:
     if not text:
@@ -203,19 +208,24 @@ def resume(
 @app.command()
 def show(
     run: RunOrFile,
-    best: Annotated[int, typer.Option(min=1, help="How many candidates.")] = 1,
+    best: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many candidates. Default the best; or the Pareto front."),
+    ] = None,
+    candidate: Candidate = None,
     trust: Trust = False,
     json_: Json = False,
 ) -> None:
-    """Show the best candidates of a run, or a file."""
+    """Show the best candidates of a run, any one of it, or a file."""
     from evoml.commands.show import show as show_
 
-    show_(run, best, json_, trust)
+    show_(run, best, json_, trust, candidate)
 
 
 @app.command()
 def evaluate(
     run: RunOrFile,
+    candidate: Candidate = None,
     task: Annotated[str | None, typer.Option(help="On which task. Default the run's own.")] = None,
     data: Annotated[
         Path | None, typer.Option(parser=_named, metavar="PATH", help="A data file for the task.")
@@ -236,14 +246,14 @@ def evaluate(
     trust: Trust = False,
     json_: Json = False,
 ) -> None:
-    """Test the best candidate of a run, or a file, beside baselines: a program on tasks that its
-    search never saw, an architecture trained anew.
+    """Test the best candidate of a run, any one of it, or a file, beside baselines: a program on
+    tasks that its search never saw, an architecture trained anew.
     """
     from evoml.commands.evaluate import evaluate as evaluate_
     from evoml.config import assign
 
     given = [assign(text) for text in sets or []]
-    evaluate_(run, task, data, seed, preset, given, json_, inherit, trust)
+    evaluate_(run, task, data, seed, preset, given, json_, inherit, trust, candidate)
 
 
 class _Export(TyperCommand):
@@ -266,6 +276,7 @@ def export(
         str,
         typer.Option("--to", help="A form; `evoml export --help` lists them."),
     ] = "text",
+    candidate: Candidate = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -289,12 +300,12 @@ def export(
     sets: Sets = None,
     trust: Trust = False,
 ) -> None:
-    """Write the best candidate of a run, or a file, in another form."""
+    """Write the best candidate of a run, any one of it, or a file, in another form."""
     from evoml.commands.export import export as export_
     from evoml.config import assign
 
     given = [assign(text) for text in sets or []]
-    export_(run, to, output, task, data, trust, preset, given)
+    export_(run, to, output, task, data, trust, preset, given, candidate)
 
 
 @app.command()

@@ -368,9 +368,14 @@ class Archive:
             raise ValueError("an id, key or objective is missing")
         return table.select(schema.names).cast(schema)
 
-    def best(self, count: int) -> tuple[list[dict[str, Any]], list[str]]:
+    def best(
+        self, count: int | None, candidate: int | None = None
+    ) -> tuple[list[dict[str, Any]], list[str]]:
         """The best candidates, no key twice: selected ones by their score on the selection tasks,
-        then others by their fitness in search.
+        then others by their fitness in search. And a line for everything that could not be read.
+
+        count: at most so many; None: the whole Pareto front, or one of a single objective.
+        candidate: the id of the one that is wanted, of whose rows it is the best.
 
         Where every candidate is a row, the Pareto front comes first, whose rows have `front` true,
         and who could not be evaluated last; before it come those that were selected, by training
@@ -398,6 +403,14 @@ class Archive:
         out: dict[str, dict[str, Any]] = {}
         genotypes: dict[str, pa.ChunkedArray | None] = {}
         keys = table["key"].to_pylist()
+        if candidate is not None:
+            ids = table["id"].to_numpy()
+            places = [place for place in places if ids[place] == candidate]
+        elif count is None and len(self.objectives) > 1 and self.every_row:
+            on_front = table["front"].to_numpy()
+            places = [place for place in places if on_front[place]] or places[:1]
+        else:
+            count = count or 1
         for place in places:
             if len(out) == count:
                 break

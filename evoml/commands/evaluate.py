@@ -1,4 +1,4 @@
-"""What `evoml evaluate` does: test the best candidate of a run, or a file, as its kind says."""
+"""What `evoml evaluate` does: test a candidate of a run, or a file, as its kind says."""
 
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ def evaluate(
     as_json: bool,
     inherit: Path | None = None,
     trust: bool = False,
+    candidate: int | None = None,
 ) -> None:
     """Print scores on test tasks, beside baselines.
 
     inherit: a run whose shared weights are started from. trust: execute the files of a run's parts.
+    candidate: its id in the run; None: the best one.
     """
     if trust:
         trust_all(path, inherit)
     for values in ({"task": {"name": task or ""}}, *sets):
         trust_parts(values)
-    opened = open_best(path)
+    opened = open_best(path, candidate)
     request = Request(task, data, seed, preset, inherit, sets, as_json)
     kind_of(opened.space).evaluate(opened, request)

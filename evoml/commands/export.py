@@ -29,11 +29,13 @@ def export(
     trust: bool = False,
     preset: str | None = None,
     sets: Sequence[dict[str, Any]] = (),
+    candidate: int | None = None,
 ) -> None:
     """Write a genotype, or a run, in another form. trust: execute the files of a run's parts.
 
     preset: what a network that has to be trained is trained with, `final` (at full size) or
-    `search` (as candidates were). sets: settings over that.
+    `search` (as candidates were). sets: settings over that. candidate: its id in the run; None: the
+    best one.
     """
     if trust:
         trust_all(path)
@@ -41,9 +43,13 @@ def export(
     wanted = target(to)
     _refuse_own_files(path, output)
     if isinstance(wanted, RunTarget):
+        if candidate is not None:
+            raise InputError(
+                f"export: --candidate {candidate}: --to {wanted.name} is of a run as a whole"
+            )
         _write(_picture(path, wanted, task), output)
         return
-    opened = open_best(path)
+    opened = open_best(path, candidate)
     if preset not in (None, "final", "search"):
         raise InputError(f"export: --preset {preset}: must be final or search")
     request = Request(task, data, None, preset, sets=list(sets))
@@ -122,7 +128,7 @@ class _Network:
         from evoml.search.winner import final_problem, kept, train_final
 
         opened = self.opened
-        run = None if opened.problem is None else opened.path
+        run = opened.keeps
         layers = self.request.layers(named=True)
         asked = self.request.preset is not None or bool(self.request.sets)
         if run is not None and not asked and (found := kept(run, opened.genotype)) is not None:

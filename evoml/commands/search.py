@@ -24,6 +24,8 @@ from evoml.search.open import resume as resumed
 from evoml.search.problem import Problem, stored_config
 from evoml.search.run import Result, Run
 
+NOTHING = 3  # the status of a search that ended and in which no candidate could be scored
+
 
 def search(config: Config, folder: Path | None, as_json: bool) -> int:
     """Search into a new run folder; returns the exit status."""
@@ -117,7 +119,9 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
         )
     else:
         kind.print_result(problem, result)
-    return interrupts.STATUS if interrupted else 0
+    if interrupted:
+        return interrupts.STATUS
+    return NOTHING if result.best is None else 0
 
 
 def _title(search: Run) -> str:

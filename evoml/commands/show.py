@@ -4,47 +4,63 @@ from pathlib import Path
 from typing import Any
 
 from evoml.archive.files import read_result
-from evoml.commands.inputs import edits, open_best, trust_all
+from evoml.commands.inputs import candidate_row, edits, open_best, trust_all
+from evoml.core.errors import InputError
 from evoml.core.wording import plural
 from evoml.report import console, print_json, warn
 from evoml.report._kind import kind_of
+from evoml.search.opened import Opened
 from evoml.search.problem import Problem, stored_problem
 
 ROW = (
     *("id", "key", "parents", "birth", "status", "seconds"),
     *("event", "island", "experiment", "evaluations"),
 )  # of the archive's columns
+MOST = 100  # candidates of a front that are shown unless more are asked for
 FINISHED = ("reason", "evaluations", "seconds", "test", "trust", "check_seconds")
 
 
-def show(path: Path, count: int, as_json: bool, trust: bool = False) -> None:
-    """Print so many of the best candidates. trust: execute the files of a run's parts."""
+def show(
+    path: Path,
+    count: int | None,
+    as_json: bool,
+    trust: bool = False,
+    candidate: int | None = None,
+) -> None:
+    """Print so many of the best candidates, or this one. trust: execute the files of a run's parts.
+
+    count: None: the best one; of several objectives, the Pareto front. candidate: an id.
+    """
+    if count is not None and candidate is not None:
+        raise InputError("show: --candidate shows that one; leave out --best")
     if trust:
         trust_all(path)
     if path.is_dir():
-        _show_run(path, count, as_json)
+        _show_run(path, count, candidate, as_json)
     else:
-        _show_file(path, as_json)
+        _show_file(open_best(path, candidate), as_json)
 
 
-def _show_file(path: Path, as_json: bool) -> None:
-    opened = open_best(path)
+def _show_file(opened: Opened, as_json: bool) -> None:
     space, genotype = opened.space, opened.genotype
     if as_json:
         text = {"key": space.key(genotype), "text": space.format(genotype)}
         described = text | kind_of(space).describe(space, genotype)
-        print_json({"file": str(path), "best": [described]})
+        print_json({"file": str(opened.path), "best": [described]})
     else:
         kind_of(space).print_file(space, genotype)
 
 
-def _show_run(run: Path, count: int, as_json: bool) -> None:
+def _show_run(run: Path, count: int | None, candidate: int | None, as_json: bool) -> None:
     problem = stored_problem(run)
     kind, config = kind_of(problem.space), problem.config
-    best, remarks = problem.archive(run).best(count + 1)
+    best, remarks = problem.archive(run).best(None if count is None else count + 1)
     warn([*remarks, *edits(run)])
-    if best:
+    if candidate is not None:
+        best = [candidate_row(problem, run, candidate)]
+    elif best:
         kind.check(problem, run, best[0])
+    count = count or min(len(best), MOST)
     rows = [_described(problem, row) for row in best]
     rows = [
         plain | kind.described(problem, run, plain | row) if index < count else plain

@@ -39,7 +39,7 @@ class Given:
     @property
     def title(self) -> str:
         """Where it is from."""
-        return str(self.opened.path)
+        return self.opened.title
 
     @property
     def problem(self) -> Problem:

@@ -246,7 +246,9 @@ class Kind(Part):
 
     def _called(self, opened: Opened) -> str:
         """What a genotype is called above its scores."""
-        return opened.path.name if opened.problem is None else self.winner
+        if opened.problem is None:
+            return opened.path.name
+        return self.winner if opened.candidate is None else f"candidate {opened.candidate}"
 
 
 def kind_of(space: Space) -> Kind:

@@ -69,14 +69,15 @@ def print_best(
     shared: candidates are scored with shared weights, and those that were selected were trained
     alone.
     """
-    on_front = sum(row["status"] == "ok" if len(objectives) == 1 else row["front"] for row in rows)
+    evaluated = sum(row["status"] == "ok" for row in rows)
+    on_front = evaluated if len(objectives) == 1 else sum(row.get("front", False) for row in rows)
     rows = rows[:count]
     if not rows:
         out.print("no candidate has been archived yet")
         return
-    if not on_front:
+    if not evaluated:
         out.print("no candidate could be evaluated:")
-    elif len(objectives) > 1:
+    elif on_front and len(objectives) > 1:
         more = f"; its first {count}, --best shows more" if on_front > count else ""
         names = ", ".join(each.name for each in objectives)
         out.print(f"the Pareto front: none is better in {names} at once{more}", soft_wrap=True)

@@ -81,7 +81,7 @@ class Architectures(Kind):
         trained = train_final(
             final,
             opened.genotype,
-            path if own else None,
+            opened.keeps if own else None,
             None if request.as_json else course(),
             before,
             donor,

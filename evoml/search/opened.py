@@ -1,4 +1,6 @@
-"""What a command is given: a run, of which the best candidate is meant, or a genotype's file."""
+"""What a command is given: a run, of which the best candidate is meant or the one that is named, or
+a genotype's file.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +15,7 @@ from evoml.search.problem import Problem
 
 @dataclass(frozen=True)
 class Opened:
-    """A genotype with its space, and the run that it is the best candidate of, if it is of one."""
+    """A genotype with its space, and the run that it is a candidate of, if it is of one."""
 
     path: Path
     problem: Problem | None  # that the run was made for; None: a file
@@ -21,6 +23,19 @@ class Opened:
     genotype: Genotype
     # what could not be read, and what was changed since: to be said before anything else
     remarks: tuple[str, ...] = ()
+    candidate: int | None = None  # its id in the run; None: the best one, or a file's
+
+    @property
+    def title(self) -> str:
+        """Where it is from, in words."""
+        return str(self.path) + ("" if self.candidate is None else f", candidate {self.candidate}")
+
+    @property
+    def keeps(self) -> Path | None:
+        """The folder whose `final` holds the network that it becomes; None: a file has none."""
+        if self.problem is None:
+            return None
+        return self.path if self.candidate is None else self.path / f"candidate-{self.candidate}"
 
     @cached_property
     def about(self) -> Problem:

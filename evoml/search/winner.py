@@ -226,10 +226,12 @@ def _place(folder: Path) -> Path | None:
     Raises InputError, DiskError.
     """
     place = folder / FINAL
-    if place.is_symlink():
-        raise InputError(f"{place}: is a link; a run keeps its network in its own folder")
+    # another's run may be behind a link, but nothing in it is
+    for inside in [place] if (folder / "run.toml").exists() else [place, folder]:
+        if inside.is_symlink():
+            raise InputError(f"{inside}: is a link; a run keeps its network in its own folder")
     try:
-        place.mkdir(exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=place):
             return place
     except OSError as error:

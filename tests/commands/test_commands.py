@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,41 @@ def test_show_and_evaluate_and_resume(run: Path) -> None:
     plain = evoml("show", run)
     assert plain.returncode == 0
     assert "def learn():" in plain.stdout
+
+
+def test_any_archived_candidate(run: Path, tmp_path: Path) -> None:
+    rows = json.loads(evoml("show", run, "--best", "30", "--json").stdout)["best"]
+    best, other = rows[0], rows[-1]
+
+    def shown(candidate: int) -> dict[str, Any]:
+        done = evoml("show", run, "--candidate", candidate, "--json")
+        (row,) = json.loads(done.stdout)["best"]
+        return dict(row)
+
+    assert best["key"] != other["key"] and shown(other["id"]) == other
+    assert shown(best["id"])["text"] == best["text"]
+    assert f"candidate {other['id']}, key {other['key']}" in (
+        evoml("show", run, "--candidate", other["id"]).stdout
+    )
+    scored = evoml("evaluate", run, "--candidate", other["id"])
+    assert f"candidate {other['id']}" in scored.stdout
+    file = tmp_path / "other.py"
+    assert evoml("export", run, "--candidate", other["id"], "-o", file).returncode == 0
+    assert json.loads(evoml("show", file, "--json").stdout)["best"][0]["key"] == other["key"]
+    refused("show", run, "--candidate", "99999999", says="candidate 99999999 is not archived")
+    refused("show", run, "--candidate", "1", "--best", "2", says="leave out --best")
+    refused("evaluate", file, "--candidate", "1", says="is for a run")
+    refused("export", run, "--candidate", "1", "--to", "front", says="of a run as a whole")
+    refused("export", run, "--to", "front", says="needs a run of several objectives")
+
+
+def test_a_search_in_which_nothing_is_scored_has_a_status_of_its_own(tmp_path: Path) -> None:
+    """A function that fails for every network."""
+    (tmp_path / "broken.py").write_text("def fitness(network):\n    return float('nan')\n")
+    task = ("--task", "function:broken:fitness", "--budget", "150")
+    shape = ("--set", "task.inputs=1", "--set", "task.outputs=1")
+    done = evoml("search", "neat", *task, *shape, cwd=tmp_path, path=str(tmp_path))
+    assert done.returncode == 3 and "no network could be scored" in done.stdout
 
 
 def test_exported_text_is_read_again_and_python_runs(run: Path, tmp_path: Path) -> None:

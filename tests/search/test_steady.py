@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -846,8 +847,17 @@ def test_hints_can_be_pasted(tmp_path: Path) -> None:
 
     assert (
         "the Pareto front: none is better in accuracy, parameters at once; its first 1, --best "
-        "shows more" in show()
+        "shows more" in show("--best", "1")
     )
+    fronts = json.loads(show("--json"))["best"]
+    assert len(fronts) > 1 and all(row["front"] for row in fronts)
+    whole = show()
+    assert all(row["key"] in whole for row in fronts) and "behind the front" not in whole
+    picture = evoml("export", folder, "--to", "front").stdout
+    texts = [each.text for each in ElementTree.fromstring(picture).iter() if each.text]
+    assert {"accuracy; larger is better", "parameters; smaller is better"} <= set(texts)
+    assert {str(row["id"]) for row in fronts} <= set(texts)
+    assert f"{len(fronts)} of 36 candidates are on the Pareto front" in " ".join(texts)
     assert "behind the front:" in show("--best", "40") and "behind the front" not in show(
         "--best", "2"
     )

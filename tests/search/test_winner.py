@@ -108,6 +108,21 @@ def test_weights_are_kept_and_found_again(problem: Problem, run: Path) -> None:
     assert changed == genotype or kept(run, changed) is None
 
 
+def test_another_candidate_than_the_best_has_weights_of_its_own(
+    problem: Problem, run: Path
+) -> None:
+    best, other = problem.archive(run).best(2)[0]
+    small = ("--set", "evaluator.epochs=1", "--set", "space.skeleton={cells=0, filters=2}")
+    for row in (best, other):
+        named = ("--candidate", row["id"], "--preset", "final", "--json")
+        done = evoml("evaluate", run, *named, *small)
+        assert done.returncode == 0, done.stderr
+    place = run / f"candidate-{other['id']}"
+    assert kept(place, other["genotype"]) is not None and kept(run, other["genotype"]) is None
+    assert kept(run, best["genotype"]) is not None
+    assert not (run / f"candidate-{best['id']}").exists()
+
+
 @pytest.mark.parametrize(
     "more",
     [
