@@ -27,10 +27,10 @@ from common import rate, search
 from evoml.backends import Rules
 from evoml.backends.numba import Backend
 from evoml.contracts.task import TaskSet
+from evoml.core.built_in import programs_folder
 from evoml.core.errors import read_text
 from evoml.genotypes.population import Population
 from evoml.phenotypes.programs import Programs
-from evoml.report._baselines import programs_folder
 from evoml.search.rounds import Rounds
 from evoml.spaces.automl_zero import AutoMLZeroSpace
 

@@ -19,7 +19,8 @@ from typing import Any
 
 from common import search
 
-from evoml.report._baselines import baselines, programs_folder, score_program
+from evoml.core.built_in import programs_folder
+from evoml.report._baselines import baselines, score_program
 
 RESULT = Path(__file__).parent / "results" / "real_data.json"
 BUDGET = {"digits": 2_000_000, "cifar10": 150_000}

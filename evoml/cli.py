@@ -43,7 +43,11 @@ Trust = Annotated[
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
 
 RunOrFile = Annotated[
-    Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a genotype's file.")
+    Path,
+    typer.Argument(
+        metavar="RUN|FILE",
+        help="A run folder, a genotype's file, or a built-in one such as cell/darts_v2.",
+    ),
 ]
 
 Candidate = Annotated[
@@ -156,7 +160,8 @@ def search(
     start: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A file whose genotype the first population is made of; may be repeated."
+            help="A file whose genotype the first population is made of, or a built-in one by its "
+            "name, such as residual; may be repeated."
         ),
     ] = None,
     json_: Json = False,
@@ -242,6 +247,9 @@ def evaluate(
             "they are.",
         ),
     ] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Try simple methods and networks beside it, at the same cost.")
+    ] = True,
     sets: Sets = None,
     trust: Trust = False,
     json_: Json = False,
@@ -253,7 +261,7 @@ def evaluate(
     from evoml.config import assign
 
     given = [assign(text) for text in sets or []]
-    evaluate_(run, task, data, seed, preset, given, json_, inherit, trust, candidate)
+    evaluate_(run, task, data, seed, preset, given, json_, inherit, trust, candidate, baselines)
 
 
 class _Export(TyperCommand):

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from evoml.config import PARTS, Config, assign, build, read_system, read_toml, trust_code
+from evoml.core.built_in import built_in, built_in_file
+from evoml.core.errors import InputError
 from evoml.core.registry import trust
 
 DEFAULT_SYSTEM = "automl-zero"  # where neither a system nor a space is named
@@ -47,7 +49,22 @@ def search_configuration(
     named = system or _system([*(layer for _, layer in given), flags])
     start = {} if named is None else {"system": named}
     over = dict(flags) | ({} if system is None else {"system": system})
-    return configuration([("system", start), *given, ("flags", over)])
+    return _started(configuration([("system", start), *given, ("flags", over)]))
+
+
+def _started(config: Config) -> Config:
+    """With files in the place of built-in genotypes that `start` names. Raises InputError."""
+    space, files = config.name("space"), []
+    for name in config.start:
+        path = None if Path(name).exists() else built_in_file(name, space)
+        if path is None and not Path(name).exists() and not Path(name).suffix:
+            known = ", ".join(built_in(space))
+            raise InputError(
+                f"start: {name}: no such file, and no built-in genotype of space {space}"
+                + (f"; there are {known}" if known else ", which has none")
+            )
+        files.append(name if path is None else str(path))
+    return config.model_copy(update={"start": tuple(files)})
 
 
 def _system(layers: list[Mapping[str, Any]]) -> Any:

@@ -19,16 +19,17 @@ def evaluate(
     inherit: Path | None = None,
     trust: bool = False,
     candidate: int | None = None,
+    baselines: bool = True,
 ) -> None:
     """Print scores on test tasks, beside baselines.
 
     inherit: a run whose shared weights are started from. trust: execute the files of a run's parts.
-    candidate: its id in the run; None: the best one.
+    candidate: its id in the run; None: the best one. baselines: whether they are tried.
     """
     if trust:
         trust_all(path, inherit)
     for values in ({"task": {"name": task or ""}}, *sets):
         trust_parts(values)
     opened = open_best(path, candidate)
-    request = Request(task, data, seed, preset, inherit, sets, as_json)
+    request = Request(task, data, seed, preset, inherit, sets, as_json, baselines)
     kind_of(opened.space).evaluate(opened, request)

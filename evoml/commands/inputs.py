@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from evoml.archive.files import read_config
 from evoml.commands.configuration import trust_parts
 from evoml.config import read_toml
+from evoml.core.built_in import built_in_file
 from evoml.core.errors import InputError
 from evoml.core.wording import plural
 from evoml.report._kind import kind_of
@@ -30,7 +31,8 @@ def open_best(path: Path, candidate: int | None = None) -> Opened:
     Raises InputError for a run without a candidate that could be evaluated, or without that one.
     """
     if not path.is_dir():
-        space, genotype = open_file(path)
+        file = None if path.exists() else built_in_file(str(path))
+        space, genotype = open_file(file or path)
         if candidate is not None:
             raise InputError(f"--candidate {candidate}: is for a run; {path} is a file")
         return Opened(path, None, space, genotype)

@@ -1,8 +1,9 @@
 """A task: what is learnt, from which data, and how the result is judged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -86,6 +87,12 @@ class Task(Part):
         Raises InputError where there is nothing.
         """
         raise InputError(f"task: {self.name}: gives nothing to test on")
+
+    def baselines(self) -> Mapping[str, Mapping[str, float]]:
+        """What simple methods score in the test, which a result is held against: scores by name, by
+        method. Called once the result was tested; empty where there are none.
+        """
+        return {}
 
     @property
     def fingerprint(self) -> str | None:
@@ -222,6 +229,8 @@ class Trials:
     inputs: int  # I
     outputs: int  # O
     names: tuple[str, ...]  # of the reported numbers
+    # what a reported number is in words, by its name, where that does not say it
+    meaning: Mapping[str, str] = MappingProxyType({})
     isolated: ClassVar[bool] = False  # whether code of others is run, in processes of its own
     # why the first network failed that did in the last `run`; empty where none did
     failure: str = ""

@@ -195,7 +195,18 @@ class TrainingEvaluator(CandidateEvaluator):
 
         Raises InputError.
         """
-        network = self.checked(genotype)
+        return self.test_network(self.checked(genotype), stream, after, start, begun, keep)
+
+    def test_network(
+        self,
+        network: Network,
+        stream: int,
+        after: Callable[[int, float], bool] | None = None,
+        start: "Mapping[str, Tensor] | None" = None,
+        begun: "Begun | None" = None,
+        keep: "Callable[[Begun], None] | None" = None,
+    ) -> tuple[dict[str, float], "Trained"]:
+        """The same of a network that is of no genotype."""
         trained, values = self._train(network, stream, after, start, begun, keep)
         given = {
             f"test_{self.tasks.head.objective.name}": trained.accuracy,

@@ -2,13 +2,13 @@
 the same test tasks.
 """
 
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from evoml.contracts.space import Space
 from evoml.contracts.task import TaskSet
+from evoml.core.built_in import built_in
 from evoml.core.errors import InputError, read_text
 from evoml.evaluators import execution
 from evoml.genotypes.population import Population
@@ -28,14 +28,6 @@ HAND_WRITTEN = {
 }
 
 
-def programs_folder() -> Path:
-    """Where the reference programs are: beside the package in a checkout, inside it when
-    installed.
-    """
-    inside = Path(str(files("evoml") / "_programs"))
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "programs"
-
-
 def baselines(problem: Problem, tasks: TaskSet) -> dict[str, float]:
     """Mean score of every baseline on these tasks, by name, in the order to show."""
     out = {
@@ -44,8 +36,7 @@ def baselines(problem: Problem, tasks: TaskSet) -> dict[str, float]:
         )
     }
     for title, name in HAND_WRITTEN[tasks.kind].items():
-        path = programs_folder() / "automl_zero" / f"{name}.py"
-        if path.is_file():
+        if (path := built_in("automl_zero").get(name)) is not None:
             out[title] = float(score_program(problem, tasks, path).mean())
     return out
 

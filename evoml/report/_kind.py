@@ -61,6 +61,7 @@ class Request:
     inherit: Path | None = None  # a run whose shared weights are started from
     sets: list[dict[str, Any]] = field(default_factory=list)
     as_json: bool = False
+    baselines: bool = True  # whether others are tried beside it
 
     def check(self, takes: Iterable[str]) -> None:
         """Refuse settings that the evaluation would not look at. takes: those that it does."""
@@ -210,9 +211,10 @@ class Kind(Part):
             tasks = scores.pop("tasks", None)
             more = {} if tasks is None else {"tasks": tasks}
             key = {"key": opened.space.key(opened.genotype)}
-            print_json({"objectives": scores} | more | key | self.beside(problem))
+            beside = self.beside(problem) if request.baselines else {}
+            print_json({"objectives": scores} | more | key | beside)
         else:
-            self.print_scores(opened, problem, scores)
+            self.print_scores(opened, problem, scores, request)
 
     def _problem(self, opened: Opened, request: Request) -> Problem:
         """The problem of an evaluation: the run's, or one for a file, under what is asked for."""
@@ -234,8 +236,10 @@ class Kind(Part):
         """What scores are held against, as plain values."""
         return {}
 
-    def print_scores(self, opened: Opened, problem: Problem, scores: dict[str, Any]) -> None:
-        """What `scored` gave."""
+    def print_scores(
+        self, opened: Opened, problem: Problem, scores: dict[str, Any], request: Request
+    ) -> None:
+        """What `scored` gave, beside what it is held against where that is asked for."""
         objectives = {each.name: each for each in problem.objectives}
         table = plain_table(f"test of {problem.config.name('task')}", self._called(opened))
         for name, value in scores.get("tasks", scores).items():

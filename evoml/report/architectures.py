@@ -4,8 +4,11 @@ baselines. A table is asked for what it reports.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.text import Text
 
 from evoml.contracts.executor import Stage
@@ -17,6 +20,10 @@ from evoml.report._kind import Kind, Request, scored, tested
 from evoml.report._tables import plain_table, shown
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem
+
+if TYPE_CHECKING:
+    from evoml.search.baselines import Baseline
+    from evoml.search.winner import Trained
 
 FIRST_STEPS = 5  # of a training, after which it can be said how long it takes
 
@@ -53,7 +60,7 @@ class Architectures(Kind):
     ) -> None:
         """Train a winner, or a file's architecture, and test it."""
         from evoml.search.donor import donor as donor_of
-        from evoml.search.winner import final_problem, train_final
+        from evoml.search.winner import final_folder, final_problem, train_final
         from evoml.tasks._image_splits import baseline_scores
 
         path, run, remarks = opened.path, opened.problem, [*opened.remarks]
@@ -86,13 +93,22 @@ class Architectures(Kind):
             before,
             donor,
         )
-        baselines = baseline_scores(final.test_tasks)
+        simple = baseline_scores(final.test_tasks) if request.baselines else {}
+        if not request.as_json:
+            _print_accuracy(final, self._called(opened), trained, simple)
+        networks = []
+        if request.baselines:
+            folder = opened.keeps if own else None
+            place = None if folder is None else final_folder(folder)
+            networks = _baselines(final, trained, place, request.as_json)
         if request.as_json:
             key = opened.space.key(opened.genotype)
-            about_it = {"baselines": baselines, "curve": list(trained.curve)}
+            about_it = {
+                "baselines": simple | {each.name: each.accuracy for each in networks},
+                "baseline_networks": [asdict(each) for each in networks],
+                "curve": list(trained.curve),
+            }
             print_json({"objectives": trained.scores, "key": key} | about_it)
-        else:
-            _print_accuracy(final, self._called(opened), trained.scores, baselines)
 
 
 def _ask(
@@ -148,11 +164,66 @@ def _on_same_images(problem: Problem, final: Problem) -> bool:
     )
 
 
+def _baselines(
+    problem: Problem, trained: "Trained", place: Path | None, as_json: bool
+) -> "list[Baseline]":
+    """Train the baselines of a winner, and print them as they come."""
+    from evoml.search.baselines import Baselines
+
+    out, err = console(), console(stderr=True)
+    held = Baselines(problem, trained.network, place)
+    if not as_json and not held.done:
+        err.print(
+            f"\nbaselines with the same recipe for the same cost, three of about "
+            f"{duration(trained.seconds)}; --no-baselines leaves them out ...",
+            soft_wrap=True,
+        )
+    networks = list(held.trained())
+    if as_json or not networks:
+        return networks
+    epochs = problem.config.part("evaluator").epochs
+    out.print("\nnetworks that nobody searched for, trained with its recipe for as long:")
+    table = plain_table("network", "accuracy", "parameters", "epochs", "seconds")
+    scores = trained.scores
+    own = (scores["test_accuracy"], scores["parameters"], epochs)
+    rows = [("this one", *own, trained.seconds)]
+    rows += [
+        (each.name, each.accuracy, each.parameters, each.epochs, each.seconds) for each in networks
+    ]
+    for name, accuracy, *counts, seconds in rows:
+        table.add_row(name, shown(accuracy), *(f"{count:,.0f}" for count in counts),
+                      f"{seconds:.1f}", style="bold" if name == "this one" else "")  # fmt: skip
+    out.print(table)
+    _verdict(out, scores["test_accuracy"], networks, len(problem.test_tasks.valid_y))
+    return networks
+
+
+def _verdict(out: Console, accuracy: float, networks: "list[Baseline]", images: int) -> None:
+    """What a comparison of accuracies says, and what it cannot say."""
+    from evoml.search.baselines import RANDOM
+
+    # twice the standard error of the difference of two shares
+    noise = 2 * (2 * max(accuracy * (1 - accuracy), 1 / images) / images) ** 0.5
+    for each in networks:
+        gain = each.accuracy - accuracy
+        if gain > noise:
+            why = (
+                "this search did no better than chance"
+                if each.name == RANDOM
+                else "this search has not paid off yet: search longer, or take that network"
+            )
+            out.print(f"the {each.name} is better by {gain:.4f}: {why}", soft_wrap=True)
+    out.print(
+        f"(one training each; differences below {noise:.4f} are noise of {images:,} test images)",
+        soft_wrap=True,
+    )
+
+
 def _print_accuracy(
-    problem: Problem, name: str, scores: dict[str, float], baselines: dict[str, float]
+    problem: Problem, name: str, trained: "Trained", baselines: dict[str, float]
 ) -> None:
-    """The winner's test accuracy beside baselines."""
-    out = console()
+    """The winner's test accuracy beside that of simple methods."""
+    out, scores = console(), trained.scores
     out.print(
         f"\ntest accuracy on {len(problem.test_tasks.valid_y):,} images that the search never saw "
         f"({problem.config.name('task')})"

@@ -3,6 +3,7 @@ by name, and the species of the last generation.
 """
 
 import re
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from shlex import quote
@@ -10,7 +11,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from evoml.core.errors import InputError
 from evoml.core.wording import plural
@@ -20,14 +20,20 @@ from evoml.export._neurons import formula, neurons, run_units, sizes
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATIONS
 from evoml.report import console
-from evoml.report._kind import Kind, ending
+from evoml.report._kind import Kind, Request, ending
 from evoml.report._tables import plain_table
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem
 from evoml.search.run import Result
 
 SHOWN = 20  # species in a table
-TITLES = {"right": "share of cases right"}  # of scores whose names do not say it
+WIDEST = 5  # scores that are columns of a table
+KNOWN = ("accuracy", "r2", "rmse", "return")  # scores that people know
+TITLES = {
+    "right": "share of cases right",
+    "r2": "R²",
+    "rmse": "RMSE",
+}  # of scores whose names do not say it
 
 
 class Neurons(Kind):
@@ -154,17 +160,49 @@ class Neurons(Kind):
             )
             out.print(species_table(course["species"]))
 
-    def print_scores(self, opened: Opened, problem: Problem, scores: dict[str, Any]) -> None:
+    def print_scores(
+        self, opened: Opened, problem: Problem, scores: dict[str, Any], request: Request
+    ) -> None:
         """What a network did in a task's test, and why it failed there."""
         if problem.every_row:
-            super().print_scores(opened, problem, scores)
+            super().print_scores(opened, problem, scores, request)
             return
-        table = plain_table(f"test of {problem.config.name('task')}", self._called(opened))
-        for score, value in scores["tasks"].items():
-            table.add_row(title(score), Text(number(value), "bold"))
-        console().print(table)
-        if why := problem.test_tasks.failure:
-            console().print(f"it failed: {why}", soft_wrap=True)
+        tasks = problem.test_tasks
+        others = {} if tasks.failure or not request.baselines else problem.task.baselines()
+        methods = {self._called(opened): scores["tasks"], **others}
+        console().print(_scores_table(problem.config.name("task"), methods))
+        if tasks.failure:
+            console().print(f"it failed: {tasks.failure}", soft_wrap=True)
+        for score in scores["tasks"]:
+            if score in tasks.meaning:
+                console().print(f"{title(score)}: {tasks.meaning[score]}", soft_wrap=True)
+
+    def beside(self, problem: Problem) -> dict[str, Any]:
+        others = problem.task.baselines() if not problem.test_tasks.failure else {}
+        return {"baselines": {name: dict(row) for name, row in others.items()}} if others else {}
+
+
+def _scores_table(task: str, methods: Mapping[str, Mapping[str, float]]) -> Table:
+    """Methods with their scores by name, those that people know best first; the first one is meant.
+
+    A row a method, or a row a score where there are many.
+    """
+    (own, scores), *_ = methods.items()
+    names = sorted(scores, key=lambda name: name not in KNOWN)
+    cells = {
+        name: [number(row[name]) if name in row else "-" for row in methods.values()]
+        for name in names
+    }
+    if len(names) > WIDEST:
+        table = plain_table(f"test of {task}", *methods)
+        for name in names:
+            table.add_row(title(name), *cells[name])
+        return table
+    table = plain_table(f"test of {task}", *map(title, names))
+    for at, method in enumerate(methods):
+        row = (cells[name][at] for name in names)
+        table.add_row(method, *row, style="bold" if method == own else "")
+    return table
 
 
 def _generations(run: Path) -> str:

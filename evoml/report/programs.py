@@ -10,7 +10,7 @@ from evoml.contracts.task import TaskSet
 from evoml.core.wording import plural
 from evoml.report import console, print_source
 from evoml.report._baselines import baselines
-from evoml.report._kind import Kind
+from evoml.report._kind import Kind, Request
 from evoml.report._tables import plain_table
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem, edited
@@ -59,25 +59,30 @@ class Programs(Kind):
         tasks = problem.test_tasks
         return {"baselines": baselines(problem, tasks)} if isinstance(tasks, TaskSet) else {}
 
-    def print_scores(self, opened: Opened, problem: Problem, scores: dict[str, Any]) -> None:
+    def print_scores(
+        self, opened: Opened, problem: Problem, scores: dict[str, Any], request: Request
+    ) -> None:
         if problem.every_row:
-            super().print_scores(opened, problem, scores)
+            super().print_scores(opened, problem, scores, request)
             return
         config, run = problem.config, opened.problem
         same = run is not None and not edited(opened.path) and _about(run) == _about(problem)
         which = (
             UNSEEN if same else f"test tasks of {config.name('task')}, seed {config.search.seed}"
         )
-        _print_scores(problem, self._called(opened), scores[problem.objective], which)
+        name, score = self._called(opened), scores[problem.objective]
+        _print_scores(problem, name, score, which, request.baselines)
 
 
-def _print_scores(problem: Problem, name: str, score: float, which: str) -> None:
+def _print_scores(
+    problem: Problem, name: str, score: float, which: str, beside: bool = True
+) -> None:
     """A score beside those of the baselines."""
     out, tasks = console(), problem.test_tasks
     out.print(f"\n{problem.objective} on {len(tasks)} {which}")
     table = plain_table("method", problem.objective)
     table.add_row(Text(name, "bold"), Text(f"{score:.4f}", "bold"))
-    for title, value in baselines(problem, tasks).items():
+    for title, value in (baselines(problem, tasks) if beside else {}).items():
         table.add_row(title, f"{value:.4f}")
     out.print(table)
 

@@ -138,7 +138,7 @@ def train_final(
     if known is None:
         evaluator = _trainer(problem, data)
         network = evaluator.checked(genotype)
-        place = None if folder is None else _place(folder)
+        place = None if folder is None else final_folder(folder)
         start = None if donor is None else donor.weights(network)
     about = _about(problem, genotype, donor)
     begun = None if place is None else _begun(place / BEGUN, about)
@@ -219,7 +219,7 @@ def _trainer(problem: Problem, data: Any) -> TrainingEvaluator:
     return out
 
 
-def _place(folder: Path) -> Path | None:
+def final_folder(folder: Path) -> Path | None:
     """Where a run keeps its network, made and tried before anything is trained; None where the run
     can only be read.
 

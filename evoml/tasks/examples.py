@@ -28,6 +28,11 @@ FEW = 20  # whole numbers of so many values at most, each twice, are taken for c
 MOST_CLASSES = 1000
 # outputs that stand for the least and the greatest target where they are scaled by their range
 LOW, HIGH = 0.1, 0.9
+MEANING = {
+    "accuracy": "share of the rows whose class is right",
+    "r2": "share of the targets' variance that is explained: 1 is perfect, 0 the mean",
+    "rmse": "root mean squared error, in the target's unit",
+}
 RIGHT = "there must be inputs [n, columns] and targets [n], or x and y"
 
 
@@ -136,8 +141,11 @@ class Examples(Trials):
     O].
     """
 
-    def __init__(self, task: "ExamplesTask", rows: np.ndarray, final: bool) -> None:
-        self.task, self.final = task, final
+    def __init__(
+        self, task: "ExamplesTask", rows: np.ndarray, final: bool, tested: bool = False
+    ) -> None:
+        """final: whether champions are scored. tested: whether it is the test, with more scores."""
+        self.task, self.final, self.tested = task, final, tested
         self.inputs, self.outputs = task.x.shape[1], task.y.shape[1]
         self.x, self.y = task.x[rows], task.y[rows]
         self.labels = task.labels[rows]
@@ -147,8 +155,15 @@ class Examples(Trials):
             else ["mean_squared_error"]
         )
         self.names: tuple[str, ...] = ("fitness", *errors)
+        if tested:
+            self.names += ("r2", *(name.replace("mean_squared_error", "rmse") for name in errors))
         if task.classes:
             self.names = ("accuracy", "fitness") if final else ("fitness", "accuracy")
+        self.meaning = MEANING | {
+            "fitness": "1 less the mean squared error of the outputs: what the search maximises"
+            if task.classes
+            else "1 / (1 + mean squared error / variance): what the search maximises"
+        }
 
     def run(self, graphs: NeuronGraphs, backend: str, workers: int = 1) -> TrialResult:
         """Regression: 1 / (1 + mean squared error in units of the training targets' variance), and
@@ -160,7 +175,7 @@ class Examples(Trials):
 
         def take(first: int, last: int, outputs: np.ndarray) -> None:
             with np.errstate(all="ignore"):  # outputs of any size, whose score is then not finite
-                scores[first:last] = self._scores(np.asarray(outputs, np.float64))
+                scores[first:last] = self.scores(np.asarray(outputs, np.float64))
 
         dtype = "float64" if self.final else self.task.settings.dtype
         return as_result(
@@ -168,17 +183,20 @@ class Examples(Trials):
             outputs_of(graphs, self.x, backend, workers, take, self.task.settings.sweeps, dtype),
         )
 
-    def _scores(self, outputs: np.ndarray) -> np.ndarray:
-        """[P, N, O] -> [P, names]"""
+    def scores(self, outputs: np.ndarray) -> np.ndarray:
+        """What outputs are worth. [P, N, O] -> [P, names]"""
         if not self.task.classes:
             errors = ((outputs - self.y) ** 2).mean(1)
             loss = (errors / self.task.unit**2).mean(1)
-            return np.hstack(
-                [
-                    np.where(np.isfinite(loss), 1 / (1 + loss), np.nan)[:, None],
-                    errors * self.task.scale**2,
-                ]
-            )
+            columns = [
+                np.where(np.isfinite(loss), 1 / (1 + loss), np.nan)[:, None],
+                errors * self.task.scale**2,
+            ]
+            if self.tested:
+                spread = self.y.var(0)  # 0: a constant, of which there is nothing to explain
+                explained = 1 - (errors / np.where(spread > 0, spread, np.nan)).mean(1)
+                columns += [explained[:, None], np.sqrt(errors) * self.task.scale]
+            return np.hstack(columns)
         loss = ((outputs - self.y) ** 2).mean((1, 2))
         guess = (
             outputs.argmax(2) if self.y.shape[1] > 1 else (outputs[..., 0] > 0.5).astype(np.int64)
@@ -254,7 +272,24 @@ class ExamplesTask(Task):
 
     def test(self) -> Examples:
         """The test part, which neither search nor selection saw."""
-        return Examples(self, self._parts[2], True)
+        return Examples(self, self._parts[2], True, True)
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Textbook methods, which learn from the training and selection parts."""
+        from evoml.tasks._table_baselines import predictions
+
+        rows, test = np.concatenate(self._parts[:2]), self.test()
+        learned = self.labels if self.classes else self.y
+        out = {}
+        for name, guess in predictions(
+            self.x[rows], learned[rows], test.x, bool(self.classes)
+        ).items():
+            if self.classes:
+                out[name] = {"accuracy": float((guess == test.labels).mean())}
+            else:
+                scores = test.scores(guess.reshape(1, *test.y.shape))[0]
+                out[name] = dict(zip(test.names, map(float, scores), strict=True))
+        return out
 
     def _classifies(self, columns: Columns) -> bool:
         if self.settings.kind != "auto" or len(columns.targets) > 1:

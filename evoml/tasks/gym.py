@@ -271,6 +271,28 @@ class Episodes:
             beat()
 
 
+def random_returns(settings: Settings, seeds: list[int]) -> np.ndarray:
+    """Returns of episodes from these seeds in which every action is drawn at random, [S].
+
+    Whatever the environment raises is raised.
+    """
+    environment = make(settings.id)
+    limit = None if getattr(environment.spec, "max_episode_steps", None) else settings.steps
+    out = np.zeros(len(seeds))
+    for episode, seed in enumerate(seeds):
+        environment.reset(seed=seed)
+        environment.action_space.seed(seed)
+        over, step = False, 0
+        while not over and (limit is None or step < limit):
+            _, reward, terminated, truncated, _ = environment.step(
+                environment.action_space.sample()
+            )
+            out[episode] += float(reward)
+            over, step = bool(terminated or truncated), step + 1
+    environment.close()
+    return out
+
+
 class Returns(PooledTrials):
     """Episodes from given seeds: mean return, its deviation over the episodes and the least one. A
     candidate whose environment raises, ends its process or hangs has a status and NaN; so has one
@@ -279,6 +301,11 @@ class Returns(PooledTrials):
 
     task = "gym"
     together = True
+    meaning = {
+        "return": "mean sum of an episode's rewards",
+        "deviation": "standard deviation of that over the episodes",
+        "least": "return of the worst episode",
+    }
 
     def __init__(self, task: "GymTask", seeds: list[int], final: bool) -> None:
         self.settings, self.seeds = task.settings, seeds
@@ -345,6 +372,13 @@ class GymTask(TrialTask):
     def test(self) -> Returns:
         """Episodes that neither search nor selection saw."""
         return self._returns(Split.TEST, 0, self.settings.test_episodes)
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Random actions, in the episodes of the test."""
+        test = self.test()
+        returns = random_returns(self.settings, test.seeds)
+        scores = (returns.mean(), returns.std(), returns.min())
+        return {"random actions": dict(zip(test.names, map(float, scores), strict=True))}
 
     def _returns(self, split: Split, experiment: int, count: int) -> Returns:
         """One object each, as it has processes."""

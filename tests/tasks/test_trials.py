@@ -592,11 +592,45 @@ def test_several_targets_have_an_error_each_in_their_own_units(tmp_path: Path) -
     t, u = rng.normal(0, 1, 60), rng.normal(1000, 300, 60)
     task = learn(table(tmp_path, t=t, u=u), target="t,u")
     trials = task.test()
-    assert trials.names == ("fitness", "mean_squared_error_of_t", "mean_squared_error_of_u")
+    errors = ("mean_squared_error_of_t", "mean_squared_error_of_u")
+    assert trials.names == ("fitness", *errors, "r2", "rmse_of_t", "rmse_of_u")
     zero = network(2, [(3, IDENTITY, [(2, 0.0)]), (4, IDENTITY, [(2, 0.0)])], outputs=2)
     test, train = task._parts[2], task._parts[0]
     expected = [((each[test] - each[train].mean()) ** 2).mean() for each in (t, u)]
-    np.testing.assert_allclose(trials.run(zero, "reference").scores[0, 1:], expected, rtol=1e-9)
+    scores = trials.run(zero, "reference").scores[0]
+    np.testing.assert_allclose(scores[1:3], expected, rtol=1e-9)
+    np.testing.assert_allclose(scores[4:], np.sqrt(expected), rtol=1e-9)
+    explained = [1 - error / each[test].var() for error, each in zip(expected, (t, u), strict=True)]
+    assert scores[3] == pytest.approx(np.mean(explained))
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_textbook_methods_stand_beside_a_network(tmp_path: Path, classes: bool) -> None:
+    """On a line and on two halves of a plane: all but the dullest method are good, and scores are
+    those of scikit-learn.
+    """
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    line = 100 + 3 * x[:, 0] - 2 * x[:, 1]
+    y = (line > 100).astype(int) if classes else line
+    np.savez(tmp_path / "table.npz", inputs=x, targets=y)
+    task = examples.ExamplesTask(examples.Settings(), tmp_path / "table.npz", 0)
+    found, test = task.baselines(), task.test()
+    if classes:
+        assert next(iter(found)) == "majority class" and len(found) == 4
+        share = max((test.labels == label).mean() for label in (0, 1))
+        assert (
+            found["majority class"]["accuracy"] == share < found["logistic regression"]["accuracy"]
+        )
+        return
+    dull, linear = found["mean"], found["linear regression"]
+    assert abs(dull["r2"]) < 0.1 and linear["r2"] == pytest.approx(1) and linear["rmse"] < 1e-9
+    assert dull["rmse"] == pytest.approx(dull["mean_squared_error"] ** 0.5)
+    target = test.y * task.scale + task.offset
+    learned = np.concatenate(task._parts[:2])
+    error = target - (task.y[learned] * task.scale + task.offset).mean()
+    assert dull["r2"] == pytest.approx(1 - (error**2).mean() / target.var())
+    assert test.names == ("fitness", "mean_squared_error", "r2", "rmse")
+    assert task.select().names == ("fitness", "mean_squared_error")
 
 
 def test_units_say_what_inputs_and_outputs_are(tmp_path: Path) -> None:
@@ -1163,6 +1197,14 @@ def test_pendulum_takes_numbers() -> None:
         np.mean(played("Pendulum-v1", trials.seeds, lambda _: np.array([2.0], np.float32))),
     )
     assert out.steps == 2 * 2 * 200
+
+
+def test_random_actions_stand_beside_a_network() -> None:
+    """In the test's episodes: a pole that is pushed at random falls after some twenty steps."""
+    task = gym.GymTask(gym.Settings(id="CartPole-v1", test_episodes=30), None, 0)
+    (scores,) = task.baselines().values()
+    assert 15 < scores["return"] < 30 and scores["least"] >= 8
+    assert task.baselines() == task.baselines()
 
 
 def test_networks_do_not_depend_on_their_neighbours_or_workers() -> None:
