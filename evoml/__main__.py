@@ -5,6 +5,7 @@ happens.
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import NoReturn
 
 from evoml.commands import interrupts
@@ -17,6 +18,9 @@ def main() -> NoReturn:
     nothing could be scored, 130 interrupted.
     """
     interrupts.install()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # of another encoding than UTF-8, perhaps
+            stream.reconfigure(errors="replace")
     status = _run()
     _silence_broken_streams()
     interrupts.uninstall()

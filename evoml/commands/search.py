@@ -83,6 +83,8 @@ def _search(search: Run, fresh: bool, as_json: bool) -> int:
     quoted, err, kind = quote(str(folder)), console(stderr=True), kind_of(problem.space)
     if not as_json:
         err.print(f"{_title(search)}: {_verb(search, fresh)}, run {folder}", soft_wrap=True)
+        for line in problem.task.remarks:
+            err.print(f"note: {line}", soft_wrap=True, markup=False, highlight=False)
         _remark(search, err)
         if search.compiles:
             announce_compilation(err)

@@ -32,6 +32,8 @@ class Task(Part):
     )
     with_data: ClassVar[str] = ""  # the task that takes its place where data is given and no task
     argument: ClassVar[str] = ""  # the setting that may stand behind a colon in its name
+    # what is to be said of the data before a search, a line each
+    remarks: tuple[str, ...] = ()
     # how inputs were scaled, in a sentence, for who uses the result elsewhere
     scaling: ClassVar[str] = ""
     settings: Any

@@ -112,7 +112,7 @@ def network(row):
     """{given}."""
     if len(row) != len(COLUMNS):
         raise ValueError(f"{{len(row)}} values in a row; there must be {{len(COLUMNS)}}: {{', '.join(COLUMNS)}}")
-    inputs = [(float(value) - mean) / deviation for value, mean, deviation in zip(row, MEAN, DEVIATION)]
+{values}    inputs = [(float(value) - mean) / deviation for value, mean, deviation in zip({row}, MEAN, DEVIATION)]
 {answers}
     return {result}
 '''  # noqa: E501
@@ -304,7 +304,7 @@ def source(space: Any, genotype: Genotype, title: str, units: Units | None = Non
 
 def table_use(units: Units) -> str:
     """How a network of a table is called, for a docstring."""
-    names = [*units.columns[:FEW], *["..."] * (len(units.columns) > FEW)]
+    names = [*units.table[:FEW], *["..."] * (len(units.table) > FEW)]
     given = "".join(map(escaped, f"[{', '.join(names)}]"))
     if units.classes:
         return f"answer = network({given})  # the class, as the table has it"
@@ -316,8 +316,8 @@ def table_use(units: Units) -> str:
 
 def _table(net: Neurons, units: Units) -> str:
     """`network(row)`, which takes and gives a table's own values."""
-    constants = {
-        "COLUMNS": map(ascii, units.columns),
+    constants: dict[str, Iterable[str]] = {
+        "COLUMNS": map(ascii, units.table),
         "MEAN": map(repr, units.mean),
         "DEVIATION": map(repr, units.deviation),
     }
@@ -339,6 +339,22 @@ def _table(net: Neurons, units: Units) -> str:
             "[offset + scale * answer for answer, offset, scale in zip(answers, OFFSET, SCALE)]"
         )
         given = "The targets of a row of the table, in their own units: a list of floats"
+    values = []
+    if units.texts:
+        constants["TEXTS"] = (f"({each!a}, {texts!a})" for each, texts in units.texts.items())
+        values += [
+            "values = []  # of text one number a value, 1 where it is that",
+            "for name, value in zip(COLUMNS, row):",
+            "    texts = dict(TEXTS).get(name)",
+            "    values += [value] if texts is None else [float(value == text) for text in texts]",
+        ]
+    if units.fill:
+        # float("nan") where no training row lacked a value
+        constants["FILL"] = (repr(each) if each == each else 'float("nan")' for each in units.fill)
+        values += [
+            f"values = [fill if value is None or value != value else value for value, fill in "
+            f"zip({'values' if units.texts else 'row'}, FILL)]",
+        ]
     answers = ["answers = outputs(inputs)"]
     if net.recurrent:
         answers = [
@@ -351,6 +367,8 @@ def _table(net: Neurons, units: Units) -> str:
             line for name, values in constants.items() for line in tupled(f"{name} = ", values)
         ),
         given=given,
+        values=indent("\n".join(values) + "\n", "    ") if values else "",
+        row="values" if values else "row",
         answers=indent("\n".join(answers), "    "),
         result=result,
     )

@@ -121,7 +121,8 @@ $buffers
         """$given for rows [..., $inputs] of the columns COLUMNS."""
         if rows.shape[-1] != $inputs:
             raise ValueError(f"rows of {rows.shape[-1]} values; there must be $inputs, those of COLUMNS")
-        inputs = (rows.to(self.mean) - self.mean) / self.deviation
+        rows = rows.to(self.mean)
+$filled        inputs = (rows - self.mean) / self.deviation
 $answers
         return $result
 $classes
@@ -238,6 +239,7 @@ def _buffers(units: Units | None) -> dict[str, tuple[float, ...]]:
     if units is None:
         return {}
     inputs = {"mean": units.mean, "deviation": units.deviation}
+    inputs |= {"fill": units.fill} if units.fill else {}
     return inputs if units.classes else inputs | {"offset": units.offset, "scale": units.scale}
 
 
@@ -245,8 +247,12 @@ def _constants(units: Units) -> list[str]:
     out = {"COLUMNS": units.columns, "TARGETS": units.targets} | (
         {"CLASSES": units.classes} if units.classes else {}
     )
+    text = (
+        "# A column of text is one of COLUMNS for each of its values: 1 where it is that, else 0."
+    )
     return [
         "",
+        *([text] if units.texts else []),
         *(
             line
             for name, values in out.items()
@@ -290,7 +296,9 @@ def _table(net: Neurons, units: Units) -> str:
         f'self.register_buffer("{name}", torch.zeros({len(values)}))'
         for name, values in _buffers(units).items()
     ]
+    filled = "        rows = torch.where(torch.isnan(rows), self.fill, rows)\n"
     return _TABLE.substitute(
+        filled=filled * bool(units.fill),
         inputs=len(net.inputs), meaning=meaning, given=f"Answers [..., {len(net.outputs)}]",
         buffers="\n".join(f"        {line}" for line in buffers),
         answers="\n".join(f"        {line}" for line in answers),

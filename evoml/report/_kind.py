@@ -203,7 +203,7 @@ class Kind(Part):
         request.check(self.takes)
         problem = self._problem(opened, request)
         _ = problem.test_tasks  # what is bad is said alone, before anything else
-        warn(opened.remarks)
+        warn([*opened.remarks, *problem.task.remarks])
         if not request.as_json and not problem.every_row:
             announce_compilation(console(stderr=True))
         scores = scored(problem, opened.genotype)

@@ -9,8 +9,8 @@ the second class being above 0.5. `Units` says all of this of one table, so that
 takes and gives the table's own values.
 """
 
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +18,11 @@ import numpy as np
 from pydantic import Field
 
 from evoml.contracts.task import Task, TrialResult, Trials
-from evoml.core import settings
 from evoml.core.errors import InputError
+from evoml.core.wording import one_line
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
-from evoml.tasks._class_pairs import read_arrays, shown
+from evoml.tasks._table_columns import as_inputs, class_values, filled, numbers
+from evoml.tasks._table_files import Columns, TableSettings, read
 from evoml.tasks._trials import as_result, check_shape, outputs_of
 
 FEW = 20  # whole numbers of so many values at most, each twice, are taken for classes
@@ -33,21 +34,15 @@ MEANING = {
     "r2": "share of the targets' variance that is explained: 1 is perfect, 0 the mean",
     "rmse": "root mean squared error, in the target's unit",
 }
-RIGHT = "there must be inputs [n, columns] and targets [n], or x and y"
 
 
-class Settings(settings.Settings):
+class Settings(TableSettings):
     """Which column is the target, and how the examples are divided."""
 
-    target: str = Field(
-        default="",
-        description="name of the target's column, several with commas between them; empty: the "
-        "last column",
-    )
     kind: Literal["auto", "regression", "classification"] = Field(
         default="auto",
         description="auto: classification where the target is text, true or false, or whole "
-        "numbers of at most 20 values",
+        "numbers of at most 20 values, each in two rows at least",
     )
     scaling: Literal["standard", "range"] = Field(
         default="standard",
@@ -81,15 +76,6 @@ class Settings(settings.Settings):
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """A table as it was read: N examples."""
-
-    where: str  # the file
-    inputs: dict[str, np.ndarray]  # [N] each, of any type
-    targets: dict[str, np.ndarray]  # [N] each
-
-
 @dataclass(frozen=True)
 class Units:
     """What a network's inputs and outputs stand for in the columns of its table."""
@@ -104,6 +90,23 @@ class Units:
     # the second
     classes: tuple[Any, ...]
     sweeps: int  # of a recurrent network on a row, from zero memory
+    fill: tuple[float, ...] = ()  # [I] what stands for a missing value; NaN: none was missing
+    # of columns of text, their values, each of which is a column of those above: 1 where it is that
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def table(self) -> tuple[str, ...]:
+        """The table's own columns, text as it is."""
+        out: list[str] = []
+        at = 0
+        while at < len(self.columns):
+            name = self.columns[at]
+            text = next(
+                (each for each, values in self.texts.items() if name == f"{each}={values[0]}"), None
+            )
+            out.append(text or name)
+            at += len(self.texts[text]) if text else 1
+        return tuple(out)
 
     def words(self, most: int = 20) -> list[str]:
         """The same in lines, of at most so many columns and outputs."""
@@ -220,25 +223,35 @@ class ExamplesTask(Task):
                 "data: task examples has none of its own; give a .npz, .csv or .parquet file"
             )
         self.settings, self.seed = settings, seed
-        columns = read(Path(data), settings.target)
+        columns = read(Path(data), settings)
         self.where = columns.where
-        raw = np.stack(
-            [numbers(columns.where, name, column) for name, column in columns.inputs.items()], 1
-        )
-        self.columns, self.targets = tuple(columns.inputs), tuple(columns.targets)
+        self.columns, raw, self.texts = as_inputs(columns, settings)
+        self.targets = tuple(columns.targets)
         self.classes: tuple[str, ...] = ()
         self._values: tuple[Any, ...] = ()  # the same as the table has them
-        self.labels = (
-            self._classes(columns) if self._classifies(columns) else np.zeros(len(raw), np.int64)
-        )
+        classifies = self._classifies(columns)
+        self.labels, targets = self._labels_and_targets(columns, classifies)
+        if (kept := self._with_values(columns, raw, targets)) is not None:
+            raw, targets, self.labels = raw[kept], targets[kept], self.labels[kept]
+        if classifies:
+            self._check_classes()
         self._parts = divide(self.labels, settings, self._class)
+        raw, self.fill = filled(self.where, self.columns, raw, self._parts[0], settings)
         train = raw[self._parts[0]]
         self.mean, deviation = train.mean(0), train.std(0)  # [I] each
         # a constant column: its inputs are 0
         self.deviation = np.where(deviation <= 1e-12 * np.abs(self.mean), 1.0, deviation)
         self.x = (raw - self.mean) / self.deviation
+        if (constant := self.deviation[train.std(0) <= 1e-12 * np.abs(self.mean)]).size:
+            at = int((train.std(0) <= 1e-12 * np.abs(self.mean)).argmax())
+            more = f" (and {constant.size - 1:,} more)" * (constant.size > 1)
+            columns.remarks.append(
+                f"column {self.columns[at]}{more}: the same in every training row, so it says "
+                "nothing"
+            )
+        self.remarks = tuple(one_line(each, 200) for each in columns.remarks)
         self.y, self.offset, self.scale, self.unit = (
-            self._one_hot() if self.classes else self._scaled(columns)
+            self._one_hot() if self.classes else self._scaled(targets)
         )
         self.inputs, self.outputs = self.x.shape[1], self.y.shape[1]
         # of the output nodes, where nothing else is said
@@ -260,6 +273,8 @@ class ExamplesTask(Task):
             scale,
             self._values,
             self.settings.sweeps,
+            () if np.isnan(self.fill).all() else tuple(self.fill.tolist()),
+            self.texts,
         )
 
     def search(self, experiment: int = 0) -> Examples:
@@ -300,32 +315,66 @@ class ExamplesTask(Task):
                 )
             return self.settings.kind == "classification"
         (target,) = columns.targets.values()
-        if target.dtype.kind in "iu":
-            _, counts = np.unique(target, return_counts=True)
-            return len(counts) <= FEW and bool(counts.min() > 1)
-        return target.dtype.kind not in "f"
+        if target.dtype.kind in "iuf":
+            known = target[~np.isnan(target)] if target.dtype.kind == "f" else target
+            with np.errstate(invalid="ignore"):
+                whole = bool((known == np.round(known)).all())
+            _, counts = np.unique(known, return_counts=True)
+            return whole and 1 < len(counts) <= FEW and bool(counts.min() > 1)
+        return True
 
-    def _classes(self, columns: Columns) -> np.ndarray:
+    def _labels_and_targets(
+        self, columns: Columns, classifies: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Every row's class [N], -1 where there is none, and in regression its targets [N, O]."""
+        count = len(next(iter(columns.targets.values())))
+        if not classifies:
+            numeric = [
+                numbers(self.where, name, column, self.settings)
+                for name, column in columns.targets.items()
+            ]
+            return np.zeros(count, np.int64), np.stack(numeric, 1)
         ((name, target),) = columns.targets.items()
-        if target.dtype.kind not in "ObUiu":
-            target = numbers(self.where, name, target)
-        missing = [row for row, each in enumerate(target.tolist()) if each is None]
-        if missing:
-            raise InputError(
-                f"{self.where}: column {name}: no value in row {missing[0]} of the data; every "
-                "example must have its class"
-            )
-        values, labels = np.unique(
-            target.astype(str) if target.dtype.kind == "O" else target, return_inverse=True
-        )
-        if not 2 <= len(values) <= MOST_CLASSES:
-            raise InputError(
-                f"{self.where}: column {name}: {len(values)} class{'es' * (len(values) != 1)}; "
-                f"there must be 2 to {MOST_CLASSES}"
-            )
+        values, labels = class_values(self.where, name, target, self.settings)
         self._values = tuple(values.tolist())
         self.classes = tuple(map(str, self._values))
-        return labels.astype(np.int64)
+        return labels, np.zeros((count, 0))
+
+    def _with_values(
+        self, columns: Columns, raw: np.ndarray, targets: np.ndarray
+    ) -> np.ndarray | None:
+        """The rows that can be learned from; None: all. Raises InputError where a row without its
+        target is not to be left out.
+        """
+        none = (self.labels < 0) | np.isnan(targets).any(1)
+        if none.any() and self.settings.missing != "drop":
+            row, name = int(none.argmax()), ", ".join(self.targets)
+            count = int(none.sum())
+            raise InputError(
+                f"{self.where}: column {name}: no value in row {row} of the data ({count:,} such "
+                f"row{'s' * (count != 1)}); every example must have its target: task.missing=drop "
+                "leaves such rows out; where NA and the like are values: task.missing_values=[]"
+            )
+        if self.settings.missing != "drop":
+            return None
+        left = ~(none | np.isnan(raw).any(1))
+        if left.all():
+            return None
+        dropped = int((~left).sum())
+        columns.remarks.append(
+            f"{dropped:,} of {len(left):,} rows lack a value: left out (task.missing)"
+        )
+        if not left.any():
+            raise InputError(f"{self.where}: every row lacks a value; take task.missing=mean")
+        return np.flatnonzero(left)
+
+    def _check_classes(self) -> None:
+        if not 2 <= len(self._values) <= MOST_CLASSES:
+            many = len(self._values)
+            raise InputError(
+                f"{self.where}: column {self.targets[0]}: {many} class{'es' * (many != 1)}; there "
+                f"must be 2 to {MOST_CLASSES}"
+            )
 
     def _class(self, label: int) -> str:
         """What examples of a label are called in a message."""
@@ -337,13 +386,10 @@ class ExamplesTask(Task):
         count = y.shape[1]
         return y, np.zeros(count), np.ones(count), np.ones(count)
 
-    def _scaled(self, columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _scaled(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Targets as outputs, then what makes targets of outputs, offset and scale [O], and the
         training targets' deviation as outputs [O].
         """
-        raw = np.stack(
-            [numbers(self.where, name, column) for name, column in columns.targets.items()], 1
-        )
         train = raw[self._parts[0]]
         low, high = train.min(0), train.max(0)
         if (constant := high <= low).any():
@@ -358,117 +404,6 @@ class ExamplesTask(Task):
             scale = (high - low) / (HIGH - LOW)
             offset = low - LOW * scale
         return (raw - offset) / scale, offset, scale, train.std(0) / scale
-
-
-def numbers(where: str, name: str, column: np.ndarray) -> np.ndarray:
-    """A column as float64. Raises InputError for text, and for what is missing or not finite."""
-    if column.dtype.kind not in "buif":
-        raise InputError(
-            f"{where}: column {name}: not numbers "
-            f"({next(repr(each) for each in column.tolist() if each is not None)} among them)"
-        )
-    out = column.astype(np.float64)
-    if not np.isfinite(out).all():
-        row = int((~np.isfinite(out)).argmax())
-        raise InputError(
-            f"{where}: column {name}: {out[row]} in row {row} of the data; every value must be a "
-            "finite number"
-        )
-    return out
-
-
-def read(path: Path, target: str) -> Columns:
-    """The columns of a file. Raises InputError."""
-    kind = path.suffix.lower()
-    if kind == ".npz":
-        return _read_arrays(path, target)
-    if kind not in (".csv", ".parquet"):
-        raise InputError(f"{path}: not a table; give a .npz, .csv or .parquet file")
-    columns = _read_table(path, kind)
-    wanted = [name.strip() for name in target.split(",")] if target else [list(columns)[-1]]
-    for name in wanted:
-        if name not in columns:
-            near = get_close_matches(name, columns, n=1)
-            hint = (
-                f"did you mean {near[0]}?" if near else f"there are {', '.join(list(columns)[:20])}"
-            )
-            raise InputError(f"{path}: target: no column {name!r}; {hint}")
-    inputs = {name: column for name, column in columns.items() if name not in wanted}
-    if not inputs:
-        raise InputError(
-            f"{path}: no columns but the target's ({', '.join(wanted)}); there must be others to "
-            "learn from"
-        )
-    return Columns(str(path), inputs, {name: columns[name] for name in wanted})
-
-
-def _read_table(path: Path, kind: str) -> dict[str, np.ndarray]:
-    import pyarrow as pa
-
-    try:
-        if kind == ".csv":
-            from pyarrow import csv
-
-            table = csv.read_csv(path, convert_options=csv.ConvertOptions(strings_can_be_null=True))
-        else:
-            from pyarrow import parquet
-
-            table = parquet.ParquetFile(path).read()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{path}: cannot be read as {kind[1:]} ({' '.join(str(error).split())[:200]})"
-        ) from None
-    if repeated := [name for name in table.column_names if table.column_names.count(name) > 1]:
-        raise InputError(f"{path}: two columns {repeated[0]!r}; their names must differ")
-    if not table.num_columns or not table.num_rows:
-        raise InputError(f"{path}: no rows; there must be a line of names and examples below it")
-    return {name: _column(table.column(name)) for name in table.column_names}
-
-
-def _column(column: Any) -> np.ndarray:
-    """A column of an Arrow table: floats with NaN where a number is missing, text and all else as
-    objects.
-    """
-    import pyarrow.types as types
-
-    if types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    number = (
-        types.is_integer(column.type)
-        or types.is_floating(column.type)
-        or types.is_boolean(column.type)
-    )
-    if number and column.null_count:
-        return np.array([np.nan if each is None else float(each) for each in column.to_pylist()])
-    if number:
-        return np.asarray(column.to_numpy())
-    return np.array(column.to_pylist() or [None], dtype=object)
-
-
-def _read_arrays(path: Path, target: str) -> Columns:
-    if target:
-        raise InputError(
-            f"{path}: target: {target!r}; an .npz has no names of columns: leave it out ({RIGHT})"
-        )
-    arrays = read_arrays(path, ("inputs", "targets", "x", "y"), RIGHT)
-    x, y = (
-        arrays.get(name, arrays.get(short)) for name, short in (("inputs", "x"), ("targets", "y"))
-    )
-    if x is None or y is None:
-        raise InputError(f"{path}: no array {'inputs' if x is None else 'targets'}; {RIGHT}")
-    if x.ndim != 2 or not x.size or y.ndim not in (1, 2) or len(y) != len(x) or not y.size:
-        raise InputError(f"{path}: inputs: {shown(x)}, targets: {shown(y)}; {RIGHT}")
-    y = y.reshape(len(y), -1)
-    names = (
-        [f"inputs[{at}]" for at in range(x.shape[1])],
-        [f"targets[{at}]" for at in range(y.shape[1])],
-    )
-    return Columns(
-        str(path),
-        *(dict(zip(each, array.T, strict=True)) for each, array in zip(names, (x, y), strict=True)),
-    )
 
 
 def divide(
