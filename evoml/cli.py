@@ -305,6 +305,13 @@ def export(
             "search, as candidates were."
         ),
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            help="Of onnx: from raw pixels to probabilities, normalisation and softmax inside.",
+        ),
+    ] = False,
     sets: Sets = None,
     trust: Trust = False,
 ) -> None:
@@ -313,7 +320,7 @@ def export(
     from evoml.config import assign
 
     given = [assign(text) for text in sets or []]
-    export_(run, to, output, task, data, trust, preset, given, candidate)
+    export_(run, to, output, task, data, trust, preset, given, candidate, raw)
 
 
 @app.command()

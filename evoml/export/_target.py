@@ -30,6 +30,7 @@ class Given:
     opened: Opened
     task: str | None  # that a file is for; None for a run, which knows its own
     trained: Callable[[], "Trained"]  # the network that an architecture becomes, trained once
+    raw: bool = False  # whether what is written takes raw pixels and gives probabilities
 
     @property
     def genotype(self) -> Genotype:
@@ -60,6 +61,13 @@ class Target(Part):
     destination: ClassVar[str] = ""
     # what has to be installed beside evoml, with the extra that is named as the target
     packages: ClassVar[tuple[str, ...]] = ()
+
+    # whether it can take raw pixels and give probabilities, with --raw
+    raw: ClassVar[bool] = False
+
+    def says(self, given: Given) -> str:
+        """What to say of what was written: what it takes and gives. Empty: nothing."""
+        return ""
 
     def takes(self, phenotype: str) -> bool:
         """Whether it writes this kind of phenotype."""
