@@ -134,6 +134,8 @@ class _Network:
     def __call__(self) -> "Trained":
         from evoml.search.winner import final_problem, kept, train_final
 
+        if self.trained is not None:
+            return self.trained
         opened = self.opened
         run = opened.keeps
         layers = self.request.layers(named=True)
