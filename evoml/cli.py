@@ -218,13 +218,17 @@ def show(
         typer.Option(min=1, help="How many candidates. Default the best; or the Pareto front."),
     ] = None,
     candidate: Candidate = None,
+    lineage: Annotated[
+        bool,
+        typer.Option("--lineage", help="Its line of ancestors, and what each changed and gained."),
+    ] = False,
     trust: Trust = False,
     json_: Json = False,
 ) -> None:
     """Show the best candidates of a run, any one of it, or a file."""
     from evoml.commands.show import show as show_
 
-    show_(run, best, json_, trust, candidate)
+    show_(run, best, json_, trust, candidate, lineage)
 
 
 @app.command()

@@ -47,11 +47,7 @@ def export(
         takers = ", ".join(name for name in names("export") if target(name).raw)
         raise InputError(f"export: --raw is for --to {takers}; --to {to} takes what it says")
     if isinstance(wanted, RunTarget):
-        if candidate is not None:
-            raise InputError(
-                f"export: --candidate {candidate}: --to {wanted.name} is of a run as a whole"
-            )
-        _write(_picture(path, wanted, task), output)
+        _write(_picture(path, wanted, task, candidate), output)
         return
     opened = open_best(path, candidate)
     if preset not in (None, "final", "search"):
@@ -76,14 +72,14 @@ def export(
         err.print(said, soft_wrap=True, markup=False)
 
 
-def _picture(path: Path, wanted: RunTarget, task: str | None) -> str:
+def _picture(path: Path, wanted: RunTarget, task: str | None, candidate: int | None) -> str:
     if not path.is_dir() or task is not None:
         raise InputError(
             f"export: --to {wanted.name} needs a run, and no --task; {path} is "
             f"{'one' if path.is_dir() else 'none'}"
         )
     problem = stored_problem(path)
-    text = wanted.picture(path, problem)
+    text = wanted.picture_of(path, problem, candidate)
     warn(edits(path))
     return text
 

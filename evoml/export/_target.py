@@ -99,6 +99,17 @@ class RunTarget(Target):
         """The picture as a document. Raises InputError for a run without what it shows."""
         raise NotImplementedError
 
+    def picture_of(self, run: Path, problem: Problem, candidate: int | None) -> str:
+        """The same of one candidate, by its id; None: the best, or the run as a whole.
+
+        Raises InputError where it is of the run as a whole.
+        """
+        if candidate is not None:
+            raise InputError(
+                f"export: --candidate {candidate}: --to {self.name} is of a run as a whole"
+            )
+        return self.picture(run, problem)
+
 
 @cache
 def target(name: str) -> Target:
