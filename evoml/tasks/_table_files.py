@@ -4,6 +4,8 @@ What a file holds beside its data is left out: the index that pandas wrote, a fi
 a name that counts the rows. What is remarkable is said in a line, never passed over.
 """
 
+import gzip
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -14,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from evoml.core import settings
-from evoml.core.errors import InputError
+from evoml.core.errors import UNPACKED, InputError, check_unpacked, plain_file, unpacked
 from evoml.core.wording import one_line
 from evoml.tasks._class_pairs import read_arrays, shown
 
@@ -82,7 +84,7 @@ class Columns:
 def read(path: Path, settings: TableSettings) -> Columns:
     """The columns of a file. Raises InputError."""
     suffixes = [each.lower() for each in path.suffixes[-2:]]
-    kind = next((each for each in reversed(suffixes) if each not in (".gz", ".bz2", ".zst")), "")
+    kind = next((each for each in reversed(suffixes) if each != ".gz"), "")
     if kind == ".npz":
         return _read_arrays(path, settings)
     if kind not in SUFFIXES:
@@ -137,7 +139,7 @@ def _read_csv(
 
     separator = "\t" if kind == ".tsv" and settings.separator == "," else settings.separator
     try:
-        size = path.stat().st_size
+        size = plain_file(path).stat().st_size
         if path.suffix.lower() in (kind, ""):  # not compressed
             _check_encoding(path, settings.encoding)
             _check_separator(path, settings.encoding, separator)
@@ -155,10 +157,19 @@ def _read_csv(
                 decimal_point=settings.decimal,
             ),
         }
-        table = csv.read_csv(path, **options)
+        if path.suffix.lower() == ".gz":
+            with gzip.open(path) as packed:
+                content = packed.read(UNPACKED + 1)
+            check_unpacked(path, len(content))
+            size, source = len(content), pa.BufferReader(content)
+        else:
+            source = path
+        table = csv.read_csv(source, **options)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, LookupError, UnicodeError, pa.ArrowException) as error:
+    except (OSError, EOFError, LookupError, ValueError, pa.ArrowException, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as {kind[1:]} ({_why(error)})") from None
     names = [name.strip() for name in table.column_names]
     if settings.header and names and all(map(is_number, names)):
@@ -236,7 +247,13 @@ def _read_parquet(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(path).read()
+        file = parquet.ParquetFile(plain_file(path))
+        check_unpacked(path, unpacked(file.metadata))
+        table = file.read()
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: needs more memory than there is") from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException) as error:
