@@ -116,7 +116,6 @@ def network(row):
     inputs = [(value - mean) / deviation for value, mean, deviation in zip({values}(row), MEAN, DEVIATION)]
 {answers}
     return {result}
-
 '''  # noqa: E501
 _ENCODER = '''
 

@@ -132,7 +132,7 @@ $buffers
         """$given for rows [..., $inputs] of the columns COLUMNS."""
         if rows.shape[-1] != $inputs:
             raise ValueError(f"rows of {rows.shape[-1]} values; there must be $inputs, those of COLUMNS")
-        rows = rows.to(self.mean)
+$marked        rows = rows.to(self.mean)
 $filled        inputs = (rows - self.mean) / self.deviation
 $answers
         return $result
@@ -329,15 +329,14 @@ def _table(net: Neurons, units: Units) -> str:
         f'self.register_buffer("{name}", torch.zeros({len(values)}))'
         for name, values in _buffers(units).items()
     ]
-    filled = "".join(
-        f"        rows = torch.where(rows == {value!r}, torch.nan, rows)\n"
+    marked = "".join(
+        f"        rows = torch.where(rows.double() == {value!r}, torch.nan, rows)\n"
         for value in units.missing
         if isinstance(value, float) and abs(value) < math.inf
     )
-    if units.fill:
-        filled += "        rows = torch.where(torch.isnan(rows), self.fill, rows)\n"
+    filled = "        rows = torch.where(torch.isnan(rows), self.fill, rows)\n"
     return _TABLE.substitute(
-        filled=filled,
+        filled=filled * bool(units.fill), marked=marked,
         inputs=len(net.inputs), meaning=meaning, given=f"Answers [..., {len(net.outputs)}]",
         buffers="\n".join(f"        {line}" for line in buffers),
         answers="\n".join(f"        {line}" for line in answers),

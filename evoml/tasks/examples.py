@@ -165,6 +165,7 @@ class ExamplesTask(Task):
 
     example = None
     kind = "trials"
+    tests_other_data = True
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Read and divide the examples. `seed` changes nothing. Raises InputError."""

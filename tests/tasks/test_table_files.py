@@ -116,7 +116,10 @@ def test_encodings_and_separators(tmp_path: Path) -> None:
         ),
         ([f"{100 * x:.0f}%" for x in A], r"%' in row 0 of the data is no number \(60 such rows\)"),
         ([None] * 60, r"column c: no value in any row; leave it out: task\.ignore"),
-        (with_row(A, 5, 1.7976931348623157e308), r"c: 1\.7976931348623157e\+308 in row 5 .*\(1 such row\)"),
+        (
+            with_row(A, 5, 1.7976931348623157e308),
+            r"c: 1\.7976931348623157e\+308 in row 5 .*\(1 such row\)",
+        ),
         (
             A * 1e199,
             r"in row 0 of the data \(60 such rows\); beside numbers so large others are nothing",
