@@ -4,6 +4,7 @@ neither number nor text of few values refused in a line that names it.
 
 import datetime
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -181,19 +182,19 @@ def _values(where: str, name: str, column: np.ndarray, settings: TableSettings) 
 def _refuse_spoilt(where: str, name: str, column: np.ndarray, settings: TableSettings) -> None:
     """Raise InputError for a column of numbers that is text because of some of its values."""
     texts = [each if isinstance(each, str) else None for each in column.tolist()]
-    given = [each for each in texts if each is not None]
-    plain = sum(map(is_number, given))
-    decorated = sum(_DECORATED.fullmatch(each) is not None for each in given)
-    bad = np.array([each is not None and not is_number(each) for each in texts])
-    if not given or max(plain, decorated) < len(given) / 2 or not bad.any():
+    given = Counter(each for each in texts if each is not None)
+    plain = sum(count for each, count in given.items() if is_number(each))
+    decorated = sum(count for each, count in given.items() if _DECORATED.fullmatch(each))
+    marks = sorted(each for each in given if not is_number(each))
+    if not marks or max(plain, decorated) < given.total() / 2:
         return
+    bad = np.isin(np.array(["" if each is None else each for each in texts]), marks)
     row = int(bad.argmax())
     value = texts[row] or ""
     hint = "write numbers such as -1032.5, without separators of thousands, % and signs of currency"
     if _DECIMAL_COMMA.fullmatch(value):
         hint += "; of a CSV file, task.decimal=',' takes commas for points"
     elif _DECORATED.fullmatch(value) is None:
-        marks = sorted({each for each, is_bad in zip(texts, bad, strict=True) if each and is_bad})
         hint = f"if it marks what is missing, name it: {settings.with_missing(marks[:3])}"
     raise InputError(
         f"{where}: column {said(name)}: {one_line(repr(value), 40)} in row {row} of the data is "

@@ -11,12 +11,13 @@ from evoml.core.wording import one_line
 from evoml.tasks._table_settings import TableSettings, is_number
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 CHUNK = 1 << 20  # bytes
 BLOCK = 2**31 - 2  # bytes, the most that pyarrow takes at once
 # how files start that say their encoding, or that have two or four bytes a character
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8"),
 )  # fmt: skip
 
 
@@ -27,22 +28,25 @@ def read_csv(path: Path, settings: TableSettings, separator: str, remarks: list[
 
     try:
         first = _checked_first_line(path, settings.encoding, separator)
-        size = path.stat().st_size * (1 if path.suffix.lower() in (".csv", ".tsv") else 64)
-        table = csv.read_csv(
-            path,
-            csv.ReadOptions(
-                encoding=settings.encoding,
-                # types are known once all of a column is
-                block_size=max(CHUNK, min(4 * size + 1, BLOCK)),
-                autogenerate_column_names=not settings.header,
-            ),
-            csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-            csv.ConvertOptions(
-                strings_can_be_null=True,
-                null_values=["", *settings.missing_values],
-                decimal_point=settings.decimal,
-            ),
-        )
+        compression = COMPRESSIONS.get(path.suffix.lower())
+        size = path.stat().st_size * (1 if compression is None else 64)
+        # opened here: pyarrow takes a path for UTF-8, whatever the locale
+        with path.open("rb") as file, pa.input_stream(file, compression=compression) as stream:
+            table = csv.read_csv(
+                stream,
+                csv.ReadOptions(
+                    encoding=settings.encoding,
+                    # types are known once all of a column is
+                    block_size=max(CHUNK, min(4 * size + 1, BLOCK)),
+                    autogenerate_column_names=not settings.header,
+                ),
+                csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+                csv.ConvertOptions(
+                    strings_can_be_null=True,
+                    null_values=["", *settings.missing_values],
+                    decimal_point=settings.decimal,
+                ),
+            )
     except InputError:
         raise
     except FileNotFoundError:
@@ -69,7 +73,8 @@ def _checked_first_line(path: Path, encoding: str, separator: str) -> str:
     """
     import pyarrow as pa
 
-    with pa.input_stream(str(path)) as stream:  # compressed or not
+    compression = COMPRESSIONS.get(path.suffix.lower())
+    with path.open("rb") as file, pa.input_stream(file, compression=compression) as stream:
         start = stream.read(CHUNK)
         _check_mark(path, start, encoding)
         if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):

@@ -16,12 +16,11 @@ import numpy as np
 from evoml.core.errors import InputError
 from evoml.core.wording import one_line
 from evoml.tasks._class_pairs import read_arrays, shown
-from evoml.tasks._table_csv import read_csv
+from evoml.tasks._table_csv import COMPRESSIONS, read_csv
 from evoml.tasks._table_settings import NOTHING, TableSettings, is_number
 
 RIGHT = "there must be inputs [n, columns] and targets [n], or x and y"
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npz")
-COMPRESSED = (".gz", ".bz2", ".zst")
 SHOWN = 20  # names of columns in a message
 UNNAMED = "Unnamed: "  # how pandas' names begin of columns that had none
 INDEX = "__index_level_"  # how pandas' names begin of an index that has none
@@ -41,7 +40,7 @@ class Columns:
 def read(path: Path, settings: TableSettings) -> Columns:
     """The columns of a file. Raises InputError."""
     suffixes = [each.lower() for each in path.suffixes[-2:]]
-    kind = next((each for each in reversed(suffixes) if each not in COMPRESSED), "")
+    kind = next((each for each in reversed(suffixes) if each not in COMPRESSIONS), "")
     if kind == ".npz":
         return _read_arrays(path, settings)
     if kind not in SUFFIXES:
@@ -207,7 +206,8 @@ def _read_parquet(path: Path, settings: TableSettings, remarks: list[str]) -> di
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(path).read()
+        with path.open("rb") as file:
+            table = parquet.ParquetFile(file).read()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException) as error:
