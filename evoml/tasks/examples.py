@@ -1,4 +1,4 @@
-"""Examples to learn by evolution: any table of numbers, from an .npz, a CSV or a Parquet file.
+"""Examples to learn by evolution: any table, from an .npz, a CSV or a Parquet file.
 
 An .npz has arrays `inputs` [N, I] and `targets` [N] or [N, O] (`x` and `y` will do); of a CSV or
 Parquet file, the target is the last column or what `target` names, and all others are inputs.
@@ -6,7 +6,7 @@ Inputs are standardised with mean and deviation of the training part; so are the
 regression, which networks are to answer with outputs of any size (`scaling` has another way). In
 classification there is one output a class and the largest wins; of two classes there is one output,
 the second class being above 0.5. `Units` says all of this of one table, so that what leaves evoml
-takes and gives the table's own values.
+takes and gives the table's own values. Another table is measured as the one that was learned from.
 """
 
 from copy import copy
@@ -55,7 +55,7 @@ class Settings(TableSettings):
     kind: Literal["auto", "regression", "classification"] = Field(
         default="auto",
         description="auto: classification where the target is text, true or false, or whole "
-        "numbers of at most 20 values, each in two rows at least",
+        "numbers of at most 20 values, each in two rows at least; others are a regression",
     )
     scaling: Literal["standard", "range"] = Field(
         default="standard",
