@@ -129,7 +129,7 @@ class Archive:
 
         Raises InputError if it already holds something, and DiskError.
         """
-        folder = self.folder
+        folder, settings = self.folder, self.dump(config)
         try:
             if (folder / "run.toml").exists():
                 raise InputError(
@@ -148,15 +148,22 @@ class Archive:
         try:
             for name, text in files.items():
                 write_atomically(folder / name, text.encode())
-            write_atomically(folder / "run.toml", self.dump(config))
+            write_atomically(folder / "run.toml", settings)
         except DiskError:
             rmtree(folder, ignore_errors=True)  # nothing is in it but what this call made
             raise
 
     @staticmethod
     def dump(config: Mapping[str, Any]) -> bytes:
-        """A configuration as run.toml holds it."""
-        return tomli_w.dumps(dict(config)).encode()
+        """A configuration as run.toml holds it. Raises InputError for a name that is not UTF-8."""
+        text = tomli_w.dumps(dict(config))
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:
+            line = text[: error.end].splitlines()[-1] + text[error.end :].splitlines()[0]
+            raise InputError(
+                f"{line}: a name that is not UTF-8, which run.toml cannot hold; rename it"
+            ) from None
 
     def add(
         self, population: Population, keys: list[str], event: str, island: int, experiment: int,

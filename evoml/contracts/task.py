@@ -32,6 +32,8 @@ class Task(Part):
     )
     with_data: ClassVar[str] = ""  # the task that takes its place where data is given and no task
     argument: ClassVar[str] = ""  # the setting that may stand behind a colon in its name
+    # whether candidates of a run are tested on other data as its own are measured: `tested_on`
+    tests_other_data: ClassVar[bool] = False
     # what is to be said of the data before a search, a line each
     remarks: tuple[str, ...] = ()
     # how inputs were scaled, in a sentence, for who uses the result elsewhere
@@ -95,6 +97,12 @@ class Task(Part):
         method. Called once the result was tested; empty where there are none.
         """
         return {}
+
+    def tested_on(self, data: Path) -> "Task":
+        """The same task, whose test are other data that are measured as its own are; of a task that
+        `tests_other_data`. Raises InputError.
+        """
+        raise InputError(f"data: {data}: task {self.name} is tested on data of its own")
 
     @property
     def fingerprint(self) -> str | None:
