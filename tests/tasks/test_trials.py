@@ -733,7 +733,10 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes | None, message: st
         ({"y": np.zeros(5)}, r"no array inputs"),
         ({"x": np.zeros(5), "y": np.zeros(5)}, r"inputs: float64 of shape \[5\]"),
         ({"x": np.zeros((5, 2)), "y": np.zeros(4)}, r"targets: float64 of shape \[4\]"),
-        ({"x": np.full((5, 2), np.nan), "y": np.arange(5.0)}, r"column inputs\[0\]: no value in row 0"),
+        (
+            {"x": np.full((5, 2), np.nan), "y": np.arange(5.0)},
+            r"column inputs\[0\]: no value in row 0",
+        ),
     ],
 )
 def test_bad_arrays(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
