@@ -28,6 +28,8 @@ class Evaluator(Part):
     # scores thousands a call; else every candidate is an archived row
     batched: ClassVar[bool] = False
     costly: ClassVar[bool] = False  # whether a candidate is worth a process of its own
+    # whether it runs programs that learn from feature vectors: the task gives `for_programs` then
+    runs_programs: ClassVar[bool] = False
     # whether a candidate is a network that is trained, now or at the end
     trains: ClassVar[bool] = False
     # what lies over a run's settings for its winner

@@ -72,6 +72,12 @@ class Task(Part):
         """
         return 0
 
+    def for_programs(self) -> "Task":
+        """The same data as tasks of feature vectors (`TaskSet`), for an evaluator that runs
+        programs; by default this task, which gives these or has no other form. Raises InputError.
+        """
+        return self
+
     def search(self, experiment: int = 0) -> Any:
         """What candidates are scored on.
 
@@ -93,6 +99,15 @@ class Task(Part):
     def baselines(self) -> Mapping[str, Mapping[str, float]]:
         """What simple methods score in the test, which a result is held against: scores by name, by
         method. Called once the result was tested; empty where there are none.
+        """
+        return {}
+
+    def scores(self, errors_of: "Callable[[TaskSet], np.ndarray]") -> Mapping[str, float]:
+        """What a program's test means in words, scores by name; empty where there is no more to say
+        than its fitness.
+
+        errors_of: of what it has learnt in these tasks, the absolute errors on the validation
+        examples, [T, M]; NaN where it failed. In classification 0 is right and 1 wrong.
         """
         return {}
 

@@ -94,6 +94,7 @@ class ExecutionEvaluator(BatchEvaluator):
     """
 
     task = "projected_binary"
+    runs_programs = True
 
     def __init__(self, settings: Settings, tasks: TaskSet, space: Space, backend: str) -> None:
         memory = space.memory

@@ -62,7 +62,8 @@ class Problem:
     @cached_property
     def task(self) -> Task:
         config = self.config
-        return task_class(config.name("task"))(config.part("task"), config.data, config.search.seed)
+        made = task_class(config.name("task"))(config.part("task"), config.data, config.search.seed)
+        return made.for_programs() if self.evaluator_class.runs_programs else made
 
     @cached_property
     def evaluator_class(self) -> type[Evaluator]:
@@ -218,12 +219,12 @@ def automatic(config: Config) -> str:
     """The backend that `auto` stands for: the GPU's where there is one and a block of candidates on
     all tasks fills it, else the CPU's.
     """
-    if not evaluator_class(config.name("evaluator")).batched:
+    evaluator = evaluator_class(config.name("evaluator"))
+    if not evaluator.batched:
         return "numba"
     backend = load("backends", "cuda")
-    fills = config.part("strategy").candidates * task_class(config.name("task")).tasks_in(
-        config.part("task")
-    )
+    tasks = task_class(config.name("task")).tasks_in(config.part("task"))
+    fills = config.part("strategy").candidates * tasks * evaluator.runs_programs
     return "cuda" if fills >= backend.LEAST and not missing("cuda") else "numba"
 
 

@@ -6,7 +6,8 @@ Inputs are standardised with mean and deviation of the training part; so are the
 regression, which networks are to answer with outputs of any size (`scaling` has another way). In
 classification there is one output a class and the largest wins; of two classes there is one output,
 the second class being above 0.5. `Units` says all of this of one table, so that what leaves evoml
-takes and gives the table's own values.
+takes and gives the table's own values. Programs that learn have tasks of the table's rows
+(`_table_tasks`), with the same three parts.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from evoml.core.wording import one_line
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
 from evoml.tasks._table_columns import as_inputs, class_values, filled, numbers
 from evoml.tasks._table_files import Columns, TableSettings, read
+from evoml.tasks._table_tasks import ProgramSettings, TableTasks
 from evoml.tasks._trials import as_result, check_shape, outputs_of
 
 FEW = 20  # whole numbers of so many values at most, each twice, are taken for classes
@@ -73,6 +75,16 @@ class Settings(TableSettings):
     )
     dtype: Literal["float32", "float64"] = Field(
         default="float64", description="precision of the networks in the search"
+    )
+    features: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="of programs: F, so many random projections of the inputs; 0: the inputs",
+    )
+    programs: ProgramSettings = Field(
+        default=ProgramSettings(),
+        description="of programs: tasks made of the rows, and their sizes",
     )
 
 
@@ -277,8 +289,26 @@ class ExamplesTask(Task):
             self.texts,
         )
 
+    @property
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of training, selection and test part."""
+        return self._parts
+
+    @classmethod
+    def tasks_in(cls, settings: Settings) -> int:  # type: ignore[override]
+        return settings.programs.search.tasks
+
+    def for_programs(self) -> TableTasks:
+        """Tasks of the table's rows."""
+        return TableTasks(self)
+
     def search(self, experiment: int = 0) -> Examples:
         """The training part; the same in every experiment."""
+        if self.settings.features:
+            raise InputError(
+                f"task.features: {self.settings.features}: is for programs; networks of neurons "
+                "take the inputs as they are: leave it out"
+            )
         return Examples(self, self._parts[0], False)
 
     def select(self) -> Examples:
