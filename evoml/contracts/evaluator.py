@@ -15,7 +15,7 @@ from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 
 if TYPE_CHECKING:
-    from evoml.contracts.task import Task
+    from evoml.contracts.task import Task, TaskSet
 
 
 class Evaluator(Part):
@@ -133,6 +133,13 @@ class BatchEvaluator(Evaluator):
 
     def per_task(self, phenotypes: Any) -> np.ndarray:
         """All numbers that are reported of every phenotype, [n, T] float64."""
+        raise NotImplementedError
+
+    def errors(self, phenotypes: Any, tasks: "TaskSet") -> np.ndarray:
+        """Of one program, trained as the settings say in tasks of any size: absolute errors on the
+        validation examples after the last epoch, [T, M] float64, 0 or 1 in classification; NaN
+        where it failed. Asked only where `runs_programs` is said.
+        """
         raise NotImplementedError
 
     @staticmethod

@@ -1,7 +1,7 @@
 """A task: what is learnt, from which data, and how the result is judged."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -34,6 +34,8 @@ class Task(Part):
     argument: ClassVar[str] = ""  # the setting that may stand behind a colon in its name
     # what is to be said of the data before a search, a line each
     remarks: tuple[str, ...] = ()
+    # what is to be known of `scores`, in a few words
+    scores_are: str = ""
     # how inputs were scaled, in a sentence, for who uses the result elsewhere
     scaling: ClassVar[str] = ""
     settings: Any
@@ -158,6 +160,13 @@ class TaskSet:
     def features(self) -> int:
         """F, the length of every vector in a program's memory."""
         return self.train_x.shape[2]
+
+    def part(self, at: slice) -> "TaskSet":
+        """Some of the tasks."""
+        return replace(
+            self, train_x=self.train_x[at], train_y=self.train_y[at], valid_x=self.valid_x[at],
+            valid_y=self.valid_y[at], names=self.names[at], seeds=self.seeds[at],
+        )  # fmt: skip
 
 
 CROSS_ENTROPY = "evoml.networks.losses:CrossEntropy"

@@ -187,15 +187,20 @@ class Problem:
 
     def test(self, genotype: Genotype) -> dict[str, Any]:
         """Score a genotype on the test tasks, which neither search nor selection saw: one number,
-        and every task by name.
+        what the task says of it in words, and every task by name.
         """
         tasks = self.test_tasks
         evaluator = self.batch_evaluator(tasks, exact=True)
-        per_task = evaluator.per_task(
-            self.space.phenotypes(Population.of(self.space.schema, [genotype]))
-        )[0]
+        phenotypes = self.space.phenotypes(Population.of(self.space.schema, [genotype]))
+        per_task = evaluator.per_task(phenotypes)[0]
+        words = (
+            self.task.scores(lambda tasks: evaluator.errors(phenotypes, tasks))
+            if evaluator.runs_programs
+            else {}
+        )
         return {
             self.objective: evaluator.overall(per_task),
+            **words,
             "tasks": dict(zip(tasks.names, map(float, per_task), strict=True)),
         }
 

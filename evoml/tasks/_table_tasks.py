@@ -7,18 +7,19 @@ each with its own examples and projection. Here a task has rows of its own, draw
   on. A selection task learns from the training part and is measured on the selection part. A test
   task learns from both and is measured on the test part, which no other task holds.
 * Features are the table's inputs as `examples` scales them or, with `features` = F, projections:
-  inputs times a [inputs, F] matrix of N(0, 1) numbers, another in every task, then standardised by
-  the task's training examples.
+  inputs times a [inputs, F] matrix of N(0, 1) numbers, another in every task. Projections, and all
+  features of pairs, are standardised by the task's training examples.
 * A program predicts one number. Regression: the target, scaled as `examples` does. Two classes:
   label 1 is the second. Of more classes a task is a pair, as in the paper, label 1 the second of
   the pair; the test also tells all classes apart, by a vote of all pairs (one against one, as
   support vector machines do), each with a memory of its own. Ties go to the first class.
 
-Pairs of rare classes repeat rows, since all tasks of a set have as many examples as the middle one.
+Departure: for many classes the paper made labels and predictions vectors; here as in the published
+program they are scalars, so that programs of either are the same. Pairs of rare classes repeat
+rows, since all tasks of a set have as many examples as the middle one.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated
@@ -100,14 +101,15 @@ class TableTasks(Task):
         self.features = self.settings.features or columns
         # of two classes [(0, 1)]; empty in regression
         self.pairs = tuple(combinations(range(len(table.classes)), 2))
-        train, _, test = table.parts
+        if len(self.pairs) > 1:
+            pairs = f"{len(self.pairs):,} pairs"
+            self.scores_are = f"{len(table.classes)} classes told apart by a vote of all {pairs}"
         # in an order that is none of the classes, since votes may be of the first rows only
-        self._test_rows = np.random.default_rng(0).permutation(test)
-        if len(train) < 2:
-            raise InputError(
-                f"{table.where}: {len(train)} training row; 2 are needed, to learn from and to "
-                "measure on"
-            )
+        self._test_rows = np.random.default_rng(0).permutation(table.parts[2])
+        # examples that each task of a set learns from, and is measured on
+        self._examples = {split: self._sizes(split) for split in Split}
+        if len(self.pairs) > 1:
+            self._check(Split.TEST, len(self.pairs), self._examples[Split.TEST][0] + 1)
         self.remarks = table.remarks
         if self.features > MANY_FEATURES:
             self.remarks += (
@@ -157,49 +159,48 @@ class TableTasks(Task):
             "rmse": float(np.sqrt(squared.mean()) * self.table.scale[0]),
         }
 
-    @cached_property
-    def deployed(self) -> tuple["Projection", np.ndarray]:
-        """What a program has outside of evoml: the projection, and the seeds of its noise, one, or
-        one a pair. Those of the first test task, or of the votes.
+    @property
+    def standardises(self) -> bool:
+        """Whether features are standardised by the examples that are learnt from, and not only by
+        the table's training part: where they are projected, and where these are some classes'.
         """
-        if len(self.pairs) > 1:
-            return self._vote_projection, self.votes.seeds
-        return self._made(Split.TEST, 0, self.settings.programs.test)[1], self.test().seeds[:1]
+        return bool(self.settings.features) or len(self.pairs) > 1
+
+    @property
+    def deployed(self) -> tuple[int, tuple[int, ...]]:
+        """What a program has outside of evoml: the seed of the projection, and the seeds of its
+        noise, one, or one a pair. Those of the first test task, or of the votes.
+        """
+        voting = int(len(self.pairs) > 1)
+        seeds = self._vote_seeds if voting else _families.task_seeds(self.seed, Split.TEST, 0, 1)
+        return self._matrix(Split.TEST, voting, 0), tuple(map(int, seeds))
 
     @cached_property
     def votes(self) -> TaskSet:
         """A task for every pair of classes, measured on the test rows of all classes, each with
-        label 1: an error of 0 is a vote for the pair's second class. One projection for all.
+        label 1: an error of 0 is a vote for the pair's second class. They share a projection.
         """
-        sizes = self.settings.programs.test
-        pools = [self._pools(Split.TEST, pair) for pair in self.pairs]
-        n = min(sizes.train, int(np.median([len(rows) for rows, _ in pools])))
-        most = max(1, LARGEST // len(self.pairs) // self.features - n)
-        rows = self._test_rows[:most]
-        self._check(Split.TEST, len(self.pairs), n + len(rows))
-        train_x, train_y = np.empty((len(self.pairs), n, self.features)), []
-        for index, (pair, pool) in enumerate(zip(self.pairs, pools, strict=True)):
-            train, _ = self._draw(
-                _families.generator(self.seed, Split.TEST, 1, index), Split.TEST, pool, n, 1
+        n, _ = self._examples[Split.TEST]
+        rows = self._test_rows[: LARGEST // len(self.pairs) // self.features - n]
+        train_x, valid_x = (
+            np.empty((len(self.pairs), size, self.features)) for size in (n, len(rows))
+        )
+        train_y = np.empty((len(self.pairs), n))
+        for index, pair in enumerate(self.pairs):
+            rng = _families.generator(self.seed, Split.TEST, 1, index)
+            train, _ = self._draw(rng, Split.TEST, pair, n, 1)
+            train_x[index], valid_x[index] = self._features(
+                self._matrix(Split.TEST, 1, 0), train, rows
             )
-            train_x[index] = self._vote_projection(self.table.x[train])
-            train_y.append(self._targets(train, pair))
-        valid_x = np.broadcast_to(
-            self._vote_projection(self.table.x[rows]),
-            (len(self.pairs), len(rows), self.features),
-        )
-        # numbers of their own, which a module can derive from the first
-        seeds = _families.task_seeds(self.seed, Split.TEST, 1, 1) + np.arange(
-            len(self.pairs), dtype=np.uint64
-        )
+            train_y[index] = self._targets(train, pair)
         return TaskSet(
-            "classification", train_x, np.stack(train_y), valid_x, np.ones(valid_x.shape[:2]),
-            tuple(self._called(pair) for pair in self.pairs), seeds,
+            "classification", train_x, train_y, valid_x, np.ones(valid_x.shape[:2]),
+            tuple(self._called(pair) for pair in self.pairs), self._vote_seeds,
         )  # fmt: skip
 
-    @cached_property
-    def _vote_projection(self) -> "Projection":
-        return self._projection(Split.TEST, 1, 0, np.concatenate(self.table.parts[:2]))
+    @property
+    def _vote_seeds(self) -> np.ndarray:
+        return _families.task_seeds(self.seed, Split.TEST, 1, len(self.pairs))
 
     def _voted(self, errors: np.ndarray) -> float:
         """Accuracy of the votes. errors: [pairs, M]"""
@@ -212,83 +213,73 @@ class TableTasks(Task):
         return float((right & (votes.max(1) > 0)).mean())
 
     def _tasks(self, split: Split, experiment: int = 0) -> TaskSet:
-        sizes = getattr(self.settings.programs, split.key)
-        return self._made(split, experiment, sizes)[0]
-
-    def _made(
-        self, split: Split, experiment: int, sizes: SearchSizes
-    ) -> tuple[TaskSet, "Projection"]:
-        """A set, and its first task's projection."""
         order = _families.generator(self.seed, split, experiment).permutation(
             max(1, len(self.pairs))
         )
-        count = sizes.tasks or max(len(self.pairs), TASKS)
+        n, m = self._examples[split]
+        count = self._count(split)
         drawn = [self.pairs[at] if self.pairs else None for at in np.resize(order, count)]
-        pools = {pair: self._pools(split, pair) for pair in set(drawn)}
-        n, m = self._sizes(split, sizes, [pools[pair] for pair in drawn])
-        self._check(split, count, n + m)
         train_x, valid_x = (np.empty((count, size, self.features)) for size in (n, m))
         train_y, valid_y = np.empty((count, n)), np.empty((count, m))
-        names: list[str] = []
-        projections: list[Projection] = []
+        names = []
         place = f"search-{experiment}" if split is Split.SEARCH else split.key
         for index, pair in enumerate(drawn):
             rng = _families.generator(self.seed, split, experiment, index)
-            train, valid = self._draw(rng, split, pools[pair], n, m)
-            projection = self._projection(split, experiment, index, train)
-            train_x[index], train_y[index] = (
-                projection(self.table.x[train]),
-                self._targets(train, pair),
+            train, valid = self._draw(rng, split, pair, n, m)
+            train_x[index], valid_x[index] = self._features(
+                self._matrix(split, experiment, index), train, valid
             )
-            valid_x[index], valid_y[index] = (
-                projection(self.table.x[valid]),
-                self._targets(valid, pair),
-            )
+            train_y[index], valid_y[index] = (self._targets(rows, pair) for rows in (train, valid))
             names.append(f"{self._called(pair) if pair else place}/{index}")
-            projections = projections or [projection]
         seeds = _families.task_seeds(self.seed, split, experiment, count)
-        made = TaskSet(
+        return TaskSet(
             "classification" if self.pairs else "regression",
             train_x, train_y, valid_x, valid_y, tuple(names), seeds,
         )  # fmt: skip
-        return made, projections[0]
 
-    def _pools(self, split: Split, pair: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to learn from, and to be measured on, of a pair; in search the latter are some of
-        the former.
+    def _count(self, split: Split) -> int:
+        """How many tasks a set has."""
+        tasks: int = getattr(self.settings.programs, split.key).tasks
+        return tasks or max(len(self.pairs), TASKS)
+
+    def _sizes(self, split: Split) -> tuple[int, int]:
+        """How many rows the tasks of a set learn from and are measured on: as many as there are of
+        the middle pair of classes, but no more than is set. Raises InputError for too many.
         """
-        train, select, test = self.table.parts
-        learn, held = {
-            Split.SEARCH: (train, train),
-            Split.SELECT: (train, select),
-            Split.TEST: (np.concatenate([train, select]), test),
-        }[split]
-        if pair is None:
-            return learn, held
-        return tuple(rows[np.isin(self.table.labels[rows], pair)] for rows in (learn, held))  # type: ignore[return-value]
-
-    @staticmethod
-    def _sizes(
-        split: Split, sizes: SearchSizes, pools: list[tuple[np.ndarray, np.ndarray]]
-    ) -> tuple[int, int]:
-        """Examples to learn from and to be measured on, of every task of a set."""
-        learn, held = (int(np.median([len(pool[at]) for pool in pools])) for at in (0, 1))
+        sizes: SearchSizes = getattr(self.settings.programs, split.key)
+        learn, held = (self._middle(rows) for rows in self._pools(split))
         if split is Split.SEARCH:
             held = max(1, learn // HELD)
-            m = min(sizes.valid, held)
-            return min(sizes.train, learn - m), m
-        return min(sizes.train, learn), min(sizes.valid, held)
+            learn -= min(sizes.valid, held)
+        n, m = min(sizes.train, learn), min(sizes.valid, held)
+        self._check(split, self._count(split), n + m)
+        return n, m
+
+    def _middle(self, rows: np.ndarray) -> int:
+        """How many of these are of the middle pair of classes; all, where there are no pairs."""
+        if not self.pairs:
+            return len(rows)
+        counts = np.bincount(self.table.labels[rows], minlength=len(self.table.classes))
+        first, second = np.triu_indices(len(counts), 1)
+        return int(np.median(counts[first] + counts[second]))
+
+    def _pools(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to learn from, and to be measured on; in search the latter are some of the
+        former.
+        """
+        train, select, test = self.table.parts
+        if split is Split.TEST:
+            return np.concatenate([train, select]), test
+        return train, train if split is Split.SEARCH else select
 
     def _draw(
-        self,
-        rng: np.random.Generator,
-        split: Split,
-        pools: tuple[np.ndarray, np.ndarray],
-        n: int,
-        m: int,
+        self, rng: np.random.Generator, split: Split, pair: tuple[int, int] | None, n: int, m: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows of one task, [n] and [m], shuffled."""
-        learn, held = pools
+        learn, held = (
+            rows if pair is None else rows[np.isin(self.table.labels[rows], pair)]
+            for rows in self._pools(split)
+        )
         if split is Split.SEARCH:
             mixed = self._mixed(rng, learn)
             own = min(m, max(1, len(mixed) // HELD))
@@ -316,17 +307,24 @@ class TableTasks(Task):
     def _called(self, pair: tuple[int, int]) -> str:
         return "-".join(self.table.classes[label] for label in pair)
 
-    def _projection(
-        self, split: Split, experiment: int, index: int, train: np.ndarray
-    ) -> "Projection":
-        """Of a task that learns from these rows."""
-        if not self.settings.features:
-            return Projection()
-        seed = _families.task_seed(self.seed, split, experiment, index, bits=32)
-        x = Projection(seed, self.features)(self.table.x[train])
+    def _matrix(self, split: Split, experiment: int, index: int) -> int:
+        """The seed of a task's projection."""
+        return _families.task_seed(self.seed, split, experiment, index, bits=32)
+
+    def _features(
+        self, projection: int, train: np.ndarray, valid: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of a task's rows, [N, F] and [M, F]."""
+        x, held = self.table.x[train], self.table.x[valid]
+        if self.settings.features:
+            matrix = np.random.RandomState(projection).randn(x.shape[1], self.settings.features)
+            # einsum and not @: the bits of BLAS depend on its number of threads
+            x, held = (np.einsum("np,pf->nf", each, matrix) for each in (x, held))
+        if not self.standardises:
+            return x, held
         centre, spread = x.mean(axis=0), x.std(axis=0)
         spread[spread <= 1e-12 * np.abs(centre)] = 1  # equal rows, but for rounding
-        return Projection(seed, self.features, centre, spread)
+        return (x - centre) / spread, (held - centre) / spread
 
     def _check(self, split: Split, tasks: int, examples: int) -> None:
         if (numbers := tasks * examples * self.features) > LARGEST:
@@ -335,22 +333,3 @@ class TableTasks(Task):
                 f"{self.features:,} features are {numbers:,} numbers; at most {LARGEST:,} (8 GiB): "
                 f"make its tasks or train smaller, or task.features"
             )
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """What makes features of a table's scaled inputs."""
-
-    seed: int = 0
-    features: int = 0  # F; 0: inputs stay as they are
-    centre: np.ndarray | None = None  # [F] of the projected examples
-    spread: np.ndarray | None = None  # [F]
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """[N, I] -> [N, F]"""
-        if not self.features:
-            return x
-        matrix = np.random.RandomState(self.seed).randn(x.shape[1], self.features)
-        # einsum and not @: the bits of BLAS depend on its number of threads
-        x = np.einsum("np,pf->nf", x, matrix)
-        return x if self.centre is None else (x - self.centre) / self.spread
