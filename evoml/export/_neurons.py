@@ -110,9 +110,7 @@ _TABLE = '''
 
 def network(row):
     """{given}."""
-    if len(row) != len(COLUMNS):
-        raise ValueError(f"{{len(row)}} values in a row; there must be {{len(COLUMNS)}}: {{', '.join(COLUMNS)}}")
-{values}    inputs = [(float(value) - mean) / deviation for value, mean, deviation in zip({row}, MEAN, DEVIATION)]
+{scaled}
 {answers}
     return {result}
 '''  # noqa: E501
@@ -316,11 +314,7 @@ def table_use(units: Units) -> str:
 
 def _table(net: Neurons, units: Units) -> str:
     """`network(row)`, which takes and gives a table's own values."""
-    constants: dict[str, Iterable[str]] = {
-        "COLUMNS": map(ascii, units.table),
-        "MEAN": map(repr, units.mean),
-        "DEVIATION": map(repr, units.deviation),
-    }
+    constants, scaled = scaled_row(units)
     if units.classes:
         constants["CLASSES"] = map(ascii, units.classes)
         result = (
@@ -339,22 +333,6 @@ def _table(net: Neurons, units: Units) -> str:
             "[offset + scale * answer for answer, offset, scale in zip(answers, OFFSET, SCALE)]"
         )
         given = "The targets of a row of the table, in their own units: a list of floats"
-    values = []
-    if units.texts:
-        constants["TEXTS"] = (f"({each!a}, {texts!a})" for each, texts in units.texts.items())
-        values += [
-            "values = []  # of text one number a value, 1 where it is that",
-            "for name, value in zip(COLUMNS, row):",
-            "    texts = dict(TEXTS).get(name)",
-            "    values += [value] if texts is None else [float(value == text) for text in texts]",
-        ]
-    if units.fill:
-        # float("nan") where no training row lacked a value
-        constants["FILL"] = (repr(each) if each == each else 'float("nan")' for each in units.fill)
-        values += [
-            f"values = [fill if value is None or value != value else value for value, fill in "
-            f"zip({'values' if units.texts else 'row'}, FILL)]",
-        ]
     answers = ["answers = outputs(inputs)"]
     if net.recurrent:
         answers = [
@@ -367,11 +345,45 @@ def _table(net: Neurons, units: Units) -> str:
             line for name, values in constants.items() for line in tupled(f"{name} = ", values)
         ),
         given=given,
-        values=indent("\n".join(values) + "\n", "    ") if values else "",
-        row="values" if values else "row",
+        scaled=indent("\n".join(scaled), "    "),
         answers=indent("\n".join(answers), "    "),
         result=result,
     )
+
+
+def scaled_row(units: Units) -> tuple[dict[str, Iterable[str]], list[str]]:
+    """Constants by name, and the lines that make `inputs` of `row`, a row as the table has it."""
+    constants: dict[str, Iterable[str]] = {
+        "COLUMNS": map(ascii, units.table),
+        "MEAN": map(repr, units.mean),
+        "DEVIATION": map(repr, units.deviation),
+    }
+    lines = [
+        "if len(row) != len(COLUMNS):",
+        "    raise ValueError("
+        "f\"{len(row)} values in a row; there must be {len(COLUMNS)}: {', '.join(COLUMNS)}\")",
+    ]
+    if units.texts:
+        constants["TEXTS"] = (f"({each!a}, {texts!a})" for each, texts in units.texts.items())
+        lines += [
+            "values = []  # of text one number a value, 1 where it is that",
+            "for name, value in zip(COLUMNS, row):",
+            "    texts = dict(TEXTS).get(name)",
+            "    values += [value] if texts is None else [float(value == text) for text in texts]",
+        ]
+    if units.fill:
+        # float("nan") where no training row lacked a value
+        constants["FILL"] = (repr(each) if each == each else 'float("nan")' for each in units.fill)
+        lines += [
+            f"values = [fill if value is None or value != value else value for value, fill in "
+            f"zip({'values' if units.texts else 'row'}, FILL)]",
+        ]
+    row = "values" if units.texts or units.fill else "row"
+    lines += [
+        "inputs = [(float(value) - mean) / deviation "
+        f"for value, mean, deviation in zip({row}, MEAN, DEVIATION)]"
+    ]
+    return constants, lines
 
 
 def tupled(start: str, values: Iterable[str]) -> list[str]:
