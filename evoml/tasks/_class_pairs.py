@@ -36,6 +36,7 @@ IMAGES = ("images", "labels")
 READY = ("pos", "neg", "seed", *(f"{part}_{array}" for part in PARTS for array in "xy"))
 RIGHT = f"there must be {' and '.join(IMAGES)}, or ready tasks ({', '.join(READY)})"
 
+TABLES = (".csv", ".tsv", ".parquet")  # files of another task
 SMALLEST = 10  # images of a class, so that its 10 % are one
 HUGE = 1e100  # a value beyond it would overflow in the standardisation
 
@@ -225,6 +226,11 @@ def own_images() -> Images:
 
 def read(path: Path) -> Source:
     """Images or ready tasks from an .npz. Raises InputError for every file that is neither."""
+    if path.suffix.lower() in TABLES:
+        raise InputError(
+            f"{path}: a table, and this task takes images or ready tasks from an .npz; of a table: "
+            "--task examples"
+        )
     arrays = read_arrays(path)
     if set(IMAGES) <= set(arrays):
         return images(str(path), arrays["images"], arrays["labels"])

@@ -208,3 +208,18 @@ def test_search_and_evaluate_on_a_table(tmp_path: Path, classes: int) -> None:
     assert out.returncode == 0, out.stderr
     found = json.loads(out.stdout)
     assert word in found["objectives"] and word in found["table_baselines"]["gradient boosting"]
+
+
+def test_the_system_takes_tables_with_any_preset(tmp_path: Path) -> None:
+    """The paper's sizes are of its own task; what a table does not know is left out."""
+    for preset in ("desk", "paper"):
+        config = build(
+            ("test", {"system": "automl-zero", "preset": preset, "task": {"name": "examples"}})
+        )
+        assert config.part("task").programs.search.tasks == 16
+    config = build(("test", {"system": "automl-zero", "preset": "paper"}))
+    assert config.part("task").search.tasks == 10
+    path = table(tmp_path)
+    hint = evoml("search", "--data", path, cwd=tmp_path)
+    assert hint.returncode == 2 and "a table, and this task takes images" in hint.stderr
+    assert "--task examples" in hint.stderr
