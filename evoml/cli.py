@@ -218,13 +218,17 @@ def show(
         typer.Option(min=1, help="How many candidates. Default the best; or the Pareto front."),
     ] = None,
     candidate: Candidate = None,
+    lineage: Annotated[
+        bool,
+        typer.Option("--lineage", help="Its line of ancestors, and what each changed and gained."),
+    ] = False,
     trust: Trust = False,
     json_: Json = False,
 ) -> None:
     """Show the best candidates of a run, any one of it, or a file."""
     from evoml.commands.show import show as show_
 
-    show_(run, best, json_, trust, candidate)
+    show_(run, best, json_, trust, candidate, lineage)
 
 
 @app.command()
@@ -305,6 +309,13 @@ def export(
             "search, as candidates were."
         ),
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            help="Of onnx: from raw pixels to probabilities, normalisation and softmax inside.",
+        ),
+    ] = False,
     sets: Sets = None,
     trust: Trust = False,
 ) -> None:
@@ -313,7 +324,7 @@ def export(
     from evoml.config import assign
 
     given = [assign(text) for text in sets or []]
-    export_(run, to, output, task, data, trust, preset, given, candidate)
+    export_(run, to, output, task, data, trust, preset, given, candidate, raw)
 
 
 @app.command()

@@ -30,24 +30,24 @@ def export(
     preset: str | None = None,
     sets: Sequence[dict[str, Any]] = (),
     candidate: int | None = None,
+    raw: bool = False,
 ) -> None:
     """Write a genotype, or a run, in another form. trust: execute the files of a run's parts.
 
     preset: what a network that has to be trained is trained with, `final` (at full size) or
     `search` (as candidates were). sets: settings over that. candidate: its id in the run; None: the
-    best one.
+    best one. raw: whether what is written takes raw pixels and gives probabilities.
     """
     if trust:
         trust_all(path)
     trust_parts({"task": {"name": task or ""}})
     wanted = target(to)
     _refuse_own_files(path, output)
+    if raw and not wanted.raw:
+        takers = ", ".join(name for name in names("export") if target(name).raw)
+        raise InputError(f"export: --raw is for --to {takers}; --to {to} takes what it says")
     if isinstance(wanted, RunTarget):
-        if candidate is not None:
-            raise InputError(
-                f"export: --candidate {candidate}: --to {wanted.name} is of a run as a whole"
-            )
-        _write(_picture(path, wanted, task), output)
+        _write(_picture(path, wanted, task, candidate), output)
         return
     opened = open_best(path, candidate)
     if preset not in (None, "final", "search"):
@@ -56,7 +56,7 @@ def export(
     request.check(kind_of(opened.space).takes)
     _check(opened, wanted, output, request)
     network = _Network(opened, request)
-    given = Given(opened, task, network, request.layers(named=True))
+    given = Given(opened, task, network, raw, request.layers(named=True))
     if not wanted.destination:
         text = wanted.text(given)
         network.say_remarks()
@@ -66,17 +66,20 @@ def export(
     written = wanted.write(given, output)
     network.say_remarks()
     scored = f" ({network.trained.accuracy})" if network.trained else ""
-    console(stderr=True).print(f"wrote {', '.join(map(str, written))}{scored}", soft_wrap=True)
+    err = console(stderr=True)
+    err.print(f"wrote {', '.join(map(str, written))}{scored}", soft_wrap=True)
+    if said := wanted.says(given):
+        err.print(said, soft_wrap=True, markup=False)
 
 
-def _picture(path: Path, wanted: RunTarget, task: str | None) -> str:
+def _picture(path: Path, wanted: RunTarget, task: str | None, candidate: int | None) -> str:
     if not path.is_dir() or task is not None:
         raise InputError(
             f"export: --to {wanted.name} needs a run, and no --task; {path} is "
             f"{'one' if path.is_dir() else 'none'}"
         )
     problem = stored_problem(path)
-    text = wanted.picture(path, problem)
+    text = wanted.picture_of(path, problem, candidate)
     warn(edits(path))
     return text
 
@@ -127,6 +130,8 @@ class _Network:
     def __call__(self) -> "Trained":
         from evoml.search.winner import final_problem, kept, train_final
 
+        if self.trained is not None:
+            return self.trained
         opened = self.opened
         run = opened.keeps
         layers = self.request.layers(named=True)

@@ -141,6 +141,13 @@ class Space(Part):
         """The canonical key of one genotype."""
         return self.keys(Population.of(self.schema, [genotype]))[0]
 
+    def difference(self, parent: Genotype, child: Genotype) -> list[str]:
+        """What a child has that its first parent has not, a short line each; empty for a copy.
+
+        By default gene by gene, and rows that are there more or less.
+        """
+        return self.schema.changes(parent, child)
+
     def essence(self, genotype: Genotype) -> Genotype:
         """The genotype without what cannot matter, to be read. It behaves the same."""
         return genotype

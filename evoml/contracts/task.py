@@ -229,6 +229,8 @@ class ImageSet(LayeredData):
     deviation: np.ndarray  # [C]
     # whether the raw pixels were bytes, divided by 255; else floats, taken as they come
     pixels_are_bytes: bool = True
+    # least and largest of raw pixels that are floats, in the training part
+    pixel_range: tuple[float, float] | None = None
 
     @property
     def head(self) -> Head:

@@ -30,6 +30,7 @@ class Given:
     opened: Opened
     task: str | None  # that a file is for; None for a run, which knows its own
     trained: Callable[[], "Trained"]  # the network that an architecture becomes, trained once
+    raw: bool = False  # whether what is written takes raw pixels and gives probabilities
     # settings over those of a file's task, as `build` takes them
     layers: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
@@ -64,6 +65,13 @@ class Target(Part):
     # what has to be installed beside evoml, with the extra that is named as the target
     packages: ClassVar[tuple[str, ...]] = ()
 
+    # whether it can take raw pixels and give probabilities, with --raw
+    raw: ClassVar[bool] = False
+
+    def says(self, given: Given) -> str:
+        """What to say of what was written: what it takes and gives. Empty: nothing."""
+        return ""
+
     def takes(self, phenotype: str) -> bool:
         """Whether it writes this kind of phenotype."""
         return not self.kinds or phenotype in self.kinds
@@ -93,6 +101,17 @@ class RunTarget(Target):
     def picture(self, run: Path, problem: Problem) -> str:
         """The picture as a document. Raises InputError for a run without what it shows."""
         raise NotImplementedError
+
+    def picture_of(self, run: Path, problem: Problem, candidate: int | None) -> str:
+        """The same of one candidate, by its id; None: the best, or the run as a whole.
+
+        Raises InputError where it is of the run as a whole.
+        """
+        if candidate is not None:
+            raise InputError(
+                f"export: --candidate {candidate}: --to {self.name} is of a run as a whole"
+            )
+        return self.picture(run, problem)
 
 
 @cache

@@ -1,5 +1,5 @@
-"""A trained network as an ONNX file, from normalised images to class scores, with any number of
-images at a time.
+"""A trained network as an ONNX file, with any number of images at a time: from normalised images to
+class scores, or with --raw from pixels as they come to probabilities.
 
 What onnxruntime computes from the file is compared with torch before the file is kept. The class
 names, and the mean and deviation that images are normalised with, are in its metadata as JSON. The
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evoml.archive.files import write_atomically
 from evoml.core.errors import InputError
@@ -38,14 +38,48 @@ class Onnx(Target):
     task_for: ClassVar[Mapping[str, str]] = {"architectures": "to be trained on"}
     destination = "a file"
     packages = PACKAGES
+    raw = True
 
     def write(self, given: Given, output: Path) -> list[Path]:
-        write(given.trained(), output)
+        write(given.trained(), output, given.raw)
         return [output]
 
+    def says(self, given: Given) -> str:
+        trained = given.trained()
+        shape = f"[N, {', '.join(map(str, trained.network.inputs))}]"
+        count, coded = len(trained.classes), trained.pixels_are_bytes
+        if given.raw:
+            kind = "uint8, bytes" if coded else "float32, pixels as they come"
+            return f"it takes images {shape} {kind}, and gives probabilities [N, {count}]"
+        pixels = "bytes over 255" if coded else "pixels as they come"
+        return (
+            f"it takes images {shape} float32: {pixels}, less the mean and over the deviation in "
+            f"its metadata; and gives logits [N, {count}] (--raw: raw pixels, probabilities)"
+        )
 
-def write(trained: Trained, path: Path) -> None:
-    """Write the network: `images` [N, C, H, W], normalised, to `logits` [N, K]; both float32.
+
+class _Raw(nn.Module):
+    """Pixels as they come to probabilities."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module, trained: Trained) -> None:
+        super().__init__()
+        self.network, self.scale = network, 255.0 if trained.pixels_are_bytes else 1.0
+        for name in ("mean", "deviation"):
+            values = torch.tensor(getattr(trained, name), dtype=torch.float32)
+            self.register_buffer(name, values[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        normalised = (images.float() / self.scale - self.mean) / self.deviation
+        scores: Tensor = self.network(normalised)
+        return scores.softmax(1)
+
+
+def write(trained: Trained, path: Path, raw: bool = False) -> None:
+    """Write the network: `images` [N, C, H, W], normalised, to `logits` [N, K], both float32; or
+    where it is to be `raw`, images as they come, uint8 where they were bytes, to `probabilities`.
 
     Raises InputError where a package is missing, or where the exported network cannot be made or
     computes something else, and InputError or DiskError where the file cannot be written; then
@@ -61,8 +95,8 @@ def write(trained: Trained, path: Path) -> None:
         )
     state = {name: tensor.detach().cpu() for name, tensor in trained.module.state_dict().items()}
     try:
-        content = _exported(trained, state)
-        differences = [_difference(trained, state, content, count) for count in _BATCHES]
+        content = _exported(trained, state, raw)
+        differences = [_difference(trained, state, content, count, raw) for count in _BATCHES]
     # whatever exporter and runtime say of a network that they do not take
     except Exception as error:
         raise InputError(
@@ -77,18 +111,20 @@ def write(trained: Trained, path: Path) -> None:
     write_atomically(path, content)
 
 
-def _exported(trained: Trained, state: dict[str, Tensor]) -> bytes:
+def _exported(trained: Trained, state: dict[str, Tensor], raw: bool) -> bytes:
     """The file's content."""
     network = trained.network
     with torch.random.fork_rng(devices=[]):
         reference = ReferenceNetwork(network).eval()
     reference.load_state_dict(state, strict=False)  # without the auxiliary head
+    module = _Raw(reference, trained).eval() if raw else reference
+    example = torch.zeros(2, *network.inputs)
     with _quiet():
         program = torch.onnx.export(
-            reference,
-            (torch.zeros(2, *network.inputs),),
+            module,
+            (example.byte() if raw and trained.pixels_are_bytes else example,),
             input_names=["images"],
-            output_names=["logits"],
+            output_names=["probabilities" if raw else "logits"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
             verbose=False,
@@ -121,7 +157,9 @@ def _exported(trained: Trained, state: dict[str, Tensor]) -> bytes:
 
 
 @torch.no_grad()
-def _difference(trained: Trained, state: dict[str, Tensor], content: bytes, count: int) -> float:
+def _difference(
+    trained: Trained, state: dict[str, Tensor], content: bytes, count: int, raw: bool
+) -> float:
     """Largest difference between onnxruntime's and torch's scores of random images, against the
     largest score.
     """
@@ -131,11 +169,22 @@ def _difference(trained: Trained, state: dict[str, Tensor], content: bytes, coun
     module = Module(trained.network)
     module.load_state_dict(state)
     expected, _ = module.eval()(images)
+    if raw:
+        mean, deviation = (
+            torch.tensor(values, dtype=torch.float32)[:, None, None]
+            for values in (trained.mean, trained.deviation)
+        )
+        scale = 255.0 if trained.pixels_are_bytes else 1.0
+        images = (images * deviation + mean) * scale
+        if trained.pixels_are_bytes:
+            images = images.clamp(0, 255).byte()
+        expected, _ = module((images.float() / scale - mean) / deviation)
+        expected = expected.softmax(1)
     runtime = import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    given = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    given = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
     if given.shape != expected.shape:
         raise ValueError(
             f"scores of shape {list(given.shape)} where torch has {list(expected.shape)}"

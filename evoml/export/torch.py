@@ -57,6 +57,7 @@ from torch.nn import functional
 
 INPUT = $input  # channels, height, width
 CLASSES = $names
+RANGE = $range  # least and largest pixel of the training images, where these were floats
 BYTES = $coded  # whether pixels of the training images were bytes, which are divided by 255; else they were floats, taken as they come
 MEAN = $mean  # of those, a number a channel
 DEVIATION = $deviation
@@ -101,6 +102,11 @@ def prepared(images):
     x = torch.as_tensor(images)
     if BYTES and x.dtype != torch.uint8 and not (x.is_floating_point() and (x.numel() == 0 or (x.min() >= 0 and x.max() <= 1))):
         raise ValueError("images must be bytes (uint8), or floats in 0..1")
+    if RANGE is not None and x.numel():
+        low, high = float(x.min()), float(x.max())
+        span = RANGE[1] - RANGE[0]
+        if not RANGE[0] - span <= low <= high <= RANGE[1] + span or (RANGE[1] > 100 and 0 < high <= 1):
+            raise ValueError(f"images are of {low:g}..{high:g}; the network was trained on pixels of {RANGE[0]:g}..{RANGE[1]:g}")
     x = x / 255 if BYTES and x.dtype == torch.uint8 else x.float()
     if x.dim() == 3 and INPUT[0] == 1:
         x = x[:, None]
@@ -264,6 +270,7 @@ def source(trained: Trained, title: str) -> str:
         classes=len(names),
         names=_listed(names),
         coded=trained.pixels_are_bytes,
+        range=trained.pixel_range,
         pixels="bytes, or floats in 0..1"
         if trained.pixels_are_bytes
         else "numbers on the scale of the images that it was trained on",

@@ -18,6 +18,7 @@ choice never shifts an old archive.
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cached_property
 from hashlib import blake2b
 from random import Random
@@ -310,6 +311,31 @@ class Schema:
             raise InputError(f"{where}: {error}") from None
         return self.from_plain(tables, where)
 
+    def changes(self, one: Genotype, other: Genotype) -> list[str]:
+        """What the other has that one has not, a line each: genes that differ, and rows that are
+        there more or less. Values are by name.
+        """
+        out = []
+        for name, before in self.plain(one).items():
+            after = self.plain(other)[name]
+            old_rows, new_rows = ([_row_text(row) for row in rows] for rows in (before, after))
+            matcher = SequenceMatcher(None, old_rows, new_rows, autojunk=False)
+            for kind, first, last, start, end in matcher.get_opcodes():
+                if kind == "replace" and last - first == end - start:
+                    pairs = zip(range(first, last), before[first:last], after[start:end])
+                    out += [
+                        f"{name}[{at}].{column}: {old.get(column, '-')} -> {new.get(column, '-')}"
+                        for at, old, new in pairs
+                        for column in {**old, **new}
+                        if old.get(column) != new.get(column)
+                    ]
+                elif kind != "equal":
+                    out += [
+                        f"{name}[{at}] gone: {_row_text(before[at])}" for at in range(first, last)
+                    ]
+                    out += [f"{name}[{at}] new: {_row_text(after[at])}" for at in range(start, end)]
+        return out
+
     # -- Parquet -----------------------------------------------------------------------------------
 
     @cached_property
@@ -337,3 +363,7 @@ class Schema:
                 raise InputError(f"{place}: no genotype")
             out.append(self.from_plain(without_nulls(tables), place))
         return out
+
+
+def _row_text(row: Row) -> str:
+    return ", ".join(f"{column} {value}" for column, value in row.items())

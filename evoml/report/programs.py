@@ -82,6 +82,7 @@ def _print_scores(
     textbook methods.
     """
     out, tasks = console(), problem.test_tasks
+    which = which.replace("tasks", "task", 1) if len(tasks) == 1 else which
     out.print(f"\n{problem.objective} on {len(tasks)} {which}")
     table = plain_table("method", problem.objective)
     table.add_row(Text(name, "bold"), Text(f"{scores[problem.objective]:.4f}", "bold"))

@@ -51,6 +51,7 @@ class Trained:
     pixels_are_bytes: bool = True
     curve: tuple[float, ...] = ()
     seconds: float = 0.0
+    pixel_range: tuple[float, float] | None = None  # of raw pixels that are floats
 
     @property
     def accuracy(self) -> str:
@@ -174,6 +175,7 @@ def train_final(
         data.pixels_are_bytes,
         tuple(trained.curve),
         trained.seconds,
+        data.pixel_range,
     )
     if place is not None:
         _store(problem, genotype, place, out)
@@ -246,7 +248,7 @@ def _store(problem: Problem, genotype: Genotype, place: Path, trained: Trained) 
         "data": problem.data_digest, "scores": trained.scores, "classes": trained.classes,
         "mean": trained.mean.tolist(), "deviation": trained.deviation.tolist(),
         "coded": trained.pixels_are_bytes, "size": problem.test_tasks.size, "curve": trained.curve,
-        "seconds": trained.seconds,
+        "seconds": trained.seconds, "range": trained.pixel_range,
     }  # fmt: skip
     tensors = {name: tensor.contiguous() for name, tensor in trained.module.state_dict().items()}
     write_atomically(place / "weights.safetensors", save(tensors, {"evoml": json.dumps(about)}))
@@ -306,11 +308,13 @@ def kept(folder: Path, genotype: Genotype, problem: Problem | None = None) -> Tr
             pixels_are_bytes,
             tuple(about["curve"]),
             float(about["seconds"]),
+            None if (ends := about.get("range")) is None else (float(ends[0]), float(ends[1])),
         )
     except (
         SafetensorError,
         InputError,
         KeyError,
+        IndexError,
         TypeError,
         ValueError,
         RuntimeError,

@@ -7,6 +7,7 @@ identity is the flow of data to the prediction, not the text.
 """
 
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Literal, Self
@@ -261,6 +262,21 @@ class AutoMLZeroSpace(Space):
         return Genotype(self.schema, one.tables | swap[0]), Genotype(
             self.schema, other.tables | swap[1]
         )
+
+    def difference(self, parent: Genotype, child: Genotype) -> list[str]:
+        """Instructions that are new, and those that are gone, function by function."""
+        out = []
+        for name in FUNCTIONS:
+            before, after = (
+                [format_instruction(row) for row in each.tables[name]] for each in (parent, child)
+            )
+            for kind, first, last, start, end in SequenceMatcher(
+                None, before, after, autojunk=False
+            ).get_opcodes():
+                if kind != "equal":
+                    out += [f"{name}: - {line}" for line in before[first:last]]
+                    out += [f"{name}: + {line}" for line in after[start:end]]
+        return out
 
     def essence(self, genotype: Genotype) -> Genotype:
         """The program without instructions that cannot reach the prediction."""

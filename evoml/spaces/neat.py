@@ -23,6 +23,7 @@ from evoml.contracts.task import Shape, Task
 from evoml.core import settings
 from evoml.core.errors import InputError
 from evoml.core.streams import below, generator, outputs
+from evoml.core.wording import plural
 from evoml.genotypes.decisions import Choose
 from evoml.genotypes.domains import Absent, Choice, Conditional, Flag, Integer, Real
 from evoml.genotypes.population import Population
@@ -425,6 +426,44 @@ class NEATSpace(Space):
             out.append(
                 blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).hexdigest()
             )
+        return out
+
+    def difference(self, parent: Genotype, child: Genotype) -> list[str]:
+        """Links and nodes that are new or gone, links that were switched, nodes with another
+        function, and how many weights moved.
+        """
+        out = []
+        nodes = [{row["id"]: row for row in each.tables["nodes"]} for each in (parent, child)]
+        links = [
+            {row["innovation"]: row for row in each.tables["links"]} for each in (parent, child)
+        ]
+        out += [f"new node {id}" for id in nodes[1] if id not in nodes[0]]
+        out += [f"node {id} gone" for id in nodes[0] if id not in nodes[1]]
+        for id in nodes[0].keys() & nodes[1].keys():
+            for column, table in (
+                ("activation", ACTIVATION_NAMES),
+                ("aggregation", AGGREGATION_NAMES),
+            ):
+                old, new = (int(each[id][column]) for each in nodes)
+                if old != new:
+                    out.append(f"node {id}: {column} {table[old]} -> {table[new]}")
+        moved = []
+        for number, row in links[1].items():
+            called = f"link {row['source']}->{row['target']}"
+            if number not in links[0]:
+                out.append(f"new {called}, weight {row['weight']:.3g}")
+                continue
+            before = links[0][number]
+            if before["enabled"] != row["enabled"]:
+                out.append(f"{called} switched {'on' if row['enabled'] else 'off'}")
+            if before["weight"] != row["weight"]:
+                moved.append(float(row["weight"] - before["weight"]))
+        for number in links[0].keys() - links[1].keys():
+            row = links[0][number]
+            out.append(f"link {row['source']}->{row['target']} gone")
+        if moved:
+            most = max(moved, key=abs)
+            out.append(f"{plural(len(moved), 'weight')} moved, by at most {most:+.3g}")
         return out
 
     def essence(self, genotype: Genotype) -> Genotype:

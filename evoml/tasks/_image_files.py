@@ -3,13 +3,11 @@ as arrays of bytes.
 """
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,50 +17,6 @@ from evoml.tasks._class_pairs import finite, listed, read_arrays, shown
 
 RIGHT = "there must be images and labels"
 SHAPES = "they must be bytes or floats of shape [n, h, w] or [n, h, w, c], channels last"
-# not all that Pillow reads: its EPS starts another program
-FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
-GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
-SKIPPED = ("thumbs.db", "desktop.ini")  # what Windows leaves in folders of images
-# what people keep beside their images; anything else must be one, so that none is left out unsaid
-BESIDE = (
-    *(
-        ".txt",
-        ".md",
-        ".rst",
-        ".csv",
-        ".tsv",
-        ".json",
-        ".jsonl",
-        ".xml",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".ini",
-        ".cfg",
-        ".html",
-        ".htm",
-        ".pdf",
-    ),
-    *(
-        ".doc",
-        ".docx",
-        ".xls",
-        ".xlsx",
-        ".py",
-        ".ipynb",
-        ".sh",
-        ".log",
-        ".db",
-        ".zip",
-        ".tar",
-        ".gz",
-        ".npy",
-        ".npz",
-        ".mat",
-        ".md5",
-        ".sha256",
-    ),
-)
 SETS = {
     "cifar10": "CIFAR10",
     "cifar100": "CIFAR100",
@@ -72,7 +26,6 @@ SETS = {
 }
 PREFIX = "torchvision:"
 
-LARGEST = 2**32  # bytes of one folder's images, 4 GiB
 MOST_LABELS = 2**16
 HUGE = 1e15  # pixels must leave room in float32
 
@@ -96,33 +49,50 @@ class Pictures:
 Parts = tuple[Pictures, Pictures | None]  # images to divide, and the test part where there is one
 
 
-def read(data: Path, size: int = 0) -> Parts:
-    """What `data` names, at `size` x `size` pixels (0: as they are).
+@dataclass(frozen=True)
+class Reading:
+    """How images are read.
+
+    size: height and width to make them, 0: as they are. resize: what is done with unequal ones,
+    colour: with grey ones among coloured ones, as the settings of the task `images` say. channels:
+    which axis of an array [n, a, b, c] the channels are, `first` or `last`; `auto`: the last.
+    """
+
+    size: int = 0
+    resize: str = "refuse"
+    colour: str = "refuse"
+    channels: str = "auto"
+
+
+def read(data: Path, how: Reading = Reading()) -> Parts:
+    """What `data` names.
 
     Raises InputError for everything that is no set of images.
     """
     name = str(data).removeprefix(PREFIX)
     try:
         if name != str(data) or (name.lower() in SETS and not data.exists()):
-            return _torchvision(name.lower(), size)
-        return _on_disk(data, size)
+            return _torchvision(name.lower(), how)
+        return _on_disk(data, how)
     except OSError as error:
         raise InputError(
             f"{data}: {error.strerror or 'cannot be read'}; give an .npz, or a folder by class"
         ) from None
 
 
-def _on_disk(data: Path, size: int) -> Parts:
+def _on_disk(data: Path, how: Reading) -> Parts:
     if not data.exists():
         raise InputError(
             f"{data}: {'a link to nothing' if data.is_symlink() else 'no such file or folder'}; "
             "give an .npz, or a folder by class"
         )
     if data.is_dir():
-        return _parts_of_folder(data, size)
+        from evoml.tasks._image_folders import parts_of_folder
+
+        return parts_of_folder(data, how)
     if not data.is_file():
         raise InputError(f"{data}: neither a file nor a folder; give an .npz, or a folder by class")
-    return _parts_of_npz(data, size)
+    return _parts_of_npz(data, how)
 
 
 def fit(train: Pictures, test: Pictures) -> Pictures:
@@ -164,41 +134,70 @@ def _sizes(pixels: np.ndarray) -> str:
 # arrays
 
 
-def _parts_of_npz(path: Path, size: int) -> Parts:
-    arrays = read_arrays(path, ("images", "labels", "test_images", "test_labels"), RIGHT)
-    wanted = (
-        "images",
-        "labels",
-        *(
-            ("test_images", "test_labels")
-            if any(name.startswith("test") for name in arrays)
-            else ()
-        ),
-    )
+# by what names arrays are known: of the images, of their labels, of a test part, of a further part
+ARRAYS = (
+    ("images", "labels", "test_images", "test_labels", "", ""),
+    ("x_train", "y_train", "x_test", "y_test", "", ""),  # Keras
+    ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels"),
+    ("x", "y", "", "", "", ""),
+    ("X", "y", "", "", "", ""),
+)
+
+
+def _parts_of_npz(path: Path, how: Reading) -> Parts:
+    every = [name for names in ARRAYS for name in names if name]
+    arrays = read_arrays(path, tuple(dict.fromkeys(every)), RIGHT)
+    # the names of which most are there; without any the first
+    names = max(ARRAYS, key=lambda names: sum(name in arrays for name in names[:2]))
+    images, labels, test_images, test_labels, more_images, more_labels = names
+    wanted = [images, labels]
+    if any(name in arrays for name in (test_images, test_labels)) or (
+        names is ARRAYS[0] and any(name.startswith("test") for name in arrays)
+    ):
+        wanted += [test_images, test_labels]
+    if any(name in arrays for name in (more_images, more_labels)):
+        wanted += [more_images, more_labels]
     if missing := [name for name in wanted if name not in arrays]:
         raise InputError(f"{path}: no array {listed(missing)}; there must be {listed(wanted)}")
-    train = of_arrays(str(path), arrays, size=size)
-    return train, of_arrays(str(path), arrays, "test_", size=size) if len(wanted) > 2 else None
+    train = of_arrays(str(path), arrays, (images, labels), how=how)
+    if more_images in wanted:
+        # the search divides them itself
+        more = fit(train, of_arrays(str(path), arrays, (more_images, more_labels), how=how))
+        train = replace(
+            train,
+            pixels=np.concatenate([train.pixels, more.pixels]),
+            labels=np.concatenate([train.labels, more.labels]),
+        )
+    test = None
+    if test_images in wanted:
+        test = of_arrays(str(path), arrays, (test_images, test_labels), how=how)
+    return train, test
 
 
 def of_arrays(
     where: str,
     arrays: Mapping[str, np.ndarray],
-    prefix: str = "",
+    names: tuple[str, str] = ("images", "labels"),
     classes: Sequence[str] | None = None,
-    size: int = 0,
+    how: Reading = Reading(),
 ) -> Pictures:
-    """Check the arrays `images` [n, h, w] or [n, h, w, c] and `labels` [n].
+    """Check the arrays of these names: images [n, h, w] or [n, h, w, c], and labels [n], [n, 1] or
+    one-hot [n, K].
 
     Classes are the labels as text, unless given by label.
     """
-    pixels, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
-    name = f"{where}: {prefix}images"
+    pixels, labels = arrays[names[0]], _labels(arrays[names[1]])
+    name = f"{where}: {names[0]}"
     if pixels.ndim not in (3, 4) or pixels.dtype.kind not in "buif" or not pixels.size:
         raise InputError(f"{name}: {shown(pixels)}; {SHAPES}")
-    if pixels.ndim == 4 and pixels.shape[1] in (1, 3) and pixels.shape[3] > 4:
-        raise InputError(f"{name}: {shown(pixels)}, channels first; {SHAPES}")
-    finite(where, f"{prefix}images", pixels, HUGE)
+    if pixels.ndim == 4 and how.channels == "first":
+        pixels = pixels.transpose(0, 2, 3, 1)
+    elif pixels.ndim == 4 and how.channels == "auto" and pixels.shape[1] <= 4 < pixels.shape[3]:
+        raise InputError(
+            f"{name}: {shown(pixels)}, channels first, it seems: set task.channels=first, or last "
+            f"if they are not; {SHAPES}"
+        )
+    finite(where, names[0], pixels, HUGE)
     if (
         pixels.dtype.kind in "ui"
         and pixels.dtype != np.uint8
@@ -208,28 +207,47 @@ def of_arrays(
             f"{name}: {shown(pixels)} with values {pixels.min()}..{pixels.max()}; integers must be "
             "in 0..255"
         )
+    if labels.shape == pixels.shape[:1] and labels.dtype.kind in "US" and classes is None:
+        found, places = np.unique(labels.astype(str), return_inverse=True)
+        labels, classes = places, found.tolist()
     if labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
         raise InputError(
-            f"{where}: {prefix}labels: {shown(labels)}; they must be integers of shape "
+            f"{where}: {names[1]}: {shown(labels)}; they must be integers of shape "
             f"[{len(pixels)}], one an image"
         )
     most = MOST_LABELS if classes is None else len(classes)
     if len(wrong := np.flatnonzero((labels < 0) | (labels >= most))):
         raise InputError(
-            f"{where}: {prefix}labels: {labels[wrong[0]]} at image {wrong[0]}; they must be in "
+            f"{where}: {names[1]}: {labels[wrong[0]]} at image {wrong[0]}; they must be in "
             f"0..{most - 1}"
         )
     values, places = np.unique(labels, return_inverse=True)
     pixels = pixels.reshape(*pixels.shape[:3], -1)
     pixels = pixels.astype(np.float32 if pixels.dtype.kind in "bf" else np.uint8, copy=False)
-    names = tuple(str(value) if classes is None else str(classes[value]) for value in values)
+    said = tuple(str(value) if classes is None else str(classes[value]) for value in values)
     return Pictures(
-        f"{where} ({prefix}images)" if prefix else where,
-        resized(pixels, size, where),
+        f"{where} ({names[0]})" if names[0].startswith(("test", "val", "x_test")) else where,
+        resized(pixels, how.size, where),
         places.astype(np.int64),
-        names,
+        said,
         pixels.dtype == np.uint8,
     )
+
+
+def _labels(labels: np.ndarray) -> np.ndarray:
+    """Labels as [n], where they are [n, 1], one-hot or whole numbers among floats; else as they
+    are.
+    """
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    one_hot = labels.ndim == 2 and labels.dtype.kind in "buif" and labels.size > 0
+    if one_hot and set(np.unique(labels).tolist()) <= {0, 1} and (labels.sum(1) == 1).all():
+        return labels.argmax(1)
+    if labels.dtype.kind == "b" or (
+        labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == labels.round()).all()
+    ):
+        return labels.astype(np.int64)
+    return labels
 
 
 def resized(pixels: np.ndarray, size: int, where: str) -> np.ndarray:
@@ -271,151 +289,10 @@ def _averaged(block: np.ndarray, axis: int, size: int) -> np.ndarray:
     return np.moveaxis(out, 0, axis)
 
 
-# folders
-
-
-def _parts_of_folder(folder: Path, size: int) -> Parts:
-    """A folder by class, or one with `train/` and `test/`, each by class."""
-    below = {path.name: path for path in _entries(folder) if path.is_dir()}
-    if not {"train", "test"} <= set(below) or not all(
-        any(path.is_dir() for path in _entries(below[part])) for part in ("train", "test")
-    ):
-        return _by_class(folder, size), None
-    if other := sorted(set(below) - {"train", "test"}):
-        raise InputError(
-            f"{below[other[0]]}: beside train and test; there must be no third folder, as the "
-            "search divides train itself"
-        )
-    return _by_class(below["train"], size), _by_class(below["test"], size)
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, by name, without hidden files."""
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        raise InputError(f"{folder}: {error.strerror or 'cannot be read'}") from None
-    out = [
-        folder / name for name in names if not name.startswith(".") and name.lower() not in SKIPPED
-    ]
-    for path in out:
-        if path.is_symlink() and not path.exists():
-            raise InputError(
-                f"{path}: a link to nothing; there must be an image, or a folder of a class"
-            )
-    return out
-
-
-def _by_class(folder: Path, size: int) -> Pictures:
-    classes = [path for path in _entries(folder) if path.is_dir()]
-    if not classes:
-        raise InputError(f"{folder}: no folders in it; there must be one a class, with its images")
-    files = [
-        (path, place)
-        for place, each in enumerate(classes)
-        for path in _entries(each)
-        if path.is_dir() or path.suffix.lower() not in BESIDE
-    ]
-    for path, _ in files:
-        if not path.is_file():
-            raise InputError(f"{path}: not a file; a folder of a class must have images only")
-    labels = np.array([place for _, place in files], dtype=np.int64)
-    for each, count in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True):
-        if not count:
-            raise InputError(f"{each}: no images in it; there must be some of every class")
-    return Pictures(
-        str(folder),
-        _decoded([path for path, _ in files], size),
-        labels,
-        tuple(path.name for path in classes),
-        True,
-    )
-
-
-def _decoded(files: Sequence[Path], size: int) -> np.ndarray:
-    """Image files as [n, H, W, C]; all must be grey or all colour, and of one size."""
-    pillow = _pillow()
-    first = _decode(pillow, files[0])
-    block = resized(first[None], size, str(files[0]))
-    if len(files) * block.nbytes > LARGEST:
-        raise InputError(
-            f"{files[0].parent}: {len(files)} {_sizes(block)} are more than 4 GiB; set task.size "
-            "to make them smaller"
-        )
-    out = np.empty((len(files), *block.shape[1:]), dtype=block.dtype)
-    out[0] = block[0]
-    for place, path in enumerate(files[1:], start=1):
-        out[place] = resized(_decode(pillow, path, files[0], first.shape)[None], size, str(path))[0]
-    return out
-
-
-def _decode(
-    pillow: ModuleType, path: Path, first: Path | None = None, shape: tuple[int, ...] = ()
-) -> np.ndarray:
-    """One image [H, W, 1 or 3] uint8, turned as its camera says.
-
-    Raises InputError where it is broken or not like the first.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pillow.Image.DecompressionBombWarning)
-            with pillow.Image.open(path, formats=FORMATS) as image:
-                upright = pillow.ImageOps.exif_transpose(_plain(path, image))
-                array = np.array(upright.convert("L" if image.mode in GREY else "RGB"))
-    except InputError:
-        raise
-    except (pillow.Image.DecompressionBombWarning, pillow.Image.DecompressionBombError):
-        raise InputError(
-            f"{path}: more than {pillow.Image.MAX_IMAGE_PIXELS} pixels; images must be smaller"
-        ) from None
-    except Exception:
-        raise InputError(
-            f"{path}: damaged, or not an image; it must be one of {listed(FORMATS)}"
-        ) from None
-    array = array.reshape(*array.shape[:2], -1)
-    if first is not None and array.shape[:2] != shape[:2]:
-        (height, width), (h, w) = array.shape[:2], shape[:2]
-        raise InputError(
-            f"{path}: {width} x {height} pixels, and {first} has {w} x {h}; all must be of one size"
-        )
-    if first is not None and array.shape != shape:
-        kinds = {1: "grey", 3: "in colour"}
-        raise InputError(
-            f"{path}: {kinds[array.shape[2]]}, and {first} is {kinds[shape[2]]}; all must be grey, "
-            "or all in colour"
-        )
-    return array
-
-
-def _plain(path: Path, image: Any) -> Any:
-    """The image, unless something would be lost in making it grey or colour."""
-    if image.mode not in (*GREY, *COLOUR):
-        raise InputError(
-            f"{path}: mode {image.mode}; images must have 8 bits a channel, grey or colour"
-        )
-    # phones put a small copy beside a JPEG
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"{path}: {image.n_frames} frames; there must be one image in a file")
-    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
-        raise InputError(f"{path}: transparent in places; images must be opaque")
-    return image
-
-
-def _pillow() -> ModuleType:
-    try:
-        import_module("PIL.ImageOps")
-        return import_module("PIL")
-    except ImportError:
-        raise InputError(
-            "data: a folder of images needs Pillow, which is not installed (pip install pillow); "
-            "or give an .npz"
-        ) from None
-
-
 # torchvision
 
 
-def _torchvision(name: str, size: int) -> Parts:
+def _torchvision(name: str, how: Reading) -> Parts:
     """A set by name, with its official test part; torchvision downloads it once and checks its
     files against known hashes.
     """
@@ -429,12 +306,12 @@ def _torchvision(name: str, size: int) -> Parts:
             "or give an .npz, or a folder by class"
         ) from None
     train, test = (
-        _torchvision_part(getattr(sets, SETS[name]), name, part, size) for part in (True, False)
+        _torchvision_part(getattr(sets, SETS[name]), name, part, how) for part in (True, False)
     )
     return train, test
 
 
-def _torchvision_part(kind: Any, name: str, train: bool, size: int) -> Pictures:
+def _torchvision_part(kind: Any, name: str, train: bool, how: Reading) -> Pictures:
     root = (
         Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evoml" / "torchvision"
     )
@@ -460,7 +337,6 @@ def _torchvision_part(kind: Any, name: str, train: bool, size: int) -> Pictures:
     return of_arrays(
         f"{PREFIX}{name} ({'train' if train else 'test'})",
         arrays,
-        "",
-        getattr(loaded, "classes", None),
-        size,
+        classes=getattr(loaded, "classes", None),
+        how=how,
     )

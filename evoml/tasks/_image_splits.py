@@ -156,6 +156,7 @@ class ImageTask(Task):
             normalised(part.pixels, which, mean, deviation)
             for part, which in ((train, rows), (valid, valid_rows))
         )
+        raw = None if train.pixels_are_bytes else train.pixels[rows]
         return ImageSet(
             train_x,
             train.labels[rows],
@@ -165,6 +166,7 @@ class ImageTask(Task):
             mean,
             deviation,
             train.pixels_are_bytes,
+            None if raw is None else (float(raw.min()), float(raw.max())),
         )
 
 

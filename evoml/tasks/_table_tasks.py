@@ -89,7 +89,8 @@ class TableTasks(Task):
         self.table, self.settings, self.seed = table, table.settings, table.seed
         if len(table.targets) > 1:
             raise InputError(
-                f"task.target: {', '.join(table.targets)}: a program predicts one number; give one target"
+                f"task.target: {', '.join(table.targets)}: a program predicts one number; give one "
+                "target"
             )
         columns = table.x.shape[1]
         if not self.settings.features and columns > MOST_FEATURES:

@@ -6,8 +6,10 @@ arXiv 2407.17032. The fitness is the mean return of some episodes.
 Observations are flattened. A number with finite bounds below 1e6 is divided by the larger of the
 two in size, others are taken as they are, since a scale that is learned from episodes would tie a
 network's result to those that were tried before it. Actions: of several, that of the largest
-output; numbers in a box, low + y (high - low) with y in 0..1, a bound that is not finite being 1 to
-its side; switches, on above 0.5.
+output; numbers in a box, low + y (high - low) with y in 0..1, without bounds -1 to 1, with a lower
+bound alone low + y / (1 - y), with an upper one high - (1 - y) / y; whole numbers have equal shares
+of 0..1; switches, on above 0.5. What is not a finite number in a reward or an observation is the
+environment's fault, and said so.
 
 All episodes of a process's networks go on together, with one call of the networks a time step.
 Every network is tried from the same starts.
@@ -15,11 +17,12 @@ Every network is tried from the same starts.
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,8 @@ from evoml.tasks._trial_workers import PooledTrials, TrialResults, Work
 from evoml.tasks._trials import TrialTask
 
 LARGEST_BOUND = 1e6
+UNBOUNDED = 1e15  # in size: from there on a bound of an action is none
+EDGE = 1e-6  # that outputs of half-open actions keep from 0 and 1
 MOST = 100_000  # numbers in an observation, or outputs
 BEAT = 1.0  # seconds between two signs of life
 
@@ -46,6 +51,10 @@ class Settings(settings.Settings):
     id: str = Field(
         default="CartPole-v1",
         description="the environment's id in Gymnasium; module:id imports the module first",
+    )
+    arguments: dict[str, Any] = Field(
+        default={},
+        description="keyword arguments that the environment is made with, such as {gravity = 9.8}",
     )
     episodes: int = Field(
         default=3,
@@ -81,8 +90,8 @@ class Settings(settings.Settings):
     )
 
 
-def make(id: str) -> Any:
-    """An environment.
+def make(id: str, arguments: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """An environment, made with these keyword arguments.
 
     Raises InputError where Gymnasium is missing, has none of this id, or cannot make it.
     """
@@ -101,11 +110,12 @@ def make(id: str) -> Any:
             warnings.simplefilter("ignore")  # that there is a newer version, for one
             if module := GymTask.code(id):
                 users_module(module, f"task.id: {id}")
-            return gymnasium.make(id, disable_env_checker=True)
+            return gymnasium.make(id, disable_env_checker=True, **arguments)
     except InputError:
         raise
     except Exception as error:  # whatever the code of others may raise
-        raise InputError(f"task.id: {id}: {describe_exception(error)}") from None
+        given = f" with task.arguments {dict(arguments)}" if arguments else ""
+        raise InputError(f"task.id: {id}{given}: {describe_exception(error)}") from None
 
 
 class Interface:
@@ -159,15 +169,7 @@ class Interface:
             # integers, which environments check sooner
             return int(actions.n), lambda y: (y.argmax(1) + actions.start).tolist()
         if isinstance(actions, spaces.Box):
-            low, high = (
-                np.where(np.isfinite(bound), bound, side)
-                for bound, side in ((actions.low, -1.0), (actions.high, 1.0))
-            )
-            low, high = low.astype(np.float64), high.astype(np.float64)
-            shape = actions.shape
-            return low.size, lambda y: list(
-                (low + np.clip(y, 0, 1).reshape(-1, *shape) * (high - low)).astype(actions.dtype)
-            )
+            return int(np.prod(actions.shape)), _boxed(actions)
         if isinstance(actions, spaces.MultiBinary):
             return int(np.prod(actions.shape)), lambda y: list(
                 (y > 0.5).astype(actions.dtype).reshape(-1, *actions.shape)
@@ -186,6 +188,31 @@ class Interface:
         )
 
 
+def _boxed(box: Any) -> Callable[[np.ndarray], list[Any]]:
+    """What outputs [n, O] mean in a box of numbers: actions inside it."""
+    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
+    whole = box.dtype.kind in "iu"
+    below, above = low > -UNBOUNDED, high < UNBOUNDED  # whether there is such a bound
+    free = ~below & ~above
+    both = (below & above) | free
+    start, end = np.where(free, -1.0, low), np.where(free, 1.0, high)
+    base = np.where(both, start, 0.0)
+    width = np.where(both, end - base, 0.0) + whole  # every whole number has an equal share
+
+    def act(outputs: np.ndarray) -> list[Any]:
+        y = np.clip(outputs, 0.0, 1.0).reshape(-1, *box.shape)
+        actions = base + y * width
+        if not both.all():
+            inner = np.clip(y, EDGE, 1 - EDGE)
+            half = np.where(below, low + inner / (1 - inner), high - (1 - inner) / inner)
+            actions = np.where(both, actions, half)
+        actions = np.clip(np.floor(actions) if whole else actions, start, end)
+        # which the type may round to the other side
+        return list(np.clip(actions.astype(box.dtype), box.low, box.high))
+
+    return act
+
+
 class Episodes:
     """What one process does: networks in environments that it keeps, each network in one
     environment an episode.
@@ -194,7 +221,7 @@ class Episodes:
     def __init__(self, settings: Settings, seeds: list[int], backend: str) -> None:
         """Raises InputError."""
         self.settings, self.seeds, self.backend = settings, seeds, load("backends", backend)
-        first = make(settings.id)
+        first = make(settings.id, settings.arguments)
         self.interface = Interface(
             settings.id, first.observation_space, first.action_space, settings.scaling
         )
@@ -221,7 +248,9 @@ class Episodes:
             environments[lane] = None  # who knows what state it is in
 
         for lane, (network, episode) in enumerate(lanes):
-            environments.append(self.idle.pop() if self.idle else make(self.settings.id))
+            environments.append(
+                self.idle.pop() if self.idle else make(self.settings.id, self.settings.arguments)
+            )
             try:
                 inputs[network, episode] = self.interface.sense(
                     environments[lane].reset(seed=self.seeds[episode])[0]
@@ -231,6 +260,7 @@ class Episodes:
             except BaseException as error:
                 failed(lane, error)
             self._live(beat)
+        self._check(out, inputs, returns)
         stepper = self.backend.Stepper(graphs, count, "float64")
         places = np.array(lanes, np.int64).reshape(-1, 2)
         step = 0
@@ -259,11 +289,32 @@ class Episodes:
                 except BaseException as error:
                     failed(lane, error)
                 self._live(beat)
+            self._check(out, inputs, returns)
             alive, step = still, step + 1
         self.idle += [each for each in environments if each is not None]
         good = out.status == OK
-        out.scores[good] = np.stack([returns.mean(1), returns.std(1), returns.min(1)], 1)[good]
+        played = returns[good]
+        out.scores[good] = np.stack([played.mean(1), played.std(1), played.min(1)], 1)
         return out
+
+    def _made(self) -> Any:
+        return make(self.settings.id, self.settings.arguments)
+
+    @staticmethod
+    def _check(out: TrialResults, inputs: np.ndarray, returns: np.ndarray) -> None:
+        """Fail the networks whose environment gave what is not a finite number.
+
+        inputs: observations [P, S, I]. returns: [P, S].
+        """
+        for what, wrong in (
+            ("observation", ~np.isfinite(inputs).all((1, 2))),
+            ("reward", ~np.isfinite(returns).all(1)),
+        ):
+            for network in np.flatnonzero(wrong & (out.status == OK)).tolist():
+                out.fail(
+                    network, CRASHED,
+                    f"the environment, not the network: its {what} is not a finite number",
+                )  # fmt: skip
 
     def _live(self, beat: Callable[[], None]) -> None:
         if time.monotonic() - self._beaten > BEAT:
@@ -276,7 +327,7 @@ def random_returns(settings: Settings, seeds: list[int]) -> np.ndarray:
 
     Whatever the environment raises is raised.
     """
-    environment = make(settings.id)
+    environment = make(settings.id, settings.arguments)
     limit = None if getattr(environment.spec, "max_episode_steps", None) else settings.steps
     out = np.zeros(len(seeds))
     for episode, seed in enumerate(seeds):
@@ -332,7 +383,7 @@ class GymTask(TrialTask):
 
     @cached_property
     def _interface(self) -> Interface:
-        environment = make(self.settings.id)
+        environment = make(self.settings.id, self.settings.arguments)
         try:
             return Interface(
                 self.settings.id,

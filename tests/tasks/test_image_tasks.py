@@ -16,7 +16,7 @@ from parts import class_of
 from evoml.contracts.task import ImageSet
 from evoml.core.errors import InputError
 from evoml.core.registry import load, names
-from evoml.tasks import _image_files, _image_splits, digits, images
+from evoml.tasks import _image_files, _image_folders, _image_splits, digits, images
 from evoml.tasks._image_splits import baseline_scores
 
 FAMILIES = [name for name in names("tasks") if class_of(load("tasks", name)).kind == "images"]
@@ -350,7 +350,7 @@ GOOD = picture_set()
             "labels: int64 of shape [35]; they must be integers of shape [36]",
         ),
         (
-            {"labels": GOOD["labels"].astype(float)},
+            {"labels": GOOD["labels"] + 0.5},
             "labels: float64 of shape [36]; they must be integers",
         ),
         ({"labels": GOOD["labels"] - 1}, "labels: -1 at image "),
@@ -385,7 +385,7 @@ GOOD = picture_set()
         ({"labels": None}, "no array labels; there must be images, labels"),
         (
             {"images": None, "labels": None, "x": np.zeros(3)},
-            "no array images, labels; there must be images, labels",
+            "no array y; there must be x, y",
         ),
         (
             {"test_images": GOOD["images"]},
@@ -592,20 +592,20 @@ def test_bad_folders(tmp_path: Path, folder: Path) -> None:
 
     bad(
         colour(folder / "cats" / "99.png", size=(7, 6)),
-        f"7 x 6 pixels, and {folder / 'birds' / '0.png'} has 5 x 6; all must be of one size",
+        "of 31 images, 1 of another size than 5 x 6 pixels, such as ",
     )
     bad(
         colour(folder / "cats" / "99.png", mode="L"),
-        f"grey, and {folder / 'birds' / '0.png'} is in colour; all must be grey, or all in colour",
+        "of 31 images, 1 grey where the others are in colour, such as ",
     )
     image_module.fromarray(np.zeros((6, 5), np.uint16)).save(folder / "cats" / "99.png")
-    bad(folder / "cats" / "99.png", "mode I;16; images must have 8 bits a channel")
+    bad(folder / "cats" / "99.png", "1 of mode I;16, which has not 8 bits a channel")
     transparent = folder / "dogs" / "99.png"
     image_module.new("RGBA", (5, 6), (1, 2, 3, 4)).save(transparent)
-    bad(transparent, "transparent in places; images must be opaque")
+    bad(transparent, "1 transparent in places; task.colour lays them on white, such as ")
     frames = [image_module.new("RGB", (5, 6), (shade, 0, 0)) for shade in (0, 99)]
     frames[0].save(folder / "dogs" / "99.gif", save_all=True, append_images=frames[1:])
-    bad(folder / "dogs" / "99.gif", "2 frames; there must be one image in a file")
+    bad(folder / "dogs" / "99.gif", "1 of several frames, which must be one image a file")
     for content in (
         b"",
         b"text",
@@ -613,11 +613,11 @@ def test_bad_folders(tmp_path: Path, folder: Path) -> None:
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n",
     ):
         (folder / "cats" / "99.png").write_bytes(content)
-        bad(folder / "cats" / "99.png", "damaged, or not an image; it must be one of PNG, JPEG")
+        bad(folder / "cats" / "99.png", "damaged, or ")
     # these may be images, so they are not passed over
     for name in ("99.heic", "99", "99.jpg.part"):
         (folder / "cats" / name).write_bytes(b"text")
-        bad(folder / "cats" / name, "damaged, or not an image")
+        bad(folder / "cats" / name, "1 damaged, or none of PNG, JPEG")
     (folder / "cats" / "99.png").symlink_to(tmp_path / "gone.png")
     bad(folder / "cats" / "99.png", "a link to nothing")
     (folder / "eels").symlink_to(tmp_path / "gone")
@@ -636,18 +636,108 @@ def test_bad_folders(tmp_path: Path, folder: Path) -> None:
     refused("no folders in it; there must be one a class", tmp_path / "empty")
 
 
+def test_all_that_is_odd_is_counted_at_once(folder: Path) -> None:
+    for each in range(4):
+        colour(folder / "cats" / f"2{each}.png", size=(7, 6))
+    colour(folder / "dogs" / "30.png", mode="L")
+    (folder / "dogs" / "31.png").write_bytes(b"text")
+    with pytest.raises(InputError) as error:
+        make(folder)
+    text = str(error.value)
+    assert "of 36 images, 1 damaged" in text and "4 of another size than 5 x 6 pixels" in text
+    assert "1 grey where the others are in colour" in text and "\n" not in text
+    assert str(folder / "cats" / "20.png") in text and "task.resize with task.size" in text
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+def test_images_are_made_alike_where_that_is_wanted(tmp_path: Path, resize: str) -> None:
+    """White ones of any size and mode stay white, but for what is laid on black."""
+    image_module = pytest.importorskip("PIL.Image")
+    kinds = [("RGB", (8, 4)), ("L", (5, 5)), ("P", (3, 9)), ("RGBA", (30, 30)), ("LA", (4, 4))]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for each, (mode, size) in enumerate(kinds):
+            white = image_module.new("RGB" if mode == "P" else mode, size, "white").convert(mode)
+            if mode == "RGBA":
+                white = image_module.new("RGBA", size, (9, 9, 9, 0))  # transparent: white behind it
+            white.save(tmp_path / name / f"{each}.png")
+    refused("to what size? Set task.size too", tmp_path, resize=resize, colour="rgb")
+    refused("grey where the others are", tmp_path, resize=resize, size=6)
+    for mode, channels in (("rgb", 3), ("grey", 1)):
+        task = make(tmp_path, resize=resize, size=6, colour=mode)
+        pixels = task._images.pixels
+        assert pixels.shape == (10, 6, 6, channels) and pixels.dtype == np.uint8
+        assert (pixels.max((1, 2, 3)) == 255).all()
+        padded = [(pixels[row] < 255).any() for row in range(5)]
+        assert padded == ([True, False, True, False, False] if resize == "pad" else [False] * 5)
+
+
+def test_sixteen_bits_of_grey(tmp_path: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    for name, value in (("a", 257 * 10), ("b", 257 * 200)):
+        (tmp_path / name).mkdir()
+        for each in range(3):
+            deep = np.full((4, 4), value + each, np.uint16)
+            image_module.fromarray(deep).save(tmp_path / name / f"{each}.png")
+    refused(
+        "of mode I;16, which has not 8 bits a channel, grey or colour; task.colour=grey", tmp_path
+    )
+    pixels = make(tmp_path, colour="grey")._images.pixels
+    assert pixels[:, 0, 0, 0].tolist() == [10] * 3 + [200] * 3
+
+
+def test_names_of_arrays_that_others_use(tmp_path: Path) -> None:
+    images, labels = GOOD["images"], GOOD["labels"]
+    first, last = slice(0, 30), slice(30, 36)
+    own = make(saved(tmp_path / "own.npz", images=images, labels=labels))
+    keras = saved(tmp_path / "k.npz", x_train=images, y_train=labels[:, None].astype(float))
+    assert make(keras).fingerprint == own.fingerprint
+    both = make(
+        saved(tmp_path / "b.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    )
+    assert len(both.test().valid_y) == 36
+    medical = saved(
+        tmp_path / "m.npz", train_images=images[first], train_labels=labels[first, None],
+        val_images=images[last], val_labels=labels[last, None], test_images=images,
+        test_labels=labels[:, None],
+    )  # fmt: skip
+    assert make(medical).fingerprint == both.fingerprint
+    named = make(saved(tmp_path / "n.npz", X=images, y=np.array(["x", "y", "z"])[labels]))
+    assert named.search().classes == ("x", "y", "z")
+    one_hot = make(saved(tmp_path / "o.npz", images=images, labels=np.eye(3)[labels]))
+    assert one_hot.fingerprint == own.fingerprint
+    several = np.eye(3)[labels] + np.eye(3)[[1]]
+    refused(
+        "of shape [36, 3]; they must be", saved(tmp_path / "s.npz", images=images, labels=several)
+    )
+    refused("no array val_labels", saved(tmp_path / "v.npz", train_images=images,
+            train_labels=labels, val_images=images))  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_channels_first(tmp_path: Path, channels: int) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (12, 8, 8, channels)).astype(np.uint8)
+    labels = np.arange(12) % 2
+    turned = saved(tmp_path / "f.npz", images=images.transpose(0, 3, 1, 2), labels=labels)
+    refused("channels first, it seems: set task.channels=first", turned)
+    usual = make(saved(tmp_path / "l.npz", images=images, labels=labels))
+    assert make(turned, channels="first").fingerprint == usual.fingerprint
+    assert make(turned, channels="last").search().size == (8, channels, 8)
+
+
 @pytest.mark.parametrize("limit", [20, 10])
 def test_decompression_bombs(folder: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     """Pillow warns of more than the limit and raises at twice that; images of 30 pixels meet
     both.
     """
     monkeypatch.setattr(pytest.importorskip("PIL.Image"), "MAX_IMAGE_PIXELS", limit)
-    refused(f"birds/0.png: more than {limit} pixels; images must be smaller", folder)
+    refused(f"of 30 images, 30 of more than {limit} pixels, such as ", folder)
 
 
 def test_a_folder_too_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_image_files, "LARGEST", 1000)
-    refused("30 images of 5 x 6, 3 channels are more than 4 GiB; set task.size", folder)
+    monkeypatch.setattr(_image_folders, "LARGEST", 1000)
+    refused("30 images of 5 x 6 are more than 4 GiB; set task.size", folder)
 
 
 def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:

@@ -127,7 +127,9 @@ def test_projected_features(tmp_path: Path) -> None:
 
 def test_what_programs_cannot_learn(tmp_path: Path) -> None:
     path = table(tmp_path, columns=4)
-    with pytest.raises(InputError, match="^task.target: x2, x3: a program predicts one number; give one target"):
+    with pytest.raises(
+        InputError, match="^task.target: x2, x3: a program predicts one number; give one target"
+    ):
         tasks_of(path, target="x2,x3")
     wide = tmp_path / "wide.npz"
     rng = np.random.default_rng(0)

@@ -3,6 +3,7 @@ and every bad input.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -1232,6 +1233,91 @@ def test_episodes_of_search_selection_and_test_differ() -> None:
         and again.test().seeds == task.test().seeds
     )
     assert task.test().names[0] == "return" and task.search(0).names[0] == "fitness"
+
+
+def test_actions_are_inside_any_box() -> None:
+    """All of it is reached, and whole numbers have equal shares of what an output can be."""
+    spaces = pytest.importorskip("gymnasium", reason="needs the extra evoml[gym]").spaces
+    seen, y = spaces.Box(-1, 1, (1,)), np.linspace(-0.5, 1.5, 4001)[:, None]
+
+    def acted(low: float, high: float, dtype: type = np.float32) -> np.ndarray:
+        box = spaces.Box(low, high, (1,), dtype)
+        actions = gym.Interface("x", seen, box, True).act(y)
+        assert all(box.contains(action) for action in actions)
+        values = np.array(actions)[:, 0].astype(float)
+        assert (np.diff(values) >= 0).all()
+        return values
+
+    assert acted(-2, 3)[[0, 2000, -1]].tolist() == [-2, 0.5, 3]
+    assert acted(-np.inf, np.inf)[[0, -1]].tolist() == [-1, 1]
+    half = acted(5, np.inf)
+    assert half[2000] == 6 and half[0] < 5.001 and half[-1] > 1e5 and np.isfinite(half).all()
+    half = acted(-np.inf, 5)
+    assert half[2000] == 4 and half[-1] > 4.999 and half[0] < -1e5
+    whole = acted(-2, 2, np.int64)[(y[:, 0] >= 0) & (y[:, 0] < 1)]
+    assert set(whole) == {-2, -1, 0, 1, 2} and np.ptp(np.bincount(whole.astype(int) + 2)) <= 1
+    assert set(acted(0, 255, np.uint8)) == set(range(256))
+    assert acted(3, np.iinfo(np.int64).max, np.int64)[2000] == 4
+
+
+NUMBERS = '''
+import gymnasium, numpy as np
+
+class Numbers(gymnasium.Env):
+    """Gives this reward and this observation, whatever is done."""
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, reward=1.0, start=0.0, after=0.0):
+        self.reward, self.start, self.after = reward, start, after
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.array([self.start]), {}
+
+    def step(self, action):
+        return np.array([self.after]), self.reward, False, False, {}
+
+gymnasium.register("Numbers-v0", entry_point=Numbers)
+'''
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"reward": 2.5}, ""),
+        ({"reward": math.nan}, "its reward is not"),
+        ({"reward": math.inf}, "its reward is not"),
+        ({"start": math.nan}, "its observation is not"),
+        ({"after": math.nan}, "its observation is not"),
+    ],
+)
+def test_environments_take_arguments_and_are_blamed_for_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, float], says: str
+) -> None:
+    (tmp_path / "numbers_of_an_environment.py").write_text(NUMBERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(TRUSTED, "numbers_of_an_environment")
+    settings = {"id": "numbers_of_an_environment:Numbers-v0", "steps": 4, "arguments": arguments}
+    pytest.importorskip("gymnasium", reason="needs the extra evoml[gym]")
+    episodes = gym.Episodes(gym.Settings.read(settings, "task"), [0, 1], "reference")
+    graphs = together(
+        *(network(1, [(2, IDENTITY, []), (3, IDENTITY, [])], outputs=2) for _ in "ab")
+    )
+    out = episodes(graphs, lambda: None)
+    if not says:
+        assert out.status.tolist() == [OK, OK] and out.scores[:, 0].tolist() == [10.0, 10.0]
+        return
+    assert out.status.tolist() == [CRASHED, CRASHED] and out.failure is not None
+    assert out.failure[1].startswith("the environment, not the network: " + says)
+
+
+def test_arguments_that_an_environment_does_not_take() -> None:
+    with pytest.raises(
+        InputError, match=r"CartPole-v1 with task\.arguments \{'nope': 1\}: TypeError"
+    ):
+        _ = environment(arguments={"nope": 1}).inputs
+    assert environment(arguments={"sutton_barto_reward": True}).inputs == 4
 
 
 def test_an_environment_that_fails_costs_that_network_only(
