@@ -7,7 +7,7 @@ Every setting has a dotted key, the same in TOML, in `--set` and in Python: `sea
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
@@ -395,6 +395,9 @@ def build(*layers: tuple[str, Mapping[str, Any]], trusts: bool = True) -> Config
     for part in PARTS:
         if part not in kept:
             preset[part] = {"name": part_names[part]}
+    if "task" not in kept:  # the paper's values are of its own task: another takes what it knows
+        known = settings_class("tasks", part_names["task"]).model_fields
+        overlays[1] = _with_known_task(overlays[1], known)
     for overlay, used in zip(overlays, (True, chosen == "paper", chosen == "final"), strict=True):
         if used:
             preset = _merge(
@@ -430,6 +433,12 @@ def build(*layers: tuple[str, Mapping[str, Any]], trusts: bool = True) -> Config
     if trusts:
         trust_code(config.complete()["task"])
     return config
+
+
+def _with_known_task(overlay: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """An overlay whose settings of the task are those that there are."""
+    task = {key: value for key, value in _group(overlay, "task").items() if key in known}
+    return {key: value for key, value in overlay.items() if key != "task"} | {"task": task}
 
 
 def trust_code(task: Mapping[str, Any]) -> None:

@@ -111,9 +111,7 @@ _TABLE = '''
 
 def network(row):
     """{given}."""
-    if len(row) != len(COLUMNS):
-        raise ValueError(f"{{len(row)}} values in a row; there must be {{len(COLUMNS)}}: {{', '.join(COLUMNS)}}")
-    inputs = [(value - mean) / deviation for value, mean, deviation in zip({values}(row), MEAN, DEVIATION)]
+{scaled}
 {answers}
     return {result}
 '''  # noqa: E501
@@ -338,11 +336,7 @@ def table_use(units: Units) -> str:
 
 def _table(net: Neurons, units: Units) -> str:
     """`network(row)`, which takes and gives a table's own values."""
-    constants: dict[str, Iterable[str]] = {
-        "COLUMNS": map(ascii, units.table),
-        "MEAN": map(repr, units.mean),
-        "DEVIATION": map(repr, units.deviation),
-    }
+    constants, scaled = scaled_row(units)
     if units.classes:
         constants["CLASSES"] = map(ascii, units.classes)
         result = (
@@ -361,8 +355,6 @@ def _table(net: Neurons, units: Units) -> str:
             "[offset + scale * answer for answer, offset, scale in zip(answers, OFFSET, SCALE)]"
         )
         given = "The targets of a row of the table, in their own units: a list of floats"
-    if units.fill:
-        constants["FILL"] = map(repr, units.fill)
     answers = ["answers = outputs(inputs)"]
     if net.recurrent:
         answers = [
@@ -374,7 +366,7 @@ def _table(net: Neurons, units: Units) -> str:
     table = _TABLE.format(
         constants="\n".join([*lines, *encoder_constants(units)]),
         given=given,
-        values=ENCODER,
+        scaled=indent("\n".join(scaled), "    "),
         answers=indent("\n".join(answers), "    "),
         result=result,
     )
@@ -413,6 +405,27 @@ def encoder(units: Units, columns: str, fill: str) -> str:
     return _ENCODER.format(
         name=ENCODER, meaning=meaning, columns=columns, body=indent(body, " " * 8)
     )
+
+
+def scaled_row(units: Units) -> tuple[dict[str, Iterable[str]], list[str]]:
+    """Constants by name, and the lines that make `inputs` of `row`, a row as the table has it, with
+    an `encoder`.
+    """
+    constants: dict[str, Iterable[str]] = {
+        "COLUMNS": map(ascii, units.table),
+        "MEAN": map(repr, units.mean),
+        "DEVIATION": map(repr, units.deviation),
+    }
+    if units.fill:
+        constants["FILL"] = map(repr, units.fill)
+    lines = [
+        "if len(row) != len(COLUMNS):",
+        "    raise ValueError("
+        "f\"{len(row)} values in a row; there must be {len(COLUMNS)}: {', '.join(COLUMNS)}\")",
+        f"inputs = [(value - mean) / deviation for value, mean, deviation in zip({ENCODER}(row), "
+        "MEAN, DEVIATION)]",
+    ]
+    return constants, lines
 
 
 def tupled(start: str, values: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ regression, which networks are to answer with outputs of any size (`scaling` has
 classification there is one output a class and the largest wins; of two classes there is one output,
 the second class being above 0.5. `Units` says all of this of one table, so that what leaves evoml
 takes and gives the table's own values. Another table is measured as the one that was learned from.
+Programs that learn have tasks of the table's rows (`_table_tasks`), with the same three parts.
 """
 
 from copy import copy
@@ -34,6 +35,7 @@ from evoml.tasks._table_columns import (
 )
 from evoml.tasks._table_files import Columns, read
 from evoml.tasks._table_settings import TableSettings
+from evoml.tasks._table_tasks import ProgramSettings, TableTasks
 from evoml.tasks._table_units import Units
 from evoml.tasks._trials import as_result, check_shape, outputs_of
 
@@ -86,6 +88,16 @@ class Settings(TableSettings):
     )
     dtype: Literal["float32", "float64"] = Field(
         default="float64", description="precision of the networks in the search"
+    )
+    features: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="of programs: F, so many random projections of the inputs; 0: the inputs",
+    )
+    programs: ProgramSettings = Field(
+        default=ProgramSettings(),
+        description="of programs: tasks made of the rows, and their sizes",
     )
 
 
@@ -271,8 +283,26 @@ class ExamplesTask(Task):
             (*self._nothing, *self.settings.markers),
         )
 
+    @property
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of training, selection and test part."""
+        return self._parts
+
+    @classmethod
+    def tasks_in(cls, settings: Settings) -> int:  # type: ignore[override]
+        return settings.programs.search.tasks
+
+    def for_programs(self) -> TableTasks:
+        """Tasks of the table's rows."""
+        return TableTasks(self)
+
     def search(self, experiment: int = 0) -> Examples:
         """The training part; the same in every experiment."""
+        if self.settings.features:
+            raise InputError(
+                f"task.features: {self.settings.features}: is for programs; networks of neurons "
+                "take the inputs as they are: leave it out"
+            )
         return Examples(self, self._parts[0], False)
 
     def select(self) -> Examples:
