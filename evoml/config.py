@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from evoml.contracts.part import evaluator_class, settings_class, space_class, task_class
 from evoml.core.digests import digest
-from evoml.core.errors import InputError
+from evoml.core.errors import InputError, read_text
 from evoml.core.registry import (
     TABLES,
     described,
@@ -331,10 +331,9 @@ def final_settings(config: Config) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A configuration file, which may be a run's run.toml. Raises InputError."""
+    text = read_text(path, "utf-8-sig")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not TOML ({' '.join(str(error).split())[:200]})") from None
     start = values.get("start")

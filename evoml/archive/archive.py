@@ -31,11 +31,24 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from evoml.archive.checkpoint import pack, unpack
-from evoml.archive.files import NO_LINKS, finite, read_result, write_atomically, writing
+from evoml.archive.files import (
+    NO_LINKS,
+    finite,
+    read_result,
+    write_atomically,
+    writing,
+)
 from evoml.archive.ranking import ranked
 from evoml.contracts.objective import Objective, listed
 from evoml.core.digests import digest
-from evoml.core.errors import DiskError, InputError, cannot_write
+from evoml.core.errors import (
+    DiskError,
+    InputError,
+    cannot_write,
+    check_unpacked,
+    plain_file,
+    unpacked,
+)
 from evoml.genotypes.population import STATUS, Population
 from evoml.genotypes.schema import Genotype, Schema
 
@@ -48,9 +61,13 @@ class Archive:
     """One run folder. `rows` are buffered by `add` and become a part at `flush`."""
 
     def __init__(
-        self, folder: Path, schema: Schema, objectives: Sequence[Objective], every_row: bool = False
-    ) -> None:
-        """every_row: whether every candidate is a row, with what it took and its learning curve."""
+        self, folder: Path, schema: Schema, objectives: Sequence[Objective],
+        every_row: bool = False, columns: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """every_row: whether every candidate is a row, with what it took and its learning curve.
+        columns: further whole numbers that rows may have, by name.
+        """
+        self.further = tuple(columns)
         self.folder, self.schema, self.every_row = folder, schema, every_row
         self.objectives = tuple(objectives)
         self.parts: list[str] = []  # a digest of every part
@@ -73,6 +90,7 @@ class Archive:
                 ("birth", pa.int64()), ("status", pa.string()), ("seconds", pa.float64()),
                 *((each.name, pa.float64()) for each in objectives), ("event", pa.string()),
                 ("island", pa.int32()), ("experiment", pa.int32()), ("evaluations", pa.int64()),
+                *((name, pa.int64()) for name in self.further),
                 *([("curve", pa.list_(pa.float64()))] if self.every_row else []),
                 ("genotype", self.schema.arrow),
             ],
@@ -151,10 +169,12 @@ class Archive:
         self, population: Population, keys: list[str], event: str, island: int, experiment: int,
         evaluations: int | Sequence[int], seconds: Sequence[float] | None = None,
         curves: Sequence[Sequence[float]] | None = None,
+        further: Mapping[str, Sequence[int | None]] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """Buffer one row an individual.
 
         evaluations: how many candidates the run had evaluated by then; one a row, or one for all.
+        further: of the archive's further columns.
         """
         if not len(population):
             return
@@ -168,6 +188,7 @@ class Archive:
             [evaluations] * n if isinstance(evaluations, int) else evaluations,
             seconds or nothing,
             curves or nothing,
+            *(further.get(name, nothing) for name in self.further),
         )
         self._rows.append((population.take(slice(None)), known))
         self._ungathered += n
@@ -181,7 +202,7 @@ class Archive:
         if not self._rows:
             return
         population = Population.joined([each for each, _ in self._rows])
-        keys, events, islands, experiments, evaluations, seconds, curves = (
+        keys, events, islands, experiments, evaluations, seconds, curves, *further = (
             list(chain.from_iterable(parts))
             for parts in zip(*(known for _, known in self._rows), strict=True)
         )
@@ -191,7 +212,8 @@ class Archive:
         columns = [
             population.ids, keys, parents, population.birth,
             [STATUS[code] for code in population.status], seconds, *population.fitness.T.copy(),
-            events, islands, experiments, evaluations, *([curves] if self.every_row else []),
+            events, islands, experiments, evaluations, *further,
+            *([curves] if self.every_row else []),
         ]  # fmt: skip
         arrays = [
             pa.array(column, kind) for column, kind in zip(columns, self.arrow.types, strict=False)
@@ -288,7 +310,7 @@ class Archive:
                 "this run"
             )
         try:
-            content = part.read_bytes()
+            content = plain_file(part).read_bytes()
         except OSError as error:
             raise InputError(
                 f"{part}: {error.strerror or 'cannot be read'}; put it back to resume this run"
@@ -333,7 +355,7 @@ class Archive:
         """
         for part in self._numbered().values():
             try:
-                stored = stored_objectives(pq.read_schema(part), str(part))
+                stored = stored_objectives(pq.read_schema(plain_file(part)), str(part))
             except _UNREADABLE:
                 continue  # who reads its rows says so
             if not stored:
@@ -364,9 +386,13 @@ class Archive:
 
     def _read(self, part: Path, schema: pa.Schema) -> pa.Table:
         """One part. Raises ValueError, OSError or an Arrow error where it is none of this run."""
-        file = pq.ParquetFile(part)
+        file = pq.ParquetFile(plain_file(part))
+        check_unpacked(part, unpacked(file.metadata))
         stored = stored_objectives(file.schema_arrow, "its metadata") or self.objectives
         table = file.read(schema.names)
+        for name in self.further:  # which runs of earlier versions have not
+            if name in schema.names and name not in table.column_names:
+                table = table.append_column(name, pa.nulls(len(table), pa.int64()))
         missing = [name for name in schema.names if name not in table.column_names]
         if missing:
             raise ValueError(f"no column {missing[0]}")

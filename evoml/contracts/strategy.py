@@ -1,6 +1,6 @@
 """A search strategy: how a space is explored, by asking and telling."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +43,8 @@ class Strategy(Part):
     needs: ClassVar[tuple[str, ...]] = ()  # tools that only some spaces have (`Space.tools`)
     # whether its epochs have probabilities of every option
     has_probabilities: ClassVar[bool] = False
+    # what archived rows say of its candidates beside fitness: names of `row_values`
+    row_columns: ClassVar[tuple[str, ...]] = ()
     block: int = 1  # candidates to ask for at once
     settings: Any
 
@@ -91,6 +93,12 @@ class Strategy(Part):
     def fitness(self) -> np.ndarray:
         """The first objective of everyone alive, [P] float64."""
         return self.alive.fitness[:, 0]
+
+    def row_values(self) -> Mapping[str, np.ndarray]:
+        """What archived rows say of everyone alive beside fitness: whole numbers [P] by column, one
+        for each of `row_columns`.
+        """
+        return {}
 
     def migrants(self, count: int, number: int) -> Population:
         """At most `count` individuals to be sent to another island; by default nobody.

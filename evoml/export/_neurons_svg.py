@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import networkx as nx
 
-from evoml.core.wording import plural
+from evoml.core.wording import one_line, plural
 from evoml.export._layered_drawing import (
     CHARACTER,
     HEIGHT,
@@ -30,10 +30,12 @@ from evoml.export._layered_drawing import (
 )
 from evoml.export._neurons import Neurons, neurons
 from evoml.genotypes.schema import Genotype
+from evoml.tasks.examples import Units
 
 POSITIVE, NEGATIVE = "#0072b2", "#d55e00"  # told apart by the colour-blind, too
 THIN, THICK = 0.8, 4.5  # widths of the smallest and the largest weight
 COLUMN = 90.0  # between two layers
+LONGEST = 24  # characters of a name in a table
 # links up to which they pass nodes at a distance and layers are put in an order of few crossings
 FEW = 600
 
@@ -56,11 +58,14 @@ class Node(Box):
         return max(CHARACTER * len(self.text or "") + 14, HEIGHT)
 
 
-def svg(space: Any, genotype: Genotype, title: str) -> str:
-    """A network as an SVG picture. The title may hold any characters."""
+def svg(space: Any, genotype: Genotype, title: str, units: Units | None = None) -> str:
+    """A network as an SVG picture. The title may hold any characters.
+
+    units: what inputs and outputs are in a table, whose names stand beside theirs.
+    """
     net = neurons(space, genotype)
     kinds = _kinds(space, net)
-    nodes = _nodes(net, kinds)
+    nodes = _nodes(net, kinds, {} if units is None else called(units))
     links = [
         (nodes[name], nodes[row.name], weight)
         for row in net.rows
@@ -115,23 +120,37 @@ def _function(activation: str, aggregation: str) -> str:
     return activation if aggregation == "sum" else f"{activation} of {aggregation}"
 
 
-def _nodes(net: Neurons, kinds: dict[str, str]) -> dict[str, Box]:
-    """Inputs, the bias where there is one, hidden nodes, outputs."""
+def called(units: Units) -> dict[str, str]:
+    """What inputs and outputs are called in their table: columns, targets or classes."""
+    out = {f"x{at}": name for at, name in enumerate(units.columns)}
+    ends = units.classes if len(units.classes) > 2 else units.targets
+    if len(units.classes) == 2:
+        ends = (f"{units.targets[0]}: {units.classes[1]}",)
+    out |= {f"y{at}": str(name) for at, name in enumerate(ends)}
+    return {name: one_line(text, LONGEST) for name, text in out.items()}
+
+
+def _nodes(net: Neurons, kinds: dict[str, str], names: dict[str, str]) -> dict[str, Box]:
+    """Inputs, the bias where there is one, hidden nodes, outputs. names: of the table, by node."""
+
+    def text(name: str) -> str:
+        return f"{name} {names[name]}" if name in names else name
+
     out: dict[str, Box] = {
-        name: Node(name, "input") for name in (*net.inputs, *["bias"] * (net.bias != 0))
+        name: Node(text(name), "input") for name in (*net.inputs, *["bias"] * (net.bias != 0))
     }
     rows = {row.name: row for row in net.rows}
-    for names, kind, title in (
+    for group, kind, title in (
         (net.hidden, "node", "hidden nodes"),
         (net.outputs, "output", "outputs"),
     ):
-        for name in names:
+        for name in group:
             function = (
                 ""
                 if title in kinds
                 else " " + _function(rows[name].activation, rows[name].aggregation)
             )
-            out[name] = Node(name + function, kind)
+            out[name] = Node(text(name) + function, kind)
     return out
 
 

@@ -74,7 +74,7 @@ def steps_of(problem: Problem, run: Path, candidate: int) -> tuple[list[Step], i
             changes = [FIRST] if not each.parents else []
         else:
             changes = problem.space.difference(before.genotype, each.genotype) or ["a copy"]
-            if len(each.parents) > 1:
+            if len(set(each.parents)) > 1:
                 changes = [f"with candidate {each.parents[1]}", *changes]
         steps.append(Step(each.id, each.parents, score, gain, tuple(changes)))
     return steps, broken

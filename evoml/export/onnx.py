@@ -47,9 +47,11 @@ class Onnx(Target):
     def says(self, given: Given) -> str:
         trained = given.trained()
         shape = f"[N, {', '.join(map(str, trained.network.inputs))}]"
-        count, coded = len(trained.classes), trained.pixels_are_bytes
+        count, coded, ends = len(trained.classes), trained.pixels_are_bytes, trained.pixel_range
         if given.raw:
             kind = "uint8, bytes" if coded else "float32, pixels as they come"
+            if ends is not None:
+                kind += f", {ends[0]:g}..{ends[1]:g} in training"
             return f"it takes images {shape} {kind}, and gives probabilities [N, {count}]"
         pixels = "bytes over 255" if coded else "pixels as they come"
         return (

@@ -1,5 +1,5 @@
 """The species of a run over its generations, from events.jsonl: sizes stacked, one colour a
-species, oldest at the bottom, and below them the best fitness.
+species, oldest at the bottom, and below them the fitness, of the best and of all in the mean.
 
 The picture that NEAT's users know (Stanley, Miikkulainen 2002, figure 7). Many generations are
 drawn as means over equal spans, and species beyond the largest `MOST` as one grey band, so that the
@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 from evoml.core.errors import InputError
 from evoml.export._events import EVENTS, events
 from evoml.export._layered_drawing import CHARACTER, MARGIN, heading, printable, text_at
-from evoml.export._plots import colour, page
+from evoml.export._plots import colour, page, ticks
 from evoml.export._target import RunTarget
 from evoml.search.problem import Problem
 
@@ -57,7 +57,11 @@ def _checked(event: dict[str, Any]) -> dict[str, Any] | None:
     if not event.get("species"):
         return None
     for each in event["species"]:
-        each["id"], each["size"] = int(each["id"]), int(each["size"])
+        for name in ("id", "size", "since", "improved"):
+            each[name] = int(each[name])
+        for name in ("now", "best"):
+            each[name] = None if each[name] is None else float(each[name])
+    event["generation"] = int(event["generation"])
     return event
 
 
@@ -84,16 +88,20 @@ def svg(folder: Path, title: str) -> str:
     spans = min(count, SPANS)
     species: dict[int, _Species] = defaultdict(_Species)
     best, widths = [float("-inf")] * spans, [0] * spans
+    means: list[list[float]] = [[] for _ in range(spans)]
     number = 0
     for index, event in enumerate(generations(folder)):
         if index == count:
             break  # logged since they were counted
         at, number = index * spans // count, int(event["generation"])
         widths[at] += 1
+        if (mean := _finite(event.get("mean"))) > float("-inf"):
+            means[at].append(mean)
         for each in event["species"]:
             _add(species[each["id"]], each, at, number)
             best[at] = max(best[at], _finite(each["now"]))
-    return _page(title, species, best, widths, number)
+    middle = [sum(values) / len(values) if values else float("-inf") for values in means]
+    return _page(title, species, best, middle, widths, number)
 
 
 def _add(species: _Species, row: dict[str, Any], at: int, number: int) -> None:
@@ -112,9 +120,10 @@ def _finite(value: Any) -> float:
 
 
 def _page(
-    title: str, species: dict[int, _Species], best: list[float], widths: list[int], last: int
-) -> str:
-    """Title, stack, curve, and what the colours are."""
+    title: str, species: dict[int, _Species], best: list[float], mean: list[float],
+    widths: list[int], last: int,
+) -> str:  # fmt: skip
+    """Title, stack, curves, and what the colours are."""
     width = AXIS + WIDTH + 2 * MARGIN
     out = heading(title, width)
     top = MARGIN + 20 * len(out) + 16
@@ -130,7 +139,7 @@ def _page(
         "</g>",
     ]
     top += STACK + 28
-    out += [_group(top), *_curve(best), *_generations(first, last), "</g>"]
+    out += [_group(top), *_curves(best, mean), *_generations(first, last), "</g>"]
     top += CURVE + 42
     grey = f"; grey: {len(species) - MOST:,} smaller ones" if len(species) > MOST else ""
     out.append(
@@ -199,24 +208,31 @@ def _x(at: int, count: int) -> float:
     return WIDTH * at / max(count - 1, 1)
 
 
-def _curve(best: list[float]) -> list[str]:
-    """The best fitness of every span, with its scale."""
-    known = {at: value for at, value in enumerate(best) if value > float("-inf")}
+def _curves(best: list[float], mean: list[float]) -> list[str]:
+    """The best and the mean fitness of every span, with their scale."""
+    lines = {
+        name: {at: value for at, value in enumerate(values) if value > float("-inf")}
+        for name, values in (("best", best), ("mean", mean))
+    }
+    title = "fitness: the best, and dashed the mean of all"
+    known = [value for line in lines.values() for value in line.values()]
     if not known:
-        return _scale(0.0, 1.0, CURVE, "best fitness")
-    low, high = min(known.values()), max(known.values())
+        return _scale(0.0, 1.0, CURVE, title)
+    low, high = min(known), max(known)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    points = " ".join(
-        f"{_x(at, len(best)):.0f},{CURVE * (high - value) / (high - low):.1f}"
-        for at, value in known.items()
-    )
-
-    line = (
-        f'<polyline class="best" points="{points}" fill="none" stroke="black" stroke-width="1.5" '
-        'stroke-linecap="round"/>'
-    )
-    return [line, *_scale(low, high, CURVE, "best fitness")]
+    out = []
+    for name, line in lines.items():
+        points = " ".join(
+            f"{_x(at, len(best)):.0f},{CURVE * (high - value) / (high - low):.1f}"
+            for at, value in line.items()
+        )
+        dashes = ' stroke-dasharray="4 3"' * (name == "mean")
+        out.append(
+            f'<polyline class="{name}" points="{points}" fill="none" stroke="black" '
+            f'stroke-width="{1.5 if name == "best" else 1.1}" stroke-linecap="round"{dashes}/>'
+        )
+    return [*out, *_scale(low, high, CURVE, title)]
 
 
 def _scale(low: float, high: float, height: float, title: str) -> list[str]:
@@ -225,10 +241,8 @@ def _scale(low: float, high: float, height: float, title: str) -> list[str]:
         f'<rect class="frame" width="{WIDTH:.0f}" height="{height:.0f}" fill="none" '
         'stroke="black"/>'
     ]
-    for part in (0.0, 0.5, 1.0):
-        value = low + part * (high - low)
-        label = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-        y = height * (1 - part)
+    for value, label in ticks(low, high, 5):
+        y = height * (high - value) / (high - low)
         out.append(f'<path d="M-4,{y:.1f} h4" stroke="black"/>')
         out.append(text_at(label, -8 - CHARACTER * len(label) / 2, y + 4, 1.0, "number"))
     return [*out, text_at(title, CHARACTER * len(title) / 2, -6, 1.0, "axis")]
@@ -237,8 +251,9 @@ def _scale(low: float, high: float, height: float, title: str) -> list[str]:
 def _generations(first: int, last: int) -> list[str]:
     """Ticks below the frame of the curve."""
     out = []
-    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
-        number, x = first + round(part * (last - first)), WIDTH * part
-        out.append(f'<path d="M{x:.1f},{CURVE:.0f} v4" stroke="black"/>')
-        out.append(text_at(f"{number:,}", x, CURVE + 17, 1.0, "number"))
-    return [*out, text_at("generation", WIDTH * 0.125, CURVE + 17, 1.0, "axis")]
+    for value, label in ticks(first, max(last, first + 1), 8, 1.0):
+        x = WIDTH * (value - first) / max(last - first, 1)
+        if x <= WIDTH:
+            out.append(f'<path d="M{x:.1f},{CURVE:.0f} v4" stroke="black"/>')
+            out.append(text_at(label, x, CURVE + 17, 1.0, "number"))
+    return [*out, text_at("generation", WIDTH - 40, CURVE + 32, 1.0, "axis")]

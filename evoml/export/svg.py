@@ -29,6 +29,7 @@ from evoml.export._layered_drawing import (
     printable,
     text_at,
 )
+from evoml.export._neurons import run_units
 from evoml.export._neurons_svg import svg as neurons_svg
 from evoml.export._target import Given, Target
 from evoml.genotypes.schema import Genotype
@@ -40,16 +41,27 @@ font-family="monospace" font-size="12">
 <defs><marker id="arrow" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0,0.5 L8,4 L0,7.5 z"/></marker></defs>
 <rect class="paper" width="100%" height="100%" fill="white"/>
 """  # noqa: E501
-# kinds of phenotype whose drawings are not the space's
-_DRAWN_OTHERWISE = {"neurons": neurons_svg}
 
 
 class Svg(Target):
     """A drawing."""
 
     def text(self, given: Given) -> str:
-        draw = _DRAWN_OTHERWISE.get(given.opened.space.phenotype, svg)
-        return draw(given.opened.space, given.genotype, given.title)
+        draw = _DRAWN_OTHERWISE.get(given.opened.space.phenotype, _graphs)
+        return draw(given)
+
+
+def _graphs(given: Given) -> str:
+    return svg(given.opened.space, given.genotype, given.title)
+
+
+def _network(given: Given) -> str:
+    """A network of neurons; of a run on a table that is still there, with the names in it."""
+    opened = given.opened
+    problem, units = opened.problem, None
+    if problem is not None and problem.config.data is not None and problem.config.data.exists():
+        units = run_units(problem, opened.path)
+    return neurons_svg(opened.space, given.genotype, given.title, units)
 
 
 def svg(space: Any, genotype: Genotype, title: str) -> str:
@@ -75,6 +87,10 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
             "</svg>\n",
         ]
     )
+
+
+# kinds of phenotype whose drawings are not the space's
+_DRAWN_OTHERWISE = {"neurons": _network}
 
 
 def drawn(space: Any, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:

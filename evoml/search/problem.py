@@ -123,7 +123,10 @@ class Problem:
 
     def archive(self, folder: Path) -> Archive:
         """The archive of a run of this problem."""
-        return Archive(folder, self.space.schema, self.objectives, every_row=self.every_row)
+        return Archive(
+            folder, self.space.schema, self.objectives, self.every_row,
+            strategy_class(self.config.name("strategy")).row_columns,
+        )  # fmt: skip
 
     def evaluator(self, tasks: Any, exact: bool = False) -> Evaluator:
         """An evaluator for one set of tasks; `exact`: for selection and test.

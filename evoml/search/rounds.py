@@ -11,6 +11,8 @@ bred one after the other on one thread, since innovations are numbered in their 
 tried on all cores. A checkpoint lies between two generations, and a generation that would pass the
 budget is not begun.
 
+What is archived of a generation is archived with its line of ancestors (`ancestry`).
+
 Departures from AutoML-Zero's published program: it evaluates one candidate an experiment on the
 selection tasks, the best when the experiment ends, and draws fresh ones each time; here every
 island's best of every round is tried on one fixed set, and the search stops at once.
@@ -18,7 +20,7 @@ island's best of every round is tried on one fixed set, and the search stops at 
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import nan
@@ -31,6 +33,7 @@ from evoml.config import Config
 from evoml.contracts.part import strategy_class
 from evoml.core.errors import InputError
 from evoml.genotypes.population import Population
+from evoml.search.ancestry import Ancestry
 from evoml.search.islands import Island, whole
 from evoml.search.run import Progress, Result, Run, Show, cores, statistics
 
@@ -62,7 +65,15 @@ class Rounds(Run):
         self.retired: dict[str, int] = {}  # counts of the evaluators of earlier experiments
         # whether the budget, and not the round's own length, may end the round in progress
         self._shortened = False
+        # who the living of a generational strategy come from; not where every row is kept anyway
+        self.ancestry = self._ancestry()
         self._begin()
+
+    def _ancestry(self) -> Ancestry | None:
+        if not self.generational or self.config.archive.keep == "all":
+            return None
+        nobody = Population(self.problem.space.schema, 0, weights=self.weights)
+        return Ancestry(nobody, strategy_class(self.config.name("strategy")).row_columns)
 
     def _check_generations(self) -> None:
         search = self.config.search
@@ -115,6 +126,8 @@ class Rounds(Run):
         self._begin()
         for island, saved in zip(self.islands, state["islands"], strict=True):
             island.load_state_dict(saved)
+        if self.ancestry is not None and "ancestry" in state:  # runs of earlier versions have none
+            self.ancestry.load_state_dict(state["ancestry"])
 
     def save(self) -> None:
         names = (
@@ -128,6 +141,7 @@ class Rounds(Run):
         self._save(
             {name: getattr(self, name) for name in names}
             | {"islands": [island.state_dict() for island in self.islands]}
+            | ({} if self.ancestry is None else {"ancestry": self.ancestry.state_dict()})
         )
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -185,6 +199,8 @@ class Rounds(Run):
         """
         search = self.config.search
         limits = [self.generation_size or min(search.round, share) for share in self._shares()]
+        first = self.islands[0].strategy
+        before, values = first.alive, first.row_values()
         with self._watched(show):
             if len(self.islands) == 1:
                 self.islands[0].advance(limits[0], search.round_steps, stop)
@@ -200,6 +216,8 @@ class Rounds(Run):
             for island, limit in zip(self.islands, limits, strict=True)
         ):
             return False
+        if self.ancestry is not None:
+            self.ancestry.replaced(before, values, first.alive)
         self.rounds += 1
         self.experiment_steps += sum(island.cost for island in self.islands)
         for island in self.islands:
@@ -295,14 +313,28 @@ class Rounds(Run):
             )
 
     def _add(self, population: Population, event: str, island: int) -> None:
-        self.archive.add(
-            population,
-            self.problem.space.keys(population),
-            event,
-            island,
-            self.experiment,
-            self.evaluations,
-        )
+        """Archive some of the living, and behind them their ancestors that are not archived yet."""
+        strategy = self.islands[island].strategy
+        further = {}
+        if strategy.row_columns:
+            order = np.argsort(strategy.alive.ids)
+            places = order[np.searchsorted(strategy.alive.ids, population.ids, sorter=order)]
+            further = {name: row[places].tolist() for name, row in strategy.row_values().items()}
+        self._archive(population, event, island, further)
+        if self.ancestry is not None:
+            ancestors, columns = self.ancestry.line(population.parents[:, 0])
+            further = {name: values.tolist() for name, values in columns.items()}
+            self._archive(ancestors, "ancestor", island, further)
+
+    def _archive(
+        self, population: Population, event: str, island: int,
+        further: Mapping[str, Sequence[int | None]],
+    ) -> None:  # fmt: skip
+        if len(population):
+            self.archive.add(
+                population, self.problem.space.keys(population), event, island, self.experiment,
+                self.evaluations, further=further,
+            )  # fmt: skip
 
     def _snapshot(self, event: str) -> None:
         for island in self.islands:

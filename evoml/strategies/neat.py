@@ -234,6 +234,7 @@ class NEAT(Strategy):
     """A population of species. It is asked for a whole generation and told what that scored."""
 
     generational = True
+    row_columns = ("generation", "species")
     needs = ("begin", "breed", "speciate", "distances", "rates", "sound")
     settings: Settings
 
@@ -469,6 +470,12 @@ class NEAT(Strategy):
     @property
     def alive(self) -> Population:
         return self.population
+
+    def row_values(self) -> dict[str, np.ndarray]:
+        """The generation, from 1, and the number of everyone's species."""
+        count = len(self.population)
+        species = self.table["id"][self.species] if count else np.zeros(0, np.int64)
+        return {"generation": np.full(count, self.generation, np.int64), "species": species}
 
     def state_dict(self) -> dict[str, Any]:
         """Numbers, and the two populations."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Literal, Protocol
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 
-from evoml.core.errors import InputError
+from evoml.core.errors import InputError, check_unpacked, plain_file
 from evoml.tasks._digits import digits
 
 Pair = tuple[int, int]
@@ -213,13 +214,23 @@ def read_arrays(
     `right` ends the message where it is none. Raises InputError.
     """
     try:
-        with path.open("rb") as stream:
+        with plain_file(path).open("rb") as stream:
+            if is_zipfile(stream):
+                with ZipFile(stream) as archive:
+                    names = {f"{name}.npy" for name in wanted}
+                    infos = [each for each in archive.infolist() if each.filename in names]
+                    check_unpacked(path, sum(each.file_size for each in infos))
+            stream.seek(0)
             loaded = np.load(stream, allow_pickle=False)
             found = (
                 {}
                 if isinstance(loaded, np.ndarray)
                 else {name: loaded[name] for name in wanted if name in loaded.files}
             )
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: needs more memory than there is; {right}") from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:

@@ -95,8 +95,9 @@ def _on_disk(data: Path, how: Reading) -> Parts:
     return _parts_of_npz(data, how)
 
 
-def fit(train: Pictures, test: Pictures) -> Pictures:
-    """The test part with the labels of the training part.
+def fit(train: Pictures, test: Pictures, every_class: bool = True) -> Pictures:
+    """The test part, or another, with the labels of the training part. every_class: whether it must
+    have images of all.
 
     Raises InputError where the two do not fit.
     """
@@ -116,7 +117,8 @@ def fit(train: Pictures, test: Pictures) -> Pictures:
             f"{test.where}: class {strange[0]} is not in {train.where}; there are "
             f"{listed(train.classes)}"
         )
-    if missing := [name for name in train.classes if name not in test.classes]:
+    missing = [name for name in train.classes if name not in test.classes]
+    if missing and every_class:
         raise InputError(
             f"{test.where}: class {missing[0]} has 0 images; 1 or more are needed, to test"
         )
@@ -162,7 +164,8 @@ def _parts_of_npz(path: Path, how: Reading) -> Parts:
     train = of_arrays(str(path), arrays, (images, labels), how=how)
     if more_images in wanted:
         # the search divides them itself
-        more = fit(train, of_arrays(str(path), arrays, (more_images, more_labels), how=how))
+        more = of_arrays(str(path), arrays, (more_images, more_labels), how=how)
+        more = fit(train, more, every_class=False)
         train = replace(
             train,
             pixels=np.concatenate([train.pixels, more.pixels]),
@@ -205,7 +208,7 @@ def of_arrays(
     ):
         raise InputError(
             f"{name}: {shown(pixels)} with values {pixels.min()}..{pixels.max()}; integers must be "
-            "in 0..255"
+            "in 0..255; floats may be any"
         )
     if labels.shape == pixels.shape[:1] and labels.dtype.kind in "US" and classes is None:
         found, places = np.unique(labels.astype(str), return_inverse=True)

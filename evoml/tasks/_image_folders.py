@@ -178,17 +178,28 @@ def _check(folder: Path, files: Sequence[Path], headers: list[_Header], how: Rea
             problems.setdefault(each.problem, []).append(path)
     said = [_said(text, paths) for text, paths in problems.items()]
     if how.resize == "refuse" and good:
-        ((size, _),) = Counter((each.width, each.height) for each in good).most_common(1)
+        sizes = Counter((each.width, each.height) for each in good)
+        ((size, usual),) = sizes.most_common(1)
         odd = [
             path
             for path, each in zip(files, headers, strict=True)
             if not each.problem and (each.width, each.height) != size
         ]
-        if odd:
+        remedy = "task.resize with task.size makes them alike"
+        if odd and 2 * usual > len(good):
             among = next(e for p, e in zip(files, headers, strict=True) if p == odd[0])
             said.append(
                 _said(f"of another size than {size[0]} x {size[1]} pixels", odd)
-                + f" ({among.width} x {among.height}; task.resize with task.size makes them alike)"
+                + f" ({among.width} x {among.height}; {remedy})"
+            )
+        elif odd:
+            least, most = (
+                " x ".join(str(pick(side)) for side in zip(*sizes, strict=True))
+                for pick in (min, max)
+            )
+            said.append(
+                f"{len(good):,} of {len(sizes):,} sizes, between {least} and {most} pixels "
+                f"({remedy})"
             )
     if how.colour == "refuse" and good:
         ((grey, _),) = Counter(each.grey for each in good).most_common(1)
@@ -235,8 +246,8 @@ def _header(pillow: ModuleType, path: Path, how: Reading) -> _Header:
 
 def _problem(image: Any, how: Reading) -> str:
     """Why an image cannot be taken without losing something; empty where it can."""
-    if image.mode not in (*GREY, *COLOUR) and not (image.mode in DEEP and how.colour == "grey"):
-        deep = "; task.colour=grey takes them" * (image.mode in DEEP)
+    if image.mode not in (*GREY, *COLOUR) and not (image.mode in DEEP and how.colour != "refuse"):
+        deep = "; task.colour takes 8 of their 16 bits" * (image.mode in DEEP)
         return f"of mode {image.mode}, which has not 8 bits a channel, grey or colour{deep}"
     # phones put a small copy beside a JPEG
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:

@@ -156,7 +156,6 @@ class ImageTask(Task):
             normalised(part.pixels, which, mean, deviation)
             for part, which in ((train, rows), (valid, valid_rows))
         )
-        raw = None if train.pixels_are_bytes else train.pixels[rows]
         return ImageSet(
             train_x,
             train.labels[rows],
@@ -166,7 +165,7 @@ class ImageTask(Task):
             mean,
             deviation,
             train.pixels_are_bytes,
-            None if raw is None else (float(raw.min()), float(raw.max())),
+            None if train.pixels_are_bytes else ends(train.pixels, rows),
         )
 
 
@@ -255,6 +254,14 @@ def moments(pixels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
     deviation = np.sqrt(squares / count)
     # below float32's precision it is constant but for rounding
     return mean, np.where(deviation <= 1e-7 * np.abs(mean), 1.0, deviation)
+
+
+def ends(pixels: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+    """Least and largest pixel of some images."""
+    # a block at a time, as each is a copy
+    blocks = (pixels[rows[first : first + 1024]] for first in range(0, len(rows), 1024))
+    least, largest = zip(*((block.min(), block.max()) for block in blocks), strict=True)
+    return float(min(least)), float(max(largest))
 
 
 def normalised(

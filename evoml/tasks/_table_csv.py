@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path
 from typing import Any
 
-from evoml.core.errors import InputError
+from evoml.core.errors import InputError, check_unpacked, plain_file
 from evoml.core.wording import one_line
 from evoml.tasks._table_settings import TableSettings, is_number
 
@@ -27,8 +27,10 @@ def read_csv(path: Path, settings: TableSettings, separator: str, remarks: list[
     from pyarrow import csv
 
     try:
+        compression = COMPRESSIONS.get(plain_file(path).suffix.lower())
+        if compression is not None:
+            _check_size(path, compression)
         first = _checked_first_line(path, settings.encoding, separator)
-        compression = COMPRESSIONS.get(path.suffix.lower())
         size = path.stat().st_size * (1 if compression is None else 64)
         # opened here: pyarrow takes a path for UTF-8, whatever the locale
         with path.open("rb") as file, pa.input_stream(file, compression=compression) as stream:
@@ -65,6 +67,17 @@ def read_csv(path: Path, settings: TableSettings, separator: str, remarks: list[
             "task.header=false if it is data"
         )
     return table
+
+
+def _check_size(path: Path, compression: str) -> None:
+    """Raise InputError where a compressed file is larger than anything that is read."""
+    import pyarrow as pa
+
+    size = 0
+    with path.open("rb") as file, pa.input_stream(file, compression=compression) as stream:
+        while more := len(stream.read(CHUNK)):
+            size += more
+            check_unpacked(path, size)
 
 
 def _checked_first_line(path: Path, encoding: str, separator: str) -> str:

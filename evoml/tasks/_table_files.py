@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evoml.core.errors import InputError
+from evoml.core.errors import InputError, check_unpacked, plain_file, unpacked
 from evoml.core.wording import one_line
 from evoml.tasks._class_pairs import read_arrays, shown
 from evoml.tasks._table_csv import COMPRESSIONS, read_csv
@@ -206,8 +206,14 @@ def _read_parquet(path: Path, settings: TableSettings, remarks: list[str]) -> di
     from pyarrow import parquet
 
     try:
-        with path.open("rb") as file:
-            table = parquet.ParquetFile(file).read()
+        with plain_file(path).open("rb") as stream:
+            file = parquet.ParquetFile(stream)
+            check_unpacked(path, unpacked(file.metadata))
+            table = file.read()
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: needs more memory than there is") from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, pa.ArrowException) as error:

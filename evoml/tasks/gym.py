@@ -297,9 +297,6 @@ class Episodes:
         out.scores[good] = np.stack([played.mean(1), played.std(1), played.min(1)], 1)
         return out
 
-    def _made(self) -> Any:
-        return make(self.settings.id, self.settings.arguments)
-
     @staticmethod
     def _check(out: TrialResults, inputs: np.ndarray, returns: np.ndarray) -> None:
         """Fail the networks whose environment gave what is not a finite number.

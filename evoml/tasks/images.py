@@ -46,7 +46,8 @@ class Settings(ImageSettings):
     colour: Literal["refuse", "grey", "rgb"] = Field(
         default="refuse",
         description="what is done with grey images among coloured ones of a folder: all are made "
-        "grey, or red, green and blue; transparent parts are laid on white then",
+        "grey, or red, green and blue; transparent parts are laid on white then, and of 16 bits of "
+        "grey the upper 8 are taken",
     )
     channels: Literal["auto", "first", "last"] = Field(
         default="auto",

@@ -672,6 +672,37 @@ def test_bands_are_as_high_as_species_are_large(tmp_path: Path) -> None:
     )
 
 
+def test_fitness_over_generations_is_drawn_below_the_species(tmp_path: Path) -> None:
+    """The best of all and the mean, on one scale: 6, 4 and 2 are at the top, half way, below."""
+    run_of(tmp_path, [{0: 10}, {0: 10}, {0: 10}])
+    path = tmp_path / "events.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    own = [line for line in lines if line["event"] == "generation"]
+    for line, now, mean in zip(own, (2.0, 4.0, 6.0), (2.0, 2.0, 4.0), strict=True):
+        line["mean"], line["species"][0]["now"] = mean, now
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = species.svg(tmp_path, "fitness")
+    height = species.CURVE
+    for name, ys in (("best", (height, height / 2, 0)), ("mean", (height, height, height / 2))):
+        (points,) = re.findall(rf'class="{name}" points="([^"]*)"', text)
+        assert [float(point.split(",")[1]) for point in points.split()] == list(ys)
+    assert "dashed the mean" in text
+
+
+def test_a_drawing_has_the_names_of_the_table(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    rows = [f"{a},{b},{'over' if a > b else 'under'}" for a, b in x]
+    (tmp_path / "t.csv").write_text(
+        "\n".join(["weight,a name that is much too long to be drawn,c", *rows])
+    )
+    run, task = tmp_path / "run", ("--task", "examples", "--data", tmp_path / "t.csv")
+    assert evoml("search", "neat", *task, "--budget", "300", "--run", run).returncode == 0
+    text = evoml("export", run, "--to", "svg").stdout
+    assert "x0 weight" in text and "x1 a name that is much t..." in text and "y0 c: under" in text
+    (tmp_path / "t.csv").unlink()
+    assert "x0" in evoml("export", run, "--to", "svg").stdout
+
+
 def test_thousands_of_generations_and_species_are_a_small_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     sizes = [

@@ -680,10 +680,20 @@ def test_sixteen_bits_of_grey(tmp_path: Path) -> None:
             deep = np.full((4, 4), value + each, np.uint16)
             image_module.fromarray(deep).save(tmp_path / name / f"{each}.png")
     refused(
-        "of mode I;16, which has not 8 bits a channel, grey or colour; task.colour=grey", tmp_path
+        "of mode I;16, which has not 8 bits a channel, grey or colour; task.colour takes", tmp_path
     )
-    pixels = make(tmp_path, colour="grey")._images.pixels
-    assert pixels[:, 0, 0, 0].tolist() == [10] * 3 + [200] * 3
+    for mode in ("grey", "rgb"):
+        pixels = make(tmp_path, colour=mode)._images.pixels
+        assert (pixels == pixels[:, :1, :1, :1]).all()
+        assert pixels[:, 0, 0, 0].tolist() == [10] * 3 + [200] * 3
+
+
+def test_sizes_of_which_none_is_usual(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for each in range(3):
+            colour(tmp_path / name / f"{each}.png", size=(4 + each, 9 - each))
+    refused("of 6 images, 6 of 3 sizes, between 4 x 7 and 6 x 9 pixels (task.resize", tmp_path)
 
 
 def test_names_of_arrays_that_others_use(tmp_path: Path) -> None:
@@ -702,6 +712,14 @@ def test_names_of_arrays_that_others_use(tmp_path: Path) -> None:
         test_labels=labels[:, None],
     )  # fmt: skip
     assert make(medical).fingerprint == both.fingerprint
+    part = np.flatnonzero(labels)[:9]  # none of class 0
+    lacking = saved(
+        tmp_path / "l.npz", train_images=images, train_labels=labels, val_images=images[part],
+        val_labels=labels[part],
+    )  # fmt: skip
+    assert make(lacking)._images.counts.tolist() == (
+        np.bincount(labels) + np.bincount(labels[part], minlength=3)
+    ).tolist()  # fmt: skip
     named = make(saved(tmp_path / "n.npz", X=images, y=np.array(["x", "y", "z"])[labels]))
     assert named.search().classes == ("x", "y", "z")
     one_hot = make(saved(tmp_path / "o.npz", images=images, labels=np.eye(3)[labels]))
