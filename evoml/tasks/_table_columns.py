@@ -230,7 +230,8 @@ def class_values(
     column, holes = _class_column(where, name, column, settings)
     labels = np.full(len(column), -1)
     values, labels[~holes] = np.unique(column[~holes], return_inverse=True)
-    if values.dtype.kind == "f" and len(values) and (values == np.round(values)).all():
+    whole = values.dtype.kind == "f" and (values == np.round(values)).all()
+    if whole and np.abs(values).max(initial=0) <= EXACT:
         values = values.astype(np.int64)
     return values, labels
 

@@ -216,7 +216,7 @@ def _read_parquet(path: Path, settings: TableSettings, remarks: list[str]) -> di
         raise InputError(f"{path}: needs more memory than there is") from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         why = one_line(str(error), 200)
         raise InputError(f"{path}: cannot be read as parquet ({why})") from None
     named = [name.strip() for name in settings.target.split(",")]
@@ -242,7 +242,12 @@ def _pandas_index(schema: Any) -> list[str]:
 
 
 def _columns(path: Path, table: Any, settings: TableSettings) -> dict[str, np.ndarray]:
-    """An Arrow table's columns; the name of one without any says its place behind a zero byte."""
+    """An Arrow table's columns; the name of one without any says its place behind a zero byte.
+
+    Raises InputError.
+    """
+    import pyarrow as pa
+
     names = [name.strip() for name in table.column_names]
     if settings.infers:
         names = [name or f"\0{at}" for at, name in enumerate(names)]
@@ -250,9 +255,14 @@ def _columns(path: Path, table: Any, settings: TableSettings) -> dict[str, np.nd
         raise InputError(f"{path}: two columns {repeated[0]!r}; their names must differ")
     if not table.num_columns or not table.num_rows:
         raise InputError(f"{path}: no rows; there must be a line of names and examples below it")
-    return {
-        name: _column(column, settings) for name, column in zip(names, table.columns, strict=True)
-    }
+    out = {}
+    for name, column in zip(names, table.columns, strict=True):
+        try:
+            out[name] = _column(column, settings)
+        except (UnicodeError, OverflowError, NotImplementedError, pa.ArrowException) as error:
+            why = one_line(str(error), 120)
+            raise InputError(f"{path}: column {one_line(name, 60)}: damaged ({why})") from None
+    return out
 
 
 def _column(column: Any, settings: TableSettings) -> np.ndarray:
@@ -266,6 +276,8 @@ def _column(column: Any, settings: TableSettings) -> np.ndarray:
         column = column.cast(column.type.value_type)
     if types.is_decimal(column.type) and settings.infers:
         column = column.cast(pa.float64())
+    if types.is_timestamp(column.type):  # as Python has them: no nanoseconds
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     if types.is_null(column.type):
         return np.full(len(column), None, dtype=object)
     number = (

@@ -39,6 +39,13 @@ class Units:
         ]
         if len(self.columns) > most:
             out.append(f"and so on, to x{len(self.columns) - 1} of {self.columns[-1]}")
+        if self.fill and None in self.table.values():
+            filled = (
+                f"{name} {fill:.6g}"
+                for name, fill in zip(self.columns, self.fill, strict=True)
+                if name in self.table
+            )
+            out.append(f"where there is no value: {', '.join(list(filled)[:most])}")
         (*_, name) = self.targets
         if len(self.classes) == 2:
             return [*out, f"{name}: {self.classes[1]} where y0 > 0.5, else {self.classes[0]}"]
