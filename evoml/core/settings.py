@@ -35,7 +35,12 @@ class Settings(BaseModel):
     Subclass it in the module of a part (a space, a strategy, a task ...) under the name `Settings`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        ser_json_inf_nan="constants",  # else what is inside a dictionary would become none
+    )
 
     # what settings were called before -> what they are called now
     aliases: ClassVar[dict[str, str]] = {}

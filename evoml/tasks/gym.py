@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from evoml.core import settings
 from evoml.core.errors import InputError
@@ -88,6 +88,23 @@ class Settings(settings.Settings):
         description="seconds that one step or reset may take; a candidate whose environment takes "
         "longer is given up",
     )
+
+    @field_validator("arguments")
+    @classmethod
+    def _plain(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Times have no form that processes are told in."""
+        todo: list[Any] = [value]
+        while todo:
+            each = todo.pop()
+            if isinstance(each, dict):
+                todo += each.values()
+            elif isinstance(each, list):
+                todo += each
+            elif not isinstance(each, bool | int | float | str):
+                raise ValueError(
+                    f"{each}: must be a number, true or false, text, a list or a table"
+                )
+        return value
 
 
 def make(id: str, arguments: Mapping[str, Any] = MappingProxyType({})) -> Any:

@@ -8,12 +8,15 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import tomli_w
 from command_line import evoml
 from parts import class_of
 from pyarrow import parquet
@@ -1110,6 +1113,8 @@ def test_processes_end_with_their_trials() -> None:
 
 CUSTOM = '''
 import time
+import tomllib
+from datetime import date
 import gymnasium, numpy as np
 
 class Odd(gymnasium.Env):
@@ -1318,6 +1323,16 @@ def test_arguments_that_an_environment_does_not_take() -> None:
     ):
         _ = environment(arguments={"nope": 1}).inputs
     assert environment(arguments={"sutton_barto_reward": True}).inputs == 4
+    with pytest.raises(
+        InputError, match=r"task\.arguments: .*2020-01-01: must be a number, true or"
+    ):
+        gym.Settings.read({"arguments": {"since": [date(2020, 1, 1)]}}, "task")
+
+
+def test_arguments_are_told_as_they_are() -> None:
+    arguments = {"most": math.inf, "x": [1, 2.5, {"y": "s"}], "on": True}
+    told = gym.Settings.read({"arguments": arguments}, "task").model_dump(mode="json")
+    assert tomllib.loads(tomli_w.dumps(told))["arguments"] == arguments
 
 
 def test_an_environment_that_fails_costs_that_network_only(
