@@ -41,7 +41,7 @@ def open_best(path: Path, candidate: int | None = None) -> Opened:
     remarks += edits(path)
     if candidate is not None and (not best or best[0]["id"] != candidate):
         row = candidate_row(problem, path, candidate)
-        return Opened(path, problem, problem.space, row["genotype"], tuple(remarks), candidate)
+        return Opened(path, problem, problem.space, row["genotype"], tuple(remarks), candidate, row)
     if not best:
         raise InputError(
             f"{path}: no candidate has been archived yet" + "".join(f"; {line}" for line in remarks)
@@ -52,7 +52,7 @@ def open_best(path: Path, candidate: int | None = None) -> Opened:
             f"{best[0]['status'].replace('_', ' ')}"
         )
     kind_of(problem.space).check(problem, path, best[0])
-    return Opened(path, problem, problem.space, best[0]["genotype"], tuple(remarks))
+    return Opened(path, problem, problem.space, best[0]["genotype"], tuple(remarks), row=best[0])
 
 
 def candidate_row(problem: Problem, run: Path, candidate: int) -> dict[str, Any]:

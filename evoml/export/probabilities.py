@@ -3,9 +3,10 @@ panel a choice, a line an option, and above them their means by kind of cell.
 
 What one looks for is skip connections that take over (Zela et al. 2020, "Understanding and
 Robustifying Differentiable Architecture Search", arXiv 1909.09656), so theirs is the red, thick
-line; `none` is grey and dotted. Every panel has a scale of its own, since probabilities may stay
-near uniform to the end and still decide. Lines end in the letter of their option, for black and
-white. Many epochs are drawn as means over equal spans between the first and the last one.
+line; `none` is grey and dotted. All panels have one scale, from the least to the largest
+probability that there is, so that they can be compared. Lines end in the letter of their option,
+for black and white. Many epochs are drawn as means over equal spans between the first and the last
+one.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from evoml.contracts.architecture_space import SKIPS, ArchitectureSpace
 from evoml.core.errors import InputError
 from evoml.export._events import EVENTS, events
 from evoml.export._layered_drawing import MARGIN, printable
-from evoml.export._plots import ADVANCE, Axes, Line, colour, page, words
+from evoml.export._plots import ADVANCE, Axes, Line, colour, page, roomy, words
 from evoml.export._target import RunTarget
 from evoml.phenotypes.network import Group
 from evoml.search.problem import Problem
@@ -212,7 +213,8 @@ def picture(found: Sequence[Epoch], groups: Sequence[Group], taken: np.ndarray, 
     taken: [G, O] bool, what is derived after the last one.
     """
     times, tables, curves = _spans(found)
-    draw = _Drawing(times, _looks(groups))
+    every = [tables[:, at, : len(group.options)].ravel() for at, group in enumerate(groups)]
+    draw = _Drawing(times, _looks(groups), roomy(np.concatenate(every)))
     rows = {
         cell: _rows([*members], groups)
         for cell, members in groupby(range(len(groups)), lambda at: kind(groups[at]))
@@ -297,8 +299,11 @@ def _by_option(groups: Sequence[Group], tables: np.ndarray, cell: str) -> dict[s
 class _Drawing:
     """A page that grows downwards."""
 
-    def __init__(self, times: np.ndarray, looks: dict[str, Line]) -> None:
-        self.times, self.looks = times, looks
+    def __init__(
+        self, times: np.ndarray, looks: dict[str, Line], ends: tuple[float, float]
+    ) -> None:
+        """ends: of the scale of all probabilities."""
+        self.times, self.looks, self.ends = times, looks, ends
         self.width, self.top = NARROW, MARGIN
         self.out: list[str] = []
 
@@ -340,9 +345,7 @@ class _Drawing:
             for place, (cell, values) in enumerate(row):
                 room = self.width / len(row)
                 left = MARGIN + place * room + WIDE
-                axes = Axes.around(
-                    left, self.top, room - WIDE - names, MEANS, self.times, values.values()
-                )
+                axes = Axes(left, self.top, room - WIDE - names, MEANS, self.times, *self.ends)
                 title = f"mean probability in {cell} cells" if cell else "mean probability"
                 self.out += [
                     words(title, left, self.top - 8, "means"),
@@ -358,7 +361,7 @@ class _Drawing:
         self.top += GAP
         for place, (group, table, taken) in enumerate(panels):
             left, values = MARGIN + place * PITCH + AXIS, dict(zip(group.options, table.T))
-            axes = Axes.around(left, self.top, WIDTH, HEIGHT, self.times, values.values())
+            axes = Axes(left, self.top, WIDTH, HEIGHT, self.times, *self.ends)
             chosen = [name for name, yes in zip(group.options, taken) if yes]
             title, equal = group.name.rpartition(" ")[2], 1 / len(group.options)
             self.out.append(f'<g class="panel"><title>{escape(group.name)}</title>')

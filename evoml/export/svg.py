@@ -6,6 +6,7 @@ edge is a box of its own. Edges that close a cycle, as between two examples of a
 and run upwards.
 """
 
+import re
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -33,8 +34,10 @@ from evoml.export._neurons import run_units
 from evoml.export._neurons_svg import svg as neurons_svg
 from evoml.export._target import Given, Target
 from evoml.genotypes.schema import Genotype
+from evoml.phenotypes.layers import layers
 
 WIDEST = 2200.0  # of a row of panels, unless one panel is wider
+FEW = 3  # inputs that keep their order
 
 _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" \
 font-family="monospace" font-size="12">
@@ -52,7 +55,7 @@ class Svg(Target):
 
 
 def _graphs(given: Given) -> str:
-    return svg(given.opened.space, given.genotype, given.title)
+    return svg(given.opened.space, given.genotype, given.opened.heading)
 
 
 def _network(given: Given) -> str:
@@ -61,7 +64,7 @@ def _network(given: Given) -> str:
     problem, units = opened.problem, None
     if problem is not None and problem.config.data is not None and problem.config.data.exists():
         units = run_units(problem, opened.path)
-    return neurons_svg(opened.space, given.genotype, given.title, units)
+    return neurons_svg(opened.space, given.genotype, opened.heading, units)
 
 
 def svg(space: Any, genotype: Genotype, title: str) -> str:
@@ -79,6 +82,9 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
             out += [f'<g transform="translate({left:.1f} {top:.1f})">', *_draw(panel), "</g>"]
             left += panel.width
         top += max([panel.height for panel in row], default=0.0)
+    legend, below = _legend([box for row in rows for panel in row for box in panel.boxes], width)
+    out += [f'<g transform="translate(0 {top:.1f})">', *legend, "</g>"]
+    top += below
     return "\n".join(
         [
             _HEAD.format(width=width, height=top + MARGIN).rstrip(),
@@ -91,6 +97,53 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
 
 # kinds of phenotype whose drawings are not the space's
 _DRAWN_OTHERWISE = {"neurons": _network}
+
+
+# by what a layer is made of: its colour, apart in lightness too, and what the legend says
+_COLOURS = {
+    "convolution": "#7db8e8",
+    "separable convolution": "#cfe6f8",
+    "pooling": "#f3c969",
+    "skip": "#ffffff",
+    "nothing": "#dddddd",
+}
+_PRIMITIVES = (
+    ("dw", "separable convolution"), ("conv", "convolution"), ("fr", "convolution"),
+    ("max", "pooling"), ("avg", "pooling"), ("zero", "nothing"), ("id", "skip"),
+)  # fmt: skip
+_NUMBER = re.compile(r"-?\d+\.\d{5,}(?:e[-+]?\d+)?")  # with more digits than a picture needs
+
+
+def _kind_of_layer(name: str) -> str:
+    """What a layer is made of; empty where it is no layer, or of nothing that has a colour."""
+    row = layers().get(name)
+    if row is None:
+        return ""
+    tokens = {re.sub(r"[^a-z].*", "", token) for token in row.text.split()}
+    return next((kind for primitive, kind in _PRIMITIVES if primitive in tokens), "")
+
+
+def _legend(boxes: list[Box], width: float) -> tuple[list[str], float]:
+    """What colours and dotted lines mean, as far as they are there; and its height."""
+    found = {_kind_of_layer(box.text or "") for box in boxes if box.kind == "operation"}
+    entries = [(kind, f'fill="{_COLOURS[kind]}"') for kind in _COLOURS if kind in found]
+    if any(box.dead for box in boxes):
+        dotted = 'fill="white" stroke-dasharray="1 3"'
+        entries.append(("dotted: reaches no output, so it does nothing", dotted))
+    if not entries or entries == [("skip", f'fill="{_COLOURS["skip"]}"')]:
+        return [], 0.0
+    out, x, y = [], MARGIN, 0.0
+    for text, style in entries:
+        wide = 26 + CHARACTER * len(text) + 18
+        if x > MARGIN and x + wide > width - MARGIN:
+            x, y = MARGIN, y + 22
+        out.append(
+            f'<rect class="legend" x="{x:.1f}" y="{y:.1f}" width="18" height="12" rx="2" '
+            f'stroke="black" {style}/>'
+        )
+        out.append(text_at(text, x + 26 + CHARACTER * len(text) / 2, y + 10, 1.0, "legend"))
+        x += wide
+    return out, y + 22
 
 
 def drawn(space: Any, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:
@@ -164,10 +217,14 @@ def _nodes(graph: nx.MultiDiGraph) -> dict[Hashable, Box]:
             if not graph.out_degree(node) and not outputs
             else "node"
         )
-        out[node] = Box(
-            printable(str(data.get("label", node))), kind, node not in live and kind == "node"
-        )
+        label = _short(printable(str(data.get("label", node))))
+        out[node] = Box(label, kind, node not in live and kind == "node")
     return out
+
+
+def _short(label: str) -> str:
+    """With four digits of every number."""
+    return _NUMBER.sub(lambda match: f"{float(match[0]):.4g}", label)
 
 
 def _links(
@@ -233,6 +290,11 @@ def _order(panel: Panel) -> list[list[Box]]:
             layer.sort(key=lambda box: weight[box])
         if (crossings := count_crossings(layers, below)) < fewest:
             best, fewest = [list(layer) for layer in layers], crossings
+    for layer in best:
+        # the few inputs of a cell are in one order in every panel
+        inputs = [box for box in panel.boxes if box in layer and box.kind == "input"]
+        if len(inputs) == len(layer) <= FEW:
+            layer[:] = inputs
     return best
 
 
@@ -274,7 +336,10 @@ def _box(box: Box) -> list[str]:
     paper.
     """
     ends = box.kind in ("input", "output")
-    style = 'fill="#e4e4e4" stroke-width="2"' if ends else 'fill="white"'
+    colour = _COLOURS.get(_kind_of_layer(box.text or ""), "white")
+    if box.kind != "operation":
+        colour = "white"
+    style = 'fill="#e4e4e4" stroke-width="2"' if ends else f'fill="{colour}"'
     dashes = ' stroke-dasharray="1 3"' if box.dead else ""
     radius = 2 if box.kind == "operation" else HEIGHT / 2
     return [

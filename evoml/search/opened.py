@@ -2,7 +2,8 @@
 a genotype's file.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ class Opened:
     # what could not be read, and what was changed since: to be said before anything else
     remarks: tuple[str, ...] = ()
     candidate: int | None = None  # its id in the run; None: the best one, or a file's
+    row: Mapping[str, Any] = field(default_factory=dict)  # of the archive; empty: a file
+
+    @property
+    def heading(self) -> str:
+        """Where it is from and what it scored, in words."""
+        if self.problem is None or not self.row:
+            return self.title
+        scores = (
+            f"{name.replace('_', ' ')} {self.row[name]:,.4f}".removesuffix(".0000")
+            for name in self.problem.names
+            if isinstance(self.row.get(name), float)
+        )
+        return f"{self.path}, candidate {self.row['id']}: {', '.join(scores)}"
 
     @property
     def title(self) -> str:

@@ -17,6 +17,7 @@ later.
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import groupby, pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -196,10 +197,27 @@ class CellSpace(ArchitectureSpace):
         return [state for state in made if state not in read]
 
     def drawings(self, genotype: Genotype) -> "dict[str, nx.MultiDiGraph]":
-        """Both cells to be drawn: hidden states with the operations between them, and the
-        output.
+        """The stack of cells, and both cells: hidden states with the operations between them, and
+        the output.
         """
-        return {f"{name} cell": self._drawn_cell(genotype, name) for name in CELLS}
+        cells = {f"{name} cell": self._drawn_cell(genotype, name) for name in CELLS}
+        return {"network": self._drawn_stack(), **cells}
+
+    def _drawn_stack(self) -> "nx.MultiDiGraph":
+        """The cells one after the other, as `skeleton` says; equal neighbours are drawn once."""
+        import networkx as nx
+
+        out = nx.MultiDiGraph()
+        stack = ["image", "stem"]
+        for name, run in groupby(self.settings.skeleton.plan):
+            count = len(list(run))
+            stack.append(f"{name} cell" + (f" x {count}" if count > 1 else ""))
+        stack += ["mean over pixels", "classes"]
+        for place, label in enumerate(stack):
+            kind = "input" if not place else "output" if place == len(stack) - 1 else "node"
+            out.add_node(place, label=label, kind=kind)
+        out.add_edges_from(pairwise(range(len(stack))))
+        return out
 
     def _drawn_cell(self, genotype: Genotype, name: str) -> "nx.MultiDiGraph":
         import networkx as nx
