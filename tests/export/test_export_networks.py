@@ -428,6 +428,9 @@ def test_raw_onnx_takes_pixels_and_gives_probabilities(tmp_path: Path, coded: bo
     (taken,), (given,) = session.get_inputs(), session.get_outputs()
     assert taken.type == ("tensor(uint8)" if coded else "tensor(float)")
     assert given.name == "probabilities"
+    about = session.get_modelmeta().custom_metadata_map
+    assert ("uint8" if coded else "as they come") in json.loads(about["takes"])
+    assert json.loads(about["gives"]) == f"probabilities [N, {len(winner.classes)}]"
     pixels = np.random.default_rng(0).integers(0, 256, (3, *winner.network.inputs), np.uint8)
     raw = pixels if coded else (pixels / np.float32(255)).astype(np.float32)
     (probabilities,) = session.run(None, {"images": raw})
