@@ -454,6 +454,22 @@ def test_the_range_of_float_pixels_is_checked(
         names["predict"](pixels * bad, network)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (np.full((1, 1, 9, 8), 255.0, np.float32), "; these are torch.float32 of 255..255"),
+        (np.full((1, 1, 9, 8), 7), "; these are torch.int64 of 7..7"),
+        (np.full((1, 1, 9, 8), np.nan), "; these are torch.float64 of nan..nan"),
+        (np.zeros((1, 5, 5), np.uint8), r"images \[1, 5, 5\] do not fit"),
+        ([[0.5]], r"images \[1, 1\] do not fit"),
+    ],
+)
+def test_pixels_that_were_bytes_are_checked(pixels: Any, said: str) -> None:
+    winner = trained(cell((1, 9, 8)))
+    with pytest.raises(ValueError, match=said):
+        names_of(winner)["predict"](pixels, loaded(winner))
+
+
 @needs_onnx
 def test_onnx_is_the_same_every_time(tmp_path: Path) -> None:
     for name in "ab":
