@@ -54,6 +54,13 @@ def _run() -> int:
             else f"standard output: cannot write ({why})",
             1,
         )
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        return _say(
+            f"not enough memory{why}; take fewer or smaller data (task.examples, task.size), a "
+            "smaller population, or fewer --workers",
+            1,
+        )
     except Exception as error:
         # evoml's own mistakes are shown as they are, another's part is named in a line
         if (place := place_of_others(error)) is None or os.environ.get(TRACEBACK):
@@ -68,7 +75,9 @@ def _run() -> int:
 def _say(line: str, status: int) -> int:
     with suppress(OSError, ValueError):  # where nobody listens
         if sys.stderr is not None:
-            print(f"evoml: {' '.join(line.split())}", file=sys.stderr, flush=True)
+            from evoml.core.wording import printable
+
+            print(f"evoml: {printable(' '.join(line.split()))}", file=sys.stderr, flush=True)
     return status
 
 

@@ -7,7 +7,7 @@ Every setting has a dotted key, the same in TOML, in `--set` and in Python: `sea
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from evoml.contracts.part import evaluator_class, settings_class, space_class, task_class
 from evoml.core.digests import digest
-from evoml.core.errors import InputError
+from evoml.core.errors import InputError, read_text
 from evoml.core.registry import (
     TABLES,
     described,
@@ -331,10 +331,9 @@ def final_settings(config: Config) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A configuration file, which may be a run's run.toml. Raises InputError."""
+    text = read_text(path, "utf-8-sig")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from None
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not TOML ({' '.join(str(error).split())[:200]})") from None
     start = values.get("start")
@@ -396,6 +395,9 @@ def build(*layers: tuple[str, Mapping[str, Any]], trusts: bool = True) -> Config
     for part in PARTS:
         if part not in kept:
             preset[part] = {"name": part_names[part]}
+    if "task" not in kept:  # the paper's values are of its own task: another takes what it knows
+        known = settings_class("tasks", part_names["task"]).model_fields
+        overlays[1] = _with_known_task(overlays[1], known)
     for overlay, used in zip(overlays, (True, chosen == "paper", chosen == "final"), strict=True):
         if used:
             preset = _merge(
@@ -431,6 +433,12 @@ def build(*layers: tuple[str, Mapping[str, Any]], trusts: bool = True) -> Config
     if trusts:
         trust_code(config.complete()["task"])
     return config
+
+
+def _with_known_task(overlay: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """An overlay whose settings of the task are those that there are."""
+    task = {key: value for key, value in _group(overlay, "task").items() if key in known}
+    return {key: value for key, value in overlay.items() if key != "task"} | {"task": task}
 
 
 def trust_code(task: Mapping[str, Any]) -> None:

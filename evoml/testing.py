@@ -31,7 +31,7 @@ from evoml.core.errors import InputError
 from evoml.core.registry import names
 from evoml.core.settings import Settings
 from evoml.core.streams import INITIAL, VARY, streams
-from evoml.export.python import needed
+from evoml.export._programs import needed
 from evoml.genotypes.decisions import replay
 from evoml.genotypes.population import OK, PENDING, STATUS, Population
 from evoml.genotypes.schema import Genotype, Schema

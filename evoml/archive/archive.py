@@ -31,11 +31,24 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from evoml.archive.checkpoint import pack, unpack
-from evoml.archive.files import NO_LINKS, finite, read_result, write_atomically, writing
+from evoml.archive.files import (
+    NO_LINKS,
+    finite,
+    read_result,
+    write_atomically,
+    writing,
+)
 from evoml.archive.ranking import ranked
 from evoml.contracts.objective import Objective, listed
 from evoml.core.digests import digest
-from evoml.core.errors import DiskError, InputError, cannot_write
+from evoml.core.errors import (
+    DiskError,
+    InputError,
+    cannot_write,
+    check_unpacked,
+    plain_file,
+    unpacked,
+)
 from evoml.genotypes.population import STATUS, Population
 from evoml.genotypes.schema import Genotype, Schema
 
@@ -116,7 +129,7 @@ class Archive:
 
         Raises InputError if it already holds something, and DiskError.
         """
-        folder = self.folder
+        folder, settings = self.folder, self.dump(config)
         try:
             if (folder / "run.toml").exists():
                 raise InputError(
@@ -135,15 +148,22 @@ class Archive:
         try:
             for name, text in files.items():
                 write_atomically(folder / name, text.encode())
-            write_atomically(folder / "run.toml", self.dump(config))
+            write_atomically(folder / "run.toml", settings)
         except DiskError:
             rmtree(folder, ignore_errors=True)  # nothing is in it but what this call made
             raise
 
     @staticmethod
     def dump(config: Mapping[str, Any]) -> bytes:
-        """A configuration as run.toml holds it."""
-        return tomli_w.dumps(dict(config)).encode()
+        """A configuration as run.toml holds it. Raises InputError for a name that is not UTF-8."""
+        text = tomli_w.dumps(dict(config))
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:
+            line = text[: error.end].splitlines()[-1] + text[error.end :].splitlines()[0]
+            raise InputError(
+                f"{line}: a name that is not UTF-8, which run.toml cannot hold; rename it"
+            ) from None
 
     def add(
         self, population: Population, keys: list[str], event: str, island: int, experiment: int,
@@ -290,7 +310,7 @@ class Archive:
                 "this run"
             )
         try:
-            content = part.read_bytes()
+            content = plain_file(part).read_bytes()
         except OSError as error:
             raise InputError(
                 f"{part}: {error.strerror or 'cannot be read'}; put it back to resume this run"
@@ -335,7 +355,7 @@ class Archive:
         """
         for part in self._numbered().values():
             try:
-                stored = stored_objectives(pq.read_schema(part), str(part))
+                stored = stored_objectives(pq.read_schema(plain_file(part)), str(part))
             except _UNREADABLE:
                 continue  # who reads its rows says so
             if not stored:
@@ -366,7 +386,8 @@ class Archive:
 
     def _read(self, part: Path, schema: pa.Schema) -> pa.Table:
         """One part. Raises ValueError, OSError or an Arrow error where it is none of this run."""
-        file = pq.ParquetFile(part)
+        file = pq.ParquetFile(plain_file(part))
+        check_unpacked(part, unpacked(file.metadata))
         stored = stored_objectives(file.schema_arrow, "its metadata") or self.objectives
         table = file.read(schema.names)
         for name in self.further:  # which runs of earlier versions have not

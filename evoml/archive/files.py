@@ -14,7 +14,7 @@ try:
 except ImportError:  # not on Windows, where runs are not locked
     fcntl = None  # type: ignore[assignment]
 
-from evoml.core.errors import DiskError, InputError, cannot_write
+from evoml.core.errors import DiskError, InputError, cannot_write, read_text
 
 # a flag of os.open: never through a link that somebody left there
 NO_LINKS = 0 if sys.platform == "win32" else os.O_NOFOLLOW
@@ -93,7 +93,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder}: not a run (no run.toml)")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text(path))
         if not {"system", "search", "space", "task"} <= set(values):
             raise ValueError("no system, search, space or task in it")
         return values
@@ -106,7 +106,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_result(folder: Path) -> dict[str, Any] | None:
     """How a finished run ended; None if it has not finished."""
     try:
-        result = json.loads((folder / "result.json").read_text())
+        result = json.loads(read_text(folder / "result.json"))
         known = {
             name: result[name]
             for name in ("reason", "evaluations", "seconds", "counts", "best", "test")

@@ -107,13 +107,33 @@ class Backend:
         train = min(train, self.tasks.train_y.shape[1])
         valid = min(valid, self.tasks.valid_y.shape[1])
         errors = self.errors(train + valid if record else 0)
-        steps = _evaluate(
+        steps = self._call(programs, which, train, valid, epochs, errors, record, out, hashes)
+        return hashes, int(steps)
+
+    def last_errors(self, programs: Programs) -> np.ndarray:
+        """`validation_errors`, of as many tasks as there are lanes at most."""
+        train, valid = self.rules.train, self.rules.valid
+        errors = self.errors(train + valid)
+        errors[:] = np.nan  # where it ends before
+        self._call(
+            programs, np.arange(1), train, valid, self.rules.epochs, errors, True,
+            np.zeros((1, self._lane_of.size)), np.zeros(1, np.uint64),
+        )  # fmt: skip
+        found = errors.reshape(train + valid, -1)[:, : len(self.tasks)].T.astype(np.float64)
+        failed = ~(found <= self.limit).all(1, keepdims=True)
+        return np.where(failed, np.nan, found[:, train:])
+
+    def _call(
+        self, programs: Programs, which: np.ndarray, train: int, valid: int, epochs: int,
+        errors: np.ndarray, record: bool, out: np.ndarray, hashes: np.ndarray,
+    ) -> int:  # fmt: skip
+        steps: int = _evaluate(
             programs.tables, programs.sizes, which, KINDS, self._layout, self._memory, *self._train,
             *self._later, *self._valid, self._seeds, len(self.tasks), train, valid, epochs,
             self.examples, int(self.tasks.kind == "classification"), self.limit, errors, record,
             out, hashes,
         )  # fmt: skip
-        return hashes, int(steps)
+        return steps
 
     @property
     def examples(self) -> tuple[int, int, int]:
@@ -126,6 +146,20 @@ class Backend:
     def errors(self, examples: int) -> np.ndarray:
         """Room for the errors of a lane group on so many examples."""
         return _aligned(max(examples, 1) * self._lane_of.shape[1], self._memory.dtype)
+
+
+def validation_errors(
+    programs: Programs, tasks: TaskSet, memory: Memory, rules: Rules
+) -> np.ndarray:
+    """Absolute errors of the first program on the validation examples of all tasks after its last
+    epoch, [T, M]; NaN where it failed in that epoch.
+    """
+    lanes = LANES[np.dtype(rules.dtype)]
+    out = np.empty(tasks.valid_y.shape)
+    for first in range(0, len(tasks), lanes):
+        some = slice(first, first + lanes)
+        out[some] = Backend(tasks.part(some), memory, rules).last_errors(programs)
+    return out
 
 
 def _aligned(size: int, dtype: np.dtype) -> np.ndarray:

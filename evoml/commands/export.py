@@ -56,7 +56,7 @@ def export(
     request.check(kind_of(opened.space).takes)
     _check(opened, wanted, output, request)
     network = _Network(opened, request)
-    given = Given(opened, task, network, raw)
+    given = Given(opened, task, network, raw, request.layers(named=True))
     if not wanted.destination:
         text = wanted.text(given)
         network.say_remarks()

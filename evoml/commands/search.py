@@ -157,9 +157,12 @@ def _remark(search: Run, err: Console) -> None:
 def _summary(problem: Problem, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
     """The end of a search as plain values. facts: what its kind of phenotype adds."""
     name, audit = problem.objective, {"trust": result.audit, "check_seconds": result.check_seconds}
+    tested = {name} if problem.every_row else set(result.test or {}) - {"tasks"}
     return {
         "run": str(result.run), "evaluations": result.evaluations, "seconds": result.seconds,
         "evaluations_per_second": result.evaluations_per_second, "best": result.best,
-        "test": {name: result.test[name]} if result.test else None,
+        "test": {each: result.test[each] for each in result.test if each in tested}
+        if result.test
+        else None,
         "baselines": None, "reason": result.reason,
     } | facts | ({} if result.audit is None else audit)  # fmt: skip

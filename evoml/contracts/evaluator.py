@@ -15,7 +15,7 @@ from evoml.genotypes.population import Population
 from evoml.genotypes.schema import Genotype
 
 if TYPE_CHECKING:
-    from evoml.contracts.task import Task
+    from evoml.contracts.task import Task, TaskSet
 
 
 class Evaluator(Part):
@@ -28,6 +28,8 @@ class Evaluator(Part):
     # scores thousands a call; else every candidate is an archived row
     batched: ClassVar[bool] = False
     costly: ClassVar[bool] = False  # whether a candidate is worth a process of its own
+    # whether it runs programs that learn from feature vectors: the task gives `for_programs` then
+    runs_programs: ClassVar[bool] = False
     # whether a candidate is a network that is trained, now or at the end
     trains: ClassVar[bool] = False
     # what lies over a run's settings for its winner
@@ -131,6 +133,13 @@ class BatchEvaluator(Evaluator):
 
     def per_task(self, phenotypes: Any) -> np.ndarray:
         """All numbers that are reported of every phenotype, [n, T] float64."""
+        raise NotImplementedError
+
+    def errors(self, phenotypes: Any, tasks: "TaskSet") -> np.ndarray:
+        """Of one program, trained as the settings say in tasks of any size: absolute errors on the
+        validation examples after the last epoch, [T, M] float64, 0 or 1 in classification; NaN
+        where it failed. Asked only where `runs_programs` is said.
+        """
         raise NotImplementedError
 
     @staticmethod

@@ -1,7 +1,7 @@
 """A task: what is learnt, from which data, and how the result is judged."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -32,8 +32,12 @@ class Task(Part):
     )
     with_data: ClassVar[str] = ""  # the task that takes its place where data is given and no task
     argument: ClassVar[str] = ""  # the setting that may stand behind a colon in its name
+    # whether candidates of a run are tested on other data as its own are measured: `tested_on`
+    tests_other_data: ClassVar[bool] = False
     # what is to be said of the data before a search, a line each
     remarks: tuple[str, ...] = ()
+    # what is to be known of `scores`, in a few words
+    scores_are: str = ""
     # how inputs were scaled, in a sentence, for who uses the result elsewhere
     scaling: ClassVar[str] = ""
     settings: Any
@@ -72,6 +76,12 @@ class Task(Part):
         """
         return 0
 
+    def for_programs(self) -> "Task":
+        """The same data as tasks of feature vectors (`TaskSet`), for an evaluator that runs
+        programs; by default this task, which gives these or has no other form. Raises InputError.
+        """
+        return self
+
     def search(self, experiment: int = 0) -> Any:
         """What candidates are scored on.
 
@@ -93,6 +103,21 @@ class Task(Part):
     def baselines(self) -> Mapping[str, Mapping[str, float]]:
         """What simple methods score in the test, which a result is held against: scores by name, by
         method. Called once the result was tested; empty where there are none.
+        """
+        return {}
+
+    def tested_on(self, data: Path) -> "Task":
+        """The same task, whose test are other data that are measured as its own are; of a task that
+        `tests_other_data`. Raises InputError.
+        """
+        raise InputError(f"data: {data}: task {self.name} is tested on data of its own")
+
+    def scores(self, errors_of: "Callable[[TaskSet], np.ndarray]") -> Mapping[str, float]:
+        """What a program's test means in words, scores by name; empty where there is no more to say
+        than its fitness.
+
+        errors_of: of what it has learnt in these tasks, the absolute errors on the validation
+        examples, [T, M]; NaN where it failed. In classification 0 is right and 1 wrong.
         """
         return {}
 
@@ -143,6 +168,13 @@ class TaskSet:
     def features(self) -> int:
         """F, the length of every vector in a program's memory."""
         return self.train_x.shape[2]
+
+    def part(self, at: slice) -> "TaskSet":
+        """Some of the tasks."""
+        return replace(
+            self, train_x=self.train_x[at], train_y=self.train_y[at], valid_x=self.valid_x[at],
+            valid_y=self.valid_y[at], names=self.names[at], seeds=self.seeds[at],
+        )  # fmt: skip
 
 
 CROSS_ENTROPY = "evoml.networks.losses:CrossEntropy"

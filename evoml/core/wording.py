@@ -17,6 +17,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
+def printable(text: str) -> str:
+    """Text of others without what a terminal obeys, but for new lines and tabs."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else "?" for each in text)
+
+
 def one_line(text: str, most: int = SHOWN) -> str:
     """Others' text on a line that can be printed, of at most so many characters."""
     words = " ".join(text.split())

@@ -94,6 +94,7 @@ class ExecutionEvaluator(BatchEvaluator):
     """
 
     task = "projected_binary"
+    runs_programs = True
 
     def __init__(self, settings: Settings, tasks: TaskSet, space: Space, backend: str) -> None:
         memory = space.memory
@@ -126,7 +127,7 @@ class ExecutionEvaluator(BatchEvaluator):
         self._stages = [
             self._make(part, memory, self.rules)
             for part in (
-                [_part(tasks, slice(0, hurdle)), _part(tasks, slice(hurdle, None))]
+                [tasks.part(slice(0, hurdle)), tasks.part(slice(hurdle, None))]
                 if hurdle
                 else [tasks]
             )
@@ -193,6 +194,12 @@ class ExecutionEvaluator(BatchEvaluator):
         return np.concatenate(
             [stage.fitness(programs, np.arange(len(programs)))[0] for stage in self._stages], axis=1
         )
+
+    def errors(self, programs: Programs, tasks: TaskSet) -> np.ndarray:
+        from evoml.backends.numba import validation_errors
+
+        rules = replace(self.rules, train=tasks.train_y.shape[1], valid=tasks.valid_y.shape[1])
+        return validation_errors(programs, tasks, self.memory, rules)
 
     @staticmethod
     def overall(scores: np.ndarray) -> float:
@@ -300,10 +307,3 @@ class ExecutionEvaluator(BatchEvaluator):
                         if key.startswith(prefix)
                     }
                 )
-
-
-def _part(tasks: TaskSet, at: slice) -> TaskSet:
-    return replace(
-        tasks, train_x=tasks.train_x[at], train_y=tasks.train_y[at], valid_x=tasks.valid_x[at],
-        valid_y=tasks.valid_y[at], names=tasks.names[at], seeds=tasks.seeds[at],
-    )  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evoml.core.errors import InputError
+from evoml.core.errors import InputError, plain_file
 
 EVENTS = "events.jsonl"
 T = TypeVar("T")
@@ -20,13 +20,15 @@ def events(folder: Path, kind: str, read: Callable[[dict[str, Any]], T | None]) 
     """
     path, number = folder / EVENTS, 0
     try:
-        with path.open("rb") as lines:
+        with plain_file(path).open("rb") as lines:
             for number, line in enumerate(lines, 1):  # noqa: B007 (of the message below)
                 if not line.endswith(b"\n"):
                     return
                 event = json.loads(line)
                 if event.get("event") == kind and (value := read(event)) is not None:
                     yield value
+    except InputError:
+        raise
     except FileNotFoundError:
         return
     except OSError as error:

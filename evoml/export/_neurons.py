@@ -30,9 +30,10 @@ from evoml.phenotypes.activations import (
 )
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem
-from evoml.tasks.examples import Units
+from evoml.tasks._table_units import Units
 
 WIDTH = 100
+ENCODER = "inputs_of"  # the function that makes numbers of a row
 FEW = 6  # names in a line
 TERMS = 200  # of one expression; longer sums are written in several, since compilers nest them
 _COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
@@ -104,18 +105,37 @@ _USE = {
 # What is around a network of a table: values as the table has them in, and out.
 _TABLE = '''
 
-# Of a table: what a row holds, in this order, and the mean and deviation of each column in the training part.
+# Of a table: what a row holds, in this order, what stands for no value, and the mean and deviation of each input in the training part.
 {constants}
 
 
 def network(row):
     """{given}."""
-    if len(row) != len(COLUMNS):
-        raise ValueError(f"{{len(row)}} values in a row; there must be {{len(COLUMNS)}}: {{', '.join(COLUMNS)}}")
-{values}    inputs = [(float(value) - mean) / deviation for value, mean, deviation in zip({row}, MEAN, DEVIATION)]
+{scaled}
 {answers}
     return {result}
 '''  # noqa: E501
+_ENCODER = '''
+
+def {name}(row):
+    """{meaning}."""
+    out = []
+    for name, value in zip({columns}, row):
+        if isinstance(value, str):
+            value = value.strip()
+        missing = value is None or value != value or value in MISSING
+{body}
+    return out
+'''
+_REFUSED = """\
+if missing:
+    raise ValueError(f"{name}: no value; the network has learned from rows that have all")
+"""
+_TEXTS = """\
+if name in TEXTS:  # 1 where it is that text, all 0 where it is none of them
+    out += [float(not missing and value == text) for text in TEXTS[name]]
+    continue
+"""
 
 
 @dataclass(frozen=True)
@@ -304,7 +324,7 @@ def source(space: Any, genotype: Genotype, title: str, units: Units | None = Non
 
 def table_use(units: Units) -> str:
     """How a network of a table is called, for a docstring."""
-    names = [*units.table[:FEW], *["..."] * (len(units.table) > FEW)]
+    names = [*[*units.table][:FEW], *["..."] * (len(units.table) > FEW)]
     given = "".join(map(escaped, f"[{', '.join(names)}]"))
     if units.classes:
         return f"answer = network({given})  # the class, as the table has it"
@@ -316,11 +336,7 @@ def table_use(units: Units) -> str:
 
 def _table(net: Neurons, units: Units) -> str:
     """`network(row)`, which takes and gives a table's own values."""
-    constants: dict[str, Iterable[str]] = {
-        "COLUMNS": map(ascii, units.table),
-        "MEAN": map(repr, units.mean),
-        "DEVIATION": map(repr, units.deviation),
-    }
+    constants, scaled = scaled_row(units)
     if units.classes:
         constants["CLASSES"] = map(ascii, units.classes)
         result = (
@@ -339,22 +355,6 @@ def _table(net: Neurons, units: Units) -> str:
             "[offset + scale * answer for answer, offset, scale in zip(answers, OFFSET, SCALE)]"
         )
         given = "The targets of a row of the table, in their own units: a list of floats"
-    values = []
-    if units.texts:
-        constants["TEXTS"] = (f"({each!a}, {texts!a})" for each, texts in units.texts.items())
-        values += [
-            "values = []  # of text one number a value, 1 where it is that",
-            "for name, value in zip(COLUMNS, row):",
-            "    texts = dict(TEXTS).get(name)",
-            "    values += [value] if texts is None else [float(value == text) for text in texts]",
-        ]
-    if units.fill:
-        # float("nan") where no training row lacked a value
-        constants["FILL"] = (repr(each) if each == each else 'float("nan")' for each in units.fill)
-        values += [
-            f"values = [fill if value is None or value != value else value for value, fill in "
-            f"zip({'values' if units.texts else 'row'}, FILL)]",
-        ]
     answers = ["answers = outputs(inputs)"]
     if net.recurrent:
         answers = [
@@ -362,16 +362,70 @@ def _table(net: Neurons, units: Units) -> str:
             f"for _ in range({units.sweeps}):",
             "    answers = memory.step(inputs)",
         ]
-    return _TABLE.format(
-        constants="\n".join(
-            line for name, values in constants.items() for line in tupled(f"{name} = ", values)
-        ),
+    lines = [line for name, each in constants.items() for line in tupled(f"{name} = ", each)]
+    table = _TABLE.format(
+        constants="\n".join([*lines, *encoder_constants(units)]),
         given=given,
-        values=indent("\n".join(values) + "\n", "    ") if values else "",
-        row="values" if values else "row",
+        scaled=indent("\n".join(scaled), "    "),
         answers=indent("\n".join(answers), "    "),
         result=result,
     )
+    return table + encoder(units, "COLUMNS", "FILL[len(out)]")
+
+
+def encoder_constants(units: Units) -> list[str]:
+    """The lines that an `encoder` needs before it."""
+    texts = (f"    {name!a}: {values!a}," for name, values in units.texts.items())
+    return [
+        *tupled("MISSING = ", map(_literal, units.missing)),
+        *(["TEXTS = {", *texts, "}"] if units.texts else []),
+    ]
+
+
+def _literal(value: str | float) -> str:
+    finite = isinstance(value, str) or value - value == 0
+    return ascii(value) if finite else f'float("{value}")'
+
+
+def encoder(units: Units, columns: str, fill: str) -> str:
+    """A function that makes numbers of a row of the table, as the task does: text, and what is
+    missing.
+
+    columns: the names of what a row holds. fill: what stands for what is missing, where the task
+    fills it.
+    """
+    value = f"{fill} if missing else float(value)" if units.fill else "float(value)"
+    meaning = (
+        f"The {plural(len(units.columns), 'number')} that a row is"
+        + ", text as one for each of its values" * bool(units.texts)
+        + ", and what stands for those that are missing" * bool(units.fill)
+    )
+    body = "" if units.fill else _REFUSED
+    body += _TEXTS * bool(units.texts) + f"out.append({value})"
+    return _ENCODER.format(
+        name=ENCODER, meaning=meaning, columns=columns, body=indent(body, " " * 8)
+    )
+
+
+def scaled_row(units: Units) -> tuple[dict[str, Iterable[str]], list[str]]:
+    """Constants by name, and the lines that make `inputs` of `row`, a row as the table has it, with
+    an `encoder`.
+    """
+    constants: dict[str, Iterable[str]] = {
+        "COLUMNS": map(ascii, units.table),
+        "MEAN": map(repr, units.mean),
+        "DEVIATION": map(repr, units.deviation),
+    }
+    if units.fill:
+        constants["FILL"] = map(repr, units.fill)
+    lines = [
+        "if len(row) != len(COLUMNS):",
+        "    raise ValueError("
+        "f\"{len(row)} values in a row; there must be {len(COLUMNS)}: {', '.join(COLUMNS)}\")",
+        f"inputs = [(value - mean) / deviation for value, mean, deviation in zip({ENCODER}(row), "
+        "MEAN, DEVIATION)]",
+    ]
+    return constants, lines
 
 
 def tupled(start: str, values: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ Where the plain text of a function would give gradients that are no numbers, tor
 Weights are kept in float64.
 """
 
+import math
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -14,12 +15,22 @@ import torch
 from safetensors.torch import save
 
 from evoml.archive.files import write_atomically
-from evoml.export._neurons import Neuron, Neurons, called, neurons, python, tupled
+from evoml.export._neurons import (
+    ENCODER,
+    Neuron,
+    Neurons,
+    called,
+    encoder,
+    encoder_constants,
+    neurons,
+    python,
+    tupled,
+)
 from evoml.export._texts import escaped
 from evoml.export.torch import CODE, MARK, WEIGHTS, claim
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATIONS
-from evoml.tasks.examples import Units
+from evoml.tasks._table_units import Units
 
 # Functions whose gradient is lost where the exponential overflows, or whose text has numbers where
 # torch wants tensors.
@@ -121,17 +132,25 @@ $buffers
         """$given for rows [..., $inputs] of the columns COLUMNS."""
         if rows.shape[-1] != $inputs:
             raise ValueError(f"rows of {rows.shape[-1]} values; there must be $inputs, those of COLUMNS")
-        rows = rows.to(self.mean)
+$marked        rows = rows.to(self.mean)
 $filled        inputs = (rows - self.mean) / self.deviation
 $answers
         return $result
 $classes
 ''')  # noqa: E501
+_ROWS = '''
+
+def rows(table):
+    """A tensor [N, {count}] of the columns COLUMNS for rows of the table: lists of TABLE's values, text as it is, None where there is none."""
+    return torch.tensor([{encoder}(row) for row in table], dtype=torch.float64)
+{function}'''  # noqa: E501
 _CLASSES = Template('''
     def classes(self, rows):
         """The class of every one of the rows [N, $inputs], as the table has it."""
         with torch.no_grad():
             answers = self(rows)
+        if answers.isnan().any():
+            raise ValueError("no answer: a row lacks a value, or the network overflows")
         return [CLASSES[each] for each in $index.tolist()]
 ''')
 _GIVEN = Template("""\
@@ -229,7 +248,7 @@ def source(net: Neurons, title: str, units: Units | None = None) -> str:
         head
         + "\n\n"
         + text
-        + ("" if units is None else _table(net, units))
+        + ("" if units is None else _table(net, units) + _rows(units))
         + _TAIL.substitute(weights=WEIGHTS)
     )
 
@@ -247,31 +266,45 @@ def _constants(units: Units) -> list[str]:
     out = {"COLUMNS": units.columns, "TARGETS": units.targets} | (
         {"CLASSES": units.classes} if units.classes else {}
     )
-    text = (
-        "# A column of text is one of COLUMNS for each of its values: 1 where it is that, else 0."
-    )
+    text = [
+        "# A column of text is one of COLUMNS for each of its values: 1 where it is that, else 0.",
+        "# rows() makes them of rows of TABLE.",
+        *tupled("TABLE = ", map(ascii, units.table)),
+        *encoder_constants(units),
+    ]
     return [
         "",
-        *([text] if units.texts else []),
         *(
             line
             for name, values in out.items()
             for line in tupled(f"{name} = ", map(ascii, values))
         ),
+        *(text if units.texts else []),
         "",
     ]
 
 
 def _table_use(units: Units) -> str:
+    rows = "network.rows(table)" if units.texts else "rows"
     call = (
-        "network.load().classes(rows)  # the class of every row"
+        f"network.load().classes({rows})  # the class of every row"
         if units.classes
-        else "network.load()(rows)  # TARGETS in their own units"
+        else f"network.load()({rows})  # TARGETS in their own units"
     )
-    return (
-        f"    import network\n    answers = {call}; rows [N, {len(units.columns)}] of the columns "
-        "COLUMNS as the table has them"
+    given = (
+        "; table: lists of TABLE's values, text as it is"
+        if units.texts
+        else f"; rows [N, {len(units.columns)}] of the columns COLUMNS as the table has them"
     )
+    return f"    import network\n    answers = {call}{given}"
+
+
+def _rows(units: Units) -> str:
+    """`rows(table)`, which makes numbers of text."""
+    if not units.texts:
+        return ""
+    function = encoder(units, "TABLE", 'float("nan")')
+    return _ROWS.format(count=len(units.columns), encoder=ENCODER, function=function)
 
 
 def _table(net: Neurons, units: Units) -> str:
@@ -296,9 +329,14 @@ def _table(net: Neurons, units: Units) -> str:
         f'self.register_buffer("{name}", torch.zeros({len(values)}))'
         for name, values in _buffers(units).items()
     ]
+    marked = "".join(
+        f"        rows = torch.where(rows.double() == {value!r}, torch.nan, rows)\n"
+        for value in units.missing
+        if isinstance(value, float) and abs(value) < math.inf
+    )
     filled = "        rows = torch.where(torch.isnan(rows), self.fill, rows)\n"
     return _TABLE.substitute(
-        filled=filled * bool(units.fill),
+        filled=filled * bool(units.fill), marked=marked,
         inputs=len(net.inputs), meaning=meaning, given=f"Answers [..., {len(net.outputs)}]",
         buffers="\n".join(f"        {line}" for line in buffers),
         answers="\n".join(f"        {line}" for line in answers),

@@ -4,12 +4,12 @@ The folder is the registry: files without an underscore are targets, and entry p
 `evoml.export` may add others.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoml.config import build
 from evoml.contracts.part import Part, only_class
@@ -31,6 +31,8 @@ class Given:
     task: str | None  # that a file is for; None for a run, which knows its own
     trained: Callable[[], "Trained"]  # the network that an architecture becomes, trained once
     raw: bool = False  # whether what is written takes raw pixels and gives probabilities
+    # settings over those of a file's task, as `build` takes them
+    layers: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
     @property
     def genotype(self) -> Genotype:
@@ -45,7 +47,8 @@ class Given:
     @property
     def problem(self) -> Problem:
         """The run's, or one for the task of a file."""
-        return self.opened.problem or Problem(build(("flags", {"task": {"name": self.task}})))
+        task = ("flags", {"task": {"name": self.task}})
+        return self.opened.problem or Problem(build(task, *self.layers))
 
 
 class Target(Part):

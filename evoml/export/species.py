@@ -57,7 +57,11 @@ def _checked(event: dict[str, Any]) -> dict[str, Any] | None:
     if not event.get("species"):
         return None
     for each in event["species"]:
-        each["id"], each["size"] = int(each["id"]), int(each["size"])
+        for name in ("id", "size", "since", "improved"):
+            each[name] = int(each[name])
+        for name in ("now", "best"):
+            each[name] = None if each[name] is None else float(each[name])
+    event["generation"] = int(event["generation"])
     return event
 
 

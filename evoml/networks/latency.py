@@ -25,7 +25,13 @@ import pyarrow.parquet as pq
 
 from evoml.archive.files import write_atomically
 from evoml.contracts.architecture_space import ArchitectureSpace
-from evoml.core.errors import InputError, cannot_write
+from evoml.core.errors import (
+    InputError,
+    cannot_write,
+    check_unpacked,
+    plain_file,
+    unpacked,
+)
 from evoml.core.streams import AUDIT, streams
 from evoml.phenotypes.layers import Size, layers, primitives
 from evoml.phenotypes.network import Builder, Edge, Network, Supernet
@@ -66,7 +72,11 @@ class Table:
     def read(cls, path: Path) -> "Table":
         """A table that `write` wrote. Raises InputError."""
         try:
-            read = pq.read_table(path)
+            about_it = pq.ParquetFile(plain_file(path))
+            check_unpacked(path, unpacked(about_it.metadata))
+            read = about_it.read()
+        except InputError:
+            raise
         except OSError as error:
             if isinstance(error, FileNotFoundError) or not path.is_file():
                 raise InputError(f"{path}: no such file; evoml latency makes one") from None

@@ -11,15 +11,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from evoml.archive.files import finite
-from evoml.core.wording import duration
+from evoml.core.wording import duration, printable
 
 READY_EVERY = 10.0  # seconds between two words that a start goes on
 WIDE = 160  # columns of a pipe, where lines should not be cut
 
 
 class _Console(Console):
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Others' names may hold what a terminal obeys: it is shown, not sent."""
+        return super().render_str(printable(text), **options)
+
     def on_broken_pipe(self) -> None:
         """Leave it to the entry point; rich would exit with 1."""
         raise BrokenPipeError

@@ -6,7 +6,7 @@ underscore are kinds. A kind that nobody describes is shown as its genotype.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from shlex import quote
@@ -15,12 +15,14 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.text import Text
 
+from evoml.archive.files import read_config
 from evoml.config import build
 from evoml.contracts.evaluator import CandidateEvaluator
 from evoml.contracts.objective import Objective
-from evoml.contracts.part import Part, only_class
+from evoml.contracts.part import Part, only_class, task_class
 from evoml.contracts.space import Space
 from evoml.core import registry
+from evoml.core.digests import digest
 from evoml.core.errors import InputError
 from evoml.core.wording import one_line, plural
 from evoml.genotypes.population import OK, STATUS, Population
@@ -226,10 +228,19 @@ class Kind(Part):
             raise InputError("evaluate: a file needs --task; `evoml tasks` lists them")
         if request.task is not None and request.task != base.get("task", {}).get("name"):
             base["task"] = {"name": request.task}
+        other = _other_table(opened, request)
+        request = request if other is None else replace(request, data=None)
         # what the run names as code is executed only where its user says so
         layers = ((str(opened.path), base), *request.layers(named=False))
         out = Problem(build(*layers, trusts=opened.problem is None))
         out.space = opened.space
+        if other is not None:
+            if out.data_digest != _data_digest(opened):
+                raise InputError(
+                    f"{out.config.data}: not the data that the run was made with, which say how "
+                    f"{other} is to be read; put them back"
+                )
+            out.task = out.task.tested_on(other)
         return out
 
     def beside(self, problem: Problem) -> dict[str, Any]:
@@ -253,6 +264,32 @@ class Kind(Part):
         if opened.problem is None:
             return opened.path.name
         return self.winner if opened.candidate is None else f"candidate {opened.candidate}"
+
+
+def _other_table(opened: Opened, request: Request) -> Path | None:
+    """Data that a run's candidate is to be tested on as the run's own are measured; None where it
+    is asked for none, or these are the run's. Raises InputError.
+    """
+    run, data = opened.problem, request.data
+    if (
+        run is None
+        or data is None
+        or not data.is_file()
+        or request.task not in (None, run.config.name("task"))
+    ):
+        return None
+    if run.config.data is None or not task_class(run.config.name("task")).tests_other_data:
+        return None
+    try:
+        return None if digest(data.read_bytes()) == _data_digest(opened) else data
+    except OSError as error:
+        raise InputError(f"{data}: {(error.strerror or 'cannot be read').lower()}") from None
+
+
+def _data_digest(opened: Opened) -> str | None:
+    """What a run says of its data."""
+    found = read_config(opened.path).get("data_digest")
+    return found if isinstance(found, str) else None
 
 
 def kind_of(space: Space) -> Kind:

@@ -11,7 +11,7 @@ from evoml.core.wording import plural
 from evoml.report import console, print_source
 from evoml.report._baselines import baselines
 from evoml.report._kind import Kind, Request
-from evoml.report._tables import plain_table
+from evoml.report._tables import plain_table, shown
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem, edited
 from evoml.search.run import Result
@@ -45,7 +45,7 @@ class Programs(Kind):
         out.print(
             "\ns0 is the label, s1 the prediction, v0 the features; all memory starts at zero."
         )
-        _print_scores(problem, self.winner, result.test[problem.objective], UNSEEN)
+        _print_scores(problem, self.winner, result.test, UNSEEN)
         rate = (
             f"{plural(result.evaluations, 'candidate')} in {result.seconds:.1f} s "
             f"({result.evaluations_per_second:,.0f} a second); ended by {result.reason}"
@@ -57,7 +57,9 @@ class Programs(Kind):
 
     def beside(self, problem: Problem) -> dict[str, Any]:
         tasks = problem.test_tasks
-        return {"baselines": baselines(problem, tasks)} if isinstance(tasks, TaskSet) else {}
+        others = {name: dict(row) for name, row in problem.task.baselines().items()}
+        out = {"baselines": baselines(problem, tasks)} if isinstance(tasks, TaskSet) else {}
+        return out | ({"table_baselines": others} if others else {})
 
     def print_scores(
         self, opened: Opened, problem: Problem, scores: dict[str, Any], request: Request
@@ -70,20 +72,32 @@ class Programs(Kind):
         which = (
             UNSEEN if same else f"test tasks of {config.name('task')}, seed {config.search.seed}"
         )
-        name, score = self._called(opened), scores[problem.objective]
-        _print_scores(problem, name, score, which, request.baselines)
+        _print_scores(problem, self._called(opened), scores, which, request.baselines)
 
 
 def _print_scores(
-    problem: Problem, name: str, score: float, which: str, beside: bool = True
+    problem: Problem, name: str, scores: dict[str, Any], which: str, beside: bool = True
 ) -> None:
-    """A score beside those of the baselines."""
+    """A score beside those of the baselines; and of a table, what it means on its rows beside
+    textbook methods.
+    """
     out, tasks = console(), problem.test_tasks
+    which = which.replace("tasks", "task", 1) if len(tasks) == 1 else which
     out.print(f"\n{problem.objective} on {len(tasks)} {which}")
     table = plain_table("method", problem.objective)
-    table.add_row(Text(name, "bold"), Text(f"{score:.4f}", "bold"))
+    table.add_row(Text(name, "bold"), Text(f"{scores[problem.objective]:.4f}", "bold"))
     for title, value in (baselines(problem, tasks) if beside else {}).items():
         table.add_row(title, f"{value:.4f}")
+    out.print(table)
+    words = [each for each in scores if each not in (problem.objective, "tasks")]
+    if not words:
+        return
+    about = problem.task.scores_are
+    out.print(f"\non the rows of the test part{about and f', {about}'}")
+    table = plain_table("method", *words)
+    table.add_row(Text(name, "bold"), *(Text(shown(scores[each]), "bold") for each in words))
+    for title, row in (problem.task.baselines() if beside else {}).items():
+        table.add_row(title, *(shown(row[each]) if each in row else "-" for each in words))
     out.print(table)
 
 

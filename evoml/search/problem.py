@@ -62,7 +62,8 @@ class Problem:
     @cached_property
     def task(self) -> Task:
         config = self.config
-        return task_class(config.name("task"))(config.part("task"), config.data, config.search.seed)
+        made = task_class(config.name("task"))(config.part("task"), config.data, config.search.seed)
+        return made.for_programs() if self.evaluator_class.runs_programs else made
 
     @cached_property
     def evaluator_class(self) -> type[Evaluator]:
@@ -189,15 +190,20 @@ class Problem:
 
     def test(self, genotype: Genotype) -> dict[str, Any]:
         """Score a genotype on the test tasks, which neither search nor selection saw: one number,
-        and every task by name.
+        what the task says of it in words, and every task by name.
         """
         tasks = self.test_tasks
         evaluator = self.batch_evaluator(tasks, exact=True)
-        per_task = evaluator.per_task(
-            self.space.phenotypes(Population.of(self.space.schema, [genotype]))
-        )[0]
+        phenotypes = self.space.phenotypes(Population.of(self.space.schema, [genotype]))
+        per_task = evaluator.per_task(phenotypes)[0]
+        words = (
+            self.task.scores(lambda tasks: evaluator.errors(phenotypes, tasks))
+            if evaluator.runs_programs
+            else {}
+        )
         return {
             self.objective: evaluator.overall(per_task),
+            **words,
             "tasks": dict(zip(tasks.names, map(float, per_task), strict=True)),
         }
 
@@ -221,12 +227,12 @@ def automatic(config: Config) -> str:
     """The backend that `auto` stands for: the GPU's where there is one and a block of candidates on
     all tasks fills it, else the CPU's.
     """
-    if not evaluator_class(config.name("evaluator")).batched:
+    evaluator = evaluator_class(config.name("evaluator"))
+    if not evaluator.batched:
         return "numba"
     backend = load("backends", "cuda")
-    fills = config.part("strategy").candidates * task_class(config.name("task")).tasks_in(
-        config.part("task")
-    )
+    tasks = task_class(config.name("task")).tasks_in(config.part("task"))
+    fills = config.part("strategy").candidates * tasks * evaluator.runs_programs
     return "cuda" if fills >= backend.LEAST and not missing("cuda") else "numba"
 
 

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Literal, Protocol
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 
-from evoml.core.errors import InputError
+from evoml.core.errors import InputError, check_unpacked, plain_file
 from evoml.tasks._digits import digits
 
 Pair = tuple[int, int]
-Part = Literal["train", "valid", "test"]
+# `select` is only where one pair serves all groups, whose examples must then differ
+Part = Literal["train", "valid", "select", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
+ONE_PAIR: tuple[Part, ...] = ("train", "valid", "select", "test")
 
 # held out, of 10 classes
 PAPER_TEST: tuple[Pair, ...] = (
@@ -34,6 +37,7 @@ IMAGES = ("images", "labels")
 READY = ("pos", "neg", "seed", *(f"{part}_{array}" for part in PARTS for array in "xy"))
 RIGHT = f"there must be {' and '.join(IMAGES)}, or ready tasks ({', '.join(READY)})"
 
+TABLES = (".csv", ".tsv", ".parquet")  # files of another task
 SMALLEST = 10  # images of a class, so that its 10 % are one
 HUGE = 1e100  # a value beyond it would overflow in the standardisation
 
@@ -50,25 +54,32 @@ class Source(Protocol):
         """All pairs there are, each once."""
 
     def divide(self) -> dict[str, tuple[Pair, ...]]:
-        """The automatic division of the pairs: search, select, test."""
+        """The automatic division of the pairs: search, select, test. A group may be empty."""
+
+    def held(self, group: str) -> Part:
+        """The part that tasks of a group are measured on."""
+
+    def variants(self, pair: Pair) -> int:
+        """How many data sets of a pair there are."""
 
     def count(self, pair: Pair, part: Part) -> int:
         """How many examples a part of a pair holds."""
 
-    def distinct(self, pairs: int) -> int | None:
-        """How many different tasks so many pairs give at most; None is any number."""
+    @property
+    def repeats(self) -> bool:
+        """Whether a data set gives any number of different tasks, each with its projection."""
 
     def check(self, features: int) -> None:
         """Raise InputError if the source cannot give F features."""
 
-    def name(self, pair: Pair, projection: int) -> str:
+    def name(self, pair: Pair, variant: int, projection: int) -> str:
         """The name of a task: its pair and its projection seed, such as 3-8/17."""
 
     def examples(
-        self, pair: Pair, part: Part, rng: np.random.Generator, size: int
+        self, pair: Pair, variant: int, part: Part, rng: np.random.Generator, size: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`size` examples of a part, shuffled: raw x [size, any], y [size] (1 is the pair's first
-        class).
+        """`size` examples of a part of one of a pair's data sets, shuffled: raw x [size, any], y
+        [size] (1 is the pair's first class).
         """
 
     def features(
@@ -89,23 +100,32 @@ class Images:
     def pairs(self) -> tuple[Pair, ...]:
         return tuple(combinations(self.members, 2))
 
+    repeats = True
+
     def divide(self) -> dict[str, tuple[Pair, ...]]:
+        if len(self.pairs) == 1:
+            return dict.fromkeys(("search", "select", "test"), self.pairs)
         return divide(self.pairs, PAPER_TEST if list(self.members) == list(range(10)) else ())
+
+    def held(self, group: str) -> Part:
+        if group == "select" and len(self.pairs) == 1:
+            return "select"
+        return "test" if group == "test" else "valid"
+
+    def variants(self, pair: Pair) -> int:
+        return 1
 
     def count(self, pair: Pair, part: Part) -> int:
         return sum(len(self.members[label][part]) for label in pair)
 
-    def distinct(self, pairs: int) -> int | None:
-        return None
-
     def check(self, features: int) -> None:
         pass
 
-    def name(self, pair: Pair, projection: int) -> str:
+    def name(self, pair: Pair, variant: int, projection: int) -> str:
         return f"{pair[0]}-{pair[1]}/{projection}"
 
     def examples(
-        self, pair: Pair, part: Part, rng: np.random.Generator, size: int
+        self, pair: Pair, variant: int, part: Part, rng: np.random.Generator, size: int
     ) -> tuple[np.ndarray, np.ndarray]:
         first, second = (self.members[label][part] for label in pair)
         chosen = rng.permutation(len(first) + len(second))[:size]
@@ -126,21 +146,33 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """Tasks that were projected before, one a pair."""
+    """Tasks that were projected before, one or more a pair, each with a seed of its own."""
 
     where: str
+    # in the order of the file, each once, as its first task has it
     pairs: tuple[Pair, ...]
+    tasks: tuple[Pair, ...]  # [T]
     # train_x [T, N, F], train_y [T, N] ...; label 1 is the first class of the task's pair
     arrays: Mapping[str, np.ndarray]
 
+    repeats = False
+
     def divide(self) -> dict[str, tuple[Pair, ...]]:
+        # too few to search on, or the paper's held-out ones, whose file is for the report alone
+        if len(self.pairs) < 3 or set(map(frozenset, self.pairs)) == set(
+            map(frozenset, PAPER_TEST)
+        ):
+            return {"search": (), "select": (), "test": tuple(sorted(self.pairs))}
         return divide(self.pairs, share=4)
+
+    def held(self, group: str) -> Part:
+        return "test" if group == "test" else "valid"
+
+    def variants(self, pair: Pair) -> int:
+        return len(self._places(pair))
 
     def count(self, pair: Pair, part: Part) -> int:
         return self.arrays[f"{part}_x"].shape[1]
-
-    def distinct(self, pairs: int) -> int | None:
-        return pairs
 
     def check(self, features: int) -> None:
         own = self.arrays["train_x"].shape[2]
@@ -150,24 +182,25 @@ class Ready:
                 f"{own}"
             )
 
-    def name(self, pair: Pair, projection: int) -> str:
-        return f"{pair[0]}-{pair[1]}/{self.arrays['seed'][self._index(pair)]}"
+    def name(self, pair: Pair, variant: int, projection: int) -> str:
+        return f"{pair[0]}-{pair[1]}/{self.arrays['seed'][self._places(pair)[variant]]}"
 
     def examples(
-        self, pair: Pair, part: Part, rng: np.random.Generator, size: int
+        self, pair: Pair, variant: int, part: Part, rng: np.random.Generator, size: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        index = self._index(pair)
+        place = self._places(pair)[variant]
         chosen = rng.permutation(self.count(pair, part))[:size]
-        y = self.arrays[f"{part}_y"][index, chosen].astype(np.float64)
-        return self.arrays[f"{part}_x"][index, chosen], y if pair == self.pairs[index] else 1 - y
+        y = self.arrays[f"{part}_y"][place, chosen].astype(np.float64)
+        return self.arrays[f"{part}_x"][place, chosen], y if pair == self.tasks[place] else 1 - y
 
     def features(
         self, train: np.ndarray, valid: np.ndarray, projection: int, features: int
     ) -> tuple[np.ndarray, np.ndarray]:
         return train.astype(np.float64), valid.astype(np.float64)
 
-    def _index(self, pair: Pair) -> int:
-        return self.pairs.index(pair) if pair in self.pairs else self.pairs.index(pair[::-1])
+    def _places(self, pair: Pair) -> list[int]:
+        """Of its tasks, either way round."""
+        return [at for at, each in enumerate(self.tasks) if set(each) == set(pair)]
 
 
 def divide(
@@ -194,6 +227,11 @@ def own_images() -> Images:
 
 def read(path: Path) -> Source:
     """Images or ready tasks from an .npz. Raises InputError for every file that is neither."""
+    if path.suffix.lower() in TABLES:
+        raise InputError(
+            f"{path}: a table, and this task takes images or ready tasks from an .npz; of a table: "
+            "--task examples"
+        )
     arrays = read_arrays(path)
     if set(IMAGES) <= set(arrays):
         return images(str(path), arrays["images"], arrays["labels"])
@@ -213,13 +251,23 @@ def read_arrays(
     `right` ends the message where it is none. Raises InputError.
     """
     try:
-        with path.open("rb") as stream:
+        with plain_file(path).open("rb") as stream:
+            if is_zipfile(stream):
+                with ZipFile(stream) as archive:
+                    names = {f"{name}.npy" for name in wanted}
+                    infos = [each for each in archive.infolist() if each.filename in names]
+                    check_unpacked(path, sum(each.file_size for each in infos))
+            stream.seek(0)
             loaded = np.load(stream, allow_pickle=False)
             found = (
                 {}
                 if isinstance(loaded, np.ndarray)
                 else {name: loaded[name] for name in wanted if name in loaded.files}
             )
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: needs more memory than there is; {right}") from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
@@ -236,7 +284,9 @@ def read_arrays(
 
 
 def images(where: str, pixels: np.ndarray, labels: np.ndarray) -> Images:
-    """Check images and labels, and split each class into 80 % train, 10 % valid and 10 % test."""
+    """Check images and labels, and split each class into 80 % train, 10 % valid and 10 % test; of
+    two classes, which are one pair for all groups, 10 % of train are for selection.
+    """
     if pixels.ndim not in (2, 3, 4) or pixels.dtype.kind not in "buif" or not pixels.size:
         raise InputError(
             f"{where}: images: {shown(pixels)}; they must be numbers of shape [n, h, w], [n, h, w, "
@@ -249,25 +299,22 @@ def images(where: str, pixels: np.ndarray, labels: np.ndarray) -> Images:
         )
     finite(where, "images", pixels)
     classes, counts = np.unique(labels, return_counts=True)
-    if len(classes) < 3:
-        raise InputError(
-            f"{where}: labels: classes are {listed(classes)}; there must be 3 or more, so that "
-            "search, selection and test have pairs of their own"
-        )
+    if len(classes) < 2:
+        raise InputError(f"{where}: labels: classes are {listed(classes)}; there must be 2 or more")
     if counts.min() < SMALLEST:
         label, count = classes[counts.argmin()], counts.min()
         raise InputError(
             f"{where}: labels: class {label} has {count} images; {SMALLEST} are needed, to train, "
             "validate and test"
         )
-    members = {}
+    members: dict[int, dict[Part, np.ndarray]] = {}
+    parts = PARTS if len(classes) > 2 else ONE_PAIR
     for place, label in enumerate(classes):
         rows = np.flatnonzero(labels == label)
         rows = rows[np.random.default_rng([FIXED, place]).permutation(len(rows))]
         tenth = len(rows) // 10
-        members[int(label)] = dict(
-            zip(PARTS, np.split(rows, [len(rows) - 2 * tenth, len(rows) - tenth]), strict=True)
-        )
+        ends = [len(rows) - tenth * held for held in range(len(parts) - 1, 0, -1)]
+        members[int(label)] = dict(zip(parts, np.split(rows, ends), strict=True))
     return Images(where, pixels.reshape(len(pixels), -1), members)
 
 
@@ -276,10 +323,9 @@ def ready(where: str, arrays: Mapping[str, np.ndarray]) -> Ready:
     tasks, _, features = shape = (
         arrays["train_x"].shape if arrays["train_x"].ndim == 3 else (0, 0, 0)
     )
-    if tasks < 3 or not all(shape):
+    if not all(shape):
         raise InputError(
-            f"{where}: train_x: {shown(arrays['train_x'])}; it must be [tasks, examples, features] "
-            "with 3 tasks or more"
+            f"{where}: train_x: {shown(arrays['train_x'])}; it must be [tasks, examples, features]"
         )
     for name in ("pos", "neg", "seed"):
         if arrays[name].shape != (tasks,) or arrays[name].dtype.kind not in "iu":
@@ -310,14 +356,23 @@ def ready(where: str, arrays: Mapping[str, np.ndarray]) -> Ready:
                 "both"
             )
         finite(where, f"{part}_x", x)
-    pairs = tuple(zip(arrays["pos"].tolist(), arrays["neg"].tolist(), strict=True))
-    for index, pair in enumerate(pairs):
-        if len(set(pair)) < 2 or set(pair) in map(set, pairs[:index]):
+    owner: dict[tuple[frozenset[int], int], int] = {}
+    pairs: dict[frozenset[int], Pair] = {}
+    tasks_pairs = tuple(zip(arrays["pos"].tolist(), arrays["neg"].tolist(), strict=True))
+    for index, (pair, seed) in enumerate(zip(tasks_pairs, arrays["seed"].tolist(), strict=True)):
+        if pair[0] == pair[1]:
             raise InputError(
-                f"{where}: pos, neg: task {index} is {pair[0]}-{pair[1]}; every task must have a "
-                "pair of its own, of two classes"
+                f"{where}: pos, neg: task {index} is {pair[0]}-{pair[1]}; a task must be of two "
+                "classes"
             )
-    return Ready(where, pairs, arrays)
+        first = owner.setdefault((frozenset(pair), seed), index)
+        if first != index:
+            raise InputError(
+                f"{where}: pos, neg, seed: task {index} is {pair[0]}-{pair[1]}/{seed}, as task "
+                f"{first} is; tasks of one pair must have seeds of their own"
+            )
+        pairs.setdefault(frozenset(pair), pair)
+    return Ready(where, tuple(pairs.values()), tasks_pairs, arrays)
 
 
 def finite(where: str, name: str, array: np.ndarray, most: float = HUGE) -> None:

@@ -1,4 +1,4 @@
-"""Examples to learn by evolution: any table of numbers, from an .npz, a CSV or a Parquet file.
+"""Examples to learn by evolution: any table, from an .npz, a CSV or a Parquet file.
 
 An .npz has arrays `inputs` [N, I] and `targets` [N] or [N, O] (`x` and `y` will do); of a CSV or
 Parquet file, the target is the last column or what `target` names, and all others are inputs.
@@ -6,11 +6,11 @@ Inputs are standardised with mean and deviation of the training part; so are the
 regression, which networks are to answer with outputs of any size (`scaling` has another way). In
 classification there is one output a class and the largest wins; of two classes there is one output,
 the second class being above 0.5. `Units` says all of this of one table, so that what leaves evoml
-takes and gives the table's own values.
+takes and gives the table's own values. Another table is measured as the one that was learned from.
+Programs that learn have tasks of the table's rows (`_table_tasks`), with the same three parts.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import copy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +21,27 @@ from evoml.contracts.task import Task, TrialResult, Trials
 from evoml.core.errors import InputError
 from evoml.core.wording import one_line
 from evoml.phenotypes.neuron_graphs import NeuronGraphs
-from evoml.tasks._table_columns import as_inputs, class_values, filled, numbers
-from evoml.tasks._table_files import Columns, TableSettings, read
+from evoml.tasks._table_columns import (
+    class_values,
+    encoded,
+    filled,
+    inputs_of,
+    labels_of,
+    names_of,
+    numbers,
+    refuse_holes,
+    rows,
+    said,
+)
+from evoml.tasks._table_files import Columns, read
+from evoml.tasks._table_settings import TableSettings
+from evoml.tasks._table_tasks import ProgramSettings, TableTasks
+from evoml.tasks._table_units import Units
 from evoml.tasks._trials import as_result, check_shape, outputs_of
 
 FEW = 20  # whole numbers of so many values at most, each twice, are taken for classes
 MOST_CLASSES = 1000
+REMARK = 240  # characters of a line that is said of a table
 # outputs that stand for the least and the greatest target where they are scaled by their range
 LOW, HIGH = 0.1, 0.9
 MEANING = {
@@ -42,7 +57,7 @@ class Settings(TableSettings):
     kind: Literal["auto", "regression", "classification"] = Field(
         default="auto",
         description="auto: classification where the target is text, true or false, or whole "
-        "numbers of at most 20 values, each in two rows at least",
+        "numbers of at most 20 values, each in two rows at least; others are a regression",
     )
     scaling: Literal["standard", "range"] = Field(
         default="standard",
@@ -74,69 +89,16 @@ class Settings(TableSettings):
     dtype: Literal["float32", "float64"] = Field(
         default="float64", description="precision of the networks in the search"
     )
-
-
-@dataclass(frozen=True)
-class Units:
-    """What a network's inputs and outputs stand for in the columns of its table."""
-
-    columns: tuple[str, ...]  # [I]
-    mean: tuple[float, ...]  # [I] input = (column - mean) / deviation
-    deviation: tuple[float, ...]
-    targets: tuple[str, ...]  # [O] in regression, else one
-    offset: tuple[float, ...]  # [O] target = offset + scale * output
-    scale: tuple[float, ...]
-    # as the table has them; empty in regression. Of two classes there is one output, above 0.5 for
-    # the second
-    classes: tuple[Any, ...]
-    sweeps: int  # of a recurrent network on a row, from zero memory
-    fill: tuple[float, ...] = ()  # [I] what stands for a missing value; NaN: none was missing
-    # of columns of text, their values, each of which is a column of those above: 1 where it is that
-    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def table(self) -> tuple[str, ...]:
-        """The table's own columns, text as it is."""
-        out: list[str] = []
-        at = 0
-        while at < len(self.columns):
-            name = self.columns[at]
-            text = next(
-                (each for each, values in self.texts.items() if name == f"{each}={values[0]}"), None
-            )
-            out.append(text or name)
-            at += len(self.texts[text]) if text else 1
-        return tuple(out)
-
-    def words(self, most: int = 20) -> list[str]:
-        """The same in lines, of at most so many columns and outputs."""
-        rows = zip(self.columns[:most], self.mean, self.deviation, strict=False)
-        out = [
-            f"x{at} = ({name} - {mean:.6g}) / {deviation:.6g}"
-            for at, (name, mean, deviation) in enumerate(rows)
-        ]
-        if len(self.columns) > most:
-            out.append(f"and so on, to x{len(self.columns) - 1} of {self.columns[-1]}")
-        (*_, name) = self.targets
-        if len(self.classes) == 2:
-            return [*out, f"{name}: {self.classes[1]} where y0 > 0.5, else {self.classes[0]}"]
-        if self.classes:
-            some = ", ".join(f"{value} where y{at}" for at, value in enumerate(self.classes[:most]))
-            return [
-                *out,
-                (
-                    f"{name}: the class of the largest output, "
-                    f"{some}{', ...' * (len(self.classes) > most)}"
-                ),
-            ]
-        ends = zip(self.targets[:most], self.offset, self.scale, strict=False)
-        return [
-            *out,
-            *(
-                f"{name} = {offset:.6g} + {scale:.6g} y{at}"
-                for at, (name, offset, scale) in enumerate(ends)
-            ),
-        ]
+    features: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="of programs: F, so many random projections of the inputs; 0: the inputs",
+    )
+    programs: ProgramSettings = Field(
+        default=ProgramSettings(),
+        description="of programs: tasks made of the rows, and their sizes",
+    )
 
 
 class Examples(Trials):
@@ -215,6 +177,7 @@ class ExamplesTask(Task):
 
     example = None
     kind = "trials"
+    tests_other_data = True
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Read and divide the examples. `seed` changes nothing. Raises InputError."""
@@ -224,46 +187,88 @@ class ExamplesTask(Task):
             )
         self.settings, self.seed = settings, seed
         columns = read(Path(data), settings)
-        self.where = columns.where
-        self.columns, raw, self.texts = as_inputs(columns, settings)
+        self.where, self._nothing = columns.where, columns.nothing
+        self._table = inputs_of(columns, settings)
         self.targets = tuple(columns.targets)
         self.classes: tuple[str, ...] = ()
         self._values: tuple[Any, ...] = ()  # the same as the table has them
+        raw = encoded(columns, self._table, settings)
         classifies = self._classifies(columns)
         self.labels, targets = self._labels_and_targets(columns, classifies)
-        if (kept := self._with_values(columns, raw, targets)) is not None:
-            raw, targets, self.labels = raw[kept], targets[kept], self.labels[kept]
+        kept = self._with_values(columns, raw, self.labels, targets)
+        raw, targets, self.labels = raw[kept], targets[kept], self.labels[kept]
         if classifies:
             self._check_classes()
         self._parts = divide(self.labels, settings, self._class)
-        raw, self.fill = filled(self.where, self.columns, raw, self._parts[0], settings)
+        raw = self._of_training(raw)
+        self.columns, _ = names_of(self._table)
+        raw, self._fill = filled(self.where, self._table, raw, self._parts[0], settings)
         train = raw[self._parts[0]]
         self.mean, deviation = train.mean(0), train.std(0)  # [I] each
         # a constant column: its inputs are 0
-        self.deviation = np.where(deviation <= 1e-12 * np.abs(self.mean), 1.0, deviation)
+        constant = deviation <= 1e-12 * np.abs(self.mean)
+        self.deviation = np.where(constant, 1.0, deviation)
         self.x = (raw - self.mean) / self.deviation
-        if (constant := self.deviation[train.std(0) <= 1e-12 * np.abs(self.mean)]).size:
-            at = int((train.std(0) <= 1e-12 * np.abs(self.mean)).argmax())
-            more = f" (and {constant.size - 1:,} more)" * (constant.size > 1)
+        if constant.any():
+            at, more = int(constant.argmax()), int(constant.sum()) - 1
             columns.remarks.append(
-                f"column {self.columns[at]}{more}: the same in every training row, so it says "
-                "nothing"
+                f"column {said(self.columns[at])}{f' (and {more:,} more)' * (more > 0)}: "
+                + (
+                    "the same"
+                    if np.ptp(train[:, at]) == 0
+                    else "too little differs beside its size"
+                )
+                + " in every training row, so it says nothing"
             )
-        self.remarks = tuple(one_line(each, 200) for each in columns.remarks)
+        self.remarks = tuple(one_line(each, REMARK) for each in columns.remarks)
         self.y, self.offset, self.scale, self.unit = (
-            self._one_hot() if self.classes else self._scaled(targets)
+            self._one_hot(self.labels) if self.classes else self._scaled(targets)
         )
         self.inputs, self.outputs = self.x.shape[1], self.y.shape[1]
         # of the output nodes, where nothing else is said
         self.output = "sigmoid" if self.classes or settings.scaling == "range" else "identity"
 
+    def tested_on(self, data: Path) -> "ExamplesTask":
+        """The same task, whose test are all rows of another table: columns, classes, scales and
+        what fills holes are those of this one. Raises InputError.
+        """
+        settings = self.settings
+        if data.suffix.lower() != ".npz":  # by their names, wherever they are
+            settings = settings.model_copy(update={"target": ",".join(self.targets)})
+        columns = read(data, settings)
+        missing = [name for name in self._table if name not in columns.inputs]
+        if missing or tuple(columns.targets) != self.targets:
+            name = (missing or list(self.targets))[0]
+            raise InputError(
+                f"{data}: no column {said(name)!r}; there must be those of {self.where}, which the "
+                "candidate has learned from"
+            )
+        raw = encoded(columns, self._table, settings)
+        if self.classes:
+            ((name, target),) = columns.targets.items()
+            labels = labels_of(columns.where, name, target, settings, self._values)
+            targets = np.zeros((len(raw), 0))
+        else:
+            labels, targets = self._labels_and_targets(columns, False)
+        kept = self._with_values(columns, raw, labels, targets)
+        raw, labels, targets = raw[kept], labels[kept], targets[kept]
+        if self._fill:
+            raw = np.where(np.isnan(raw), self._fill, raw)
+        refuse_holes(columns.where, self._table, np.isnan(raw))
+        y = self._one_hot(labels)[0] if self.classes else (targets - self.offset) / self.scale
+        out = copy(self)
+        out.x = np.vstack([self.x, (raw - self.mean) / self.deviation])
+        out.y, out.labels = np.vstack([self.y, y]), np.concatenate([self.labels, labels])
+        out._parts = (*self._parts[:2], np.arange(len(self.x), len(out.x)))
+        out.remarks = tuple(one_line(each, REMARK) for each in columns.remarks)
+        return out
+
     @property
     def units(self) -> Units:
         """What inputs and outputs stand for."""
-        numbers = (
+        mean, deviation, offset, scale = (
             tuple(each.tolist()) for each in (self.mean, self.deviation, self.offset, self.scale)
         )
-        mean, deviation, offset, scale = numbers
         return Units(
             self.columns,
             mean,
@@ -273,12 +278,31 @@ class ExamplesTask(Task):
             scale,
             self._values,
             self.settings.sweeps,
-            () if np.isnan(self.fill).all() else tuple(self.fill.tolist()),
-            self.texts,
+            self._table,
+            self._fill,
+            (*self._nothing, *self.settings.markers),
         )
+
+    @property
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of training, selection and test part."""
+        return self._parts
+
+    @classmethod
+    def tasks_in(cls, settings: Settings) -> int:  # type: ignore[override]
+        return settings.programs.search.tasks
+
+    def for_programs(self) -> TableTasks:
+        """Tasks of the table's rows."""
+        return TableTasks(self)
 
     def search(self, experiment: int = 0) -> Examples:
         """The training part; the same in every experiment."""
+        if self.settings.features:
+            raise InputError(
+                f"task.features: {self.settings.features}: is for programs; networks of neurons "
+                "take the inputs as they are: leave it out"
+            )
         return Examples(self, self._parts[0], False)
 
     def select(self) -> Examples:
@@ -315,13 +339,13 @@ class ExamplesTask(Task):
                 )
             return self.settings.kind == "classification"
         (target,) = columns.targets.values()
-        if target.dtype.kind in "iuf":
-            known = target[~np.isnan(target)] if target.dtype.kind == "f" else target
+        if target.dtype.kind in ("iuf" if self.settings.infers else "iu"):
+            known = target[~np.isnan(target) & ~np.isin(target, self.settings.markers)]
             with np.errstate(invalid="ignore"):
                 whole = bool((known == np.round(known)).all())
             _, counts = np.unique(known, return_counts=True)
             return whole and 1 < len(counts) <= FEW and bool(counts.min() > 1)
-        return True
+        return target.dtype.kind != "f"
 
     def _labels_and_targets(
         self, columns: Columns, classifies: bool
@@ -330,49 +354,74 @@ class ExamplesTask(Task):
         count = len(next(iter(columns.targets.values())))
         if not classifies:
             numeric = [
-                numbers(self.where, name, column, self.settings)
+                numbers(columns.where, name, column, self.settings, columns.remarks)
                 for name, column in columns.targets.items()
             ]
             return np.zeros(count, np.int64), np.stack(numeric, 1)
         ((name, target),) = columns.targets.items()
-        values, labels = class_values(self.where, name, target, self.settings)
+        values, labels = class_values(columns.where, name, target, self.settings)
         self._values = tuple(values.tolist())
         self.classes = tuple(map(str, self._values))
         return labels, np.zeros((count, 0))
 
     def _with_values(
-        self, columns: Columns, raw: np.ndarray, targets: np.ndarray
-    ) -> np.ndarray | None:
-        """The rows that can be learned from; None: all. Raises InputError where a row without its
-        target is not to be left out.
+        self, columns: Columns, raw: np.ndarray, labels: np.ndarray, targets: np.ndarray
+    ) -> np.ndarray:
+        """Which rows can be taken [N]. Raises InputError where a row without its target is not to
+        be left out.
         """
-        none = (self.labels < 0) | np.isnan(targets).any(1)
-        if none.any() and self.settings.missing != "drop":
-            row, name = int(none.argmax()), ", ".join(self.targets)
-            count = int(none.sum())
-            raise InputError(
-                f"{self.where}: column {name}: no value in row {row} of the data ({count:,} such "
-                f"row{'s' * (count != 1)}); every example must have its target: task.missing=drop "
-                "leaves such rows out; where NA and the like are values: task.missing_values=[]"
-            )
+        none = (labels < 0) | np.isnan(targets).any(1)
         if self.settings.missing != "drop":
-            return None
-        left = ~(none | np.isnan(raw).any(1))
-        if left.all():
-            return None
-        dropped = int((~left).sum())
-        columns.remarks.append(
-            f"{dropped:,} of {len(left):,} rows lack a value: left out (task.missing)"
-        )
+            if none.any():
+                raise InputError(
+                    f"{columns.where}: column {said(', '.join(self.targets))}: no value in row "
+                    f"{none.argmax()} of the data ({rows(none)}); every example must have its "
+                    "target: task.missing=drop leaves such rows out; where NA and the like are "
+                    "values: task.missing_values=[]"
+                )
+            return np.ones(len(raw), bool)
+        left: np.ndarray = ~(none | np.isnan(raw).any(1))
         if not left.any():
-            raise InputError(f"{self.where}: every row lacks a value; take task.missing=mean")
-        return np.flatnonzero(left)
+            raise InputError(f"{columns.where}: every row lacks a value; take task.missing=mean")
+        if not left.all():
+            columns.remarks.append(
+                f"{int((~left).sum()):,} of {len(left):,} rows lack a value: left out "
+                "(task.missing)"
+            )
+        return left
+
+    def _of_training(self, raw: np.ndarray) -> np.ndarray:
+        """Inputs without those of texts that no training row has, nor does the table know these any
+        more.
+        """
+        _, owners = names_of(self._table)
+        text = np.array([self._table[owner] is not None for owner in owners])
+        unseen = text & ~(raw[self._parts[0]] > 0).any(0)
+        for name, values in self._table.items():
+            if values is None:
+                continue
+            mine = [at for at, owner in enumerate(owners) if owner == name]
+            if unseen[mine].all():
+                raise InputError(
+                    f"{self.where}: column {said(name)}: no value in any training row; leave it "
+                    "out: task.ignore"
+                )
+            self._table[name] = tuple(
+                value for at, value in zip(mine, values, strict=True) if not unseen[at]
+            )
+        return raw[:, ~unseen]
 
     def _check_classes(self) -> None:
-        if not 2 <= len(self._values) <= MOST_CLASSES:
-            many = len(self._values)
+        many, name = len(self._values), said(self.targets[0])
+        if many > max(FEW, len(self.labels) / 2) and isinstance(self._values[0], str):
             raise InputError(
-                f"{self.where}: column {self.targets[0]}: {many} class{'es' * (many != 1)}; there "
+                f"{self.where}: column {name}: text of {many:,} different values, such as "
+                f"{one_line(repr(self._values[0]), 40)}, which cannot be classes; numbers must be "
+                "without units"
+            )
+        if not 2 <= many <= MOST_CLASSES:
+            raise InputError(
+                f"{self.where}: column {name}: {many} class{'es' * (many != 1)}; there "
                 f"must be 2 to {MOST_CLASSES}"
             )
 
@@ -380,8 +429,8 @@ class ExamplesTask(Task):
         """What examples of a label are called in a message."""
         return f"{self.where}: class {self.classes[label]}" if self.classes else self.where
 
-    def _one_hot(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        one_hot = np.eye(len(self.classes))[self.labels]
+    def _one_hot(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        one_hot = np.eye(len(self.classes))[labels]
         y = one_hot if len(self.classes) > 2 else one_hot[:, 1:]
         count = y.shape[1]
         return y, np.zeros(count), np.ones(count), np.ones(count)

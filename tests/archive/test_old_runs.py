@@ -33,6 +33,7 @@ LIMITS: dict[str, list[dict[str, Any]]] = {
     "neat-xor": [{"budget": 240}, {"budget": 420}],
     "one-shot": [{"budget": 8}, {"budget": 9}],
 }
+ADDED = ("generation", "species")  # columns that runs made before have not
 NOT_REPEATED = ("seconds", "cost", "check_seconds")
 
 
@@ -51,10 +52,11 @@ def finished(search: Run) -> Result:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """All rows, without what a clock says."""
+    """All rows, without what a clock says, nor what rows of earlier versions do not have."""
     table, warnings = Problem(stored_config(folder)).archive(folder).table()
     assert not warnings
-    return [without_times(row) for row in table.to_pylist()]
+    table = table.drop_columns([name for name in ADDED if name in table.column_names])
+    return [without_times(row) for row in table.to_pylist() if row["event"] != "ancestor"]
 
 
 def candidates(folder: Path) -> list[dict[str, Any]]:

@@ -304,8 +304,10 @@ def test_bad_pairs(values: dict[str, object], message: str) -> None:
 
 def test_pairs_that_leave_nothing(tmp_path: Path) -> None:
     path = image_file(tmp_path, classes=3)
+    task = make(projected_binary, data=path, select_pairs=[[0, 1], [0, 2]], test_pairs=[[1, 2]])
+    assert task.test().names[0].startswith("1-2/")  # an evaluation needs no other group
     with pytest.raises(InputError, match="^search_pairs: the other groups take all"):
-        make(projected_binary, data=path, select_pairs=[[0, 1], [0, 2]], test_pairs=[[1, 2]])
+        task.search(0)
 
 
 def test_malformed_pair() -> None:
@@ -443,8 +445,7 @@ def with_value(value: float, dtype: type) -> np.ndarray:
         ),
         ({"labels": LABELS.reshape(2, 40)}, "labels: int64 of shape [2, 40]; "),
         ({"labels": LABELS.astype(float)}, "labels: float64 of shape [80]; "),
-        ({"labels": LABELS * 0}, "labels: classes are 0; there must be 3 or more"),
-        ({"labels": LABELS % 2}, "labels: classes are 0, 1; there must be 3 or more"),
+        ({"labels": LABELS * 0}, "labels: classes are 0; there must be 2 or more"),
         (
             {"labels": np.where(np.arange(80) < 9, 7, 2 * (np.arange(80) % 2))},
             "labels: class 7 has 9 images; 10 are needed",
@@ -514,6 +515,61 @@ def test_ready_pair_the_other_way_round(tmp_path: Path) -> None:
         )
 
 
+ALL = {key: {"tasks": 0, "train": 1000, "valid": 1000} for key in SMALL}
+
+
+def test_ready_tasks_of_several_seeds_a_pair(tmp_path: Path) -> None:
+    """All tasks of a pair are in one group, the other way round too."""
+    arrays = ready_arrays(8)
+    arrays["pos"][4:], arrays["neg"][4:] = arrays["neg"][:4].copy(), arrays["pos"][:4].copy()
+    task = make(projected_binary, data=save(tmp_path / "a.npz", arrays), features=2, **ALL)
+    assert [len(group) for group in groups(task)] == [2, 1, 1]
+    for tasks, pairs in zip(sets(task, 1), groups(task), strict=True):
+        assert len(set(tasks.names)) == len(tasks) == 2 * len(pairs)
+        for index, name in enumerate(tasks.names):
+            row = int(name.partition("/")[2])
+            first = arrays["train_x"][row].astype(float)[arrays["train_y"][row] == 1]
+            same = pair_of(name) == (arrays["pos"][row], arrays["neg"][row])
+            ones = tasks.train_x[index][tasks.train_y[index] == (1 if same else 0)]
+            assert sorted(map(tuple, ones)) == sorted(map(tuple, first))
+
+
+def test_published_final_file_is_for_the_test_alone(tmp_path: Path) -> None:
+    """The nine held-out pairs, two seeds each."""
+    arrays = ready_arrays(18)
+    pairs = np.repeat(_class_pairs.PAPER_TEST, 2, axis=0)
+    arrays |= {"pos": pairs[:, 0], "neg": pairs[:, 1]}
+    path = save(tmp_path / "a.npz", arrays)
+    task = make(projected_binary, data=path, features=2, **ALL)
+    assert len(task.test()) == 18
+    for use in (task.search, task.select):
+        with pytest.raises(InputError, match="has 9 pairs of classes, which the automatic"):
+            use()
+    given = make(projected_binary, data=path, features=2, search_pairs=[[0, 5]], **ALL)
+    assert len(given.search()) == 2 and len(given.test()) == 16
+
+
+def test_images_of_two_classes(tmp_path: Path) -> None:
+    """One pair for all groups, each measured on images of its own."""
+    arrays = image_arrays(classes=2, each=40)
+    path = save(tmp_path / "a.npz", arrays)
+    source = _class_pairs.images("here", arrays["images"], arrays["labels"])
+    for parts in source.members.values():
+        assert {name: len(rows) for name, rows in parts.items()} == {
+            "train": 28, "valid": 4, "select": 4, "test": 4
+        }  # fmt: skip
+        assert len(set(np.concatenate(list(parts.values())).tolist())) == 40
+    task = make(projected_binary, data=path, features=3, **ALL)
+    drawn = sets(task, 1)
+    assert [len(each) for each in drawn] == [1, 1, 1]
+    assert [source.held(each) for each in ("search", "select", "test")] == [
+        "valid", "select", "test"
+    ]  # fmt: skip
+    assert all(each.valid_y.shape[1] == 8 for each in drawn)
+    reverse = make(projected_binary, data=path, features=3, search_pairs=[[1, 0]])
+    assert reverse.search(0).names[0].startswith("1-0/")
+
+
 @pytest.mark.parametrize("features", [1, 3])
 def test_ready_features(tmp_path: Path, features: int) -> None:
     with pytest.raises(
@@ -538,11 +594,8 @@ def spoiled(name: str, place: tuple[int, ...], value: float) -> np.ndarray:
         ),
         ({"train_x": np.zeros((6, 12, 0))}, "train_x: float64 of shape [6, 12, 0]; "),
         (
-            {"train_x": np.zeros((2, 12, 2))},
-            (
-                "train_x: float64 of shape [2, 12, 2]; it must be [tasks, examples, features] with "
-                "3 tasks"
-            ),
+            {"train_x": np.zeros((0, 12, 2))},
+            "train_x: float64 of shape [0, 12, 2]; it must be [tasks, examples, features]",
         ),
         ({"pos": np.zeros(5, int)}, "pos: int64 of shape [5]; they must be integers of shape [6]"),
         ({"seed": np.zeros(6)}, "seed: float64 of shape [6]; "),
@@ -564,9 +617,12 @@ def spoiled(name: str, place: tuple[int, ...], value: float) -> np.ndarray:
         ({"test_x": spoiled("test_x", (1, 1, 1), np.inf)}, "test_x: NaN, infinity"),
         (
             {"neg": np.zeros(6, int)},
-            "pos, neg: task 0 is 0-0; every task must have a pair of its own",
+            "pos, neg: task 0 is 0-0; a task must be of two classes",
         ),
-        ({"neg": np.array([1, 2, 3, 4, 1, 6])}, "pos, neg: task 4 is 0-1; "),
+        (
+            {"neg": np.array([1, 2, 3, 4, 1, 6]), "seed": np.array([0, 1, 2, 3, 0, 5])},
+            "pos, neg, seed: task 4 is 0-1/0, as task 0 is; tasks of one pair must have seeds",
+        ),
     ],
 )
 def test_bad_ready_tasks(tmp_path: Path, changes: dict[str, np.ndarray], message: str) -> None:
@@ -714,7 +770,7 @@ def test_our_recipe_gives_the_published_tasks(data_folder: Path) -> None:
     )
     source = _class_pairs.images("cifar", images["images"], images["labels"])
     pair = (int(published["pos"][0]), int(published["neg"][0]))
-    raw, label = source.examples(pair, "train", np.random.default_rng(0), 400)
+    raw, label = source.examples(pair, 0, "train", np.random.default_rng(0), 400)
     x, _ = source.features(raw, raw, int(published["seed"][0]), 16)
     stored = np.concatenate([published[f"{part}_x"][0] for part in _class_pairs.PARTS]).astype(
         float
