@@ -45,7 +45,7 @@ def export(
     _refuse_own_files(path, output)
     if raw and not wanted.raw:
         takers = ", ".join(name for name in names("export") if target(name).raw)
-        raise InputError(f"export: --raw is for --to {takers}; --to {to} takes what it says")
+        raise InputError(f"export: --raw: --to {to} has one form only; it is for --to {takers}")
     if isinstance(wanted, RunTarget):
         _write(_picture(path, wanted, task, candidate), output)
         return

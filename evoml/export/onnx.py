@@ -1,9 +1,9 @@
 """A trained network as an ONNX file, with any number of images at a time: from normalised images to
 class scores, or with --raw from pixels as they come to probabilities.
 
-What onnxruntime computes from the file is compared with torch before the file is kept. The class
-names, and the mean and deviation that images are normalised with, are in its metadata as JSON. The
-exporter's own notes, which name files of this machine, are taken out.
+What onnxruntime computes from the file is compared with torch before the file is kept. What it
+takes and gives, the class names, and the mean and deviation that images are normalised with, are in
+its metadata as JSON. The exporter's own notes, which name files of this machine, are taken out.
 """
 
 import json
@@ -45,19 +45,24 @@ class Onnx(Target):
         return [output]
 
     def says(self, given: Given) -> str:
-        trained = given.trained()
-        shape = f"[N, {', '.join(map(str, trained.network.inputs))}]"
-        count, coded, ends = len(trained.classes), trained.pixels_are_bytes, trained.pixel_range
-        if given.raw:
-            kind = "uint8, bytes" if coded else "float32, pixels as they come"
-            if ends is not None:
-                kind += f", {ends[0]:g}..{ends[1]:g} in training"
-            return f"it takes images {shape} {kind}, and gives probabilities [N, {count}]"
-        pixels = "bytes over 255" if coded else "pixels as they come"
-        return (
-            f"it takes images {shape} float32: {pixels}, less the mean and over the deviation in "
-            f"its metadata; and gives logits [N, {count}] (--raw: raw pixels, probabilities)"
-        )
+        about = interface(given.trained(), given.raw)
+        other = "" if given.raw else " (--raw: raw pixels, probabilities)"
+        return f"it takes {about['takes']}; and gives {about['gives']}{other}"
+
+
+def interface(trained: Trained, raw: bool) -> dict[str, str]:
+    """What the file takes and gives, in words."""
+    shape = f"images [N, {', '.join(map(str, trained.network.inputs))}]"
+    coded, ends, count = trained.pixels_are_bytes, trained.pixel_range, len(trained.classes)
+    span = "" if ends is None else f", {ends[0]:g}..{ends[1]:g} in training"
+    if raw:
+        kind = "uint8, bytes" if coded else f"float32, pixels as they come{span}"
+        return {"takes": f"{shape} {kind}", "gives": f"probabilities [N, {count}]"}
+    pixels = "bytes over 255" if coded else f"pixels as they come{span}"
+    return {
+        "takes": f"{shape} float32: {pixels}, less the mean and over the deviation in its metadata",
+        "gives": f"logits [N, {count}]",
+    }
 
 
 class _Raw(nn.Module):
@@ -145,7 +150,8 @@ def _exported(trained: Trained, state: dict[str, Tensor], raw: bool) -> bytes:
     ):
         each.ClearField("metadata_props")
         each.ClearField("doc_string")
-    about = {
+    about: dict[str, Any] = {
+        **interface(trained, raw),
         "classes": list(trained.classes),
         "mean": trained.mean.tolist(),
         "deviation": trained.deviation.tolist(),

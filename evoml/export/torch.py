@@ -100,8 +100,10 @@ def predict(images, network=None):
 def prepared(images):
     """Normalised images [N, $dimensions], float32. images: $shapes; $pixels."""
     x = torch.as_tensor(images)
+    given = list(x.shape)
     if BYTES and x.dtype != torch.uint8 and not (x.is_floating_point() and (x.numel() == 0 or (x.min() >= 0 and x.max() <= 1))):
-        raise ValueError("images must be bytes (uint8), or floats in 0..1")
+        found = f" of {float(x.min()):g}..{float(x.max()):g}" if x.numel() else ""
+        raise ValueError(f"images must be bytes (uint8), or floats in 0..1; these are {x.dtype}{found}")
     if RANGE is not None and x.numel():
         low, high = float(x.min()), float(x.max())
         span = RANGE[1] - RANGE[0]
@@ -113,7 +115,7 @@ def prepared(images):
     elif x.dim() == 4 and tuple(x.shape[1:]) != INPUT:
         x = x.permute(0, 3, 1, 2)
     if x.dim() != 4 or tuple(x.shape[1:]) != INPUT:
-        raise ValueError(f"images {list(images.shape)} do not fit; they must be $shapes")
+        raise ValueError(f"images {given} do not fit; they must be $shapes")
     mean, deviation = (torch.tensor(values, device=x.device)[:, None, None] for values in (MEAN, DEVIATION))
     return ((x - mean) / deviation).contiguous(memory_format=torch.channels_last)
 

@@ -428,6 +428,9 @@ def test_raw_onnx_takes_pixels_and_gives_probabilities(tmp_path: Path, coded: bo
     (taken,), (given,) = session.get_inputs(), session.get_outputs()
     assert taken.type == ("tensor(uint8)" if coded else "tensor(float)")
     assert given.name == "probabilities"
+    about = session.get_modelmeta().custom_metadata_map
+    assert ("uint8" if coded else "as they come") in json.loads(about["takes"])
+    assert json.loads(about["gives"]) == f"probabilities [N, {len(winner.classes)}]"
     pixels = np.random.default_rng(0).integers(0, 256, (3, *winner.network.inputs), np.uint8)
     raw = pixels if coded else (pixels / np.float32(255)).astype(np.float32)
     (probabilities,) = session.run(None, {"images": raw})
@@ -449,6 +452,22 @@ def test_the_range_of_float_pixels_is_checked(
     said = f"images are of 0..{bad:g}; the network was trained on pixels of 0..{good:g}"
     with pytest.raises(ValueError, match=said):
         names["predict"](pixels * bad, network)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (np.full((1, 1, 9, 8), 255.0, np.float32), "; these are torch.float32 of 255..255"),
+        (np.full((1, 1, 9, 8), 7), "; these are torch.int64 of 7..7"),
+        (np.full((1, 1, 9, 8), np.nan), "; these are torch.float64 of nan..nan"),
+        (np.zeros((1, 5, 5), np.uint8), r"images \[1, 5, 5\] do not fit"),
+        ([[0.5]], r"images \[1, 1\] do not fit"),
+    ],
+)
+def test_pixels_that_were_bytes_are_checked(pixels: Any, said: str) -> None:
+    winner = trained(cell((1, 9, 8)))
+    with pytest.raises(ValueError, match=said):
+        names_of(winner)["predict"](pixels, loaded(winner))
 
 
 @needs_onnx

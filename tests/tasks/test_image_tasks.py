@@ -688,6 +688,28 @@ def test_sixteen_bits_of_grey(tmp_path: Path) -> None:
         assert pixels[:, 0, 0, 0].tolist() == [10] * 3 + [200] * 3
 
 
+@pytest.mark.parametrize("resize", ["refuse", "stretch"])
+def test_images_are_turned_as_their_camera_says(tmp_path: Path, resize: str) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    quarter = image_module.Exif()
+    quarter[0x0112] = 6  # stored on its left side
+    for name in ("a", "b"):
+        for each in range(3):
+            path = colour(tmp_path / name / f"{each}.png", each, size=(4, 6))
+            if each:
+                with image_module.open(path) as image:
+                    lying = image.transpose(image_module.Transpose.ROTATE_90)
+                lying.save(path, exif=quarter)
+    size = 4 if resize == "stretch" else 0
+    pixels = make(tmp_path, resize=resize, size=size)._images.pixels
+    for each in range(3):  # the noise that `colour` draws
+        noise = np.random.default_rng(each).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+        upright = image_module.fromarray(noise)
+        if size:
+            upright = upright.resize((size, size), image_module.Resampling.BILINEAR)
+        assert (pixels[each] == np.array(upright)).all()
+
+
 def test_sizes_of_which_none_is_usual(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
