@@ -73,7 +73,9 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
     The title may hold any characters.
     """
     rows = _rows([_panel(name, graph) for name, graph in drawn(space, genotype).items()])
-    width = max([sum(panel.width for panel in row) for row in rows] + [20 * CHARACTER])
+    entries = _entries([box for row in rows for panel in row for box in panel.boxes])
+    widths = [sum(panel.width for panel in row) for row in rows]
+    width = max(*widths, 20 * CHARACTER, *(_wide(text) + 2 * MARGIN for text, _ in entries))
     out = heading(title, width)
     top = MARGIN + 20 * len(out) + 10
     for row in rows:
@@ -82,7 +84,7 @@ def svg(space: Any, genotype: Genotype, title: str) -> str:
             out += [f'<g transform="translate({left:.1f} {top:.1f})">', *_draw(panel), "</g>"]
             left += panel.width
         top += max([panel.height for panel in row], default=0.0)
-    legend, below = _legend([box for row in rows for panel in row for box in panel.boxes], width)
+    legend, below = _legend(entries, width)
     out += [f'<g transform="translate(0 {top:.1f})">', *legend, "</g>"]
     top += below
     return "\n".join(
@@ -123,27 +125,37 @@ def _kind_of_layer(name: str) -> str:
     return next((kind for primitive, kind in _PRIMITIVES if primitive in tokens), "")
 
 
-def _legend(boxes: list[Box], width: float) -> tuple[list[str], float]:
-    """What colours and dotted lines mean, as far as they are there; and its height."""
+def _entries(boxes: list[Box]) -> list[tuple[str, str]]:
+    """What colours and dotted lines mean, as far as they are there: words, and the style of a
+    sample.
+    """
     found = {_kind_of_layer(box.text or "") for box in boxes if box.kind == "operation"}
-    entries = [(kind, f'fill="{_COLOURS[kind]}"') for kind in _COLOURS if kind in found]
+    out = [(kind, f'fill="{_COLOURS[kind]}"') for kind in _COLOURS if kind in found]
     if any(box.dead for box in boxes):
         dotted = 'fill="white" stroke-dasharray="1 3"'
-        entries.append(("dotted: reaches no output, so it does nothing", dotted))
-    if not entries or entries == [("skip", f'fill="{_COLOURS["skip"]}"')]:
-        return [], 0.0
-    out, x, y = [], MARGIN, 0.0
+        out.append(("dotted: reaches no output, so it does nothing", dotted))
+    return out
+
+
+def _wide(text: str) -> float:
+    """The width of an entry of the legend."""
+    return 26 + CHARACTER * len(text) + 18
+
+
+def _legend(entries: list[tuple[str, str]], width: float) -> tuple[list[str], float]:
+    """The legend, and its height."""
+    out: list[str] = []
+    x, y = MARGIN, 0.0
     for text, style in entries:
-        wide = 26 + CHARACTER * len(text) + 18
-        if x > MARGIN and x + wide > width - MARGIN:
+        if x > MARGIN and x + _wide(text) > width - MARGIN:
             x, y = MARGIN, y + 22
         out.append(
             f'<rect class="legend" x="{x:.1f}" y="{y:.1f}" width="18" height="12" rx="2" '
             f'stroke="black" {style}/>'
         )
         out.append(text_at(text, x + 26 + CHARACTER * len(text) / 2, y + 10, 1.0, "legend"))
-        x += wide
-    return out, y + 22
+        x += _wide(text)
+    return out, y + 22 if entries else 0.0
 
 
 def drawn(space: Any, genotype: Genotype) -> dict[str, nx.MultiDiGraph]:

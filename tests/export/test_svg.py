@@ -167,6 +167,37 @@ def test_lines_pass_boxes_at_a_distance() -> None:
     assert all(x <= left or x >= right for x in passing for left, _, right, _ in boxes[1:3])
 
 
+def test_layers_have_colours_by_kind_that_differ_in_grey(tmp_path: Path) -> None:
+    """And a cell's picture has the stack of cells, and inputs in one order."""
+    space, genotype = opened(next(path for path in FILES if path.stem == "nasnet_a"))
+    root = ElementTree.fromstring(svg(space, genotype, "colours"))
+    fills: dict[str, set[str]] = {}
+    inputs: list[list[tuple[float, str]]] = []
+    for group in root.iter("{http://www.w3.org/2000/svg}g"):
+        found, last = [], ""
+        for element in group:
+            if element.tag.endswith("rect"):
+                last = element.get("fill", "")
+                kind = element.get("class")
+            elif element.get("class") == "label" and kind == "operation":
+                fills.setdefault(last, set()).add(str(element.text))
+            elif element.get("class") == "label" and kind == "input":
+                found.append((float(element.attrib["x"]), str(element.text)))
+        inputs += [sorted(found)] if len(found) > 1 else []
+    assert len(inputs) == 2 and len({tuple(text for _, text in each) for each in inputs}) == 1
+    kinds = {frozenset(names) for names in fills.values()}
+    assert any("sep_conv_5x5" in each and "avg_pool_3x3" not in each for each in kinds)
+    assert any("identity" in each and len(each) == 1 for each in kinds)
+    lightness = sorted(
+        sum(weight * int(fill[at : at + 2], 16) for weight, at in ((0.3, 1), (0.59, 3), (0.11, 5)))
+        for fill in fills
+        if fill.startswith("#")
+    )
+    assert len(lightness) == 3 and min(np.diff(lightness)) > 15
+    names = " ".join(element.text or "" for element in root.iter())
+    assert "normal cell" in names and "mean over pixels" in names and "separable conv" in names
+
+
 def test_what_is_on_no_path_to_the_output_is_dotted() -> None:
     graph = nx.MultiDiGraph()
     graph.add_node("in", kind="input")
@@ -176,5 +207,6 @@ def test_what_is_on_no_path_to_the_output_is_dotted() -> None:
     graph.add_node("alone", kind="node")
     graph.add_edge("alone", "out", label="of nothing")
     text = picture(graph)
-    # two nodes and an operation of each
-    assert len(re.findall(r'<rect[^>]*stroke-dasharray="1 3"', text)) == 4
+    # two nodes and an operation of each, and what it means
+    assert len(re.findall(r'<rect[^>]*stroke-dasharray="1 3"', text)) == 5
+    assert "dotted: reaches no output, so it does nothing" in text
