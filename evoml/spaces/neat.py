@@ -381,6 +381,24 @@ class NEATSpace(Space):
         )
         return out
 
+    @staticmethod
+    def distance(
+        one: Genotype, other: Genotype, c1: float = 1.0, c2: float = 1.0, c3: float = 0.4
+    ) -> float:
+        """The compatibility distance of two genomes (Stanley and Miikkulainen 2002, equation 1).
+
+        c1, c2: weights of excess and of disjoint genes, over the number of genes of the larger
+        genome (1 where that is below 20). c3: of the mean difference of the weights of links that
+        both have. Links are the same by their innovation numbers, which are of one run.
+        """
+        two = Population.of(SCHEMA, [one, other])
+        out, first = np.zeros(1), np.zeros(1, np.int64)
+        kernels.distances(
+            two.tables[1], two.sizes, first, two.tables[1], two.sizes, 1, float(c1), float(c2),
+            float(c3), 0, out,
+        )  # fmt: skip
+        return float(out[0])
+
     # -- networks ----------------------------------------------------------------------------------
 
     def phenotypes(self, population: Population) -> NeuronGraphs:

@@ -101,13 +101,15 @@ class PooledTrials(Trials):
     """Trials in processes that live from one `run` to the next.
 
     task: whose module's `worker(arguments, backend)` gives them their `Work`. together: whether a
-    process is given its share of the networks at once, else one after the other. timeout: seconds
+    process is given its share of the networks at once, else one after the other. whole: whether one
+    process is given all of them. timeout: seconds
     that one may say nothing.
     """
 
     isolated = True
     task: ClassVar[str]
     together: ClassVar[bool] = False
+    whole: bool = False
     arguments: dict[str, Any]  # as JSON has them
     timeout: float
     _pool: "TrialPool | None" = None
@@ -120,7 +122,8 @@ class PooledTrials(Trials):
         """
         check_shape(graphs, self.inputs, self.outputs)
         pool = self._pool_of(backend, max(1, workers))
-        batch = max(1, -(-len(graphs) // pool.count)) if self.together else 1
+        share = 1 if self.whole else pool.count
+        batch = max(1, -(-len(graphs) // share)) if self.together or self.whole else 1
         results = pool.run(graphs, len(self.names), batch, self.watch)
         self.failure = "" if results.failure is None else results.failure[1]
         return as_result(results.scores, results.steps, results.status)

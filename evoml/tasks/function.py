@@ -8,6 +8,13 @@ It is given a `Network` and returns a finite number. One that raises, calls sys.
 what is no finite number costs that candidate; so does one that ends its process or takes longer
 than `timeout`. It has no input to read, and what it prints is thrown away.
 
+With `whole` it is given all networks of a generation at once, a list, and returns a number for
+each: for players that meet each other, or networks that are judged by how they differ. One list is
+then tried on one process, and where it raises all of it has failed.
+
+    def tournament(networks):
+        return [sum(wins(one, other) for other in networks) for one in networks]
+
 `--task function:mymodule:fitness`; the module is looked for in the current folder first. A
 recurrent network remembers from call to call until `network.reset()`, and every candidate starts
 without memory. The function runs in processes of its own, when something is searched, resumed or
@@ -46,6 +53,12 @@ class Settings(settings.Settings):
         gt=0,
         le=1e7,
         description="seconds that a candidate may take; one that takes longer is given up",
+    )
+    whole: bool = Field(
+        default=False,
+        description="whether the function is given a list, all networks of a generation, and "
+        "returns a number for each; the best of a generation is then selected and tested alone, as "
+        "a list of one",
     )
 
     @field_validator("path")
@@ -111,7 +124,9 @@ class Function(PooledTrials):
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.inputs, self.outputs = settings, settings.inputs, settings.outputs
-        self.arguments, self.timeout = {"path": settings.path}, settings.timeout
+        self.whole = settings.whole
+        self.arguments = {"path": settings.path} | ({"whole": True} if settings.whole else {})
+        self.timeout = settings.timeout
 
 
 class FunctionTask(TrialTask):
@@ -147,7 +162,9 @@ class FunctionTask(TrialTask):
 def worker(arguments: dict[str, Any], backend: str) -> Work:
     """What a process does: call the function. Raises InputError where it cannot be imported."""
     path = arguments["path"]
-    function = find(path)
+    function: Any = find(path)
+    if arguments.get("whole"):
+        return _whole(function, backend)
 
     def work(graphs: NeuronGraphs, beat: Callable[[], None]) -> TrialResults:
         out = TrialResults.none(len(graphs), 1)
@@ -163,6 +180,33 @@ def worker(arguments: dict[str, Any], backend: str) -> Work:
                 else:
                     out.fail(at, DIVERGED, f"it returned {value}")
             out.steps += network.evaluations
+        return out
+
+    return work
+
+
+def _whole(function: Callable[[list[Network]], Any], backend: str) -> Work:
+    """Calls a function with all networks at once."""
+
+    def work(graphs: NeuronGraphs, beat: Callable[[], None]) -> TrialResults:
+        out = TrialResults.none(len(graphs), 1)
+        networks = [Network(graphs.take(np.array([at])), backend) for at in range(len(graphs))]
+        try:
+            values = np.asarray(function(networks), np.float64)
+            if values.shape != (len(networks),):
+                raise ValueError(
+                    f"it returned {list(values.shape)} numbers for {len(networks)} networks"
+                )
+        except BaseException as error:  # sys.exit() is one
+            for at in range(len(networks)):
+                out.fail(at, CRASHED, describe_exception(error))
+            return out
+        for at, value in enumerate(values.tolist()):
+            if isfinite(value):
+                out.scores[at] = value
+            else:
+                out.fail(at, DIVERGED, f"it returned {value}")
+        out.steps = sum(network.evaluations for network in networks)
         return out
 
     return work

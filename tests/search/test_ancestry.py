@@ -12,8 +12,10 @@ from command_line import evoml
 
 from evoml.archive.lineage import lineage
 from evoml.config import build
+from evoml.core.built_in import built_in
 from evoml.core.errors import InputError
 from evoml.search import ancestry
+from evoml.search.champion import network
 from evoml.search.open import open_search, resume
 from evoml.search.problem import Problem, stored_config, stored_problem
 
@@ -136,6 +138,23 @@ def test_lineage_on_the_command_line(runs: Any) -> None:
     picture = evoml("export", folder / "few", "--to", "lineage", "--candidate", best).stdout
     texts = " ".join(each.text or "" for each in ElementTree.fromstring(picture).iter())
     assert f"how candidate {best} came about" in texts and "weights moved" in texts
+
+
+def test_a_run_s_network_is_an_object_to_call(runs: Any, tmp_path: Path) -> None:
+    """It answers as the exported module does."""
+    folder, few, _ = runs
+    found = network(folder / "few")
+    names: dict[str, Any] = {"__name__": "exported"}
+    exec(evoml("export", folder / "few", "--to", "python").stdout, names)
+    for row in ([0.0, 1.0], [0.25, -2.0]):
+        np.testing.assert_allclose(found(np.array(row)), names["network"](row), rtol=1e-12)
+    other = network(folder / "few", last(few, folder / "few"))
+    assert other(np.zeros((5, 2))).shape == (5, 1)
+    with pytest.raises(InputError, match="candidate 99999 is not archived"):
+        network(folder / "few", 99999)
+    with pytest.raises(InputError, match="makes no networks of neurons"):
+        network(built_in("cell")["residual"])
+    assert network(built_in("neat")["xor"])(np.array([0.0, 1.0])) > 0.5
 
 
 def test_an_unknown_candidate_and_a_line_that_breaks_off(runs: Any, tmp_path: Path) -> None:

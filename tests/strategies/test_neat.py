@@ -327,6 +327,8 @@ def test_the_distance_is_the_papers() -> None:
         and gaps(one, other, coefficients=(0.0, 1.0, 0.0)) == 2.0
     )
     assert gaps(one, one) == 0.0
+    assert NEATSpace.distance(one, other) == gaps(one, other) == NEATSpace.distance(other, one)
+    assert NEATSpace.distance(one, other, c1=3.0, c2=0.0, c3=0.0) == pytest.approx(6.0)
     assert gaps(one, other, 2, (1.0, 1.0, 0.5)) == pytest.approx((4 + 0.5 * 17.9) / 5)
 
 

@@ -876,6 +876,41 @@ def test_a_function_gets_networks(backend: str) -> None:
     assert call("memory", remembers, backend)[0].scores.tolist() == [[121.0]]
 
 
+WHOLE = """
+def ranks(networks):
+    values = [float(network([1.0])[0]) for network in networks]
+    return [sorted(values).index(value) for value in values]
+
+def wrong(networks):
+    return [0.0]
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_function_may_be_given_a_whole_generation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Its answer is the rank among all of them, whatever the number of workers."""
+    (tmp_path / "of_all_networks.py").write_text(WHOLE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(TRUSTED, "of_all_networks")
+    values = (3.0, 1.0, 4.0, 2.0)
+    graphs = together(*(network(1, [(2, IDENTITY, [(1, value)])]) for value in values))
+
+    def tried(name: str) -> function.Function:
+        path = f"of_all_networks:{name}"
+        return function.Function(function.Settings(path=path, inputs=1, outputs=1, whole=True))
+
+    trials = tried("ranks")
+    out = trials.run(graphs, "reference", workers)
+    trials.close()
+    assert out.scores[:, 0].tolist() == [2, 0, 3, 1] and (out.status == OK).all()
+    trials = tried("wrong")
+    out = trials.run(graphs, "reference", workers)
+    trials.close()
+    assert (out.status == CRASHED).all() and "[1] numbers for 4 networks" in trials.failure
+
+
 @pytest.mark.usefixtures("module")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_function_that_fails_costs_that_network_only(workers: int) -> None:
