@@ -1,4 +1,4 @@
-"""Where the real data is."""
+"""Where the real data is, and what is tested first."""
 
 import os
 from collections.abc import Iterator
@@ -13,6 +13,18 @@ os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX")
 
 settings.register_profile("evoml", deadline=None)  # a busy machine is no failure
 settings.load_profile("evoml")
+
+
+# what takes longest begins first, so that processes that share the files end together
+LONGEST = (
+    "test_outside.py", "test_darts.py", "test_shared_weights.py", "test_hyperneat.py",
+    "test_backends.py", "test_commands.py", "test_trials.py", "test_steady.py", "test_supernet.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

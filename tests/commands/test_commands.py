@@ -219,7 +219,7 @@ def test_bad_configuration_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text("[strategy\n")
     refused("search", "--config", "b.toml", says="b.toml: not TOML", cwd=tmp_path)
     (tmp_path / "c.toml").write_bytes(b"\xff\xfe\x00")
-    refused("search", "--config", "c.toml", says="c.toml: not TOML", cwd=tmp_path)
+    refused("search", "--config", "c.toml", says="c.toml: not a text file", cwd=tmp_path)
     (tmp_path / "d.toml").write_text("a = " + "[" * 20_000)
     refused("search", "--config", "d.toml", says="d.toml: not TOML", cwd=tmp_path)
     refused("search", "--run", "x" * 300, says="cannot write (File name too long)", cwd=tmp_path)

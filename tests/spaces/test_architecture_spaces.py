@@ -316,6 +316,18 @@ def test_one_child_in_twenty_is_a_copy() -> None:
     assert 0.05 - 0.012 < copies / 6000 < 0.05 + 0.012  # four deviations
 
 
+def test_copies_are_as_many_where_only_the_space_says_so() -> None:
+    """Its own default is the 5 % of the paper, whatever a system sets: 100 of 2,000, four standard
+    deviations at most.
+    """
+    space = cell.CellSpace(cell.Settings())
+    parents = space.random(np.arange(1, dtype=np.uint64))
+    children = space.mutate(parents, np.zeros(2000, np.int64), np.arange(2000, dtype=np.uint64))
+    one = parents.genotype(0)
+    copies = sum(children.genotype(at) == one for at in range(2000))
+    assert abs(copies - 100) < 4 * (2000 * 0.05 * 0.95) ** 0.5
+
+
 def test_paths_may_be_dropped_by_the_depth_of_their_cell() -> None:
     space = cell.CellSpace(cell.Settings(skeleton={"filters": 4, "cells": 2, "reductions": 1}))  # type: ignore[arg-type]
     network = space.network(space.random(STREAMS[:1]).genotype(0), (3, 8, 8), 10)

@@ -657,7 +657,7 @@ def test_missing_arrays(tmp_path: Path, kept: tuple[str, ...], message: str) -> 
 
 def test_files_that_are_no_archive(tmp_path: Path) -> None:
     refused(tmp_path / "none.npz", "no such file")
-    refused(tmp_path, "is a directory; give an .npz")
+    refused(tmp_path, "a folder; it must be a file")
     for content in (b"", b"PK", b"PK\x03\x04" + b"x" * 50, b"images, labels\n", b"\x93NUMPY"):
         (tmp_path / "a.npz").write_bytes(content)
         refused(tmp_path / "a.npz", "damaged, or not an .npz of plain arrays")
