@@ -436,6 +436,16 @@ def test_a_species_without_a_gain_in_fifteen_generations_does_not_breed() -> Non
     assert kept.offspring().tolist() == [4, 0]
 
 
+@pytest.mark.parametrize(("size", "breeders"), [(4, 1), (5, 1), (6, 2), (11, 3)])
+def test_the_best_fifth_of_a_species_breeds_rounded_up(size: int, breeders: int) -> None:
+    one = prepared([float(number) for number in range(size)], [0] * size)
+    found = set()
+    for number in range(40):
+        draws = streams(5, VARY, number * size + np.arange(size))
+        found |= set(one._pairs(draws)[0].tolist())
+    assert found == set(range(size - breeders, size))
+
+
 def test_the_champion_of_a_species_of_more_than_five_is_copied() -> None:
     for sizes, copies in ((5, 0), (6, 1)):
         one = prepared([1.0] * (sizes - 1) + [2.0], [0] * sizes)
