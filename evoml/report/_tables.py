@@ -11,6 +11,14 @@ from evoml.contracts.objective import Objective
 from evoml.genotypes.population import Individual
 from evoml.search import audit
 
+# of scores whose names do not say it
+TITLES = {"right": "share of cases right", "r2": "R²", "rmse": "RMSE"}
+
+
+def title(score: str) -> str:
+    """What a score is called."""
+    return TITLES.get(score, score.replace("_", " "))
+
 
 def shown(value: float, unit: str = "") -> str:
     """A value: what is counted in a unit as a whole number, a small part of a unit in three digits,

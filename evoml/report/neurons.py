@@ -21,7 +21,7 @@ from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.activations import ACTIVATIONS
 from evoml.report import console
 from evoml.report._kind import Kind, Request, ending
-from evoml.report._tables import plain_table
+from evoml.report._tables import plain_table, title
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem
 from evoml.search.run import Result
@@ -29,11 +29,6 @@ from evoml.search.run import Result
 SHOWN = 20  # species in a table
 WIDEST = 5  # scores that are columns of a table
 KNOWN = ("accuracy", "r2", "rmse", "return")  # scores that people know
-TITLES = {
-    "right": "share of cases right",
-    "r2": "R²",
-    "rmse": "RMSE",
-}  # of scores whose names do not say it
 
 
 class Neurons(Kind):
@@ -322,11 +317,6 @@ def score_line(problem: Problem, scores: dict[str, float | None]) -> str:
         for name, value in scores.items()
         if value is not None
     )
-
-
-def title(score: str) -> str:
-    """What a score is called."""
-    return TITLES.get(score, score.replace("_", " "))
 
 
 def number(value: float) -> str:

@@ -11,7 +11,7 @@ from evoml.core.wording import plural
 from evoml.report import console, print_source
 from evoml.report._baselines import baselines
 from evoml.report._kind import Kind, Request
-from evoml.report._tables import plain_table, shown
+from evoml.report._tables import plain_table, shown, title
 from evoml.search.opened import Opened
 from evoml.search.problem import Problem, edited
 from evoml.search.run import Result
@@ -86,18 +86,18 @@ def _print_scores(
     out.print(f"\n{problem.objective} on {len(tasks)} {which}")
     table = plain_table("method", problem.objective)
     table.add_row(Text(name, "bold"), Text(f"{scores[problem.objective]:.4f}", "bold"))
-    for title, value in (baselines(problem, tasks) if beside else {}).items():
-        table.add_row(title, f"{value:.4f}")
+    for method, value in (baselines(problem, tasks) if beside else {}).items():
+        table.add_row(method, f"{value:.4f}")
     out.print(table)
     words = [each for each in scores if each not in (problem.objective, "tasks")]
     if not words:
         return
     about = problem.task.scores_are
     out.print(f"\non the rows of the test part{about and f', {about}'}")
-    table = plain_table("method", *words)
+    table = plain_table("method", *map(title, words))
     table.add_row(Text(name, "bold"), *(Text(shown(scores[each]), "bold") for each in words))
-    for title, row in (problem.task.baselines() if beside else {}).items():
-        table.add_row(title, *(shown(row[each]) if each in row else "-" for each in words))
+    for method, row in (problem.task.baselines() if beside else {}).items():
+        table.add_row(method, *(shown(row[each]) if each in row else "-" for each in words))
     out.print(table)
 
 

@@ -108,6 +108,16 @@ def fan(*paths: int, always: bool = False) -> Supernet:
 # -- path dropout ----------------------------------------------------------------------------------
 
 
+def test_paths_are_dropped_at_the_rate_that_is_set() -> None:
+    """At the end of training all paths of a junction with r; with r^(1/k) each of k."""
+    for r in (0.05, 0.3):
+        one = evaluator(drop=r).dropout
+        for paths, _ in one.junctions:
+            assert [one.rates[path] for path in paths] == pytest.approx(
+                [r ** (1 / len(paths))] * len(paths)
+            )
+
+
 @pytest.mark.parametrize("r", [0.05, 0.5])
 def test_every_node_would_lose_all_of_its_paths_as_often(r: float) -> None:
     dropout = PathDropout(fan(1, 2, 5), r)
