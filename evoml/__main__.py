@@ -2,8 +2,12 @@
 happens.
 """
 
-import os
 import sys
+
+if __name__ == "__main__" and sys.path and not sys.flags.safe_path:
+    del sys.path[0]  # of `python -m`: the current folder, whose files are not evoml's to execute
+
+import os
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import NoReturn

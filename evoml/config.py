@@ -323,10 +323,10 @@ def final_settings(config: Config) -> dict[str, Any]:
         if key not in PARTS or _group(system, key).get("name") == config.name(key)
     }
     out = _merge(default, kept)
+    task = task_class(config.name("task"))
     known = settings_class("tasks", config.name("task")).model_fields
-    return out | {
-        "task": {key: value for key, value in out.get("task", {}).items() if key in known}
-    }
+    own_values = {key: value for key, value in out.get("task", {}).items() if key in known}
+    return out | {"task": task.at_full_size(config.part("task"), own_values)}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -64,6 +64,11 @@ class Task(Part):
         """
         return ""
 
+    @classmethod
+    def at_full_size(cls, settings: Any, final: dict[str, Any]) -> dict[str, Any]:
+        """Of the settings that are for the training of a winner those that go with a run's own."""
+        return final
+
     @property
     def shape(self) -> "Shape":
         """What a space of networks of neurons has to know of it. Raises InputError."""

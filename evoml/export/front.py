@@ -29,7 +29,10 @@ class Front(RunTarget):
                 f"export: --to front needs a run of several objectives; {run} is judged by "
                 f"{problem.objective} alone"
             )
-        table, _ = problem.archive(run).table(["id", "status", *problem.names])
+        table, _ = problem.archive(run).table(["id", "key", "status", *problem.names])
+        # a candidate that was met again is one
+        _, once = np.unique(np.array(table["key"].to_pylist()), return_index=True)
+        table = table.take(np.sort(once))
         values = np.stack([table[name].to_numpy() for name in problem.names], 1)
         evaluated = np.array(table["status"].to_pylist()) == "ok"
         evaluated &= np.isfinite(values).all(1)
@@ -68,8 +71,11 @@ def _draw(
     where = "post" if axes[0].weight < 0 else "pre"
     panel.step(*at[edge].T, where=where, color=DARK, linewidth=1.0)
     panel.scatter(*at[order].T, s=30, color=MARKED, marker="D", label="front", zorder=3)
+    places: dict[tuple[float, float], list[str]] = {}
     for index in order[np.linspace(0, len(order) - 1, min(NAMED, len(order))).astype(int)]:
-        panel.annotate(str(ids[index]), at[index], (5, -9), textcoords="offset points", fontsize=7)
+        places.setdefault((float(at[index, 0]), float(at[index, 1])), []).append(str(ids[index]))
+    for place, names in places.items():
+        panel.annotate(", ".join(names), place, (5, -9), textcoords="offset points", fontsize=7)
     for each, scale, name, column in (
         (axes[0], panel.set_xscale, panel.set_xlabel, 0),
         (axes[1], panel.set_yscale, panel.set_ylabel, 1),

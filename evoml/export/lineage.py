@@ -4,13 +4,13 @@ scored, and through them the line that led to this one, with what every step cha
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from evoml.archive.lineage import lineage
 from evoml.core.errors import InputError
-from evoml.core.wording import one_line
 from evoml.export._layered_drawing import printable
 from evoml.export._matplotlib import DARK, GREY, MARKED, document, figure
 from evoml.export._target import RunTarget
@@ -20,6 +20,7 @@ from evoml.search.problem import Problem
 KEPT = "no row of it is kept: a search with --set archive.keep=all has all of them"
 FIRST = "of the first population"
 MOST_DOTS = 20_000  # candidates that are drawn; of more a sample
+WIDE = 112  # characters of a line
 LINES = 14  # steps that are described below the picture: the largest gains
 
 
@@ -46,8 +47,8 @@ class Lineage(RunTarget):
             if not best:
                 raise InputError(f"{run}: no candidate has been archived yet")
             candidate = int(best[0]["id"])
-        steps, _ = steps_of(problem, run, candidate)
-        return _drawn(run, problem, candidate, steps)
+        steps, broken = steps_of(problem, run, candidate)
+        return _drawn(run, problem, candidate, steps, broken)
 
 
 def line_of(opened: Opened) -> tuple[list[Step], int | None]:
@@ -80,7 +81,9 @@ def steps_of(problem: Problem, run: Path, candidate: int) -> tuple[list[Step], i
     return steps, broken
 
 
-def _drawn(run: Path, problem: Problem, candidate: int, steps: list[Step]) -> str:
+def _drawn(
+    run: Path, problem: Problem, candidate: int, steps: list[Step], broken: int | None
+) -> str:
     objective = problem.objectives[0]
     table, _ = problem.archive(run).table(["id", "event", "status", objective.name])
     every = np.array(table["event"].to_pylist()) != "selected"
@@ -97,7 +100,7 @@ def _drawn(run: Path, problem: Problem, candidate: int, steps: list[Step]) -> st
     )[:LINES]
     told.sort(key=lambda step: step.id)
     notes = [_said(step) for step in told]
-    height = 4.4 + 0.19 * (len(notes) + 2)
+    height = 4.4 + 0.19 * (sum(note.count("\n") + 1 for note in notes) + 3)
     picture, (panel,) = figure(8.4, height)
     panel.scatter(
         ids, scores, s=9, color=GREY, alpha=0.5, linewidths=0, label="all candidates kept"
@@ -119,8 +122,14 @@ def _drawn(run: Path, problem: Problem, candidate: int, steps: list[Step]) -> st
     more = len([step for step in steps if (step.gain or 0) > 0]) - len(told)
     if more > 0:
         text += f"\n({more} smaller gains are not described)"
+    if broken is not None:
+        text += f"\nbefore candidate {steps[0].id} comes candidate {broken}; {KEPT}"
     picture.supxlabel(
-        text or "no step gained anything", x=0.01, ha="left", fontsize=7.5, family="monospace"
+        text.strip() or "no step gained anything",
+        x=0.01,
+        ha="left",
+        fontsize=7.5,
+        family="monospace",
     )
     return document(picture, title)
 
@@ -140,4 +149,5 @@ def _label(panel: Any, name: str, problem: Problem) -> None:
 
 def _said(step: Step) -> str:
     what = printable("; ".join(step.changes))
-    return one_line(f"candidate {step.id:,} {step.gain:+.4g}: {what}", 118)
+    lines = wrap(f"candidate {step.id:,} {step.gain:+.4g}: {what}", WIDE)[:3]
+    return "\n     ".join(lines)

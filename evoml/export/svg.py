@@ -55,7 +55,8 @@ class Svg(Target):
 
 
 def _graphs(given: Given) -> str:
-    return svg(given.opened.space, given.genotype, given.opened.heading)
+    space = given.opened.space
+    return svg(space, space.essence(given.genotype), given.opened.heading)
 
 
 def _network(given: Given) -> str:

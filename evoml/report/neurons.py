@@ -163,7 +163,10 @@ class Neurons(Kind):
             super().print_scores(opened, problem, scores, request)
             return
         tasks = problem.test_tasks
-        others = {} if tasks.failure or not request.baselines else problem.task.baselines()
+        others: Mapping[str, Mapping[str, float]] = {}
+        if request.baselines and not tasks.failure:
+            console(stderr=True).print("baselines ... (--no-baselines leaves them out)")
+            others = problem.task.baselines()
         methods = {self._called(opened): scores["tasks"], **others}
         console().print(_scores_table(problem.config.name("task"), methods))
         if tasks.failure:

@@ -37,7 +37,11 @@ class Opened:
             for name in self.problem.names
             if isinstance(self.row.get(name), float)
         )
-        return f"{self.path}, candidate {self.row['id']}: {', '.join(scores)}"
+        where = " on selection" * (self.row.get("event") == "selected")
+        said = ", ".join(scores)
+        if where and not self.problem.every_row:  # whose score there is another than in search
+            said = f"score {said.rpartition(' ')[2]}"
+        return f"{self.path}, candidate {self.row['id']}: {said}{where}"
 
     @property
     def title(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from evoml.core.errors import InputError
 from evoml.core.wording import one_line
 from evoml.tasks._table_files import Columns, listed
-from evoml.tasks._table_settings import TableSettings, is_number
+from evoml.tasks._table_settings import TableSettings, is_number_of
 
 LARGEST = 1e100  # in size: a marker of what is missing, or what no network can work with
 EXACT = 2**53  # whole numbers beyond it are not told apart
@@ -183,9 +183,9 @@ def _refuse_spoilt(where: str, name: str, column: np.ndarray, settings: TableSet
     """Raise InputError for a column of numbers that is text because of some of its values."""
     texts = [each if isinstance(each, str) else None for each in column.tolist()]
     given = Counter(each for each in texts if each is not None)
-    plain = sum(count for each, count in given.items() if is_number(each))
+    plain = sum(count for each, count in given.items() if is_number_of(settings, each))
     decorated = sum(count for each, count in given.items() if _DECORATED.fullmatch(each))
-    marks = sorted(each for each in given if not is_number(each))
+    marks = sorted(each for each in given if not is_number_of(settings, each))
     if not marks or max(plain, decorated) < given.total() / 2:
         return
     bad = np.isin(np.array(["" if each is None else each for each in texts]), marks)

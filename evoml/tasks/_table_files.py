@@ -17,7 +17,7 @@ from evoml.core.errors import InputError, check_unpacked, plain_file, unpacked
 from evoml.core.wording import one_line
 from evoml.tasks._class_pairs import read_arrays, shown
 from evoml.tasks._table_csv import COMPRESSIONS, read_csv
-from evoml.tasks._table_settings import NOTHING, TableSettings, is_number
+from evoml.tasks._table_settings import NOTHING, TableSettings, is_number_of
 
 RIGHT = "there must be inputs [n, columns] and targets [n], or x and y"
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npz")
@@ -58,13 +58,13 @@ def read(path: Path, settings: TableSettings) -> Columns:
             name: _inferred(column, settings, typed, not typed) for name, column in columns.items()
         }
         columns = _without_index(path, columns, settings, remarks)
-        for name, column in columns.items():
-            if _counts_rows(column):
-                remarks.append(
-                    f"column {one_line(name, 40)} counts the rows; task.ignore leaves it out"
-                )
     for name in chosen(settings.ignore, columns, f"{path}: ignore"):
         columns.pop(name, None)
+    for name, column in columns.items() if settings.infers else ():
+        if _counts_rows(column):
+            remarks.append(
+                f"column {one_line(name, 40)} counts the rows; task.ignore leaves it out"
+            )
     if not columns:
         raise InputError(f"{path}: no columns are left; there must be a target and others")
     wanted = chosen(settings.target, columns, f"{path}: target") or [list(columns)[-1]]
@@ -162,7 +162,7 @@ def _inferred(column: np.ndarray, settings: TableSettings, typed: bool, csv: boo
     given = [each for each in values if each is not None]
     if all(isinstance(each, str) for each in given) and given:
         different = set(given)
-        if all(map(is_number, different)) and not (
+        if all(is_number_of(settings, each) for each in different) and not (
             typed and (len(different) <= settings.categories or all(map(_is_whole, different)))
         ):
             return _as_numbers(values)

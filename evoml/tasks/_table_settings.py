@@ -77,6 +77,11 @@ class TableSettings(settings.Settings):
         return f'--set "task.missing_values={[*named, *texts]}"'
 
 
+def is_number_of(settings: TableSettings, text: str) -> bool:
+    """Whether a text is a number as the file writes them: with decimal commas, a point is none."""
+    return is_number(text) and not (settings.decimal == "," and "." in text)
+
+
 def is_number(text: str) -> bool:
     """Whether a text is a number as CSV files have them."""
     try:

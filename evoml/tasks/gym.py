@@ -373,13 +373,21 @@ class Returns(PooledTrials):
     }
 
     def __init__(self, task: "GymTask", seeds: list[int], final: bool) -> None:
-        self.settings, self.seeds = task.settings, seeds
-        self.inputs, self.outputs = task.inputs, task.outputs
+        self._task, self.settings, self.seeds = task, task.settings, seeds
         self.names: tuple[str, ...] = (
             ("return", "deviation", "least") if final else ("fitness", "deviation", "least")
         )
         self.arguments = {"settings": task.settings.model_dump(mode="json"), "seeds": seeds}
         self.timeout = task.settings.timeout
+
+    @property
+    def inputs(self) -> int:  # type: ignore[override]
+        """Asked for when networks are tried: until then there is no environment."""
+        return self._task.inputs
+
+    @property
+    def outputs(self) -> int:  # type: ignore[override]
+        return self._task.outputs
 
 
 class GymTask(TrialTask):

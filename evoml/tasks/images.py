@@ -23,7 +23,7 @@ too.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -66,6 +66,12 @@ class ImagesTask(ImageTask):
     """Images to classify."""
 
     example = None
+
+    @classmethod
+    def at_full_size(cls, settings: Any, final: dict[str, Any]) -> dict[str, Any]:
+        """Images that are made alike keep their size: they have no other that is common."""
+        made_alike = settings.resize != "refuse"
+        return {key: each for key, each in final.items() if key != "size" or not made_alike}
 
     def __init__(self, settings: Settings, data: Path | None, seed: int) -> None:
         """Read the images once.

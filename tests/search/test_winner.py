@@ -81,6 +81,19 @@ def test_trained_on_all_but_the_test_part(problem: Problem, run: Path) -> None:
     )
 
 
+def test_images_that_are_made_alike_keep_their_size(tmp_path: Path) -> None:
+    """They have no common one to go back to."""
+    image_module = pytest.importorskip("PIL.Image")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for each in range(4):
+            image_module.new("L", (5 + each, 7)).save(tmp_path / name / f"{each}.png")
+    task = {"name": "images", "data": str(tmp_path), "size": 6, "resize": "crop", "examples": 0}
+    problem = Problem(build(("test", TINY | {"task": task})))
+    final = final_problem(problem, [], "final").config.part("task")
+    assert (final.size, final.resize) == (6, "crop")
+
+
 def test_the_last_epoch_counts_whatever_the_run_reports(problem: Problem, run: Path) -> None:
     final = final_problem(
         problem, [SMALL, ("test", {"evaluator": {"epochs": 4, "report": "best"}})], "final"

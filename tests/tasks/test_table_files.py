@@ -499,3 +499,16 @@ def test_streams_that_cannot_say_names(tmp_path: Path, monkeypatch: pytest.Monke
     assert b"gr??e" in done.stdout and (done.stdout + done.stderr).isascii()
     assert evoml("export", run, "--to", "python", "-o", tmp_path / "ü.py").returncode == 0
     assert loaded(tmp_path / "ü.py").COLUMNS == ("a", "b", "größe")
+
+
+def test_points_are_no_numbers_where_commas_are(tmp_path: Path) -> None:
+    """3.255 is three thousand there, and one column must not be read in two ways."""
+    rows = "\n".join(f"{'3.255' if at % 2 else '850'};0,{at}1;{at},5" for at in range(60))
+    (tmp_path / "t.csv").write_text("preis;b;ziel\n" + rows)
+    with pytest.raises(InputError, match=r"column preis: '3\.255' in row 1 .*\(30 such rows\)"):
+        learn(tmp_path / "t.csv", separator=";", decimal=",")
+
+
+def test_columns_that_are_left_out_are_not_remarked_upon(tmp_path: Path) -> None:
+    path = csv(tmp_path, number=np.arange(60), y=Y)
+    assert learn(path).remarks and not learn(path, ignore="number").remarks
