@@ -30,7 +30,7 @@ from evoml.search.problem import open_file, stored_problem
 from evoml.search.winner import final_problem, kept, train_final
 from evoml.tasks import examples, images, projected_binary, table
 
-CASES, CASES_OF_RUNS = 300, 100  # damaged copies of each file, and of each in a run
+CASES, CASES_OF_RUNS = 300, 70  # damaged copies of each file, and of each in a run
 ARCHITECTURES = {
     "system": "amoebanet",
     "search": {"budget": 3},
