@@ -31,6 +31,7 @@ class Box:
     layer: int = 0
     x: float = 0.0
     y: float = 0.0
+    layer_name: str = ""  # of the layer that it is coloured as, "" where it is none
 
     @property
     def width(self) -> float:

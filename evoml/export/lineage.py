@@ -21,6 +21,7 @@ KEPT = "no row of it is kept: a search with --set archive.keep=all has all of th
 FIRST = "of the first population"
 MOST_DOTS = 20_000  # candidates that are drawn; of more a sample
 WIDE = 112  # characters of a line
+TALL = 3  # lines of a step
 LINES = 14  # steps that are described below the picture: the largest gains
 
 
@@ -141,6 +142,8 @@ def _label(panel: Any, name: str, problem: Problem) -> None:
     from matplotlib.ticker import StrMethodFormatter
 
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    if max(map(abs, panel.get_ylim())) >= 1000:
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     panel.tick_params(labelsize=8)
     panel.grid(color="#e4e4e4", linewidth=0.6)
     panel.set_axisbelow(True)
@@ -149,5 +152,7 @@ def _label(panel: Any, name: str, problem: Problem) -> None:
 
 def _said(step: Step) -> str:
     what = printable("; ".join(step.changes))
-    lines = wrap(f"candidate {step.id:,} {step.gain:+.4g}: {what}", WIDE)[:3]
-    return "\n     ".join(lines)
+    lines = wrap(
+        f"candidate {step.id:,} {step.gain:+.4g}: {what}", WIDE, max_lines=TALL, placeholder=" ..."
+    )
+    return "\n\u00a0\u00a0\u00a0".join(lines)  # viewers drop plain spaces at the start of a line

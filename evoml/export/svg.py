@@ -14,6 +14,9 @@ from xml.sax.saxutils import escape
 
 import networkx as nx
 
+from evoml.contracts.architecture_space import ArchitectureSpace
+from evoml.core.errors import InputError
+from evoml.core.wording import plural
 from evoml.export._layered_drawing import (
     CHARACTER,
     HEIGHT,
@@ -35,6 +38,7 @@ from evoml.export._neurons_svg import svg as neurons_svg
 from evoml.export._target import Given, Target
 from evoml.genotypes.schema import Genotype
 from evoml.phenotypes.layers import layers
+from evoml.search.opened import Opened
 
 WIDEST = 2200.0  # of a row of panels, unless one panel is wider
 FEW = 3  # inputs that keep their order
@@ -55,8 +59,29 @@ class Svg(Target):
 
 
 def _graphs(given: Given) -> str:
-    space = given.opened.space
-    return svg(space, space.essence(given.genotype), given.opened.heading)
+    opened = given.opened
+    essence = opened.space.essence(given.genotype)
+    return svg(opened.space, essence, opened.heading + _size(opened, essence))
+
+
+def _size(opened: Opened, genotype: Genotype) -> str:
+    """How large it is, behind a heading; empty where that is not known.
+
+    A network has the size of the run's images: of a file, or without the images, there is none.
+    """
+    space, problem = opened.space, opened.problem
+    if space.phenotype == "programs":
+        return f", {plural(sum(len(rows) for rows in genotype.tables.values()), 'instruction')}"
+    if not isinstance(space, ArchitectureSpace) or problem is None:
+        return ""
+    if not problem.trains or "parameters" in problem.names:
+        return ""
+    try:
+        images = problem.task.search(0)
+        network = space.network(genotype, images.size, images.head.outputs)
+    except (InputError, ValueError):  # images that are gone; a genotype that is no network
+        return ""
+    return f", {plural(network.parameters, 'parameter')}"
 
 
 def _network(given: Given) -> str:
@@ -71,10 +96,13 @@ def _network(given: Given) -> str:
 def svg(space: Any, genotype: Genotype, title: str) -> str:
     """A genotype as an SVG picture, what `space.drawings` gives side by side.
 
+    A node or an edge has the colour of the layer that its `layer` names, an edge without one that
+    of its label.
+
     The title may hold any characters.
     """
     rows = _rows([_panel(name, graph) for name, graph in drawn(space, genotype).items()])
-    entries = _entries([box for row in rows for panel in row for box in panel.boxes])
+    entries = _entries([panel for row in rows for panel in row])
     widths = [sum(panel.width for panel in row) for row in rows]
     width = max(*widths, 20 * CHARACTER, *(_wide(text) + 2 * MARGIN for text, _ in entries))
     out = heading(title, width)
@@ -108,7 +136,7 @@ _COLOURS = {
     "separable convolution": "#cfe6f8",
     "pooling": "#f3c969",
     "skip": "#ffffff",
-    "nothing": "#dddddd",
+    "nothing": "#969696",
 }
 _PRIMITIVES = (
     ("dw", "separable convolution"), ("conv", "convolution"), ("fr", "convolution"),
@@ -118,7 +146,10 @@ _NUMBER = re.compile(r"-?\d+\.\d{5,}(?:e[-+]?\d+)?")  # with more digits than a 
 
 
 def _kind_of_layer(name: str) -> str:
-    """What a layer is made of; empty where it is no layer, or of nothing that has a colour."""
+    """What a layer is made of; empty where it is no layer, or of nothing that has a colour.
+
+    name: a row of the layers.
+    """
     row = layers().get(name)
     if row is None:
         return ""
@@ -126,15 +157,20 @@ def _kind_of_layer(name: str) -> str:
     return next((kind for primitive, kind in _PRIMITIVES if primitive in tokens), "")
 
 
-def _entries(boxes: list[Box]) -> list[tuple[str, str]]:
-    """What colours and dotted lines mean, as far as they are there: words, and the style of a
+def _entries(panels: Sequence[Panel]) -> list[tuple[str, str]]:
+    """What colours and broken lines mean, as far as they are there: words, and the style of a
     sample.
     """
-    found = {_kind_of_layer(box.text or "") for box in boxes if box.kind == "operation"}
+    boxes = [box for panel in panels for box in panel.boxes]
+    found = {_kind_of_layer(box.layer_name) for box in boxes}
     out = [(kind, f'fill="{_COLOURS[kind]}"') for kind in _COLOURS if kind in found]
     if any(box.dead for box in boxes):
         dotted = 'fill="white" stroke-dasharray="1 3"'
-        out.append(("dotted: reaches no output, so it does nothing", dotted))
+        out.append(("dotted: on no path from input to output, so it does nothing", dotted))
+    if any(panel.dashed for panel in panels):
+        out.append(
+            ("dashed: read the next time that it runs", 'fill="white" stroke-dasharray="5 3"')
+        )
     return out
 
 
@@ -231,7 +267,9 @@ def _nodes(graph: nx.MultiDiGraph) -> dict[Hashable, Box]:
             else "node"
         )
         label = _short(printable(str(data.get("label", node))))
-        out[node] = Box(label, kind, node not in live and kind == "node")
+        out[node] = Box(
+            label, kind, node not in live and kind == "node", layer_name=data.get("layer", "")
+        )
     return out
 
 
@@ -253,8 +291,9 @@ def _links(
         label = data.get("label", data.get("address"))
         if label or source == target:
             box = Box(
-                printable(str(label or "")), "operation", boxes[source].dead or boxes[target].dead
-            )
+                printable(str(label or "")), "operation", boxes[source].dead or boxes[target].dead,
+                layer_name=data.get("layer", str(label or "")),
+            )  # fmt: skip
             operations.append(box)
             links += [(boxes[source], box), (box, boxes[target])]
         else:
@@ -349,9 +388,7 @@ def _box(box: Box) -> list[str]:
     paper.
     """
     ends = box.kind in ("input", "output")
-    colour = _COLOURS.get(_kind_of_layer(box.text or ""), "white")
-    if box.kind != "operation":
-        colour = "white"
+    colour = _COLOURS.get(_kind_of_layer(box.layer_name), "white")
     style = 'fill="#e4e4e4" stroke-width="2"' if ends else f'fill="{colour}"'
     dashes = ' stroke-dasharray="1 3"' if box.dead else ""
     radius = 2 if box.kind == "operation" else HEIGHT / 2

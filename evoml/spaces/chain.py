@@ -165,9 +165,8 @@ class ChainSpace(ArchitectureSpace):
         out.add_node(0, label="image", kind="input")
         for row, (height, width, filters, stride, anchors) in enumerate(rows, 1):
             strided = f", stride {stride}" if stride > 1 else ""
-            out.add_node(
-                row, label=f"{row - 1}: {height}x{width}, {filters} filters{strided}", kind="node"
-            )
+            label = f"{row - 1}: {height}x{width}, {filters} filters{strided}"
+            out.add_node(row, label=label, kind="node", layer=_layer(height, width))
             out.add_edges_from((source, row) for source in _sources(anchors))
         unread = [row for row in range(1, len(rows) + 1) if not out.out_degree(row)]
         out.add_node("output", label="output", kind="output")

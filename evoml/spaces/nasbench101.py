@@ -203,6 +203,7 @@ class NASBench101Space(ArchitectureSpace):
                 vertex,
                 label=OPS[op] if inner else KINDS[kind],
                 kind="node" if inner else KINDS[kind],
+                layer=LAYERS[op] if inner else "",
             )
             out.add_edges_from((source, vertex) for source in members(inputs))
         return {"cell": out}

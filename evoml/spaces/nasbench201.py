@@ -146,7 +146,7 @@ class NASBench201Space(ArchitectureSpace):
             EDGES, genotype.tables["edges"]["op"].tolist(), strict=True
         ):
             if OPS[op] != "none":
-                out.add_edge(source, target, label=OPS[op])
+                out.add_edge(source, target, label=OPS[op], layer=LAYERS[op])
         return {"cell": out}
 
     def canonical(self, genotype: Genotype) -> bytes:

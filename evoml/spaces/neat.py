@@ -481,7 +481,7 @@ class NEATSpace(Space):
             out.append(f"link {row['source']}->{row['target']} gone")
         if moved:
             most = max(moved, key=abs)
-            out.append(f"{plural(len(moved), 'weight')} moved, by at most {most:+.3g}")
+            out.append(f"{plural(len(moved), 'weight')} moved, the most by {most:+.3g}")
         return out
 
     def essence(self, genotype: Genotype) -> Genotype:

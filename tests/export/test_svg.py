@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import networkx as nx
 import numpy as np
 import pytest
+from command_line import evoml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts import class_of
@@ -209,4 +210,56 @@ def test_what_is_on_no_path_to_the_output_is_dotted() -> None:
     text = picture(graph)
     # two nodes and an operation of each, and what it means
     assert len(re.findall(r'<rect[^>]*stroke-dasharray="1 3"', text)) == 5
-    assert "dotted: reaches no output, so it does nothing" in text
+    assert "dotted: on no path from input to output, so it does nothing" in text
+
+
+def fills_of(text: str) -> dict[str, str]:
+    """The colour of every box by its label."""
+    found: dict[str, str] = {}
+    fill = ""
+    for element in ElementTree.fromstring(text).iter():
+        if element.tag.endswith("rect"):
+            fill = element.get("fill", "")
+        elif element.get("class") == "label":
+            found[str(element.text)] = fill
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "convolution", "skip"),
+    [
+        ("nasbench201", "nor_conv_3x3", "skip_connect"),
+        ("nasbench101", "conv3x3-bn-relu", "input"),
+        ("chain", "filters", "image"),
+    ],
+)
+def test_layers_are_coloured_whatever_a_space_calls_them(
+    name: str, convolution: str, skip: str
+) -> None:
+    """A benchmark's own words, and layers that are nodes."""
+    module = load("spaces", name)
+    space = class_of(module)(module.Settings())
+    population = space.random(np.arange(1, 30, dtype=np.uint64))
+    found: dict[str, str] = {}
+    for index in range(len(population)):
+        found |= fills_of(svg(space, population.genotype(index), name))
+    layers = {fill for label, fill in found.items() if convolution in label}
+    others = {fill for label, fill in found.items() if skip == label}
+    assert len(layers) == 1 and others and not layers & (others | {"white", "#ffffff"})
+
+
+def test_what_goes_round_is_dashed_and_said() -> None:
+    assert "dashed: read the next time" in picture(nx.MultiDiGraph([(0, 1), (1, 0)]))
+    assert "dashed" not in picture(nx.MultiDiGraph([(0, 1)])).split("<title>")[1]
+
+
+def test_titles_say_how_large_it_is(tmp_path: Path) -> None:
+    """A run's network in parameters on its images, a program in instructions."""
+    run = tmp_path / "run"
+    less = ("--set", "task.examples=60", "--set", "evaluator.epochs=1", "--workers", "1")
+    evoml("search", "amoebanet", "--budget", "2", *less, "--run", run)
+    title = re.search("<title>(.*)</title>", evoml("export", run, "--to", "svg").stdout)
+    assert title and re.search(r": accuracy [.0-9]+, [0-9,]+ parameters$", title[1])
+    program = next(path for path in FILES if path.parent.name == "automl_zero")
+    drawing = evoml("export", program, "--to", "svg").stdout
+    assert re.search(r"<title>[^<]*, \d+ instructions</title>", drawing)

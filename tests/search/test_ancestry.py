@@ -14,6 +14,7 @@ from evoml.archive.lineage import lineage
 from evoml.config import build
 from evoml.core.built_in import built_in
 from evoml.core.errors import InputError
+from evoml.export.lineage import TALL, Step, _said
 from evoml.search import ancestry
 from evoml.search.champion import network
 from evoml.search.open import open_search, resume
@@ -186,6 +187,15 @@ def test_differences_of_genotypes() -> None:
         for line in chain.difference(parents.genotype(at), children.genotype(at))
     )
     assert "gone:" in said and "new:" in said and "->" in said
+
+
+def test_what_a_step_changed_is_cut_visibly() -> None:
+    """And lines that go on are indented by spaces that viewers keep."""
+    changes = tuple(f"layers[{at}].anchors: [1, 2] -> [1, 2, {at}]" for at in range(40))
+    said = _said(Step(7, (3,), 0.5, 0.25, changes)).split("\n")
+    assert len(said) == TALL and said[0].startswith("candidate 7 +0.25: layers[0]")
+    assert said[-1].endswith(" ...") and all(line.startswith("\u00a0") for line in said[1:])
+    assert _said(Step(7, (3,), 0.5, 0.25, ("one",))) == "candidate 7 +0.25: one"
 
 
 def test_a_state_that_does_not_fit_is_refused(runs: Any) -> None:
